@@ -1,1 +1,21 @@
-//! To be written.
+//! The vocabulary of Berth: pure values shared by master, agent, frameworks and tools.
+//!
+//! It knows no wire format, no clock, no file and no thread. Everything here is ordered and
+//! deterministic, so that the cores built on it can be replayed from a seed.
+#![forbid(unsafe_code)]
+
+pub mod agent;
+pub mod error;
+pub mod framework;
+pub mod id;
+pub mod link;
+pub mod offer;
+pub mod operation;
+pub mod operator;
+pub mod record;
+pub mod reservation;
+pub mod resources;
+pub mod role;
+pub mod task;
+pub mod units;
+pub mod volume;

@@ -1,0 +1,173 @@
+//! What the agent's deciding code asks its shell to do to the host, and what the shell answers.
+//!
+//! An effect is only asked for after its intent is synced in the ledger. Every effect is idempotent: after a
+//! crash it is asked for again, and an effect that was already done answers as if it had just been done.
+
+use berth_model::error::Rejection;
+use berth_model::id::{ContainerId, FrameworkId, VolumeId};
+use berth_model::task::{Check, TaskInfo};
+use berth_model::units::Bytes;
+use berth_model::volume::{Enforcement, VolumeSpec, VolumeUse};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Something to do to a volume. The shell runs them one at a time per volume, off the deciding thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeEffect {
+    /// Make sure the volume is there with its identity marker, its size limit set, everything synced. A directory
+    /// that is there without being ours is an error, never adopted.
+    Create {
+        /// What is wanted.
+        spec: VolumeSpec,
+        /// Trashed volumes that may be purged for room, oldest first.
+        purgeable: Vec<(VolumeSpec, Bytes)>,
+    },
+    /// Take the volume of generation `spec.generation - 1` out of the trash and raise its generation.
+    Restore {
+        /// What is wanted.
+        spec: VolumeSpec,
+        /// Trashed volumes that may be purged for room, oldest first.
+        purgeable: Vec<(VolumeSpec, Bytes)>,
+    },
+    /// Move the volume into its disk's trash, synced.
+    Trash {
+        /// Which.
+        spec: VolumeSpec,
+    },
+    /// Delete the volume from the trash (never follows links, never crosses a mount), synced.
+    Purge {
+        /// Which.
+        spec: VolumeSpec,
+    },
+    /// Look whether the volume is there and is the one the ledger means. Changes nothing.
+    Verify {
+        /// Which.
+        spec: VolumeSpec,
+        /// Where it must be.
+        place: Place,
+    },
+    /// Measure how much the volume uses.
+    Usage {
+        /// Which.
+        spec: VolumeSpec,
+    },
+}
+
+impl VolumeEffect {
+    /// The volume concerned.
+    #[must_use]
+    pub fn spec(&self) -> &VolumeSpec {
+        match self {
+            Self::Create { spec, .. }
+            | Self::Restore { spec, .. }
+            | Self::Trash { spec }
+            | Self::Purge { spec }
+            | Self::Verify { spec, .. }
+            | Self::Usage { spec } => spec,
+        }
+    }
+}
+
+/// Where a volume lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Among the disk's volumes.
+    Live,
+    /// In the disk's trash.
+    Trash,
+}
+
+/// What became of a volume effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeOutcome {
+    /// It is there, synced and verified.
+    Present {
+        /// Where on the host.
+        host_path: Arc<str>,
+        /// Which driver made it.
+        driver: Arc<str>,
+        /// How its size is kept.
+        enforcement: Enforcement,
+        /// Trash that was deleted to make room.
+        purged: Vec<VolumeId>,
+    },
+    /// It is not there.
+    Absent,
+    /// It uses this much.
+    Used(Bytes),
+    /// Something is there that does not carry the expected identity.
+    Foreign(Rejection),
+    /// The effect could not be done and nothing of it remains.
+    Failed(Rejection),
+    /// The effect could not be finished; what is on the disk is unclear until it is asked for again.
+    Unclear(Rejection),
+}
+
+/// Something to do to a task's container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContainerEffect {
+    /// Start a supervisor for the task: sandbox, mounts, limits, user, command. Each volume's identity is
+    /// checked on the directory handle that gets mounted, right before the start.
+    Start {
+        /// Names run directory, supervisor and cgroup.
+        container: ContainerId,
+        /// Whose task.
+        framework: FrameworkId,
+        /// The task.
+        task: Box<TaskInfo>,
+        /// Its volumes, with what must be found on the disk.
+        volumes: Vec<(VolumeUse, VolumeSpec)>,
+    },
+    /// Look after a container of an earlier life of this agent: answer Running or Exited.
+    Adopt {
+        /// Which.
+        container: ContainerId,
+        /// Its checks go on.
+        health: Option<Check>,
+        /// Its checks go on.
+        readiness: Option<Check>,
+    },
+    /// SIGTERM, and SIGKILL after `grace`. Answered by Exited.
+    Kill {
+        /// Which.
+        container: ContainerId,
+        /// From SIGTERM to SIGKILL.
+        grace: Duration,
+    },
+    /// The run is over and told: its sandbox may be deleted when its time has come.
+    Release {
+        /// Which.
+        container: ContainerId,
+    },
+}
+
+/// What the shell says about a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContainerEvent {
+    /// The command runs.
+    Running {
+        /// Its process id.
+        pid: u32,
+    },
+    /// It could not be started; nothing runs.
+    NotStarted(Rejection),
+    /// It ended.
+    Exited(Exit),
+    /// Result of the health check after counting failures and grace.
+    Healthy(bool),
+    /// Result of the readiness check after counting failures and grace.
+    Ready(bool),
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With a status.
+    Status(i32),
+    /// By a signal.
+    Signal(i32),
+    /// It exceeded its memory limit.
+    OutOfMemory(Bytes),
+    /// Its supervisor is gone without having written down how it ended.
+    Unknown(String),
+}

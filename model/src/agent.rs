@@ -1,0 +1,61 @@
+//! Agents and their disks as the master sees them.
+
+use crate::id::{AgentId, DiskId};
+use crate::resources::{DiskSource, Resources};
+use crate::units::Bytes;
+use crate::volume::Enforcement;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Is the disk fit for use?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskHealth {
+    /// Verified.
+    Ok,
+    /// Withheld; the text says why.
+    Faulty(String),
+}
+
+/// One disk of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Written on the disk itself.
+    pub id: DiskId,
+    /// For people; unique on the agent.
+    pub name: Arc<str>,
+    /// How resources name it.
+    pub source: DiskSource,
+    /// Where it is.
+    pub root: Arc<str>,
+    /// Which driver makes volumes on it.
+    pub driver: Arc<str>,
+    /// Why that driver was picked.
+    pub driver_reason: Arc<str>,
+    /// How sizes are kept there.
+    pub enforcement: Enforcement,
+    /// What it declares to the cluster.
+    pub size: Bytes,
+    /// What the file system has free now.
+    pub free: Bytes,
+    /// Is it fit for use?
+    pub health: DiskHealth,
+}
+
+/// What an agent declares about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentInfo {
+    /// Minted by the agent.
+    pub id: AgentId,
+    /// For people.
+    pub hostname: Arc<str>,
+    /// Free key-value pairs.
+    pub attributes: BTreeMap<String, String>,
+    /// Everything declared: unreserved and statically reserved, disks included, before any operation.
+    pub declared: Resources,
+    /// Its disks.
+    pub disks: Vec<Disk>,
+    /// What the agent cannot do here, and why (no root, no cgroup …); shown to operators.
+    pub limitations: Vec<String>,
+    /// The program's version.
+    pub version: Arc<str>,
+}

@@ -1,0 +1,164 @@
+//! Operations: state changes with an id that can be asked for, waited on and repeated safely.
+
+use crate::error::Rejection;
+use crate::id::{AgentId, FrameworkId, OperationId, VolumeId};
+use crate::resources::{Resource, Resources};
+use crate::task::TaskInfo;
+use crate::units::Timestamp;
+use std::fmt;
+
+/// An operation inside an ACCEPT. The id is chosen by the framework, so a repeated ACCEPT cannot act twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferOperation {
+    /// Names the operation for queries and repetition.
+    pub id: OperationId,
+    /// What is to be done.
+    pub action: Action,
+}
+
+/// What an operation does to the accepted resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Push one reservation level: each resource is given with the level already on its stack.
+    Reserve(Resources),
+    /// Pop one reservation level: each resource is given with the level still on its stack.
+    Unreserve(Resources),
+    /// Turn reserved disk into volumes, each given as the volume's resource.
+    Create(Vec<Resource>),
+    /// Destroy volumes, each given as the volume's resource.
+    Destroy(Vec<Resource>),
+    /// Start tasks.
+    Launch(Vec<TaskInfo>),
+}
+
+/// Kinds, for lists and records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OperationKind {
+    /// RESERVE.
+    Reserve,
+    /// UNRESERVE.
+    Unreserve,
+    /// CREATE, with the RESERVE it may imply.
+    Create,
+    /// DESTROY: into the trash.
+    Destroy,
+    /// Out of the trash.
+    Restore,
+    /// Out of existence.
+    Purge,
+    /// LAUNCH.
+    Launch,
+    /// Removal of a framework.
+    Teardown,
+    /// End of one task.
+    Kill,
+}
+
+impl OperationKind {
+    /// Every kind.
+    pub const ALL: [Self; 9] = [
+        Self::Reserve,
+        Self::Unreserve,
+        Self::Create,
+        Self::Destroy,
+        Self::Restore,
+        Self::Purge,
+        Self::Launch,
+        Self::Teardown,
+        Self::Kill,
+    ];
+
+    /// The kind as users see it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reserve => "RESERVE",
+            Self::Unreserve => "UNRESERVE",
+            Self::Create => "CREATE",
+            Self::Destroy => "DESTROY",
+            Self::Restore => "RESTORE",
+            Self::Purge => "PURGE",
+            Self::Launch => "LAUNCH",
+            Self::Teardown => "TEARDOWN",
+            Self::Kill => "KILL",
+        }
+    }
+}
+
+impl fmt::Display for OperationKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Action {
+    /// The kind of this action.
+    #[must_use]
+    pub const fn kind(&self) -> OperationKind {
+        match self {
+            Self::Reserve(_) => OperationKind::Reserve,
+            Self::Unreserve(_) => OperationKind::Unreserve,
+            Self::Create(_) => OperationKind::Create,
+            Self::Destroy(_) => OperationKind::Destroy,
+            Self::Launch(_) => OperationKind::Launch,
+        }
+    }
+}
+
+/// Where an operation stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperationState {
+    /// The intent is synced in the registry; the agent has still to do it.
+    Accepted,
+    /// Synced in the agent's ledger and in the registry.
+    Done,
+    /// It will not happen; nothing of it remains.
+    Failed(Rejection),
+}
+
+impl OperationState {
+    /// The state as users see it.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Accepted => "ACCEPTED",
+            Self::Done => "DONE",
+            Self::Failed(_) => "FAILED",
+        }
+    }
+    /// True when it will not change any more.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        match self {
+            Self::Accepted => false,
+            Self::Done | Self::Failed(_) => true,
+        }
+    }
+}
+
+/// The record of one operation, kept for a while after it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperationRecord {
+    /// The request's id.
+    pub id: OperationId,
+    /// What it does.
+    pub kind: OperationKind,
+    /// Recognises another request under the same id.
+    pub fingerprint: u64,
+    /// Who asked, when it was a framework.
+    pub framework: Option<FrameworkId>,
+    /// Where it happens; absent for TEARDOWN.
+    pub agent: Option<AgentId>,
+    /// The volumes it concerns.
+    pub volumes: Vec<VolumeId>,
+    /// In words, for lists: what it concerns.
+    pub object: String,
+    /// Where it stands.
+    pub state: OperationState,
+    /// Things worth knowing, such as trash that was purged to make room.
+    pub notes: Vec<String>,
+    /// When it was accepted.
+    pub accepted: Timestamp,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+}

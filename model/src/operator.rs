@@ -1,0 +1,125 @@
+//! Calls of operators that change state. Each carries an operation id, so a retry is safe.
+
+use crate::id::{
+    AgentId, DiskId, FrameworkId, Principal, ReservationId, TaskId, VolumeId, VolumeName,
+};
+use crate::operation::OperationKind;
+use crate::resources::{DiskSource, Resources};
+use crate::role::Role;
+use crate::units::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Which disk is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskChoice {
+    /// Any with room, the ROOT disk last.
+    Any,
+    /// By its id.
+    Id(DiskId),
+    /// By its name on the agent.
+    Named(Arc<str>),
+    /// By what resources call it.
+    Source(DiskSource),
+}
+
+/// Which volume is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeChoice {
+    /// By its id.
+    Id(VolumeId),
+    /// By its name; the role may be left out when the name is unique.
+    Named {
+        /// The role, when given.
+        role: Option<Role>,
+        /// The name.
+        name: VolumeName,
+    },
+}
+
+/// A state-changing call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Push one reservation level (given on the stacks).
+    Reserve {
+        /// Where.
+        agent: AgentId,
+        /// With the new level on top.
+        resources: Resources,
+    },
+    /// Pop one reservation level (given on the stacks).
+    Unreserve {
+        /// Where.
+        agent: AgentId,
+        /// With the level still on top.
+        resources: Resources,
+    },
+    /// Pop one whole reservation row, by its id.
+    Release {
+        /// Which row; only its unused part can go.
+        reservation: ReservationId,
+    },
+    /// Reserve what is missing and create a volume.
+    CreateVolume {
+        /// Unique in the role.
+        name: VolumeName,
+        /// Whose it will be.
+        role: Role,
+        /// Who asks.
+        principal: Option<Principal>,
+        /// Whole MiB.
+        size: Bytes,
+        /// Where; any with room when absent.
+        agent: Option<AgentId>,
+        /// Which disk.
+        disk: DiskChoice,
+        /// The default mount.
+        container_path: Arc<str>,
+    },
+    /// Move a volume to the trash.
+    DestroyVolume {
+        /// Which.
+        volume: VolumeChoice,
+    },
+    /// Take a volume out of the trash.
+    RestoreVolume {
+        /// Which.
+        volume: VolumeId,
+    },
+    /// Delete a trashed volume for good.
+    PurgeVolume {
+        /// Which.
+        volume: VolumeId,
+    },
+    /// Remove a framework; its reservations and volumes stay.
+    Teardown {
+        /// Which.
+        framework: FrameworkId,
+    },
+    /// End a task.
+    KillTask {
+        /// Whose.
+        framework: FrameworkId,
+        /// Which.
+        task: TaskId,
+        /// From SIGTERM to SIGKILL.
+        grace: Option<Duration>,
+    },
+}
+
+impl Request {
+    /// The kind under which it is recorded.
+    #[must_use]
+    pub const fn kind(&self) -> OperationKind {
+        match self {
+            Self::Reserve { .. } => OperationKind::Reserve,
+            Self::Unreserve { .. } | Self::Release { .. } => OperationKind::Unreserve,
+            Self::CreateVolume { .. } => OperationKind::Create,
+            Self::DestroyVolume { .. } => OperationKind::Destroy,
+            Self::RestoreVolume { .. } => OperationKind::Restore,
+            Self::PurgeVolume { .. } => OperationKind::Purge,
+            Self::Teardown { .. } => OperationKind::Teardown,
+            Self::KillTask { .. } => OperationKind::Kill,
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What is written down: the registry's records (master) and the ledger's records (agent).
+//!
+//! The registry holds intent and ownership, one key per record; the agent's ledger holds what is on its
+//! disks and which tasks it runs, as a sequence of records whose fold is the state.
+
+use crate::agent::AgentInfo;
+use crate::error::Rejection;
+use crate::framework::FrameworkInfo;
+use crate::id::{
+    AgentId, ClusterId, ContainerId, DiskId, FrameworkId, OperationId, ReservationId, TaskId,
+    VolumeId,
+};
+use crate::operation::OperationRecord;
+use crate::resources::{DiskSource, Resource};
+use crate::task::{TaskInfo, TaskKey, TaskStatus};
+use crate::units::Timestamp;
+use crate::volume::{Volume, VolumeSpec, VolumeState, VolumeUse};
+use std::sync::Arc;
+
+/// A record of the registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistryRecord {
+    /// The cluster itself.
+    Meta {
+        /// Minted at the first start.
+        cluster: ClusterId,
+        /// Raised and synced at each start, before anything else is done.
+        epoch: u64,
+        /// The number of the next framework id.
+        next_framework: u64,
+    },
+    /// An admitted agent, as it last declared itself.
+    Agent(AgentInfo),
+    /// How far an agent's ledger had got when it last reported a result.
+    AgentSeq {
+        /// Whose ledger.
+        agent: AgentId,
+        /// Its sequence number.
+        ledger_seq: u64,
+    },
+    /// Reserved resources of one agent.
+    Reservation(ReservationRow),
+    /// A volume.
+    Volume(Volume),
+    /// A framework.
+    Framework(FrameworkRecord),
+    /// An operation.
+    Operation(OperationRecord),
+}
+
+/// One row of dynamically reserved resources: everything of one agent with the same name, disk and stack.
+/// The amount includes what volumes have taken from it, so CREATE touches one row only: the volume's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReservationRow {
+    /// For people and for release.
+    pub id: ReservationId,
+    /// Whose resources.
+    pub agent: AgentId,
+    /// Name, stack, disk source and amount; no persistence, no mount.
+    pub resource: Resource,
+    /// When the row was first made.
+    pub created: Timestamp,
+}
+
+/// A framework in the registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameworkRecord {
+    /// Its id.
+    pub id: FrameworkId,
+    /// What it says about itself.
+    pub info: FrameworkInfo,
+    /// When it was first seen.
+    pub registered: Timestamp,
+    /// When it was torn down or given up; absent while it may come back.
+    pub removed: Option<Timestamp>,
+}
+
+/// Names a record of the registry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RegistryKey {
+    /// The cluster itself.
+    Meta,
+    /// An agent.
+    Agent(AgentId),
+    /// An agent's ledger position.
+    AgentSeq(AgentId),
+    /// A row of reservations.
+    Reservation(ReservationId),
+    /// A volume.
+    Volume(VolumeId),
+    /// A framework.
+    Framework(FrameworkId),
+    /// An operation.
+    Operation(OperationId),
+}
+
+impl RegistryRecord {
+    /// The key this record is stored under.
+    #[must_use]
+    pub fn key(&self) -> RegistryKey {
+        match self {
+            Self::Meta { .. } => RegistryKey::Meta,
+            Self::Agent(info) => RegistryKey::Agent(info.id),
+            Self::AgentSeq { agent, .. } => RegistryKey::AgentSeq(*agent),
+            Self::Reservation(row) => RegistryKey::Reservation(row.id),
+            Self::Volume(volume) => RegistryKey::Volume(volume.spec.id),
+            Self::Framework(record) => RegistryKey::Framework(record.id.clone()),
+            Self::Operation(record) => RegistryKey::Operation(record.id),
+        }
+    }
+}
+
+/// A change of the registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistryWrite {
+    /// Store or replace.
+    Put(RegistryRecord),
+    /// Remove.
+    Delete(RegistryKey),
+}
+
+impl RegistryWrite {
+    /// The key it changes.
+    #[must_use]
+    pub fn key(&self) -> RegistryKey {
+        match self {
+            Self::Put(record) => record.key(),
+            Self::Delete(key) => key.clone(),
+        }
+    }
+}
+
+/// A record of an agent's ledger. The state is the fold of all records; a snapshot is a list of records
+/// that folds to the same state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LedgerRecord {
+    /// The cluster this agent belongs to, from its first contact on.
+    Joined(ClusterId),
+    /// The highest epoch and registry revision seen; stored before anything of that epoch is acted on.
+    Epoch {
+        /// The term.
+        epoch: u64,
+        /// The registry's revision.
+        revision: u64,
+    },
+    /// A disk this agent has used.
+    Disk(LedgerDisk),
+    /// A volume's state.
+    Volume(LedgerVolume),
+    /// The volume's record is no longer needed.
+    VolumeForgotten(VolumeId),
+    /// A task's state.
+    Task(Box<LedgerTask>),
+    /// The task's record is no longer needed.
+    TaskForgotten(TaskKey),
+}
+
+/// A disk as an agent remembers it, to recognise a swapped one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerDisk {
+    /// As written on it.
+    pub id: DiskId,
+    /// For people.
+    pub name: Arc<str>,
+    /// How resources name it.
+    pub source: DiskSource,
+    /// The file system's own identity when it was adopted (hexadecimal), empty when it has none.
+    pub filesystem: Arc<str>,
+}
+
+/// A volume as an agent's ledger knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerVolume {
+    /// Identity, place and size.
+    pub spec: VolumeSpec,
+    /// CREATING and TOMBSTONED are intents; the others are results.
+    pub state: VolumeState,
+    /// The operation that brought it there.
+    pub operation: Option<OperationId>,
+    /// Being taken out of the trash (only while CREATING).
+    pub restore: bool,
+    /// Why FAILED, LOST or QUARANTINED.
+    pub error: Option<Rejection>,
+    /// Which driver made it; empty before that.
+    pub driver: Arc<str>,
+    /// When the state was entered; for TRASHED, the retention counts from here.
+    pub changed: Timestamp,
+}
+
+/// How far the agent has come with a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LedgerTaskPhase {
+    /// Accepted; its supervisor may or may not have been started.
+    Starting,
+    /// Its supervisor was seen.
+    Running,
+    /// It ended; kept until its last update is acknowledged.
+    Ended,
+}
+
+/// A task as an agent's ledger knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerTask {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// What it runs.
+    pub info: TaskInfo,
+    /// The volumes it uses.
+    pub volumes: Vec<VolumeUse>,
+    /// Names its run directory, supervisor and cgroup.
+    pub container: ContainerId,
+    /// How far it has come.
+    pub phase: LedgerTaskPhase,
+    /// Somebody asked for its end.
+    pub killing: bool,
+    /// The latest status.
+    pub status: TaskStatus,
+    /// Updates not yet acknowledged, oldest first.
+    pub unacknowledged: Vec<TaskStatus>,
+}
+
+impl LedgerTask {
+    /// The task's name in the cluster.
+    #[must_use]
+    pub fn key(&self) -> TaskKey {
+        TaskKey { framework: self.framework.clone(), task: self.task().clone() }
+    }
+    /// The task's id.
+    #[must_use]
+    pub fn task(&self) -> &TaskId {
+        &self.info.id
+    }
+}
