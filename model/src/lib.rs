@@ -18,4 +18,5 @@ pub mod resources;
 pub mod role;
 pub mod task;
 pub mod units;
+pub mod view;
 pub mod volume;

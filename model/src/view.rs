@@ -1,0 +1,186 @@
+//! What the master shows of its books: the rows behind lists, tables and `-o json`.
+
+use crate::agent::AgentInfo;
+use crate::framework::FrameworkInfo;
+use crate::id::{AgentId, ClusterId, FrameworkId, OfferId};
+use crate::record::ReservationRow;
+use crate::resources::Resources;
+use crate::role::Role;
+use crate::task::{TaskKey, TaskStatus};
+use crate::units::{Bytes, Scalar, Timestamp};
+use crate::volume::{Enforcement, Volume};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The cluster in one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterView {
+    /// Its id.
+    pub cluster: ClusterId,
+    /// The current term.
+    pub epoch: u64,
+    /// The registry's revision.
+    pub revision: u64,
+    /// The master's version.
+    pub version: Arc<str>,
+    /// Why destructive calls are refused, when they are.
+    pub safe_mode: Option<String>,
+    /// Agents connected.
+    pub agents_registered: u64,
+    /// Agents known.
+    pub agents_total: u64,
+    /// Frameworks connected.
+    pub frameworks_connected: u64,
+}
+
+/// Is the agent there?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AgentState {
+    /// Connected and merged.
+    Registered,
+    /// Known from the registry; has not come back since the master started.
+    Recovering,
+    /// Was connected and is not.
+    Unreachable,
+}
+
+impl AgentState {
+    /// The state as users see it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Registered => "REGISTERED",
+            Self::Recovering => "RECOVERING",
+            Self::Unreachable => "UNREACHABLE",
+        }
+    }
+}
+
+/// An agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentView {
+    /// As it declared itself.
+    pub info: AgentInfo,
+    /// Is it there?
+    pub state: AgentState,
+    /// Everything it has, reservations and volumes applied.
+    pub total: Resources,
+    /// In use by tasks.
+    pub used: Resources,
+    /// In offers.
+    pub offered: Resources,
+    /// When it was last heard; absent when not since the master started.
+    pub last_seen: Option<Timestamp>,
+}
+
+/// A row of reservations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReservationView {
+    /// The row.
+    pub row: ReservationRow,
+    /// The part of it that volumes have taken.
+    pub in_volumes: Scalar,
+    /// The part of it that tasks use (volumes not counted).
+    pub in_tasks: Scalar,
+}
+
+/// A volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeView {
+    /// The registry's record.
+    pub volume: Volume,
+    /// The agent's host, when known.
+    pub hostname: Arc<str>,
+    /// The disk's name, when known.
+    pub disk: Arc<str>,
+    /// Where the data lies on the agent; empty when not reported.
+    pub host_path: Arc<str>,
+    /// The driver that made it; empty when not reported.
+    pub driver: Arc<str>,
+    /// How its size is kept.
+    pub enforcement: Enforcement,
+    /// Bytes used, when measured.
+    pub used: Option<Bytes>,
+    /// The tasks that use it.
+    pub users: Vec<TaskKey>,
+    /// The offer it is in.
+    pub offer: Option<OfferId>,
+    /// What the agent last said of it; absent until it does.
+    pub observed: Option<crate::volume::VolumeState>,
+}
+
+/// A framework.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameworkView {
+    /// Its id.
+    pub id: FrameworkId,
+    /// What it says about itself.
+    pub info: FrameworkInfo,
+    /// Is a session open?
+    pub connected: bool,
+    /// When it was first seen.
+    pub registered: Timestamp,
+    /// When it was removed.
+    pub removed: Option<Timestamp>,
+    /// Its live tasks.
+    pub tasks: u64,
+    /// Its outstanding offers.
+    pub offers: u64,
+    /// What its tasks use.
+    pub used: Resources,
+}
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskView {
+    /// Its latest status.
+    pub status: TaskStatus,
+    /// For people.
+    pub name: String,
+    /// What it uses.
+    pub resources: Resources,
+    /// The agent's host, when known.
+    pub hostname: Arc<str>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A role in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleView {
+    /// Which.
+    pub role: Role,
+    /// Frameworks subscribed to it.
+    pub frameworks: Vec<FrameworkId>,
+    /// What is reserved to it.
+    pub reserved: BTreeMap<Arc<str>, Scalar>,
+    /// What its tasks use.
+    pub used: BTreeMap<Arc<str>, Scalar>,
+    /// Its live volumes.
+    pub volumes: u64,
+}
+
+/// Something that changed, for watchers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// An operation was accepted or ended.
+    Operation(crate::operation::OperationRecord),
+    /// A volume entered a state.
+    Volume(Volume),
+    /// A task's status.
+    Task(TaskStatus),
+    /// An agent's state.
+    Agent {
+        /// Which.
+        agent: AgentId,
+        /// Its new state.
+        state: AgentState,
+    },
+    /// A framework's session opened or closed, or it was removed.
+    Framework {
+        /// Which.
+        framework: FrameworkId,
+        /// Is a session open?
+        connected: bool,
+    },
+}
