@@ -1,1 +1,3 @@
-//! To be written.
+//! The master's shell: registry, engine and API around `berth-master-core`.
+
+pub mod registry;

@@ -1,0 +1,60 @@
+//! One suite for every store.
+
+use super::{Change, FailingStore, MemoryStore, RocksStore, Store, StoreError};
+
+fn put(key: &str, value: &str) -> Change {
+    Change::Put { key: key.into(), value: value.into() }
+}
+
+fn delete(key: &str) -> Change {
+    Change::Delete { key: key.into() }
+}
+
+fn pairs(list: &[(&str, &str)]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    list.iter().map(|(k, v)| (Vec::from(*k), Vec::from(*v))).collect()
+}
+
+/// `reopen` gives a new store on what the given one has made durable.
+fn check<S: Store>(mut store: S, reopen: impl Fn(S) -> S) {
+    assert_eq!(store.load().unwrap().revision, 0);
+    assert_eq!(store.load().unwrap().records, pairs(&[]));
+    assert_eq!(store.commit(0, &[put("b", "1"), put("a", "2"), delete("none")]).unwrap(), 1);
+    assert_eq!(store.commit(1, &[put("b", "3"), put("c", "4")]).unwrap(), 2);
+    let mut store = reopen(store);
+    let loaded = store.load().unwrap();
+    assert_eq!(
+        (loaded.revision, loaded.records),
+        (2, pairs(&[("a", "2"), ("b", "3"), ("c", "4")]))
+    );
+    assert_eq!(store.commit(2, &[delete("a"), put("d", "")]).unwrap(), 3);
+    let stale = store.commit(2, &[put("z", "9")]).unwrap_err();
+    assert!(matches!(stale, StoreError::Conflict { expected: 2, found: 3 }), "{stale}");
+    let loaded = reopen(store).load().unwrap();
+    assert_eq!((loaded.revision, loaded.records), (3, pairs(&[("b", "3"), ("c", "4"), ("d", "")])));
+}
+
+#[test]
+fn the_memory_store_conforms() {
+    check(MemoryStore::default(), |store| store.clone());
+}
+
+#[test]
+fn the_failing_store_conforms_until_it_fails() {
+    check(FailingStore::new(MemoryStore::default(), 4), |store| store);
+    let mut store = FailingStore::new(MemoryStore::default(), 1);
+    assert_eq!(store.commit(0, &[put("a", "1")]).unwrap(), 1);
+    for _ in 0..2 {
+        let error = store.commit(1, &[put("a", "2")]).unwrap_err();
+        assert!(matches!(error, StoreError::Write { .. }), "{error}");
+    }
+    assert_eq!(store.load().unwrap().records, pairs(&[("a", "1")]));
+}
+
+#[test]
+fn rocksdb_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    check(RocksStore::open(folder.path()).unwrap(), |store| {
+        drop(store);
+        RocksStore::open(folder.path()).unwrap()
+    });
+}

@@ -1,0 +1,314 @@
+//! The embedded registry: RocksDB with one synced write batch per commit.
+//!
+//! Two guards stand beside RocksDB's own checksums. Each batch carries the revision, so a gap cannot hide. And
+//! after each synced commit the revision is written to a small file of its own, `acknowledged`, without a sync: it can
+//! lag behind the database after a power cut, but never run ahead of what was synced, so a database below it has
+//! lost acknowledged batches (a log cut at a record boundary, which no checksum inside the log can show).
+
+use super::{Change, Loaded, Store, StoreError};
+use rocksdb::{DB, DBRecoveryMode, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+const REVISION_KEY: &[u8] = b"!revision";
+const ACKNOWLEDGED: &str = "acknowledged";
+
+/// A RocksDB database in a folder.
+pub struct RocksStore {
+    path: PathBuf,
+    db: DB,
+    acknowledged: File,
+    revision: u64,
+    poisoned: bool,
+}
+
+impl std::fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RocksStore")
+            .field("path", &self.path)
+            .field("revision", &self.revision)
+            .finish()
+    }
+}
+
+fn options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.set_paranoid_checks(true);
+    // An incomplete last record is what a crash leaves and is dropped; a checksum that does not match is not.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    // The registry is small and held in memory as well: the database is a log with an index.
+    options.set_write_buffer_size(16 << 20);
+    options.set_max_total_wal_size(64 << 20);
+    options.set_max_background_jobs(1);
+    options.set_keep_log_file_num(4);
+    options.set_max_open_files(64);
+    options
+}
+
+impl RocksStore {
+    /// Opens the database in `path`, creating it when the folder is absent or empty.
+    ///
+    /// # Errors
+    /// Another process has it open, it is damaged, or it lacks acknowledged batches.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let shown = path.display().to_string();
+        let write = |attempt, cause: std::io::Error| StoreError::Write {
+            path: shown.clone(),
+            attempt,
+            cause: cause.to_string(),
+        };
+        std::fs::create_dir_all(path).map_err(|e| write("create the folder", e))?;
+        let mark_path = path.join(ACKNOWLEDGED);
+        let is_new = !path.join("CURRENT").exists();
+        if is_new && mark_path.exists() {
+            return Err(StoreError::Corrupt {
+                path: shown,
+                what: "the file CURRENT is missing while others are there".to_owned(),
+            });
+        }
+        let db = DB::open(&options(), path).map_err(|e| open_error(&shown, &e))?;
+        let acknowledged = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&mark_path)
+            .map_err(|e| write("open the file acknowledged", e))?;
+        if is_new {
+            acknowledged.sync_all().map_err(|e| write("sync the file acknowledged", e))?;
+            File::open(path)
+                .and_then(|folder| folder.sync_all())
+                .map_err(|e| write("sync the folder", e))?;
+        }
+        let mut store =
+            Self { path: path.to_owned(), db, acknowledged, revision: 0, poisoned: false };
+        store.revision = store.read_revision()?;
+        store.check_acknowledged()?;
+        Ok(store)
+    }
+
+    fn shown(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn corrupt(&self, what: impl Into<String>) -> StoreError {
+        StoreError::Corrupt { path: self.shown(), what: what.into() }
+    }
+
+    fn read_revision(&self) -> Result<u64, StoreError> {
+        let stored = self.db.get(REVISION_KEY).map_err(|e| self.corrupt(e.to_string()))?;
+        match stored {
+            None => Ok(0),
+            Some(bytes) => <[u8; 8]>::try_from(bytes.as_slice())
+                .map(u64::from_be_bytes)
+                .map_err(|_e| self.corrupt("the revision record has the wrong length")),
+        }
+    }
+
+    /// The mark is `revision` and its complement, 16 bytes; a torn or empty one says nothing.
+    fn check_acknowledged(&self) -> Result<(), StoreError> {
+        let mut mark = [0_u8; 16];
+        let read = self
+            .acknowledged
+            .read_at(&mut mark, 0)
+            .map_err(|e| self.corrupt(format!("cannot read the file {ACKNOWLEDGED}: {e}")))?;
+        if read == 0 {
+            return Ok(());
+        }
+        let (low, high) = mark.split_at(8);
+        let number = |b: &[u8]| <[u8; 8]>::try_from(b).map(u64::from_be_bytes).unwrap_or_default();
+        let (revision, complement) = (number(low), number(high));
+        if read != mark.len() || revision != !complement {
+            return Err(self.corrupt(format!(
+                "the file {ACKNOWLEDGED} does not hold a revision and its complement"
+            )));
+        }
+        if self.revision < revision {
+            return Err(StoreError::CutOff {
+                path: self.shown(),
+                found: self.revision,
+                acknowledged: revision,
+            });
+        }
+        Ok(())
+    }
+
+    fn write_acknowledged(&self, revision: u64) -> Result<(), StoreError> {
+        let mut mark = [0_u8; 16];
+        mark[..8].copy_from_slice(&revision.to_be_bytes());
+        mark[8..].copy_from_slice(&(!revision).to_be_bytes());
+        self.acknowledged.write_all_at(&mark, 0).map_err(|e| StoreError::Write {
+            path: self.shown(),
+            attempt: "write the file acknowledged",
+            cause: e.to_string(),
+        })
+    }
+
+    fn write_batch(&self, revision: u64, batch: &[Change]) -> Result<(), StoreError> {
+        let mut writes = WriteBatch::default();
+        for change in batch {
+            match change {
+                Change::Put { key, value } => writes.put(key, value),
+                Change::Delete { key } => writes.delete(key),
+            }
+        }
+        writes.put(REVISION_KEY, revision.to_be_bytes());
+        let mut synced = WriteOptions::default();
+        synced.set_sync(true);
+        self.db.write_opt(writes, &synced).map_err(|e| StoreError::Write {
+            path: self.shown(),
+            attempt: "write and sync a batch",
+            cause: e.to_string(),
+        })
+    }
+}
+
+fn open_error(path: &str, error: &rocksdb::Error) -> StoreError {
+    let text = error.to_string();
+    let path = path.to_owned();
+    match error.kind() {
+        rocksdb::ErrorKind::IOError if text.contains("lock") => StoreError::Locked { path },
+        rocksdb::ErrorKind::IOError
+            if text.contains("No space")
+                || text.contains("Read-only")
+                || text.contains("Permission") =>
+        {
+            StoreError::Write { path, attempt: "open the database", cause: text }
+        },
+        _ => StoreError::Corrupt { path, what: text },
+    }
+}
+
+impl Store for RocksStore {
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        let mut reading = ReadOptions::default();
+        reading.set_verify_checksums(true);
+        let mut records = Vec::new();
+        for item in self.db.iterator_opt(IteratorMode::Start, reading) {
+            let (key, value) = item.map_err(|e| self.corrupt(e.to_string()))?;
+            if &*key != REVISION_KEY {
+                records.push((key.into_vec(), value.into_vec()));
+            }
+        }
+        Ok(Loaded { revision: self.revision, records })
+    }
+
+    fn commit(&mut self, expected: u64, batch: &[Change]) -> Result<u64, StoreError> {
+        if self.poisoned {
+            return Err(StoreError::Poisoned { path: self.shown() });
+        }
+        if expected != self.revision {
+            return Err(StoreError::Conflict { expected, found: self.revision });
+        }
+        let revision = expected + 1;
+        let outcome =
+            self.write_batch(revision, batch).and_then(|()| self.write_acknowledged(revision));
+        match outcome {
+            Ok(()) => {
+                self.revision = revision;
+                Ok(revision)
+            },
+            Err(error) => {
+                self.poisoned = true;
+                Err(error)
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(key: &str, value: &str) -> Change {
+        Change::Put { key: key.into(), value: value.into() }
+    }
+
+    /// A registry of 40 batches, closed.
+    fn written() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = RocksStore::open(folder.path()).unwrap();
+        for n in 0..40 {
+            store.commit(n, &[put(&format!("v/{n}"), &"x".repeat(100))]).unwrap();
+        }
+        folder
+    }
+
+    fn copy(from: &Path) -> tempfile::TempDir {
+        let to = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), to.path().join(entry.file_name())).unwrap();
+        }
+        to
+    }
+
+    fn log_file(folder: &Path) -> PathBuf {
+        std::fs::read_dir(folder)
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .filter(|p| p.extension().is_some_and(|e| e == "log"))
+            .max_by_key(|p| std::fs::metadata(p).unwrap().len())
+            .unwrap()
+    }
+
+    fn reopen(folder: &Path) -> Result<Loaded, StoreError> {
+        RocksStore::open(folder).and_then(|mut store| store.load())
+    }
+
+    #[test]
+    fn a_log_cut_at_any_length_is_refused() {
+        let whole = written();
+        let length = std::fs::metadata(log_file(whole.path())).unwrap().len();
+        for cut in (0..length).step_by(191) {
+            let damaged = copy(whole.path());
+            let log = OpenOptions::new().write(true).open(log_file(damaged.path())).unwrap();
+            log.set_len(cut).unwrap();
+            let error = reopen(damaged.path()).map(|l| l.revision).unwrap_err();
+            assert!(
+                matches!(error, StoreError::CutOff { .. } | StoreError::Corrupt { .. }),
+                "cut at {cut} of {length}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_flipped_byte_is_refused_or_without_effect() {
+        let whole = written();
+        let good = reopen(copy(whole.path()).path()).unwrap();
+        for entry in std::fs::read_dir(whole.path()).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let length = std::fs::metadata(&path).unwrap().len();
+            let step = usize::try_from((length / 12).max(1)).unwrap();
+            for at in (0..length).step_by(step) {
+                let damaged = copy(whole.path());
+                let target = damaged.path().join(&name);
+                let mut bytes = std::fs::read(&target).unwrap();
+                bytes[usize::try_from(at).unwrap()] ^= 0x10;
+                std::fs::write(&target, bytes).unwrap();
+                if let Ok(loaded) = reopen(damaged.path()) {
+                    assert_eq!(loaded, good, "{name} flipped at {at} was read as something else");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_process_is_refused() {
+        let folder = written();
+        let _first = RocksStore::open(folder.path()).unwrap();
+        let error = RocksStore::open(folder.path()).unwrap_err();
+        assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_missing_current_file_is_refused() {
+        let folder = written();
+        std::fs::remove_file(folder.path().join("CURRENT")).unwrap();
+        let error = RocksStore::open(folder.path()).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    }
+}
