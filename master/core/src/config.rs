@@ -1,0 +1,59 @@
+//! What the master can be told to do differently, with defaults and their reasons.
+
+use berth_model::id::ClusterId;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Settings of one term. The shell reads the registry, raises the epoch and fills this in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The installation; from the registry, or minted by the shell for an empty one.
+    pub cluster: ClusterId,
+    /// This term: one more than the registry's. The first step writes it.
+    pub epoch: u64,
+    /// The registry's revision as it was loaded. An agent that has seen a higher one of an earlier term
+    /// proves that the registry was rolled back.
+    pub revision: u64,
+    /// The program's version, for views.
+    pub version: Arc<str>,
+    /// How often both sides say that they are there (Mesos: 15 s).
+    pub heartbeat: Duration,
+    /// An agent that is silent for this long is unreachable: five missed heartbeats.
+    pub agent_timeout: Duration,
+    /// How long after its start the master waits for the agents it knows before it calls them
+    /// unreachable: ten minutes, enough for a reboot.
+    pub reregister_window: Duration,
+    /// After this time an unanswered offer is rescinded; never by default, as in Mesos.
+    pub offer_timeout: Option<Duration>,
+    /// The shortest time between two looks at one agent's free resources: 1 s bounds the work and is
+    /// also the shortest life of a refusal.
+    pub allocation_interval: Duration,
+    /// How many ended operations are remembered for queries and for repeated requests.
+    pub operations_kept: usize,
+    /// How many ended and acknowledged tasks are remembered, for lists and for reading their output.
+    pub tasks_kept: usize,
+    /// How many removed frameworks are remembered, so that their ids stay refused and their tasks on
+    /// agents that come back late are ended.
+    pub frameworks_kept: usize,
+}
+
+impl Config {
+    /// The defaults for a cluster and a term.
+    #[must_use]
+    pub fn new(cluster: ClusterId, epoch: u64, revision: u64) -> Self {
+        Self {
+            cluster,
+            epoch,
+            revision,
+            version: Arc::from(env!("CARGO_PKG_VERSION")),
+            heartbeat: Duration::from_secs(15),
+            agent_timeout: Duration::from_secs(75),
+            reregister_window: Duration::from_secs(600),
+            offer_timeout: None,
+            allocation_interval: Duration::from_secs(1),
+            operations_kept: 10_000,
+            tasks_kept: 1_000,
+            frameworks_kept: 1_000,
+        }
+    }
+}
