@@ -1,0 +1,474 @@
+//! The only recursive deleter of the agent: it removes a directory tree by handles.
+//!
+//! It follows no symbolic link, enters no mount and no other file system, and refuses a directory that carries
+//! the identity of a volume or of a disk, even an empty one. It does not know what the tree was used for, nor
+//! whether anybody may delete it: the caller has decided that. It keeps a bounded number of directories open
+//! however deep the tree is, and it stops at the first thing it may not or cannot delete, leaving the rest.
+
+use rustix::fs::{
+    AtFlags, FileType, IFlags, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, SeekFrom,
+    StatxFlags,
+};
+use rustix::io::Errno;
+use std::ffi::{CStr, CString};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// Extended attribute that says "this directory is a volume"; tasks without CAP_SYS_ADMIN cannot change it.
+pub const VOLUME_XATTR: &str = "trusted.berth.volume";
+/// The same, where the agent lacks the privilege for the first.
+pub const VOLUME_XATTR_UNPRIVILEGED: &str = "user.berth.volume";
+/// The marker that makes a directory a disk, relative to the disk's root.
+pub const DISK_MARKER: &str = ".meta/disk";
+
+/// Directories kept open at once; what lies deeper is first moved up to the top of the tree.
+const OPEN_DIRECTORIES: usize = 64;
+/// Names read before deleting starts; bounds memory for directories with millions of entries.
+const NAMES_AT_ONCE: usize = 1024;
+
+/// How much one call may do and what it may delete.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Entries to delete before the call returns unfinished.
+    pub entries: u64,
+    /// The top directory may carry this volume identity (its exact attribute). Nothing below it may carry any.
+    pub volume: Option<Vec<u8>>,
+}
+
+impl Limits {
+    /// Everything, except what carries an identity: for sandboxes.
+    #[must_use]
+    pub const fn unlimited() -> Self {
+        Self { entries: u64::MAX, volume: None }
+    }
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Files and directories deleted.
+    pub entries: u64,
+    /// Nothing is left (also when there was nothing).
+    pub finished: bool,
+}
+
+/// Why the tree, or the rest of it, was left alone. Paths are relative to the directory given.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    /// The top is a file or a link.
+    #[error("{path} is not a directory: nothing was deleted")]
+    NotADirectory { path: String },
+    /// A mount point.
+    #[error("{path} is a mount point: unmount it first; it was left alone")]
+    Mounted { path: String },
+    /// Another file system or a nested subvolume.
+    #[error(
+        "{path} belongs to another file system or is a subvolume of its own: move it away or delete it by hand; it was left alone"
+    )]
+    OtherFileSystem { path: String },
+    /// A volume.
+    #[error("{path} carries the identity of a volume: it was left alone")]
+    Volume { path: String },
+    /// A disk.
+    #[error("{path} carries the marker of a disk: it was left alone")]
+    Disk { path: String },
+    /// `chattr +i` or `+a`.
+    #[error(
+        "{path} is immutable or append-only: run chattr -i -a on it if it may go; it was left alone"
+    )]
+    Immutable { path: String },
+    /// The file system says no.
+    #[error("{action} {path} failed ({source})")]
+    Io { action: &'static str, path: String, source: Errno },
+}
+
+struct Frame {
+    directory: OwnedFd,
+    name: CString,
+    names: Vec<CString>,
+}
+
+struct Walk<'a> {
+    parent: BorrowedFd<'a>,
+    frames: Vec<Frame>,
+    limits: &'a Limits,
+    device: (u32, u32),
+    mount: u64,
+    removed: u64,
+    moved: u64,
+}
+
+/// Deletes the directory `name` in `parent` with everything below it. An absent directory is a finished call.
+///
+/// # Errors
+/// Says what was met and left alone. What had been deleted before stays deleted.
+pub fn remove_tree(
+    parent: BorrowedFd<'_>,
+    name: &CStr,
+    limits: &Limits,
+) -> Result<Removed, RemoveError> {
+    let Some(top) = open_directory(parent, name, &|| text(name))? else {
+        return Ok(Removed { entries: 0, finished: true });
+    };
+    let (device, mount) = place(top.as_fd(), &|| text(name))?;
+    if place(parent, &|| ".".to_owned())?.1 != mount {
+        return Err(RemoveError::Mounted { path: text(name) });
+    }
+    let mut walk = Walk { parent, frames: Vec::new(), limits, device, mount, removed: 0, moved: 0 };
+    walk.refuse_marked(top.as_fd(), name)?;
+    walk.frames.push(Frame { directory: top, name: name.to_owned(), names: Vec::new() });
+    walk.run()
+}
+
+impl Walk<'_> {
+    fn run(&mut self) -> Result<Removed, RemoveError> {
+        while let Some(frame) = self.frames.last_mut() {
+            if self.removed >= self.limits.entries {
+                return Ok(Removed { entries: self.removed, finished: false });
+            }
+            if let Some(entry) = frame.names.pop() {
+                self.delete(&entry)?;
+                continue;
+            }
+            match list(frame.directory.as_fd()) {
+                Ok(names) if names.is_empty() => self.leave()?,
+                Ok(names) => frame.names = names,
+                Err(source) => return Err(self.io("listing", None, source)),
+            }
+        }
+        Ok(Removed { entries: self.removed, finished: true })
+    }
+
+    /// The innermost directory is empty: remove it from the one above.
+    fn leave(&mut self) -> Result<(), RemoveError> {
+        let path = self.path(None);
+        let Some(frame) = self.frames.pop() else { return Ok(()) };
+        let above = self.frames.last().map_or(self.parent, |above| above.directory.as_fd());
+        match unlink(above, &frame.name, AtFlags::REMOVEDIR) {
+            // A writer was faster: the next round deletes what it made.
+            Err(Errno::NOTEMPTY | Errno::EXIST) => self.frames.push(frame),
+            Err(Errno::NOENT) => {},
+            Ok(()) => self.removed += 1,
+            Err(source) => return Err(explain("removing", path, frame.directory.as_fd(), source)),
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, entry: &CStr) -> Result<(), RemoveError> {
+        let Some(frame) = self.frames.last() else { return Ok(()) };
+        let here = frame.directory.as_fd();
+        let file = match rustix::fs::statat(here, entry, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => FileType::from_raw_mode(stat.st_mode) != FileType::Directory,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(source) => return Err(self.io("looking at", Some(entry), source)),
+        };
+        if file {
+            return match unlink(here, entry, AtFlags::empty()) {
+                Ok(()) => {
+                    self.removed += 1;
+                    Ok(())
+                },
+                Err(Errno::NOENT) => Ok(()),
+                Err(source) => {
+                    let path = self.path(Some(entry));
+                    Err(explain_entry("deleting", path, here, entry, source))
+                },
+            };
+        }
+        self.enter(entry)
+    }
+
+    fn enter(&mut self, entry: &CStr) -> Result<(), RemoveError> {
+        let Some(frame) = self.frames.last() else { return Ok(()) };
+        let path = || self.path(Some(entry));
+        let Some(directory) = open_directory(frame.directory.as_fd(), entry, &path)? else {
+            return Ok(());
+        };
+        let (device, mount) = place(directory.as_fd(), &path)?;
+        if mount != self.mount {
+            return Err(RemoveError::Mounted { path: path() });
+        }
+        if device != self.device {
+            return Err(RemoveError::OtherFileSystem { path: path() });
+        }
+        self.refuse_marked(directory.as_fd(), entry)?;
+        if self.frames.len() < OPEN_DIRECTORIES {
+            self.frames.push(Frame { directory, name: entry.to_owned(), names: Vec::new() });
+            return Ok(());
+        }
+        self.move_up(entry)
+    }
+
+    /// Moves a deep directory to the top of the tree, where a later round finds it.
+    fn move_up(&mut self, entry: &CStr) -> Result<(), RemoveError> {
+        loop {
+            self.moved += 1;
+            let name = format!(".deep-{}", self.moved);
+            let (Some(frame), Some(top)) = (self.frames.last(), self.frames.first()) else {
+                return Ok(());
+            };
+            let flags = RenameFlags::NOREPLACE;
+            let (from, to) = (frame.directory.as_fd(), top.directory.as_fd());
+            match rustix::fs::renameat_with(from, entry, to, name.as_str(), flags) {
+                Ok(()) => return Ok(()),
+                Err(Errno::EXIST) => {},
+                Err(source) => return Err(self.io("moving up", Some(entry), source)),
+            }
+        }
+    }
+
+    fn refuse_marked(&self, directory: BorrowedFd<'_>, entry: &CStr) -> Result<(), RemoveError> {
+        let path = || self.path(Some(entry));
+        match volume_attribute(directory) {
+            Ok(None) => {},
+            Ok(found) if self.frames.is_empty() && found == self.limits.volume => {},
+            Ok(Some(_)) => return Err(RemoveError::Volume { path: path() }),
+            Err(source) => {
+                return Err(RemoveError::Io {
+                    action: "reading the attributes of",
+                    path: path(),
+                    source,
+                });
+            },
+        }
+        match rustix::fs::statat(directory, DISK_MARKER, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
+            Ok(_) => Err(RemoveError::Disk { path: path() }),
+            Err(source) => {
+                Err(RemoveError::Io { action: "looking for a marker in", path: path(), source })
+            },
+        }
+    }
+
+    fn path(&self, entry: Option<&CStr>) -> String {
+        let names = self.frames.iter().map(|frame| text(&frame.name));
+        names.chain(entry.map(text)).collect::<Vec<_>>().join("/")
+    }
+
+    fn io(&self, action: &'static str, entry: Option<&CStr>, source: Errno) -> RemoveError {
+        RemoveError::Io { action, path: self.path(entry), source }
+    }
+}
+
+/// The identity attribute of a volume directory, under either of its names.
+///
+/// # Errors
+/// The attribute is there but cannot be read.
+pub fn volume_attribute(directory: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
+    for name in [VOLUME_XATTR, VOLUME_XATTR_UNPRIVILEGED] {
+        let mut value = vec![0_u8; 4096];
+        match rustix::fs::fgetxattr(directory, name, value.as_mut_slice()) {
+            Ok(length) => {
+                value.truncate(length);
+                return Ok(Some(value));
+            },
+            Err(Errno::NODATA | Errno::NOTSUP | Errno::PERM) => {},
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(None)
+}
+
+fn open_directory(
+    parent: BorrowedFd<'_>,
+    name: &CStr,
+    path: &dyn Fn() -> String,
+) -> Result<Option<OwnedFd>, RemoveError> {
+    let open = || {
+        rustix::fs::openat2(
+            parent,
+            name,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV,
+        )
+    };
+    let opened = match open() {
+        // Without root, a directory of our own may be unreadable for ourselves.
+        Err(Errno::ACCESS) if make_readable(parent, name).is_ok() => open(),
+        other => other,
+    };
+    match opened {
+        Ok(directory) => Ok(Some(directory)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(Errno::NOTDIR | Errno::LOOP) => Err(RemoveError::NotADirectory { path: path() }),
+        Err(Errno::XDEV) => Err(RemoveError::Mounted { path: path() }),
+        Err(source) => Err(RemoveError::Io { action: "opening", path: path(), source }),
+    }
+}
+
+fn make_readable(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let handle = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    rustix::fs::chmod(format!("/proc/self/fd/{}", handle.as_raw_fd()), Mode::RWXU)
+}
+
+/// Device and mount of an open directory.
+fn place(
+    directory: BorrowedFd<'_>,
+    path: &dyn Fn() -> String,
+) -> Result<((u32, u32), u64), RemoveError> {
+    let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+    let stat = rustix::fs::statx(directory, "", AtFlags::EMPTY_PATH, wanted)
+        .map_err(|source| RemoveError::Io { action: "looking at", path: path(), source })?;
+    Ok(((stat.stx_dev_major, stat.stx_dev_minor), stat.stx_mnt_id))
+}
+
+fn list(directory: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
+    rustix::fs::seek(directory, SeekFrom::Start(0))?;
+    let mut buffer = [MaybeUninit::uninit(); 8192];
+    let mut entries = RawDir::new(directory, &mut buffer);
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            names.push(entry.file_name().to_owned());
+            if names.len() == NAMES_AT_ONCE {
+                break;
+            }
+        }
+    }
+    Ok(names)
+}
+
+fn unlink(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(directory, name, flags) {
+        // Without root, a directory of our own may be unwritable for ourselves.
+        Err(Errno::ACCESS) if rustix::fs::fchmod(directory, Mode::RWXU).is_ok() => {
+            rustix::fs::unlinkat(directory, name, flags)
+        },
+        other => other,
+    }
+}
+
+fn explain(
+    action: &'static str,
+    path: String,
+    object: BorrowedFd<'_>,
+    source: Errno,
+) -> RemoveError {
+    match source {
+        Errno::BUSY => RemoveError::Mounted { path },
+        Errno::PERM if is_immutable(object) => RemoveError::Immutable { path },
+        source => RemoveError::Io { action, path, source },
+    }
+}
+
+fn explain_entry(
+    action: &'static str,
+    path: String,
+    directory: BorrowedFd<'_>,
+    entry: &CStr,
+    source: Errno,
+) -> RemoveError {
+    if source == Errno::PERM && is_immutable(directory) {
+        return RemoveError::Immutable { path };
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::openat(directory, entry, flags, Mode::empty()) {
+        Ok(file) => explain(action, path, file.as_fd(), source),
+        Err(_closed) if source == Errno::BUSY => RemoveError::Mounted { path },
+        Err(_closed) => RemoveError::Io { action, path, source },
+    }
+}
+
+fn is_immutable(object: BorrowedFd<'_>) -> bool {
+    rustix::fs::ioctl_getflags(object)
+        .is_ok_and(|flags| flags.intersects(IFlags::IMMUTABLE | IFlags::APPEND))
+}
+
+fn text(name: &CStr) -> String {
+    name.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn remove(base: &std::path::Path, limits: &Limits) -> Result<Removed, String> {
+        let parent = fs::File::open(base).unwrap();
+        remove_tree(parent.as_fd(), c"top", limits).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn links_are_deleted_and_what_they_point_to_is_not() {
+        let base = tempfile::tempdir().unwrap();
+        fs::create_dir_all(base.path().join("top/a/b")).unwrap();
+        fs::create_dir(base.path().join("precious")).unwrap();
+        fs::write(base.path().join("precious/data"), "rows").unwrap();
+        symlink("../../precious", base.path().join("top/a/link")).unwrap();
+        symlink("../precious/data", base.path().join("top/file-link")).unwrap();
+        assert_eq!(
+            remove(base.path(), &Limits::unlimited()),
+            Ok(Removed { entries: 5, finished: true })
+        );
+        assert!(!base.path().join("top").exists());
+        assert_eq!(fs::read_to_string(base.path().join("precious/data")).unwrap(), "rows");
+        assert_eq!(
+            remove(base.path(), &Limits::unlimited()),
+            Ok(Removed { entries: 0, finished: true })
+        );
+        symlink("precious", base.path().join("top")).unwrap();
+        assert_eq!(
+            remove(base.path(), &Limits::unlimited()),
+            Err("top is not a directory: nothing was deleted".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_tree_deeper_than_any_path_and_wider_than_one_reading_goes() {
+        let base = tempfile::tempdir().unwrap();
+        fs::create_dir(base.path().join("top")).unwrap();
+        let mut here = OwnedFd::from(fs::File::open(base.path().join("top")).unwrap());
+        for _level in 0..700 {
+            rustix::fs::mkdirat(&here, "directory-with-a-long-name", Mode::RWXU).unwrap();
+            here = rustix::fs::openat(
+                &here,
+                "directory-with-a-long-name",
+                OFlags::RDONLY,
+                Mode::empty(),
+            )
+            .unwrap();
+        }
+        for number in 0..3000 {
+            fs::write(base.path().join(format!("top/{number}")), "").unwrap();
+        }
+        let first = remove(base.path(), &Limits { entries: 10, volume: None });
+        assert_eq!(first, Ok(Removed { entries: 10, finished: false }));
+        let rest = remove(base.path(), &Limits::unlimited());
+        assert_eq!(rest, Ok(Removed { entries: 3691, finished: true }));
+    }
+
+    #[test]
+    fn directories_with_an_identity_are_refused_even_when_empty() {
+        let base = tempfile::tempdir().unwrap();
+        fs::create_dir_all(base.path().join("top/sandbox/volume")).unwrap();
+        let volume = fs::File::open(base.path().join("top/sandbox/volume")).unwrap();
+        let flags = rustix::fs::XattrFlags::empty();
+        if let Err(errno) = rustix::fs::fsetxattr(&volume, VOLUME_XATTR_UNPRIVILEGED, b"v-1", flags)
+        {
+            eprintln!("SKIPPED: the temporary directory takes no extended attributes ({errno})");
+            return;
+        }
+        let refused = "top/sandbox/volume carries the identity of a volume: it was left alone";
+        assert_eq!(remove(base.path(), &Limits::unlimited()), Err(refused.to_owned()));
+        let named = Limits { entries: u64::MAX, volume: Some(b"v-1".to_vec()) };
+        assert_eq!(remove(base.path(), &named), Err(refused.to_owned()));
+        assert!(base.path().join("top/sandbox/volume").is_dir());
+
+        let inner = fs::File::open(base.path().join("top/sandbox")).unwrap();
+        assert_eq!(
+            remove_tree(inner.as_fd(), c"volume", &named).unwrap(),
+            Removed { entries: 1, finished: true }
+        );
+        fs::create_dir_all(base.path().join("top/disk/.meta")).unwrap();
+        fs::write(base.path().join("top/disk/.meta/disk"), "").unwrap();
+        assert_eq!(
+            remove(base.path(), &Limits::unlimited()),
+            Err("top/disk carries the marker of a disk: it was left alone".to_owned())
+        );
+        assert!(base.path().join("top/disk/.meta/disk").exists());
+    }
+}
