@@ -1,0 +1,216 @@
+//! Reading the tasks of a pod: programs, goals, checks.
+//!
+//! Invariant: defaults are given here and nowhere else, so a read task has no open choices.
+
+use super::node::Node;
+use super::table::{Place, Problems, Table, entries, join};
+use super::template::{Scope as Names, Template};
+use super::{Check, Goal, Program, Scope, Task};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Long enough for a database to write its buffers.
+const STOP_GRACE: Duration = Duration::from_secs(30);
+
+pub(super) fn task(
+    name: &str,
+    place: &Place<'_>,
+    has_volumes: bool,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Task> {
+    let mut table = Table::open(place, problems);
+    let goal = table
+        .need("goal", "running", problems)
+        .and_then(|place| place.text(problems).map(|text| (place, text)));
+    let goal =
+        goal.and_then(|(place, text)| read_goal(&place, &text, &mut table, has_volumes, problems));
+    let program = table.need("cmd", "\"exec mariadbd …\"", problems);
+    let program = program.and_then(|place| read_program(&place, names, problems));
+    let env = table.take("env").map(|place| read_env(&place, names, problems)).unwrap_or_default();
+    let health = table.take("health");
+    let readiness = table.take("readiness");
+    if let Some(Goal::Once { .. }) = goal {
+        for check in health.iter().chain(&readiness) {
+            problems.add(
+                &check.path,
+                "a task with goal: once is not checked",
+                "remove it; its exit status counts",
+            );
+        }
+    }
+    let health = health.and_then(|place| read_check(&place, names, problems));
+    let readiness = readiness.and_then(|place| read_check(&place, names, problems));
+    let stop_grace =
+        table.take("stop").and_then(|place| read_stop(&place, problems)).unwrap_or(STOP_GRACE);
+    table.refuse(
+        &[
+            "essential",
+            "only",
+            "skipIf",
+            "skipUnless",
+            "resources",
+            "config",
+            "image",
+            "user",
+            "volumes",
+            "retry",
+        ],
+        problems,
+    );
+    table.finish(problems);
+    Some(Task {
+        name: name.to_owned(),
+        goal: goal?,
+        program: program?,
+        env,
+        health,
+        readiness,
+        stop_grace,
+    })
+}
+
+fn read_goal(
+    place: &Place<'_>,
+    text: &str,
+    table: &mut Table<'_>,
+    has_volumes: bool,
+    problems: &mut Problems,
+) -> Option<Goal> {
+    match text {
+        "running" => {
+            for key in ["scope", "timeout"] {
+                if let Some(extra) = table.take(key) {
+                    problems.add(&extra.path, format!("{key} belongs to goal: once"), "remove it");
+                }
+            }
+            Some(Goal::Running)
+        },
+        "once" => {
+            let timeout = table.take("timeout").and_then(|place| place.duration(problems));
+            let scope = table.need("scope", "volume", problems)?;
+            let scope = read_scope(&scope, has_volumes, problems)?;
+            Some(Goal::Once { scope, timeout })
+        },
+        "on-demand" | "finish" => {
+            problems.unsupported(&place.path, &format!("goal: {text}"), "write running or once");
+            None
+        },
+        _ => {
+            problems.add(&place.path, format!("unknown goal {text:?}"), "write running or once");
+            None
+        },
+    }
+}
+
+fn read_scope(place: &Place<'_>, has_volumes: bool, problems: &mut Problems) -> Option<Scope> {
+    match place.text(problems)?.as_str() {
+        "service" => Some(Scope::Service),
+        "config" => Some(Scope::Config),
+        "volume" if has_volumes => Some(Scope::Volume),
+        "volume" => {
+            problems.add(
+                &place.path,
+                "the pod has no volume",
+                "give it one, or write scope: service",
+            );
+            None
+        },
+        text => {
+            problems.add(
+                &place.path,
+                format!("unknown scope {text:?}"),
+                "write service, volume or config",
+            );
+            None
+        },
+    }
+}
+
+fn read_program(place: &Place<'_>, names: &Names<'_>, problems: &mut Problems) -> Option<Program> {
+    match place.node {
+        Node::List(items) if !items.is_empty() => {
+            let texts = items.iter().enumerate().map(|(index, node)| {
+                let item = Place { path: format!("{}[{index}]", place.path), node };
+                let text = item.text(problems)?;
+                Template::read(&text, &item.path, names, problems)
+            });
+            texts.collect::<Option<Vec<_>>>().map(Program::Exec)
+        },
+        Node::List(_)
+        | Node::Null
+        | Node::Bool(_)
+        | Node::Int(_)
+        | Node::Decimal(_)
+        | Node::Text(_)
+        | Node::Map(_) => {
+            let text = place.text(problems)?;
+            if text.trim().is_empty() {
+                problems.add(
+                    &place.path,
+                    "the command is empty",
+                    "write a command for the shell, or a list of texts",
+                );
+                return None;
+            }
+            Template::read(&text, &place.path, names, problems).map(Program::Shell)
+        },
+    }
+}
+
+fn read_env(
+    place: &Place<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> BTreeMap<String, Template> {
+    let mut env = BTreeMap::new();
+    for (name, node) in entries(place, problems) {
+        let path = join(&place.path, name);
+        let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        if !first || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            let remedy = "use letters, digits and underscores, not beginning with a digit";
+            problems.add(&path, format!("{name:?} is not the name of a variable"), remedy);
+        }
+        let value = Place { path: path.clone(), node }.text(problems);
+        let template = value.and_then(|text| Template::read(&text, &path, names, problems));
+        if let Some(template) = template {
+            env.insert(name.to_owned(), template);
+        }
+    }
+    env
+}
+
+fn read_check(place: &Place<'_>, names: &Names<'_>, problems: &mut Problems) -> Option<Check> {
+    let mut table = Table::open(place, problems);
+    table.refuse(&["http", "tcp", "skipIf", "settle"], problems);
+    let program = table.need("cmd", "\"test -e data/ok\"", problems);
+    let program = program.and_then(|place| read_program(&place, names, problems));
+    let mut span = |key, default: Duration| {
+        table.take(key).map_or(Some(default), |place| place.duration(problems))
+    };
+    let every = span("every", Duration::from_secs(5));
+    let timeout = span("timeout", Duration::from_secs(10));
+    let grace = span("grace", Duration::from_secs(30));
+    let failures = table.take("failures").map_or(Some(3), |place| place.whole(1, 1_000, problems));
+    table.finish(problems);
+    Some(Check {
+        program: program?,
+        every: every?,
+        timeout: timeout?,
+        failures: failures?,
+        grace: grace?,
+    })
+}
+
+fn read_stop(place: &Place<'_>, problems: &mut Problems) -> Option<Duration> {
+    let mut table = Table::open(place, problems);
+    if let Some(signal) = table.take("signal") {
+        let text = signal.text(problems);
+        if text.as_deref().is_some_and(|text| text != "TERM" && text != "SIGTERM") {
+            problems.unsupported(&signal.path, "another signal than TERM", "write TERM");
+        }
+    }
+    let grace = table.take("grace").and_then(|place| place.duration(problems));
+    table.finish(problems);
+    grace
+}
