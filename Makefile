@@ -27,7 +27,7 @@ setup-build:
 	@scripts/setup build
 
 build: setup-build ## release binary; prints its path (target/release/berth, or below CARGO_TARGET_DIR)
-	@[ -x $(TARGET_DIR)/release/berth ] || echo "build: first release build, about 8 minutes on two free cores; Cargo names each crate" >&2
+	@[ -x $(TARGET_DIR)/release/berth ] || echo "build: first release build, about 5 minutes on two free cores; Cargo names each crate" >&2
 	cargo build --locked --release --workspace --bin berth
 	@echo $(TARGET_DIR)/release/berth
 
@@ -36,7 +36,7 @@ demo: setup ## a cluster, MariaDB on a persistent volume, and every kill it surv
 
 test: setup ## format, lints, documentation, repository rules and every test (all that CI runs)
 	cargo fmt --all --check
-	@echo "test: lints; the first time this checks every dependency, about 3 minutes on two free cores" >&2
+	@echo "test: lints; the first time this checks every dependency, about 2 minutes on two free cores" >&2
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo doc --locked --workspace --no-deps --document-private-items
 	@scripts/build-dev >/dev/null
