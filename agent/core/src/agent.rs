@@ -1,0 +1,199 @@
+//! The agent as one value: its books, what it learned since it started, and the dispatch of inputs.
+//!
+//! It decides nothing itself: `link`, `volume`, `task` and `status` do. Invariant: every change of the books goes
+//! through [`Agent::write`], so records and state cannot differ.
+
+use crate::books::Books;
+use crate::link::Link;
+use crate::step::{Config, Input, Output, Severity, Step};
+use crate::task::Run;
+use crate::timer::{Timer, Timers};
+use crate::volume::Watch;
+use berth_model::agent::AgentInfo;
+use berth_model::id::{ContainerId, VolumeId, derive};
+use berth_model::link::FromAgent;
+use berth_model::record::{LedgerDisk, LedgerRecord};
+use berth_model::task::TaskKey;
+use berth_model::units::Timestamp;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// The deciding half of an agent.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    pub(crate) config: Config,
+    pub(crate) info: AgentInfo,
+    pub(crate) books: Books,
+    /// Differs in each life that wrote anything, so minted ids never repeat.
+    seed: u128,
+    minted: u64,
+    pub(crate) now: Timestamp,
+    pub(crate) link: Option<Link>,
+    /// The highest registry revision heard of in the current epoch; the books follow it in strides.
+    pub(crate) revision_seen: u64,
+    pub(crate) watches: BTreeMap<VolumeId, Watch>,
+    /// Volumes whose first verification is not over.
+    pub(crate) unverified: BTreeSet<VolumeId>,
+    /// When each READY volume is to be measured next.
+    pub(crate) to_measure: BTreeSet<(Timestamp, VolumeId)>,
+    pub(crate) runs: BTreeMap<ContainerId, Run>,
+    /// Ended and forgotten tasks whose output may still be read, latest last.
+    pub(crate) released: VecDeque<(TaskKey, ContainerId)>,
+    /// Reads of the current connection that are not answered.
+    pub(crate) reads: BTreeSet<u64>,
+    pub(crate) timers: Timers,
+    token: u64,
+    pub(crate) stopping: bool,
+    out: Step,
+}
+
+impl Agent {
+    /// An agent from its ledger, empty or recovered, and what there is to do at once: every volume is verified,
+    /// every task adopted, every intent continued.
+    #[must_use]
+    pub fn recover(
+        config: Config,
+        info: AgentInfo,
+        records: Vec<LedgerRecord>,
+        ledger_seq: u64,
+        now: Timestamp,
+    ) -> (Self, Step) {
+        let books = Books::fold(records);
+        let mut agent = Self {
+            seed: derive(info.id.as_u128(), ledger_seq),
+            revision_seen: books.revision(),
+            config,
+            info,
+            books,
+            minted: 0,
+            now,
+            link: None,
+            watches: BTreeMap::new(),
+            unverified: BTreeSet::new(),
+            to_measure: BTreeSet::new(),
+            runs: BTreeMap::new(),
+            released: VecDeque::new(),
+            reads: BTreeSet::new(),
+            timers: Timers::default(),
+            token: 0,
+            stopping: false,
+            out: Step::default(),
+        };
+        agent.resume_volumes();
+        agent.resume_tasks();
+        agent.timers.set(Timer::Register, now.after(agent.config.verify_wait));
+        let step = agent.finish();
+        (agent, step)
+    }
+
+    /// Takes one input in.
+    pub fn step(&mut self, now: Timestamp, input: Input) -> Step {
+        self.now = self.now.max(now);
+        match input {
+            Input::Connected { session } => self.connected(session),
+            Input::Disconnected => self.disconnected(),
+            Input::Master(envelope) => self.hear(envelope),
+            Input::Volume { volume, token, outcome } => self.conclude(volume, token, outcome),
+            Input::Container { container, event } => self.container_event(container, event),
+            Input::Disks(disks) => {
+                if disks != self.info.disks {
+                    self.info.disks.clone_from(&disks);
+                    self.tell(FromAgent::Disks(disks));
+                }
+            },
+            Input::DisksAdopted(disks) => self.remember_disks(disks),
+            Input::FileData { read, offset, data } => {
+                if self.reads.remove(&read) {
+                    self.tell(FromAgent::FileData { read, offset, data });
+                }
+            },
+            Input::Tick => {},
+            Input::Shutdown { kill_tasks } => self.shut_down(kill_tasks),
+        }
+        while let Some(timer) = self.timers.due(self.now) {
+            self.fire(timer);
+        }
+        self.finish()
+    }
+
+    /// Records that fold to the same state.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<LedgerRecord> {
+        self.books.records()
+    }
+
+    /// When [`Input::Tick`] has something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.timers.next()
+    }
+
+    /// What the ledger says.
+    #[must_use]
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// What the agent declares about itself.
+    #[must_use]
+    pub fn info(&self) -> &AgentInfo {
+        &self.info
+    }
+
+    fn fire(&mut self, timer: Timer) {
+        match timer {
+            Timer::Register => {
+                self.unverified.clear();
+                self.register();
+            },
+            Timer::Heartbeat => self.beat(),
+            Timer::Silence => self.give_up_master(),
+            Timer::Status(key) => self.repeat_status(&key),
+            Timer::Retry(volume) => self.retry(volume),
+            Timer::Retention(volume) => self.retention_over(volume),
+            Timer::Usage => self.measure_next(),
+        }
+    }
+
+    fn remember_disks(&mut self, disks: Vec<LedgerDisk>) {
+        for disk in disks {
+            if self.books.disks().get(&disk.id) != Some(&disk) {
+                self.write(LedgerRecord::Disk(disk));
+            }
+        }
+    }
+
+    /// The step so far; a registry revision that was heard of rides along with other records.
+    fn finish(&mut self) -> Step {
+        let behind = self.revision_seen.saturating_sub(self.books.revision());
+        if behind > 0 && (!self.out.records.is_empty() || behind >= self.config.revision_stride) {
+            let (epoch, revision) = (self.books.epoch(), self.revision_seen);
+            self.write(LedgerRecord::Epoch { epoch, revision });
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// Changes the books.
+    pub(crate) fn write(&mut self, record: LedgerRecord) {
+        self.books.apply(record.clone());
+        self.out.records.push(record);
+    }
+
+    pub(crate) fn emit(&mut self, output: Output) {
+        self.out.outputs.push(output);
+    }
+
+    pub(crate) fn log(&mut self, severity: Severity, message: String) {
+        self.emit(Output::Log { severity, message });
+    }
+
+    /// A number for an effect.
+    pub(crate) fn next_token(&mut self) -> u64 {
+        self.token = self.token.saturating_add(1);
+        self.token
+    }
+
+    pub(crate) fn mint_container(&mut self) -> ContainerId {
+        self.minted = self.minted.saturating_add(1);
+        ContainerId::from_u128(derive(self.seed, self.minted))
+    }
+}

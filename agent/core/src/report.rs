@@ -1,0 +1,80 @@
+//! What the master is told about volumes and tasks, from the books and from what was found on the host.
+//!
+//! Invariant: the state in a report is the state in the books.
+
+use crate::agent::Agent;
+use berth_model::id::VolumeId;
+use berth_model::link::{FromAgent, Registration};
+use berth_model::record::{LedgerTask, LedgerVolume};
+use berth_model::task::TaskStatus;
+use berth_model::volume::{VolumeReport, VolumeState};
+use berth_model::{id::SessionId, link::TaskReport};
+
+/// The message with the ledger's position, which only the shell knows: call it with the number of the last synced
+/// record right before sending.
+#[must_use]
+pub fn stamp(message: FromAgent, seq: u64) -> FromAgent {
+    match message {
+        FromAgent::Register(mut registration) => {
+            registration.ledger_seq = seq;
+            FromAgent::Register(registration)
+        },
+        FromAgent::Volume { report, ledger_seq: _ } => {
+            FromAgent::Volume { report, ledger_seq: seq }
+        },
+        FromAgent::Heartbeat { ledger_seq: _ } => FromAgent::Heartbeat { ledger_seq: seq },
+        other @ (FromAgent::Status(_)
+        | FromAgent::Disks(_)
+        | FromAgent::Usage(_)
+        | FromAgent::FileData { .. }) => other,
+    }
+}
+
+impl Agent {
+    pub(crate) fn volume_report(&self, id: VolumeId) -> Option<VolumeReport> {
+        self.books.volumes().get(&id).map(|volume| self.report_of(volume))
+    }
+
+    fn report_of(&self, volume: &LedgerVolume) -> VolumeReport {
+        let watch = self.watches.get(&volume.spec.id);
+        let found = watch.and_then(|w| w.found.as_ref());
+        VolumeReport {
+            spec: volume.spec.clone(),
+            state: volume.state,
+            operation: volume.operation,
+            error: volume.error.clone(),
+            host_path: found.map(|f| f.host_path.clone()).unwrap_or_default(),
+            driver: volume.driver.clone(),
+            enforcement: found.map(|f| f.enforcement).unwrap_or_default(),
+            used: watch.and_then(|w| w.used),
+            purged: watch.map(|w| w.purged.clone()).unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn registration(&self, session: SessionId) -> Registration {
+        let volumes = self.books.volumes().values();
+        Registration {
+            info: self.info.clone(),
+            session,
+            cluster: self.books.cluster(),
+            epoch: self.books.epoch(),
+            revision: self.books.revision(),
+            ledger_seq: 0,
+            volumes: volumes
+                .filter(|v| v.state != VolumeState::Gone)
+                .map(|v| self.report_of(v))
+                .collect(),
+            tasks: self.books.tasks().values().map(task_report).collect(),
+        }
+    }
+}
+
+fn task_report(task: &LedgerTask) -> TaskReport {
+    TaskReport {
+        status: TaskStatus { id: None, ..task.status.clone() },
+        resources: task.info.resources.clone(),
+        volumes: task.volumes.iter().map(|used| used.volume).collect(),
+        name: task.info.name.clone(),
+        container: task.container,
+    }
+}

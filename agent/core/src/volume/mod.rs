@@ -1,0 +1,282 @@
+//! Volumes: one effect at a time for each, driven by the state in the books.
+//!
+//! `calls` takes what the master asks for, `outcome` what the host answered; both change the state and then call
+//! [`Agent::advance`], which asks for the effect that the state needs next. So a restart, a repeated call and a failed
+//! effect are the same case. Rules: a LOST or QUARANTINED volume is never made anew or deleted; nothing is moved to the
+//! trash while a live task uses it, and nothing is purged that is not in the trash.
+
+mod calls;
+mod outcome;
+
+use crate::agent::Agent;
+use crate::effect::{Place, VolumeEffect};
+use crate::step::Output;
+use crate::timer::Timer;
+use berth_model::error::Rejection;
+use berth_model::id::{OperationId, VolumeId};
+use berth_model::record::{LedgerRecord, LedgerVolume};
+use berth_model::units::Bytes;
+use berth_model::volume::{Enforcement, VolumeSpec, VolumeState};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What was found on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) host_path: Arc<str>,
+    pub(crate) enforcement: Enforcement,
+}
+
+/// Which effect is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Create,
+    Restore,
+    Trash,
+    Purge,
+    VerifyLive,
+    VerifyTrash,
+    Usage,
+}
+
+/// Why no other effect may be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Busy {
+    /// One is under way; it may purge the `held` volumes.
+    Effect { token: u64, kind: Kind, held: Vec<VolumeId> },
+    /// An effect of another volume may purge this one.
+    Held,
+}
+
+/// Whether a trashed volume is to be deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Purge {
+    #[default]
+    No,
+    /// Its retention is over.
+    Retention,
+    /// Somebody asked.
+    Asked(OperationId),
+}
+
+/// What the agent learned about a volume since it started.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watch {
+    busy: Option<Busy>,
+    pub(crate) found: Option<Found>,
+    pub(crate) used: Option<Bytes>,
+    /// Purged to make room for it.
+    pub(crate) purged: Vec<VolumeId>,
+    /// Why its last verification could not be done.
+    unavailable: Option<Rejection>,
+    verify: bool,
+    measure: bool,
+    purge: Purge,
+    attempts: u32,
+}
+
+impl Agent {
+    /// Continues what the ledger says after a start.
+    pub(crate) fn resume_volumes(&mut self) {
+        let all: Vec<LedgerVolume> = self.books.volumes().values().cloned().collect();
+        for volume in all {
+            let id = volume.spec.id;
+            match volume.state {
+                VolumeState::Ready => {
+                    self.unverified.insert(id);
+                    self.watch(id).verify = true;
+                    self.measure_later(id);
+                },
+                VolumeState::Trashed => {
+                    self.unverified.insert(id);
+                    self.watch(id).verify = true;
+                    self.retain(&volume);
+                },
+                VolumeState::Creating
+                | VolumeState::Tombstoned
+                | VolumeState::Failed
+                | VolumeState::Lost
+                | VolumeState::Gone
+                | VolumeState::Quarantined => {},
+            }
+        }
+        let ids: Vec<VolumeId> = self.books.volumes().keys().copied().collect();
+        for id in ids {
+            self.advance(id);
+        }
+    }
+
+    /// Asks for the effect that the volume's state needs next, if any and if none is under way.
+    fn advance(&mut self, id: VolumeId) {
+        let Some(volume) = self.books.volumes().get(&id) else { return };
+        let spec = volume.spec.clone();
+        let (state, restore) = (volume.state, volume.restore);
+        if self.timers.is_set(&Timer::Retry(id)) {
+            return;
+        }
+        let watch = self.watch(id);
+        if watch.busy.is_some() {
+            return;
+        }
+        let wanted = match state {
+            VolumeState::Creating if restore => Some(Kind::Restore),
+            VolumeState::Creating => Some(Kind::Create),
+            VolumeState::Tombstoned => Some(Kind::Trash),
+            VolumeState::Trashed if watch.purge != Purge::No => Some(Kind::Purge),
+            VolumeState::Trashed => watch.verify.then_some(Kind::VerifyTrash),
+            VolumeState::Ready if watch.verify => Some(Kind::VerifyLive),
+            VolumeState::Ready => watch.measure.then_some(Kind::Usage),
+            VolumeState::Failed
+            | VolumeState::Lost
+            | VolumeState::Gone
+            | VolumeState::Quarantined => None,
+        };
+        if let Some(kind) = wanted {
+            self.begin(spec, kind);
+        }
+    }
+
+    fn begin(&mut self, spec: VolumeSpec, kind: Kind) {
+        let (id, token) = (spec.id, self.next_token());
+        let purgeable = match kind {
+            Kind::Create | Kind::Restore => self.purgeable(&spec),
+            Kind::Trash | Kind::Purge | Kind::VerifyLive | Kind::VerifyTrash | Kind::Usage => {
+                Vec::new()
+            },
+        };
+        let held: Vec<VolumeId> = purgeable.iter().map(|(spec, _)| spec.id).collect();
+        for other in &held {
+            self.watch(*other).busy = Some(Busy::Held);
+        }
+        let watch = self.watch(id);
+        watch.busy = Some(Busy::Effect { token, kind, held });
+        let effect = match kind {
+            Kind::Create => VolumeEffect::Create { spec, purgeable },
+            Kind::Restore => VolumeEffect::Restore { spec, purgeable },
+            Kind::Trash => VolumeEffect::Trash { spec },
+            Kind::Purge => VolumeEffect::Purge { spec },
+            Kind::VerifyLive => {
+                watch.verify = false;
+                VolumeEffect::Verify { spec, place: Place::Live }
+            },
+            Kind::VerifyTrash => {
+                watch.verify = false;
+                VolumeEffect::Verify { spec, place: Place::Trash }
+            },
+            Kind::Usage => {
+                watch.measure = false;
+                VolumeEffect::Usage { spec }
+            },
+        };
+        self.emit(Output::Volume { token, effect });
+    }
+
+    /// The trash that a CREATE on the same disk may purge, oldest first.
+    fn purgeable(&self, spec: &VolumeSpec) -> Vec<(VolumeSpec, Bytes)> {
+        let free = |id: &VolumeId| self.watches.get(id).is_none_or(|watch| watch.busy.is_none());
+        self.books
+            .trash(&spec.source)
+            .filter(|volume| volume.spec.id != spec.id && free(&volume.spec.id))
+            .take(self.config.purge_max)
+            .map(|volume| {
+                let used = self.watches.get(&volume.spec.id).and_then(|watch| watch.used);
+                (volume.spec.clone(), used.unwrap_or(volume.spec.size))
+            })
+            .collect()
+    }
+
+    fn watch(&mut self, id: VolumeId) -> &mut Watch {
+        self.watches.entry(id).or_default()
+    }
+
+    /// Looks at a volume on which a task wants to start; the outcome reaches the task.
+    pub(crate) fn verify(&mut self, id: VolumeId) {
+        self.timers.clear(&Timer::Retry(id));
+        self.watch(id).verify = true;
+        self.advance(id);
+    }
+
+    /// Why the volume cannot be used at the moment although it is READY.
+    pub(crate) fn unavailable(&self, id: VolumeId) -> Option<&Rejection> {
+        self.watches.get(&id).and_then(|watch| watch.unavailable.as_ref())
+    }
+
+    pub(crate) fn retry(&mut self, id: VolumeId) {
+        if self.unavailable(id).is_some() {
+            self.watch(id).verify = true;
+        }
+        self.advance(id);
+    }
+
+    pub(crate) fn retention_over(&mut self, id: VolumeId) {
+        let watch = self.watch(id);
+        if watch.purge == Purge::No {
+            watch.purge = Purge::Retention;
+        }
+        self.advance(id);
+    }
+
+    /// Starts the retention of a trashed volume.
+    fn retain(&mut self, volume: &LedgerVolume) {
+        let end = volume.changed.after(self.config.trash_retention);
+        self.timers.set(Timer::Retention(volume.spec.id), end);
+    }
+
+    fn measure_later(&mut self, id: VolumeId) {
+        self.to_measure.insert((self.now.after(self.config.usage_pause), id));
+        if !self.timers.is_set(&Timer::Usage) {
+            self.schedule_usage();
+        }
+    }
+
+    fn schedule_usage(&mut self) {
+        if let Some((due, _)) = self.to_measure.first() {
+            let at = (*due).max(self.now.after(self.config.usage_pause));
+            self.timers.set(Timer::Usage, at);
+        }
+    }
+
+    pub(crate) fn measure_next(&mut self) {
+        let Some((due, id)) = self.to_measure.pop_first() else { return };
+        if due > self.now {
+            self.to_measure.insert((due, id));
+            self.schedule_usage();
+            return;
+        }
+        let ready = self.books.volumes().get(&id).is_some_and(|v| v.state == VolumeState::Ready);
+        if ready {
+            self.to_measure.insert((self.now.after(self.config.usage_every), id));
+            self.watch(id).measure = true;
+            self.advance(id);
+        }
+        // The outcome of a measurement schedules the next one.
+        if self.under_way(id) != Some(Kind::Usage) {
+            self.schedule_usage();
+        }
+    }
+
+    fn under_way(&self, id: VolumeId) -> Option<Kind> {
+        match self.watches.get(&id).and_then(|watch| watch.busy.as_ref()) {
+            Some(Busy::Effect { kind, .. }) => Some(*kind),
+            Some(Busy::Held) | None => None,
+        }
+    }
+
+    /// Asks again later; the pause doubles with each attempt.
+    fn pause(&mut self, id: VolumeId) {
+        let (first, longest) = (self.config.effect_retry, self.config.effect_retry_max);
+        let watch = self.watch(id);
+        let pause = backoff(first, longest, watch.attempts);
+        watch.attempts = watch.attempts.saturating_add(1);
+        self.timers.set(Timer::Retry(id), self.now.after(pause));
+    }
+
+    fn write_volume(&mut self, volume: LedgerVolume) {
+        self.write(LedgerRecord::Volume(volume));
+    }
+}
+
+/// `first` doubled `attempts` times, at most `longest`.
+pub(crate) fn backoff(first: Duration, longest: Duration, attempts: u32) -> Duration {
+    first.saturating_mul(1_u32.checked_shl(attempts).unwrap_or(u32::MAX)).min(longest)
+}

@@ -1,0 +1,292 @@
+//! What the host answered. An answer to an effect that the volume's state no longer asks for changes nothing.
+
+use super::{Busy, Found, Kind, Purge};
+use crate::agent::Agent;
+use crate::effect::VolumeOutcome;
+use crate::step::Severity;
+use crate::timer::Timer;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::{OperationId, VolumeId};
+use berth_model::link::FromAgent;
+use berth_model::record::LedgerVolume;
+use berth_model::volume::VolumeState;
+
+impl Agent {
+    /// Takes the outcome of an effect in and goes on with the volume.
+    pub(crate) fn conclude(&mut self, id: VolumeId, token: u64, outcome: VolumeOutcome) {
+        let Some(watch) = self.watches.get_mut(&id) else { return };
+        let Some(Busy::Effect { kind, held, .. }) =
+            watch.busy.take_if(|busy| matches!(busy, Busy::Effect { token: t, .. } if *t == token))
+        else {
+            return;
+        };
+        for other in &held {
+            self.watch(*other).busy = None;
+        }
+        if let Some(volume) = self.books.volumes().get(&id).cloned() {
+            self.judge(volume, kind, &held, outcome);
+        }
+        if kind == Kind::Usage {
+            self.schedule_usage();
+        }
+        if self.unverified.remove(&id) && self.unverified.is_empty() {
+            self.register();
+        }
+        self.advance(id);
+        for other in held {
+            self.advance(other);
+        }
+    }
+
+    fn judge(
+        &mut self,
+        volume: LedgerVolume,
+        kind: Kind,
+        held: &[VolumeId],
+        outcome: VolumeOutcome,
+    ) {
+        match (kind, volume.state) {
+            (Kind::Create | Kind::Restore, VolumeState::Creating) => {
+                self.made(volume, held, outcome);
+            },
+            (Kind::Trash, VolumeState::Tombstoned) => self.trashed(volume, outcome),
+            (Kind::Purge, VolumeState::Trashed) => self.purged(volume, outcome),
+            (Kind::VerifyLive, VolumeState::Ready) => self.verified(volume, outcome),
+            (Kind::VerifyTrash, VolumeState::Trashed) => self.trash_verified(volume, outcome),
+            (Kind::Usage, VolumeState::Ready) => self.measured(&volume, outcome),
+            (
+                Kind::Create
+                | Kind::Restore
+                | Kind::Trash
+                | Kind::Purge
+                | Kind::VerifyLive
+                | Kind::VerifyTrash
+                | Kind::Usage,
+                _,
+            ) => {},
+        }
+    }
+
+    fn made(&mut self, mut volume: LedgerVolume, held: &[VolumeId], outcome: VolumeOutcome) {
+        let id = volume.spec.id;
+        match outcome {
+            VolumeOutcome::Present { host_path, driver, enforcement, purged } => {
+                for other in purged.iter().filter(|other| held.contains(other)) {
+                    self.gone(*other, volume.operation, None);
+                }
+                volume.state = VolumeState::Ready;
+                volume.restore = false;
+                volume.error = None;
+                volume.driver = driver;
+                volume.changed = self.now;
+                self.write_volume(volume);
+                let watch = self.watch(id);
+                watch.found = Some(Found { host_path, enforcement });
+                watch.purged = purged;
+                watch.attempts = 0;
+                watch.unavailable = None;
+                self.measure_later(id);
+                self.tell_volume(id);
+            },
+            VolumeOutcome::Failed(error) => {
+                // What the failed effect purged on the way is found out by looking.
+                for other in held {
+                    self.watch(*other).verify = true;
+                }
+                if error.code == ErrorCode::DiskFull && self.has_other_trash(&volume, held) {
+                    self.put_off(volume, error);
+                } else if volume.restore {
+                    volume.spec.generation = volume.spec.generation.saturating_sub(1);
+                    volume.restore = false;
+                    self.enter_trash(volume, Some(error));
+                } else {
+                    self.enter(volume, VolumeState::Failed, error);
+                }
+            },
+            VolumeOutcome::Foreign(error) => {
+                let state =
+                    if volume.restore { VolumeState::Quarantined } else { VolumeState::Failed };
+                self.enter(volume, state, error);
+            },
+            VolumeOutcome::Unclear(error) => self.put_off(volume, error),
+            VolumeOutcome::Absent if volume.restore => {
+                let text = format!("volume {id} is no longer in the trash");
+                let error = Rejection::new(ErrorCode::VolumeLost, text)
+                    .remedy("it was purged; nothing was made in its place");
+                self.enter(volume, VolumeState::Failed, error);
+            },
+            VolumeOutcome::Absent | VolumeOutcome::Used(_) => {
+                self.put_off(volume, unexpected(id, "make"));
+            },
+        }
+    }
+
+    /// Is there trash on the volume's disk that the failed effect was not allowed to purge?
+    fn has_other_trash(&self, volume: &LedgerVolume, held: &[VolumeId]) -> bool {
+        self.books.trash(&volume.spec.source).any(|trash| !held.contains(&trash.spec.id))
+    }
+
+    fn trashed(&mut self, volume: LedgerVolume, outcome: VolumeOutcome) {
+        let id = volume.spec.id;
+        match outcome {
+            VolumeOutcome::Present { .. } => self.enter_trash(volume, None),
+            VolumeOutcome::Absent => {
+                let text = format!("volume {id} was not there any more when it was destroyed");
+                let error = Rejection::new(ErrorCode::VolumeLost, text);
+                self.gone(id, volume.operation, Some(error));
+            },
+            VolumeOutcome::Foreign(error) => self.enter(volume, VolumeState::Quarantined, error),
+            VolumeOutcome::Failed(error) | VolumeOutcome::Unclear(error) => {
+                self.put_off(volume, error);
+            },
+            VolumeOutcome::Used(_) => self.put_off(volume, unexpected(id, "trash")),
+        }
+    }
+
+    fn purged(&mut self, volume: LedgerVolume, outcome: VolumeOutcome) {
+        let id = volume.spec.id;
+        let operation = match self.watch(id).purge {
+            Purge::Asked(operation) => Some(operation),
+            Purge::No | Purge::Retention => volume.operation,
+        };
+        match outcome {
+            VolumeOutcome::Absent => self.gone(id, operation, None),
+            VolumeOutcome::Foreign(error) => self.enter(volume, VolumeState::Quarantined, error),
+            VolumeOutcome::Failed(error) | VolumeOutcome::Unclear(error) => {
+                self.put_off(volume, error);
+            },
+            VolumeOutcome::Present { .. } | VolumeOutcome::Used(_) => {
+                self.put_off(volume, unexpected(id, "purge"));
+            },
+        }
+    }
+
+    fn verified(&mut self, volume: LedgerVolume, outcome: VolumeOutcome) {
+        let id = volume.spec.id;
+        match outcome {
+            VolumeOutcome::Present { host_path, enforcement, .. } => {
+                let watch = self.watch(id);
+                watch.found = Some(Found { host_path, enforcement });
+                watch.attempts = 0;
+                watch.unavailable = None;
+                self.volume_verified(id);
+            },
+            VolumeOutcome::Absent => {
+                let text = format!("the data of volume {id} is not on disk {}", volume.spec.source);
+                let error = Rejection::new(ErrorCode::VolumeLost, text).remedy(
+                    "nothing was made in its place; look for the data, or delete the volume",
+                );
+                self.enter(volume, VolumeState::Lost, error);
+            },
+            VolumeOutcome::Foreign(error) => self.enter(volume, VolumeState::Quarantined, error),
+            VolumeOutcome::Failed(error) | VolumeOutcome::Unclear(error) => {
+                self.log(Severity::Warning, format!("volume {id} could not be verified: {error}"));
+                self.watch(id).unavailable = Some(error.clone());
+                self.pause(id);
+                self.volume_failed(id, &error);
+            },
+            VolumeOutcome::Used(_) => {
+                let error = unexpected(id, "verify");
+                self.watch(id).unavailable = Some(error.clone());
+                self.pause(id);
+                self.volume_failed(id, &error);
+            },
+        }
+    }
+
+    fn trash_verified(&mut self, volume: LedgerVolume, outcome: VolumeOutcome) {
+        let id = volume.spec.id;
+        match outcome {
+            VolumeOutcome::Present { .. } => self.watch(id).unavailable = None,
+            VolumeOutcome::Absent => self.gone(id, volume.operation, None),
+            VolumeOutcome::Foreign(error) => self.enter(volume, VolumeState::Quarantined, error),
+            VolumeOutcome::Failed(error) | VolumeOutcome::Unclear(error) => {
+                self.watch(id).unavailable = Some(error);
+                self.pause(id);
+            },
+            VolumeOutcome::Used(_) => {},
+        }
+    }
+
+    fn measured(&mut self, volume: &LedgerVolume, outcome: VolumeOutcome) {
+        let id = volume.spec.id;
+        match outcome {
+            VolumeOutcome::Used(bytes) => {
+                self.watch(id).used = Some(bytes);
+                self.tell(FromAgent::Usage(vec![(id, bytes)]));
+            },
+            VolumeOutcome::Failed(error)
+            | VolumeOutcome::Unclear(error)
+            | VolumeOutcome::Foreign(error) => {
+                self.log(Severity::Warning, format!("volume {id} could not be measured: {error}"));
+            },
+            VolumeOutcome::Absent | VolumeOutcome::Present { .. } => self.watch(id).verify = true,
+        }
+    }
+
+    /// A final state with its reason.
+    fn enter(&mut self, mut volume: LedgerVolume, state: VolumeState, error: Rejection) {
+        let id = volume.spec.id;
+        self.log(Severity::Error, format!("volume {id} is {state}: {error}"));
+        volume.state = state;
+        volume.restore = false;
+        volume.error = Some(error.clone());
+        volume.changed = self.now;
+        self.write_volume(volume);
+        self.timers.clear(&Timer::Retry(id));
+        self.timers.clear(&Timer::Retention(id));
+        self.watch(id).found = None;
+        self.tell_volume(id);
+        self.volume_failed(id, &error);
+    }
+
+    fn enter_trash(&mut self, mut volume: LedgerVolume, error: Option<Rejection>) {
+        let id = volume.spec.id;
+        volume.state = VolumeState::Trashed;
+        volume.error = error;
+        volume.changed = self.now;
+        self.retain(&volume);
+        self.write_volume(volume);
+        let watch = self.watch(id);
+        watch.found = None;
+        watch.attempts = 0;
+        self.tell_volume(id);
+    }
+
+    /// Nothing of the volume is on the disk.
+    pub(super) fn gone(
+        &mut self,
+        id: VolumeId,
+        operation: Option<OperationId>,
+        error: Option<Rejection>,
+    ) {
+        let Some(mut volume) = self.books.volumes().get(&id).cloned() else { return };
+        volume.state = VolumeState::Gone;
+        volume.operation = operation.or(volume.operation);
+        volume.error = error;
+        volume.changed = self.now;
+        self.write_volume(volume);
+        self.timers.clear(&Timer::Retry(id));
+        self.timers.clear(&Timer::Retention(id));
+        self.tell_volume(id);
+    }
+
+    /// The intent stays; the effect is asked for again later. Told once per reason.
+    fn put_off(&mut self, mut volume: LedgerVolume, error: Rejection) {
+        let id = volume.spec.id;
+        if volume.error.as_ref() != Some(&error) {
+            self.log(Severity::Warning, format!("volume {id} stays {}: {error}", volume.state));
+            volume.error = Some(error);
+            self.write_volume(volume);
+            self.tell_volume(id);
+        }
+        self.pause(id);
+    }
+}
+
+fn unexpected(id: VolumeId, verb: &str) -> Rejection {
+    Rejection::new(
+        ErrorCode::Internal,
+        format!("the driver's answer to {verb} volume {id} makes no sense"),
+    )
+}
