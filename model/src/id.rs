@@ -225,6 +225,7 @@ pub fn fingerprint(bytes: &[u8]) -> u64 {
 /// Derives a new 128-bit value from `seed` and `index` (two rounds of the splitmix64 finaliser),
 /// so that deciding code can mint ids without a source of randomness.
 #[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "the two halves of the seed are taken apart")]
 pub fn derive(seed: u128, index: u64) -> u128 {
     let low = mix((seed as u64).wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
     let high = mix(((seed >> 64) as u64) ^ low.rotate_left(32) ^ index);

@@ -112,6 +112,7 @@ impl RegistryRecord {
 
 /// A change of the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every write is a Put")]
 pub enum RegistryWrite {
     /// Store or replace.
     Put(RegistryRecord),

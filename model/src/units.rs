@@ -174,11 +174,11 @@ impl fmt::Display for Bytes {
         for (unit, factor) in BINARY_UNITS {
             if self.0 >= factor {
                 let (whole, rest) = (self.0 / factor, self.0 % factor);
-                let tenths = rest / factor.div_ceil(10).max(1);
+                let tenths = rest * 10 / factor;
                 return if tenths == 0 || factor == 1 {
                     write!(f, "{whole} {unit}")
                 } else {
-                    write!(f, "{whole}.{} {unit}", tenths.min(9))
+                    write!(f, "{whole}.{tenths} {unit}")
                 };
             }
         }
@@ -220,7 +220,7 @@ impl FromStr for Bytes {
         };
         let scalar: Scalar = number.parse()?;
         let milli = u128::from(scalar.milli().unsigned_abs());
-        u64::try_from(milli * u128::from(factor as u64) / 1_000)
+        u64::try_from(milli * u128::from(factor) / 1_000)
             .map(Self)
             .map_err(|_e| UnitError::TooLarge { text: text.to_owned() })
     }
@@ -361,8 +361,9 @@ mod tests {
             let span = parse_duration(text).unwrap();
             assert_eq!(parse_duration(&format_duration(span)).unwrap(), span);
         }
-        assert!(parse_duration("5").is_err());
-        assert!(parse_duration("5 s").is_err());
-        assert!(parse_duration("").is_err());
+        for text in ["5", "5 s", "", "s", "-1s", "1.5s"] {
+            let want = UnitError::NotADuration { text: text.to_owned() };
+            assert_eq!(parse_duration(text), Err(want));
+        }
     }
 }

@@ -5,14 +5,10 @@
 
 /// Berth's own packages.
 #[expect(
-    missing_debug_implementations,
     clippy::all,
-    clippy::use_self,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
-    clippy::wildcard_imports,
-    clippy::semicolon_if_nothing_returned,
-    clippy::uninlined_format_args,
     unused_qualifications,
     reason = "generated code follows its generators' style"
 )]

@@ -264,7 +264,7 @@ impl Resource {
         let mut plain = self.clone();
         plain.shared = false;
         let source = self.disk_source();
-        plain.disk = (source != DiskSource::Root).then(|| DiskInfo {
+        plain.disk = (source != DiskSource::Root).then_some(DiskInfo {
             source,
             persistence: None,
             mount: None,
@@ -293,10 +293,21 @@ impl Resource {
             Value::Ranges(ranges) if ranges.is_empty() => {
                 return Err(ResourceError::NothingIn { name: name() });
             },
-            Value::Set(items) if items.is_empty() => {
+            Value::Set(items) if items.is_empty() || items.contains("") => {
                 return Err(ResourceError::NothingIn { name: name() });
             },
             Value::Scalar(_) | Value::Ranges(_) | Value::Set(_) => {},
+        }
+        match (&self.name, &self.value) {
+            (Name::Cpus | Name::Mem | Name::Disk | Name::Gpus, Value::Scalar(_))
+            | (Name::Ports, Value::Ranges(_))
+            | (Name::Other(_), _) => {},
+            (Name::Ports, _) => {
+                return Err(ResourceError::Kind { name: name(), wanted: "ranges of numbers" });
+            },
+            (Name::Cpus | Name::Mem | Name::Disk | Name::Gpus, _) => {
+                return Err(ResourceError::Kind { name: name(), wanted: "one number" });
+            },
         }
         if let Some(disk) = &self.disk {
             if self.name != Name::Disk {
@@ -370,6 +381,9 @@ pub enum ResourceError {
     /// No range or item.
     #[error("{name} is empty: give at least one range or item")]
     NothingIn { name: String },
+    /// Ranges where a number is needed, or the like.
+    #[error("{name} has an amount of another kind: give {wanted}")]
+    Kind { name: String, wanted: &'static str },
     /// Disk information on another resource.
     #[error("{name} carries disk information: only disk may")]
     DiskOnOther { name: String },
@@ -387,6 +401,9 @@ pub enum ResourceError {
     /// Amounts that do not fit a fixed-point number.
     #[error("{name} overflows: the sum does not fit")]
     Overflow { name: String },
+    /// A named item that is there already.
+    #[error("{name} has the item {item:?} twice: give each item once")]
+    Item { name: String, item: String },
     /// Ranges that overlap when added.
     #[error("{name}: {source}")]
     Ranges {

@@ -114,7 +114,12 @@ impl Amount {
                 .union(b)
                 .map(Self::Ranges)
                 .map_err(|source| ResourceError::Ranges { name: name.to_string(), source }),
-            (Self::Set(a), Self::Set(b)) => Ok(Self::Set(a.union(b).cloned().collect())),
+            (Self::Set(a), Self::Set(b)) => match a.intersection(b).next() {
+                None => Ok(Self::Set(a.union(b).cloned().collect())),
+                Some(item) => {
+                    Err(ResourceError::Item { name: name.to_string(), item: item.to_string() })
+                },
+            },
             (Self::Copies(a), Self::Copies(b)) => {
                 a.checked_add(*b).map(Self::Copies).ok_or_else(overflow)
             },

@@ -1,0 +1,93 @@
+//! Agents and their disks.
+
+use super::field::{self, Choice};
+use super::resource::{sum, sum_to_wire};
+use super::{At, Wire};
+use crate::v1;
+use berth_model::agent::{AgentInfo, Disk, DiskHealth};
+use berth_model::error::Rejection;
+use berth_model::units::Bytes;
+use berth_model::volume::Enforcement;
+use std::sync::Arc;
+
+impl Wire for Disk {
+    type Message = v1::Disk;
+
+    fn to_wire(&self) -> v1::Disk {
+        let Self { id, name, source, root, driver, driver_reason, enforcement, size, free, health } =
+            self;
+        v1::Disk {
+            disk_id: id.to_string(),
+            name: name.to_string(),
+            source: Some(source.to_wire()),
+            root: root.to_string(),
+            driver: driver.to_string(),
+            driver_reason: driver_reason.to_string(),
+            enforcement: enforcement.number(),
+            size_bytes: size.get(),
+            free_bytes: free.get(),
+            faulty: match health {
+                DiskHealth::Ok => None,
+                DiskHealth::Faulty(why) => Some(why.clone()),
+            },
+        }
+    }
+
+    fn from_wire(message: v1::Disk, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::Disk {
+            disk_id,
+            name,
+            source,
+            root,
+            driver,
+            driver_reason,
+            enforcement,
+            size_bytes,
+            free_bytes,
+            faulty,
+        } = message;
+        Ok(Self {
+            id: field::id(&disk_id, &at.field("disk_id"))?,
+            name: field::arc(name, &at.field("name"))?,
+            source: field::required(source, &at.field("source"))?,
+            root: field::arc(root, &at.field("root"))?,
+            driver: Arc::from(driver),
+            driver_reason: Arc::from(driver_reason),
+            enforcement: Enforcement::read(enforcement, &at.field("enforcement"))?,
+            size: Bytes::new(size_bytes),
+            free: Bytes::new(free_bytes),
+            health: faulty.map_or(DiskHealth::Ok, DiskHealth::Faulty),
+        })
+    }
+}
+
+impl Wire for AgentInfo {
+    type Message = v1::AgentInfo;
+
+    fn to_wire(&self) -> v1::AgentInfo {
+        let Self { id, hostname, attributes, declared, disks, limitations, version } = self;
+        v1::AgentInfo {
+            agent_id: id.to_string(),
+            hostname: hostname.to_string(),
+            attributes: attributes.clone(),
+            declared: sum_to_wire(declared),
+            disks: field::messages(disks),
+            limitations: limitations.clone(),
+            version: version.to_string(),
+        }
+    }
+
+    fn from_wire(message: v1::AgentInfo, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::AgentInfo { agent_id, hostname, attributes, declared, disks, limitations, version } =
+            message;
+        Ok(Self {
+            id: field::id(&agent_id, &at.field("agent_id"))?,
+            hostname: field::arc(hostname, &at.field("hostname"))?,
+            attributes: field::map(attributes, &at.field("attributes"))?,
+            declared: sum(declared, &at.field("declared"))?,
+            disks: field::list(disks, &at.field("disks"))?,
+            limitations,
+            version: Arc::from(version),
+        })
+    }
+}

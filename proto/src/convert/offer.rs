@@ -1,0 +1,50 @@
+//! Offers.
+
+use super::field;
+use super::resource::{sum, sum_to_wire};
+use super::{At, Wire};
+use crate::v1;
+use berth_model::error::Rejection;
+use berth_model::offer::Offer;
+use std::sync::Arc;
+
+impl Wire for Offer {
+    type Message = v1::Offer;
+
+    fn to_wire(&self) -> v1::Offer {
+        let Self { id, framework, role, agent, hostname, attributes, resources, seq } = self;
+        v1::Offer {
+            offer_id: id.to_string(),
+            framework_id: framework.to_string(),
+            role: role.to_string(),
+            agent_id: agent.to_string(),
+            hostname: hostname.to_string(),
+            attributes: attributes.clone(),
+            resources: sum_to_wire(resources),
+            seq: *seq,
+        }
+    }
+
+    fn from_wire(message: v1::Offer, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::Offer {
+            offer_id,
+            framework_id,
+            role,
+            agent_id,
+            hostname,
+            attributes,
+            resources,
+            seq,
+        } = message;
+        Ok(Self {
+            id: field::id(&offer_id, &at.field("offer_id"))?,
+            framework: field::id(&framework_id, &at.field("framework_id"))?,
+            role: field::role(&role, &at.field("role"))?,
+            agent: field::id(&agent_id, &at.field("agent_id"))?,
+            hostname: Arc::from(hostname),
+            attributes,
+            resources: sum(resources, &at.field("resources"))?,
+            seq,
+        })
+    }
+}

@@ -1,0 +1,253 @@
+//! What operators ask.
+
+use super::field::{self, Choice};
+use super::resource::{called_sum, sum_to_wire};
+use super::{At, Wire};
+use crate::v1;
+use crate::v1::submit_request as submit;
+use crate::v1::{disk_choice, volume_choice};
+use berth_model::error::Rejection;
+use berth_model::id::{FrameworkId, OperationId, TaskId};
+use berth_model::link::OutputStream;
+use berth_model::operator::{DiskChoice, Request, VolumeChoice};
+use berth_model::units::Bytes;
+use std::time::Duration;
+
+impl Wire for DiskChoice {
+    type Message = v1::DiskChoice;
+
+    fn to_wire(&self) -> v1::DiskChoice {
+        let choice = match self {
+            Self::Any => None,
+            Self::Id(id) => Some(disk_choice::Choice::DiskId(id.to_string())),
+            Self::Named(name) => Some(disk_choice::Choice::Name(name.to_string())),
+            Self::Source(source) => Some(disk_choice::Choice::Source(source.to_wire())),
+        };
+        v1::DiskChoice { choice }
+    }
+
+    fn from_wire(message: v1::DiskChoice, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::DiskChoice { choice } = message;
+        match choice {
+            None => Ok(Self::Any),
+            Some(disk_choice::Choice::DiskId(id)) => {
+                field::id(&id, &at.field("disk_id")).map(Self::Id)
+            },
+            Some(disk_choice::Choice::Name(name)) => {
+                Ok(Self::Named(field::filled(name, &at.field("name"))?.into()))
+            },
+            Some(disk_choice::Choice::Source(source)) => {
+                Wire::from_wire(source, &at.field("source")).map(Self::Source)
+            },
+        }
+    }
+}
+
+impl Wire for VolumeChoice {
+    type Message = v1::VolumeChoice;
+
+    fn to_wire(&self) -> v1::VolumeChoice {
+        let choice = match self {
+            Self::Id(id) => volume_choice::Choice::VolumeId(id.to_string()),
+            Self::Named { role, name } => volume_choice::Choice::Named(volume_choice::Named {
+                role: role.as_ref().map(ToString::to_string),
+                name: name.to_string(),
+            }),
+        };
+        v1::VolumeChoice { choice: Some(choice) }
+    }
+
+    fn from_wire(message: v1::VolumeChoice, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::VolumeChoice { choice } = message;
+        match choice {
+            None => Err(at.invalid("no volume is named", "set one of volume_id and named")),
+            Some(volume_choice::Choice::VolumeId(id)) => {
+                field::id(&id, &at.field("volume_id")).map(Self::Id)
+            },
+            Some(volume_choice::Choice::Named(volume_choice::Named { role, name })) => {
+                let at = at.field("named");
+                let role_at = at.field("role");
+                Ok(Self::Named {
+                    role: role.map(|role| field::owner(&role, &role_at)).transpose()?,
+                    name: field::id(&name, &at.field("name"))?,
+                })
+            },
+        }
+    }
+}
+
+/// A call and the id of the operation it asks for.
+impl Wire for (OperationId, Request) {
+    type Message = v1::SubmitRequest;
+
+    fn to_wire(&self) -> v1::SubmitRequest {
+        let (id, request) = self;
+        v1::SubmitRequest { operation_id: id.to_string(), request: Some(request_to_wire(request)) }
+    }
+
+    fn from_wire(message: v1::SubmitRequest, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::SubmitRequest { operation_id, request } = message;
+        let id = field::id(&operation_id, &at.field("operation_id"))?;
+        let request = request.ok_or_else(|| {
+            at.field("request").invalid("the call says not what to do", "set one of its requests")
+        })?;
+        Ok((id, read_request(request, at)?))
+    }
+}
+
+pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
+    match request {
+        Request::Reserve { agent, resources } => submit::Request::Reserve(submit::Reserve {
+            agent_id: agent.to_string(),
+            resources: sum_to_wire(resources),
+        }),
+        Request::Unreserve { agent, resources } => submit::Request::Unreserve(submit::Unreserve {
+            agent_id: agent.to_string(),
+            resources: sum_to_wire(resources),
+        }),
+        Request::Release { reservation } => {
+            submit::Request::Release(submit::Release { reservation_id: reservation.to_string() })
+        },
+        Request::CreateVolume { name, role, principal, size, agent, disk, container_path } => {
+            submit::Request::CreateVolume(submit::CreateVolume {
+                name: name.to_string(),
+                role: role.to_string(),
+                principal: principal.as_ref().map(ToString::to_string),
+                size_bytes: size.get(),
+                agent_id: agent.as_ref().map(ToString::to_string),
+                disk: Some(disk.to_wire()),
+                container_path: container_path.to_string(),
+            })
+        },
+        Request::DestroyVolume { volume } => {
+            submit::Request::DestroyVolume(submit::DestroyVolume { volume: Some(volume.to_wire()) })
+        },
+        Request::RestoreVolume { volume } => {
+            submit::Request::RestoreVolume(submit::RestoreVolume { volume_id: volume.to_string() })
+        },
+        Request::PurgeVolume { volume } => {
+            submit::Request::PurgeVolume(submit::PurgeVolume { volume_id: volume.to_string() })
+        },
+        Request::Teardown { framework } => {
+            submit::Request::Teardown(submit::Teardown { framework_id: framework.to_string() })
+        },
+        Request::KillTask { framework, task, grace } => {
+            submit::Request::KillTask(submit::KillTask {
+                framework_id: framework.to_string(),
+                task_id: task.to_string(),
+                grace_ms: grace.map(field::millis),
+            })
+        },
+    }
+}
+
+fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Rejection> {
+    match request {
+        submit::Request::Reserve(submit::Reserve { agent_id, resources }) => {
+            let at = at.field("reserve");
+            Ok(Request::Reserve {
+                agent: field::id(&agent_id, &at.field("agent_id"))?,
+                resources: called_sum(resources, &at.field("resources"))?,
+            })
+        },
+        submit::Request::Unreserve(submit::Unreserve { agent_id, resources }) => {
+            let at = at.field("unreserve");
+            Ok(Request::Unreserve {
+                agent: field::id(&agent_id, &at.field("agent_id"))?,
+                resources: called_sum(resources, &at.field("resources"))?,
+            })
+        },
+        submit::Request::Release(submit::Release { reservation_id }) => {
+            let reservation =
+                field::id(&reservation_id, &at.field("release").field("reservation_id"))?;
+            Ok(Request::Release { reservation })
+        },
+        submit::Request::CreateVolume(message) => {
+            create_volume(message, &at.field("create_volume"))
+        },
+        submit::Request::DestroyVolume(submit::DestroyVolume { volume }) => {
+            let volume = field::required(volume, &at.field("destroy_volume").field("volume"))?;
+            Ok(Request::DestroyVolume { volume })
+        },
+        submit::Request::RestoreVolume(submit::RestoreVolume { volume_id }) => {
+            let volume = field::id(&volume_id, &at.field("restore_volume").field("volume_id"))?;
+            Ok(Request::RestoreVolume { volume })
+        },
+        submit::Request::PurgeVolume(submit::PurgeVolume { volume_id }) => {
+            let volume = field::id(&volume_id, &at.field("purge_volume").field("volume_id"))?;
+            Ok(Request::PurgeVolume { volume })
+        },
+        submit::Request::Teardown(submit::Teardown { framework_id }) => {
+            let framework = field::id(&framework_id, &at.field("teardown").field("framework_id"))?;
+            Ok(Request::Teardown { framework })
+        },
+        submit::Request::KillTask(submit::KillTask { framework_id, task_id, grace_ms }) => {
+            let at = at.field("kill_task");
+            Ok(Request::KillTask {
+                framework: field::id(&framework_id, &at.field("framework_id"))?,
+                task: field::id(&task_id, &at.field("task_id"))?,
+                grace: grace_ms.map(Duration::from_millis),
+            })
+        },
+    }
+}
+
+fn create_volume(message: submit::CreateVolume, at: &At<'_>) -> Result<Request, Rejection> {
+    let submit::CreateVolume { name, role, principal, size_bytes, agent_id, disk, container_path } =
+        message;
+    Ok(Request::CreateVolume {
+        name: field::id(&name, &at.field("name"))?,
+        role: field::owner(&role, &at.field("role"))?,
+        principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
+        size: field::volume_size(size_bytes, &at.field("size_bytes"))?,
+        agent: field::optional_id(agent_id.as_deref(), &at.field("agent_id"))?,
+        disk: field::optional(disk, &at.field("disk"))?.unwrap_or(DiskChoice::Any),
+        container_path: field::container_path(container_path, &at.field("container_path"))?,
+    })
+}
+
+/// What part of a task's output is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRequest {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// Which task.
+    pub task: TaskId,
+    /// Which output.
+    pub stream: OutputStream,
+    /// From where, counted from the first byte ever written.
+    pub offset: u64,
+    /// Go on as the task writes.
+    pub follow: bool,
+    /// Begin so many bytes before the end, instead of at the offset.
+    pub tail: Option<Bytes>,
+}
+
+impl Wire for LogRequest {
+    type Message = v1::ReadTaskLogRequest;
+
+    fn to_wire(&self) -> v1::ReadTaskLogRequest {
+        let Self { framework, task, stream, offset, follow, tail } = self;
+        v1::ReadTaskLogRequest {
+            framework_id: framework.to_string(),
+            task_id: task.to_string(),
+            stream: stream.number(),
+            offset: *offset,
+            follow: *follow,
+            tail_bytes: tail.map(Bytes::get),
+        }
+    }
+
+    fn from_wire(message: v1::ReadTaskLogRequest, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::ReadTaskLogRequest { framework_id, task_id, stream, offset, follow, tail_bytes } =
+            message;
+        Ok(Self {
+            framework: field::id(&framework_id, &at.field("framework_id"))?,
+            task: field::id(&task_id, &at.field("task_id"))?,
+            stream: OutputStream::read(stream, &at.field("stream"))?,
+            offset,
+            follow,
+            tail: tail_bytes.map(Bytes::new),
+        })
+    }
+}

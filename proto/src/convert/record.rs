@@ -1,0 +1,243 @@
+//! The records of registry and ledger.
+
+use super::field::{self, Choice, choice};
+use super::{At, Wire};
+use crate::{ledger_wire, registry_wire};
+use berth_model::error::Rejection;
+use berth_model::id::{AgentId, ClusterId};
+use berth_model::record::{
+    FrameworkRecord, LedgerDisk, LedgerRecord, LedgerTask, LedgerTaskPhase, LedgerVolume,
+};
+use berth_model::units::Timestamp;
+use berth_model::volume::VolumeState;
+use ledger_wire::v1::ledger_record::Record;
+use std::sync::Arc;
+
+choice!(LedgerTaskPhase, ledger_wire::v1::TaskPhase, "task phase", [Starting, Running, Ended]);
+
+/// The fields of the registry's record of the cluster.
+pub(crate) struct MetaRecord {
+    pub(crate) cluster: ClusterId,
+    pub(crate) epoch: u64,
+    pub(crate) next_framework: u64,
+}
+
+/// The fields of the registry's record of an agent's position.
+pub(crate) struct AgentSeqRecord {
+    pub(crate) agent: AgentId,
+    pub(crate) ledger_seq: u64,
+}
+
+impl Wire for MetaRecord {
+    type Message = registry_wire::v1::Meta;
+
+    fn to_wire(&self) -> Self::Message {
+        let Self { cluster, epoch, next_framework } = self;
+        registry_wire::v1::Meta {
+            cluster_id: cluster.to_string(),
+            epoch: *epoch,
+            next_framework: *next_framework,
+        }
+    }
+
+    fn from_wire(message: Self::Message, at: &At<'_>) -> Result<Self, Rejection> {
+        let registry_wire::v1::Meta { cluster_id, epoch, next_framework } = message;
+        let cluster = field::id(&cluster_id, &at.field("cluster_id"))?;
+        Ok(Self { cluster, epoch, next_framework })
+    }
+}
+
+impl Wire for AgentSeqRecord {
+    type Message = registry_wire::v1::AgentSeq;
+
+    fn to_wire(&self) -> Self::Message {
+        let Self { agent, ledger_seq } = self;
+        registry_wire::v1::AgentSeq { agent_id: agent.to_string(), ledger_seq: *ledger_seq }
+    }
+
+    fn from_wire(message: Self::Message, at: &At<'_>) -> Result<Self, Rejection> {
+        let registry_wire::v1::AgentSeq { agent_id, ledger_seq } = message;
+        Ok(Self { agent: field::id(&agent_id, &at.field("agent_id"))?, ledger_seq })
+    }
+}
+
+impl Wire for FrameworkRecord {
+    type Message = registry_wire::v1::Framework;
+
+    fn to_wire(&self) -> Self::Message {
+        let Self { id, info, registered, removed } = self;
+        registry_wire::v1::Framework {
+            framework_id: id.to_string(),
+            info: Some(info.to_wire()),
+            registered_ms: registered.ms(),
+            removed_ms: removed.map(Timestamp::ms),
+        }
+    }
+
+    fn from_wire(message: Self::Message, at: &At<'_>) -> Result<Self, Rejection> {
+        let registry_wire::v1::Framework { framework_id, info, registered_ms, removed_ms } =
+            message;
+        Ok(Self {
+            id: field::id(&framework_id, &at.field("framework_id"))?,
+            info: field::required(info, &at.field("info"))?,
+            registered: Timestamp::from_ms(registered_ms),
+            removed: field::point(removed_ms),
+        })
+    }
+}
+
+impl Wire for LedgerDisk {
+    type Message = ledger_wire::v1::Disk;
+
+    fn to_wire(&self) -> Self::Message {
+        let Self { id, name, source, filesystem } = self;
+        ledger_wire::v1::Disk {
+            disk_id: id.to_string(),
+            name: name.to_string(),
+            source: Some(source.to_wire()),
+            filesystem: filesystem.to_string(),
+        }
+    }
+
+    fn from_wire(message: Self::Message, at: &At<'_>) -> Result<Self, Rejection> {
+        let ledger_wire::v1::Disk { disk_id, name, source, filesystem } = message;
+        Ok(Self {
+            id: field::id(&disk_id, &at.field("disk_id"))?,
+            name: Arc::from(name),
+            source: field::required(source, &at.field("source"))?,
+            filesystem: Arc::from(filesystem),
+        })
+    }
+}
+
+impl Wire for LedgerVolume {
+    type Message = ledger_wire::v1::Volume;
+
+    fn to_wire(&self) -> Self::Message {
+        let Self { spec, state, operation, restore, error, driver, changed } = self;
+        ledger_wire::v1::Volume {
+            spec: Some(spec.to_wire()),
+            state: state.number(),
+            operation_id: operation.as_ref().map(ToString::to_string),
+            restore: *restore,
+            error: error.as_ref().map(Wire::to_wire),
+            driver: driver.to_string(),
+            changed_ms: changed.ms(),
+        }
+    }
+
+    fn from_wire(message: Self::Message, at: &At<'_>) -> Result<Self, Rejection> {
+        let ledger_wire::v1::Volume {
+            spec,
+            state,
+            operation_id,
+            restore,
+            error,
+            driver,
+            changed_ms,
+        } = message;
+        Ok(Self {
+            spec: field::required(spec, &at.field("spec"))?,
+            state: VolumeState::read(state, &at.field("state"))?,
+            operation: field::optional_id(operation_id.as_deref(), &at.field("operation_id"))?,
+            restore,
+            error: field::optional(error, &at.field("error"))?,
+            driver: Arc::from(driver),
+            changed: Timestamp::from_ms(changed_ms),
+        })
+    }
+}
+
+impl Wire for LedgerTask {
+    type Message = ledger_wire::v1::Task;
+
+    fn to_wire(&self) -> Self::Message {
+        let Self { framework, info, volumes, container, phase, killing, status, unacknowledged } =
+            self;
+        ledger_wire::v1::Task {
+            framework_id: framework.to_string(),
+            info: Some(info.to_wire()),
+            volumes: field::messages(volumes),
+            container_id: container.to_string(),
+            phase: phase.number(),
+            killing: *killing,
+            status: Some(status.to_wire()),
+            unacknowledged: field::messages(unacknowledged),
+        }
+    }
+
+    fn from_wire(message: Self::Message, at: &At<'_>) -> Result<Self, Rejection> {
+        let ledger_wire::v1::Task {
+            framework_id,
+            info,
+            volumes,
+            container_id,
+            phase,
+            killing,
+            status,
+            unacknowledged,
+        } = message;
+        Ok(Self {
+            framework: field::id(&framework_id, &at.field("framework_id"))?,
+            info: field::required(info, &at.field("info"))?,
+            volumes: field::list(volumes, &at.field("volumes"))?,
+            container: field::id(&container_id, &at.field("container_id"))?,
+            phase: LedgerTaskPhase::read(phase, &at.field("phase"))?,
+            killing,
+            status: field::required(status, &at.field("status"))?,
+            unacknowledged: field::list(unacknowledged, &at.field("unacknowledged"))?,
+        })
+    }
+}
+
+impl Wire for LedgerRecord {
+    type Message = ledger_wire::v1::LedgerRecord;
+
+    fn to_wire(&self) -> Self::Message {
+        let record = match self {
+            Self::Joined(cluster) => {
+                Record::Joined(ledger_wire::v1::Joined { cluster_id: cluster.to_string() })
+            },
+            Self::Epoch { epoch, revision } => {
+                Record::Epoch(ledger_wire::v1::Epoch { epoch: *epoch, revision: *revision })
+            },
+            Self::Disk(disk) => Record::Disk(disk.to_wire()),
+            Self::Volume(volume) => Record::Volume(volume.to_wire()),
+            Self::VolumeForgotten(volume) => {
+                Record::VolumeForgotten(ledger_wire::v1::VolumeForgotten {
+                    volume_id: volume.to_string(),
+                })
+            },
+            Self::Task(task) => Record::Task(task.to_wire()),
+            Self::TaskForgotten(key) => Record::TaskForgotten(key.to_wire()),
+        };
+        ledger_wire::v1::LedgerRecord { record: Some(record) }
+    }
+
+    fn from_wire(message: Self::Message, at: &At<'_>) -> Result<Self, Rejection> {
+        let ledger_wire::v1::LedgerRecord { record } = message;
+        match record.ok_or_else(|| at.field("record").missing())? {
+            Record::Joined(ledger_wire::v1::Joined { cluster_id }) => {
+                field::id(&cluster_id, &at.field("joined").field("cluster_id")).map(Self::Joined)
+            },
+            Record::Epoch(ledger_wire::v1::Epoch { epoch, revision }) => {
+                Ok(Self::Epoch { epoch, revision })
+            },
+            Record::Disk(disk) => Wire::from_wire(disk, &at.field("disk")).map(Self::Disk),
+            Record::Volume(volume) => {
+                Wire::from_wire(volume, &at.field("volume")).map(Self::Volume)
+            },
+            Record::VolumeForgotten(ledger_wire::v1::VolumeForgotten { volume_id }) => {
+                let at = at.field("volume_forgotten");
+                field::id(&volume_id, &at.field("volume_id")).map(Self::VolumeForgotten)
+            },
+            Record::Task(task) => {
+                let task = LedgerTask::from_wire(task, &at.field("task"))?;
+                Ok(Self::Task(Box::new(task)))
+            },
+            Record::TaskForgotten(key) => {
+                Wire::from_wire(key, &at.field("task_forgotten")).map(Self::TaskForgotten)
+            },
+        }
+    }
+}

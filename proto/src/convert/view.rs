@@ -1,0 +1,353 @@
+//! The rows the master shows, and the changes it tells watchers.
+
+use super::field::{self, Choice, choice};
+use super::resource::{sum, sum_to_wire};
+use super::{At, Wire};
+use crate::v1;
+use crate::v1::change;
+use berth_model::error::Rejection;
+use berth_model::record::ReservationRow;
+use berth_model::units::{Bytes, Scalar, Timestamp};
+use berth_model::view::{
+    AgentState, AgentView, Change, ClusterView, FrameworkView, ReservationView, RoleView, TaskView,
+    VolumeView,
+};
+use berth_model::volume::{Enforcement, VolumeState};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+choice!(AgentState, v1::AgentState, "agent state", [Registered, Recovering, Unreachable]);
+
+impl Wire for ClusterView {
+    type Message = v1::ClusterView;
+
+    fn to_wire(&self) -> v1::ClusterView {
+        let Self {
+            cluster,
+            epoch,
+            revision,
+            version,
+            safe_mode,
+            agents_registered,
+            agents_total,
+            frameworks_connected,
+        } = self;
+        v1::ClusterView {
+            cluster_id: cluster.to_string(),
+            epoch: *epoch,
+            revision: *revision,
+            version: version.to_string(),
+            safe_mode: safe_mode.clone(),
+            agents_registered: *agents_registered,
+            agents_total: *agents_total,
+            frameworks_connected: *frameworks_connected,
+        }
+    }
+
+    fn from_wire(message: v1::ClusterView, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::ClusterView {
+            cluster_id,
+            epoch,
+            revision,
+            version,
+            safe_mode,
+            agents_registered,
+            agents_total,
+            frameworks_connected,
+        } = message;
+        Ok(Self {
+            cluster: field::id(&cluster_id, &at.field("cluster_id"))?,
+            epoch,
+            revision,
+            version: Arc::from(version),
+            safe_mode,
+            agents_registered,
+            agents_total,
+            frameworks_connected,
+        })
+    }
+}
+
+impl Wire for AgentView {
+    type Message = v1::AgentView;
+
+    fn to_wire(&self) -> v1::AgentView {
+        let Self { info, state, total, used, offered, last_seen } = self;
+        v1::AgentView {
+            info: Some(info.to_wire()),
+            state: state.number(),
+            total: sum_to_wire(total),
+            used: sum_to_wire(used),
+            offered: sum_to_wire(offered),
+            last_seen_ms: last_seen.map(Timestamp::ms),
+        }
+    }
+
+    fn from_wire(message: v1::AgentView, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::AgentView { info, state, total, used, offered, last_seen_ms } = message;
+        Ok(Self {
+            info: field::required(info, &at.field("info"))?,
+            state: AgentState::read(state, &at.field("state"))?,
+            total: sum(total, &at.field("total"))?,
+            used: sum(used, &at.field("used"))?,
+            offered: sum(offered, &at.field("offered"))?,
+            last_seen: field::point(last_seen_ms),
+        })
+    }
+}
+
+impl Wire for ReservationRow {
+    type Message = v1::ReservationRow;
+
+    fn to_wire(&self) -> v1::ReservationRow {
+        let Self { id, agent, resource, created } = self;
+        v1::ReservationRow {
+            reservation_id: id.to_string(),
+            agent_id: agent.to_string(),
+            resource: Some(resource.to_wire()),
+            created_ms: created.ms(),
+        }
+    }
+
+    fn from_wire(message: v1::ReservationRow, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::ReservationRow { reservation_id, agent_id, resource, created_ms } = message;
+        Ok(Self {
+            id: field::id(&reservation_id, &at.field("reservation_id"))?,
+            agent: field::id(&agent_id, &at.field("agent_id"))?,
+            resource: field::required(resource, &at.field("resource"))?,
+            created: Timestamp::from_ms(created_ms),
+        })
+    }
+}
+
+impl Wire for ReservationView {
+    type Message = v1::ReservationView;
+
+    fn to_wire(&self) -> v1::ReservationView {
+        let Self { row, in_volumes, in_tasks } = self;
+        v1::ReservationView {
+            row: Some(row.to_wire()),
+            in_volumes_milli: in_volumes.milli(),
+            in_tasks_milli: in_tasks.milli(),
+        }
+    }
+
+    fn from_wire(message: v1::ReservationView, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::ReservationView { row, in_volumes_milli, in_tasks_milli } = message;
+        Ok(Self {
+            row: field::required(row, &at.field("row"))?,
+            in_volumes: Scalar::from_milli(in_volumes_milli),
+            in_tasks: Scalar::from_milli(in_tasks_milli),
+        })
+    }
+}
+
+impl Wire for VolumeView {
+    type Message = v1::VolumeView;
+
+    fn to_wire(&self) -> v1::VolumeView {
+        let Self {
+            volume,
+            hostname,
+            disk,
+            host_path,
+            driver,
+            enforcement,
+            used,
+            users,
+            offer,
+            observed,
+        } = self;
+        v1::VolumeView {
+            volume: Some(volume.to_wire()),
+            hostname: hostname.to_string(),
+            disk: disk.to_string(),
+            host_path: host_path.to_string(),
+            driver: driver.to_string(),
+            enforcement: enforcement.number(),
+            used_bytes: used.map(Bytes::get),
+            users: field::messages(users),
+            offer_id: offer.as_ref().map(ToString::to_string),
+            observed: observed.map(Choice::number),
+        }
+    }
+
+    fn from_wire(message: v1::VolumeView, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::VolumeView {
+            volume,
+            hostname,
+            disk,
+            host_path,
+            driver,
+            enforcement,
+            used_bytes,
+            users,
+            offer_id,
+            observed,
+        } = message;
+        let observed_at = at.field("observed");
+        Ok(Self {
+            volume: field::required(volume, &at.field("volume"))?,
+            hostname: Arc::from(hostname),
+            disk: Arc::from(disk),
+            host_path: Arc::from(host_path),
+            driver: Arc::from(driver),
+            enforcement: Enforcement::read(enforcement, &at.field("enforcement"))?,
+            used: used_bytes.map(Bytes::new),
+            users: field::list(users, &at.field("users"))?,
+            offer: field::optional_id(offer_id.as_deref(), &at.field("offer_id"))?,
+            observed: observed.map(|n| VolumeState::read(n, &observed_at)).transpose()?,
+        })
+    }
+}
+
+impl Wire for FrameworkView {
+    type Message = v1::FrameworkView;
+
+    fn to_wire(&self) -> v1::FrameworkView {
+        let Self { id, info, connected, registered, removed, tasks, offers, used } = self;
+        v1::FrameworkView {
+            framework_id: id.to_string(),
+            info: Some(info.to_wire()),
+            connected: *connected,
+            registered_ms: registered.ms(),
+            removed_ms: removed.map(Timestamp::ms),
+            tasks: *tasks,
+            offers: *offers,
+            used: sum_to_wire(used),
+        }
+    }
+
+    fn from_wire(message: v1::FrameworkView, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::FrameworkView {
+            framework_id,
+            info,
+            connected,
+            registered_ms,
+            removed_ms,
+            tasks,
+            offers,
+            used,
+        } = message;
+        Ok(Self {
+            id: field::id(&framework_id, &at.field("framework_id"))?,
+            info: field::required(info, &at.field("info"))?,
+            connected,
+            registered: Timestamp::from_ms(registered_ms),
+            removed: field::point(removed_ms),
+            tasks,
+            offers,
+            used: sum(used, &at.field("used"))?,
+        })
+    }
+}
+
+impl Wire for TaskView {
+    type Message = v1::TaskView;
+
+    fn to_wire(&self) -> v1::TaskView {
+        let Self { status, name, resources, hostname, labels } = self;
+        v1::TaskView {
+            status: Some(status.to_wire()),
+            name: name.clone(),
+            resources: sum_to_wire(resources),
+            hostname: hostname.to_string(),
+            labels: labels.clone(),
+        }
+    }
+
+    fn from_wire(message: v1::TaskView, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::TaskView { status, name, resources, hostname, labels } = message;
+        Ok(Self {
+            status: field::required(status, &at.field("status"))?,
+            name,
+            resources: sum(resources, &at.field("resources"))?,
+            hostname: Arc::from(hostname),
+            labels,
+        })
+    }
+}
+
+fn amounts_to_wire(amounts: &BTreeMap<Arc<str>, Scalar>) -> BTreeMap<String, i64> {
+    amounts.iter().map(|(name, amount)| (name.to_string(), amount.milli())).collect()
+}
+
+fn amounts(wire: BTreeMap<String, i64>) -> BTreeMap<Arc<str>, Scalar> {
+    wire.into_iter().map(|(name, milli)| (Arc::from(name), Scalar::from_milli(milli))).collect()
+}
+
+impl Wire for RoleView {
+    type Message = v1::RoleView;
+
+    fn to_wire(&self) -> v1::RoleView {
+        let Self { role, frameworks, reserved, used, volumes } = self;
+        v1::RoleView {
+            role: role.to_string(),
+            framework_ids: field::id_texts(frameworks),
+            reserved_milli: amounts_to_wire(reserved),
+            used_milli: amounts_to_wire(used),
+            volumes: *volumes,
+        }
+    }
+
+    fn from_wire(message: v1::RoleView, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::RoleView { role, framework_ids, reserved_milli, used_milli, volumes } = message;
+        Ok(Self {
+            role: field::role(&role, &at.field("role"))?,
+            frameworks: field::ids(&framework_ids, &at.field("framework_ids"))?,
+            reserved: amounts(reserved_milli),
+            used: amounts(used_milli),
+            volumes,
+        })
+    }
+}
+
+impl Wire for Change {
+    type Message = v1::Change;
+
+    fn to_wire(&self) -> v1::Change {
+        let change = match self {
+            Self::Operation(record) => change::Change::Operation(record.to_wire()),
+            Self::Volume(volume) => change::Change::Volume(volume.to_wire()),
+            Self::Task(status) => change::Change::Task(status.to_wire()),
+            Self::Agent { agent, state } => change::Change::Agent(change::Agent {
+                agent_id: agent.to_string(),
+                state: state.number(),
+            }),
+            Self::Framework { framework, connected } => {
+                change::Change::Framework(change::Framework {
+                    framework_id: framework.to_string(),
+                    connected: *connected,
+                })
+            },
+        };
+        v1::Change { change: Some(change) }
+    }
+
+    fn from_wire(message: v1::Change, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::Change { change } = message;
+        match change.ok_or_else(|| at.field("change").missing())? {
+            change::Change::Operation(record) => {
+                Wire::from_wire(record, &at.field("operation")).map(Self::Operation)
+            },
+            change::Change::Volume(volume) => {
+                Wire::from_wire(volume, &at.field("volume")).map(Self::Volume)
+            },
+            change::Change::Task(status) => {
+                Wire::from_wire(status, &at.field("task")).map(Self::Task)
+            },
+            change::Change::Agent(change::Agent { agent_id, state }) => {
+                let at = at.field("agent");
+                Ok(Self::Agent {
+                    agent: field::id(&agent_id, &at.field("agent_id"))?,
+                    state: AgentState::read(state, &at.field("state"))?,
+                })
+            },
+            change::Change::Framework(change::Framework { framework_id, connected }) => {
+                let at = at.field("framework");
+                let framework = field::id(&framework_id, &at.field("framework_id"))?;
+                Ok(Self::Framework { framework, connected })
+            },
+        }
+    }
+}
