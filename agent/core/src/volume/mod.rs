@@ -246,6 +246,8 @@ impl Agent {
         let ready = self.books.volumes().get(&id).is_some_and(|v| v.state == VolumeState::Ready);
         if ready {
             self.to_measure.insert((self.now.after(self.config.usage_every), id));
+        }
+        if ready && self.unavailable(id).is_none() {
             self.watch(id).measure = true;
             self.advance(id);
         }

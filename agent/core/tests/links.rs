@@ -1,0 +1,124 @@
+//! What an agent does with its connection to the master: cluster, epochs, heartbeats.
+
+mod scene;
+
+use berth_agent_core::{Input, Output, Step, stamp};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::{ClusterId, SessionId};
+use berth_model::link::{Envelope, FromAgent, ToAgent};
+use berth_model::record::LedgerRecord;
+use scene::*;
+use std::time::Duration;
+
+fn disconnect_code(outputs: &[Output]) -> Option<ErrorCode> {
+    outputs.iter().find_map(|o| match o {
+        Output::Disconnect { reason } => Some(reason.code),
+        _ => None,
+    })
+}
+
+#[test]
+fn the_first_contact_stores_cluster_and_epoch_before_anything_is_done() {
+    let mut scene = Scene::new();
+    scene.give(Input::Connected { session: SessionId::from_u128(1) });
+    let step = scene.step(envelope(3, ensure(1, 1, 1)));
+    assert_eq!(
+        step.records.get(..2),
+        Some(&[LedgerRecord::Joined(CLUSTER), LedgerRecord::Epoch { epoch: 3, revision: 300 }][..])
+    );
+}
+
+#[test]
+fn a_lower_epoch_and_another_cluster_are_refused_and_change_nothing() {
+    let mut scene = Scene::registered();
+    scene.connect(5);
+    let before = scene.agent.books().clone();
+    let step = scene.step(envelope(4, ensure(1, 1, 1)));
+    assert_eq!(step.records, vec![]);
+    assert_eq!(disconnect_code(&step.outputs), Some(ErrorCode::StaleEpoch));
+    assert_eq!(volume_effects(&step.outputs), vec![]);
+    // The connection is over: what still comes from it is not heard.
+    assert_eq!(scene.step(envelope(5, ensure(1, 1, 1))), Step::default());
+    scene.connect(5);
+    let other = Envelope {
+        cluster: ClusterId::from_u128(0xBAD),
+        epoch: 9,
+        revision: 1,
+        message: ensure(1, 1, 1),
+    };
+    let step = scene.step(Input::Master(other));
+    assert_eq!(step.records, vec![]);
+    assert_eq!(disconnect_code(&step.outputs), Some(ErrorCode::WrongCluster));
+    assert_eq!(scene.agent.books(), &before);
+}
+
+#[test]
+fn the_epoch_is_remembered_across_a_crash() {
+    let mut scene = Scene::registered();
+    scene.connect(5);
+    scene.crash();
+    scene.give(Input::Connected { session: SessionId::from_u128(2) });
+    let outputs =
+        scene.give(envelope(4, ToAgent::Registered { heartbeat: Duration::from_secs(5) }));
+    assert_eq!(disconnect_code(&outputs), Some(ErrorCode::StaleEpoch));
+}
+
+#[test]
+fn a_growing_revision_rides_along_and_is_written_alone_only_in_strides() {
+    let mut scene = Scene::registered();
+    let say = |revision, message| {
+        Input::Master(Envelope { cluster: CLUSTER, epoch: 1, revision, message })
+    };
+    assert_eq!(scene.step(say(150, ToAgent::Heartbeat)).records, vec![]);
+    let records = scene.step(say(160, ensure(1, 1, 1))).records;
+    assert_eq!(records.last(), Some(&LedgerRecord::Epoch { epoch: 1, revision: 160 }));
+    assert_eq!(scene.step(say(1_159, ToAgent::Heartbeat)).records, vec![]);
+    assert_eq!(
+        scene.step(say(1_160, ToAgent::Heartbeat)).records,
+        vec![LedgerRecord::Epoch { epoch: 1, revision: 1_160 }]
+    );
+    // An older message of the same epoch does not take it back.
+    assert_eq!(scene.step(say(2, ToAgent::Heartbeat)).records, vec![]);
+}
+
+#[test]
+fn heartbeats_are_sent_and_a_silent_master_is_given_up() {
+    let mut scene = Scene::registered();
+    for _ in 0..3 {
+        let outputs = scene.wait(Duration::from_secs(5));
+        assert_eq!(outputs, vec![Output::Send(FromAgent::Heartbeat { ledger_seq: 0 })]);
+    }
+    let outputs = scene.wait(Duration::from_secs(5));
+    assert_eq!(disconnect_code(&outputs), Some(ErrorCode::Unavailable));
+    assert_eq!(scene.wait(Duration::from_secs(60)), vec![]);
+}
+
+#[test]
+fn a_refused_registration_closes_the_connection_with_the_masters_reason() {
+    let mut scene = Scene::new();
+    scene.give(Input::Connected { session: SessionId::from_u128(1) });
+    let reason = Rejection::new(ErrorCode::SessionExists, "agent is connected already");
+    let step = scene.step(envelope(1, ToAgent::Refused(reason.clone())));
+    assert_eq!(step, Step { records: vec![], outputs: vec![Output::Disconnect { reason }] });
+}
+
+#[test]
+fn the_shell_stamps_the_ledgers_position() {
+    assert_eq!(
+        stamp(FromAgent::Heartbeat { ledger_seq: 0 }, 7),
+        FromAgent::Heartbeat { ledger_seq: 7 }
+    );
+    assert_eq!(stamp(FromAgent::Usage(vec![]), 7), FromAgent::Usage(vec![]));
+}
+
+#[test]
+fn disks_are_told_when_they_change() {
+    let mut scene = Scene::registered();
+    let mut disks = info().disks;
+    assert_eq!(scene.give(Input::Disks(disks.clone())), vec![]);
+    disks[0].free = berth_model::units::Bytes::from_mib(1);
+    assert_eq!(
+        scene.give(Input::Disks(disks.clone())),
+        vec![Output::Send(FromAgent::Disks(disks))]
+    );
+}
