@@ -7,3 +7,4 @@
 pub mod document;
 pub mod evaluate;
 pub mod record;
+pub mod scheduler;

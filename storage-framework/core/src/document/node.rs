@@ -25,6 +25,28 @@ impl Node {
         Self::Text(text.into())
     }
 
+    /// The value under `key` of a table.
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        self.entries().iter().find(|(name, _)| name == key).map(|(_, node)| node)
+    }
+
+    /// The keys of a table, whatever their values.
+    pub(super) fn keys(&self) -> Vec<&str> {
+        self.entries().iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    fn entries(&self) -> &[(String, Self)] {
+        match self {
+            Self::Map(entries) => entries,
+            Self::Null
+            | Self::Bool(_)
+            | Self::Int(_)
+            | Self::Decimal(_)
+            | Self::Text(_)
+            | Self::List(_) => &[],
+        }
+    }
+
     /// What it is, for messages.
     pub(super) const fn kind(&self) -> &'static str {
         match self {

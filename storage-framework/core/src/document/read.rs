@@ -92,7 +92,13 @@ fn read_pods(place: &Place<'_>, problems: &mut Problems) -> Vec<Pod> {
         .collect()
 }
 
-fn pod(name: &str, place: &Place<'_>, problems: &mut Problems) -> Option<Pod> {
+fn pod<'a>(name: &str, place: &Place<'a>, problems: &mut Problems) -> Option<Pod> {
+    // By their keys alone, so that a mistake in a port or volume is reported once.
+    let keys = |node: Option<&'a Node>| node.map(Node::keys).unwrap_or_default();
+    let names = Names {
+        ports: keys(place.node.get("resources").and_then(|resources| resources.get("ports"))),
+        volumes: keys(place.node.get("volumes")),
+    };
     let mut table = Table::open(place, problems);
     if let Some(count) = table.take("count") {
         let many = matches!(count.node, Node::Int(n) if *n > 1);
@@ -105,8 +111,10 @@ fn pod(name: &str, place: &Place<'_>, problems: &mut Problems) -> Option<Pod> {
     let user = table.take("user").and_then(|place| user(&place, problems));
     let resources = table.need("resources", "{ cpu: 1, memory: 1GiB }", problems);
     let resources = resources.and_then(|place| read_resources(&place, problems));
-    let volumes =
-        table.take("volumes").map(|place| read_volumes(&place, problems)).unwrap_or_default();
+    let volumes = table.take("volumes");
+    let described =
+        matches!(&volumes, Some(place) if !matches!(place.node, Node::Map(map) if map.is_empty()));
+    let volumes = volumes.map(|place| read_volumes(&place, problems)).unwrap_or_default();
     let tasks = table.need("tasks", "{ server: { goal: running, cmd: … } }", problems);
     let backoff = read_backoff(&mut table, problems);
     table.refuse(
@@ -127,11 +135,10 @@ fn pod(name: &str, place: &Place<'_>, problems: &mut Problems) -> Option<Pod> {
     );
     table.finish(problems);
     let (cpu, memory, ports) = resources.unwrap_or_default();
-    let names = Names {
-        ports: ports.keys().map(String::as_str).collect(),
-        volumes: volumes.iter().map(|volume| volume.name.as_str()).collect(),
-    };
-    let tasks = tasks.map(|place| read_tasks(&place, !volumes.is_empty(), &names, problems))?;
+    if !described {
+        problems.unsupported(&place.path, "a pod without volumes", "give it a volume");
+    }
+    let tasks = tasks.map(|place| read_tasks(&place, &names, problems))?;
     Some(Pod { name: name.to_owned(), user, cpu, memory, ports, volumes, tasks, backoff })
 }
 
@@ -300,19 +307,14 @@ fn read_backoff(table: &mut Table<'_>, problems: &mut Problems) -> Backoff {
     backoff
 }
 
-fn read_tasks(
-    place: &Place<'_>,
-    has_volumes: bool,
-    names: &Names<'_>,
-    problems: &mut Problems,
-) -> Vec<Task> {
+fn read_tasks(place: &Place<'_>, names: &Names<'_>, problems: &mut Problems) -> Vec<Task> {
     let mut tasks: Vec<Task> = Vec::new();
     let found = entries(place, problems);
     let complete = found.len();
     for (name, node) in found {
         let path = join(&place.path, name);
         check_label(&path, "task", name, problems);
-        tasks.extend(task::task(name, &Place { path, node }, has_volumes, names, problems));
+        tasks.extend(task::task(name, &Place { path, node }, names, problems));
     }
     let running: Vec<&str> = tasks
         .iter()

@@ -44,6 +44,7 @@ pub(super) struct Table<'a> {
     path: String,
     entries: Vec<(&'a str, &'a Node)>,
     known: Vec<&'static str>,
+    refused: Vec<&'static str>,
 }
 
 /// The path of `key` below `parent`.
@@ -76,7 +77,12 @@ pub(super) fn entries<'a>(place: &Place<'a>, problems: &mut Problems) -> Vec<(&'
 
 impl<'a> Table<'a> {
     pub(super) fn open(place: &Place<'a>, problems: &mut Problems) -> Self {
-        Self { path: place.path.clone(), entries: entries(place, problems), known: Vec::new() }
+        Self {
+            path: place.path.clone(),
+            entries: entries(place, problems),
+            known: Vec::new(),
+            refused: Vec::new(),
+        }
     }
 
     /// The value under `key`; an empty value counts as absent.
@@ -109,7 +115,10 @@ impl<'a> Table<'a> {
     /// Keys of the format that this release does not do.
     pub(super) fn refuse(&mut self, keys: &[&'static str], problems: &mut Problems) {
         for key in keys {
-            if let Some(place) = self.take(key) {
+            let found = self.take(key);
+            self.known.pop();
+            self.refused.push(key);
+            if let Some(place) = found {
                 problems.unsupported(&place.path, &format!("{key:?}"), "remove it");
             }
         }
@@ -118,7 +127,7 @@ impl<'a> Table<'a> {
     /// Reports every key that nothing asked for.
     pub(super) fn finish(self, problems: &mut Problems) {
         for (key, _) in &self.entries {
-            let remedy = match nearest(key, self.known.iter().copied()) {
+            let remedy = match nearest(key, self.known.iter().chain(&self.refused).copied()) {
                 Some(name) => format!("did you mean {name}?"),
                 None => format!("allowed here: {}", self.known.join(", ")),
             };

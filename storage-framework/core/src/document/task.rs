@@ -15,7 +15,6 @@ const STOP_GRACE: Duration = Duration::from_secs(30);
 pub(super) fn task(
     name: &str,
     place: &Place<'_>,
-    has_volumes: bool,
     names: &Names<'_>,
     problems: &mut Problems,
 ) -> Option<Task> {
@@ -23,8 +22,7 @@ pub(super) fn task(
     let goal = table
         .need("goal", "running", problems)
         .and_then(|place| place.text(problems).map(|text| (place, text)));
-    let goal =
-        goal.and_then(|(place, text)| read_goal(&place, &text, &mut table, has_volumes, problems));
+    let goal = goal.and_then(|(place, text)| read_goal(&place, &text, &mut table, problems));
     let program = table.need("cmd", "\"exec mariadbd …\"", problems);
     let program = program.and_then(|place| read_program(&place, names, problems));
     let env = table.take("env").map(|place| read_env(&place, names, problems)).unwrap_or_default();
@@ -74,7 +72,6 @@ fn read_goal(
     place: &Place<'_>,
     text: &str,
     table: &mut Table<'_>,
-    has_volumes: bool,
     problems: &mut Problems,
 ) -> Option<Goal> {
     match text {
@@ -89,7 +86,7 @@ fn read_goal(
         "once" => {
             let timeout = table.take("timeout").and_then(|place| place.duration(problems));
             let scope = table.need("scope", "volume", problems)?;
-            let scope = read_scope(&scope, has_volumes, problems)?;
+            let scope = read_scope(&scope, problems)?;
             Some(Goal::Once { scope, timeout })
         },
         "on-demand" | "finish" => {
@@ -97,25 +94,18 @@ fn read_goal(
             None
         },
         _ => {
+            drop((table.take("scope"), table.take("timeout")));
             problems.add(&place.path, format!("unknown goal {text:?}"), "write running or once");
             None
         },
     }
 }
 
-fn read_scope(place: &Place<'_>, has_volumes: bool, problems: &mut Problems) -> Option<Scope> {
+fn read_scope(place: &Place<'_>, problems: &mut Problems) -> Option<Scope> {
     match place.text(problems)?.as_str() {
         "service" => Some(Scope::Service),
         "config" => Some(Scope::Config),
-        "volume" if has_volumes => Some(Scope::Volume),
-        "volume" => {
-            problems.add(
-                &place.path,
-                "the pod has no volume",
-                "give it one, or write scope: service",
-            );
-            None
-        },
+        "volume" => Some(Scope::Volume),
         text => {
             problems.add(
                 &place.path,

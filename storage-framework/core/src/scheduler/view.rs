@@ -1,0 +1,316 @@
+//! What the scheduler shows: services, pods, tasks, and why they wait.
+
+use super::ends::is_done;
+use super::{Link, Scheduler};
+use crate::document::{Goal, Pod, Task};
+use crate::record::{Ended, Phase, Place, PodKey, PodState, Run, Verdict};
+use berth_model::id::{AgentId, FrameworkId, TaskId, VolumeId};
+use berth_model::task::{TaskState, TaskStatus};
+use berth_model::units::{Bytes, Timestamp, format_duration};
+
+/// A service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceView {
+    /// Its name.
+    pub name: String,
+    /// Whose its resources are.
+    pub role: String,
+    /// DEPLOYING, RUNNING, DEGRADED, WAITING or DELETING.
+    pub state: &'static str,
+    /// Its pods.
+    pub pods: Vec<PodView>,
+    /// The scheduler's id at the master.
+    pub framework: Option<FrameworkId>,
+    /// Counts its documents.
+    pub version: u64,
+    /// Its document in canonical form.
+    pub document: String,
+    /// Why it is in this state; empty when there is nothing to say.
+    pub message: String,
+}
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodView {
+    /// With its index.
+    pub name: String,
+    /// READY, RUNNING, STARTING, INITIALIZING, WAITING, BACKOFF, HELD, STOPPING, UNREACHABLE or RELEASING.
+    pub state: &'static str,
+    /// Its machine.
+    pub agent: Option<AgentId>,
+    /// The machine's name; empty without one.
+    pub hostname: String,
+    /// Its volumes.
+    pub volumes: Vec<VolumeView>,
+    /// Its tasks, in the order they run.
+    pub tasks: Vec<TaskView>,
+    /// Why it waits.
+    pub message: String,
+}
+
+/// A volume of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeView {
+    /// In the cluster, or in the document before it has a place.
+    pub name: String,
+    /// Its id, when known.
+    pub id: Option<VolumeId>,
+    /// How large.
+    pub size: Bytes,
+}
+
+/// A task of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskView {
+    /// Its name in the pod.
+    pub name: String,
+    /// RUNNING or FINISHED.
+    pub goal: &'static str,
+    /// PENDING, or a task state of the cluster.
+    pub state: &'static str,
+    /// Its latest run.
+    pub id: Option<TaskId>,
+    /// Its process on the agent.
+    pub pid: Option<u32>,
+    /// Of the readiness check.
+    pub ready: Option<bool>,
+    /// Of the health check.
+    pub healthy: Option<bool>,
+    /// Launches after the first.
+    pub restarts: u64,
+    /// In words.
+    pub message: String,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+}
+
+impl Scheduler {
+    /// Every service that is not gone, by name.
+    #[must_use]
+    pub fn views(&self) -> Vec<ServiceView> {
+        self.state.services.keys().filter_map(|name| self.view(name)).collect()
+    }
+
+    /// The service of this name, unless it is gone.
+    #[must_use]
+    pub fn view(&self, name: &str) -> Option<ServiceView> {
+        let service =
+            self.state.services.get(name).filter(|service| service.phase != Phase::Kept)?;
+        let pods: Vec<PodView> = service
+            .document
+            .pods
+            .iter()
+            .filter_map(|pod| {
+                let key = PodKey { service: name.to_owned(), pod: pod.name.clone() };
+                Some(self.pod_view(&key, pod, self.state.pod(&key)?))
+            })
+            .collect();
+        let launched = service.pods.values().any(|pod| pod.launches > 1 || pod.ended.is_some());
+        let state = service_state(service.phase, &pods, launched);
+        let message = pods
+            .iter()
+            .filter(|pod| !pod.message.is_empty())
+            .map(|pod| format!("{}: {}", pod.name, pod.message))
+            .collect::<Vec<_>>()
+            .join("; ");
+        Some(ServiceView {
+            name: name.to_owned(),
+            role: service.document.role.to_string(),
+            state,
+            pods,
+            framework: self.state.framework.clone(),
+            version: service.version,
+            document: service.document.to_json(),
+            message,
+        })
+    }
+
+    fn pod_view(&self, key: &PodKey, document: &Pod, pod: &PodState) -> PodView {
+        let (state, message) = self.pod_state(key, document, pod);
+        let place = pod.place.as_ref();
+        let volumes = document.volumes.iter().map(|volume| {
+            let placed = place.and_then(|place| place.volumes.get(&volume.name));
+            let name = placed.map_or_else(|| volume.name.clone(), |placed| placed.name.to_string());
+            VolumeView { name, id: placed.and_then(|placed| placed.id), size: volume.size }
+        });
+        PodView {
+            name: key.instance(),
+            state,
+            agent: place.map(|place| place.agent),
+            hostname: place.map(|place| place.hostname.clone()).unwrap_or_default(),
+            volumes: volumes.collect(),
+            tasks: document.tasks.iter().map(|task| self.task_view(document, pod, task)).collect(),
+            message,
+        }
+    }
+
+    fn pod_state(&self, key: &PodKey, document: &Pod, pod: &PodState) -> (&'static str, String) {
+        if let Some(run) = &pod.run {
+            return self.run_state(document, run, self.soft.statuses.get(&run.number));
+        }
+        let deleting = self.state.services.get(&key.service).map(|service| service.phase);
+        if let Some(Phase::Deleting { .. }) = deleting {
+            return ("RELEASING", self.release_message(key, pod));
+        }
+        if let Some(task) = &pod.held {
+            let message = format!(
+                "nobody knows whether {task} did its work, which may be done only once: see to it, then berth service restart {}",
+                key.service
+            );
+            return ("HELD", message);
+        }
+        let ended = pod
+            .ended
+            .as_ref()
+            .filter(|ended| ended.verdict != Verdict::Stopped && pod.failures > 0);
+        let until = self.not_before(key);
+        if until > self.now {
+            let pause = format_duration(until.since(self.now));
+            return (
+                "BACKOFF",
+                format!("{}next attempt in {pause}", ended.map(last_words).unwrap_or_default()),
+            );
+        }
+        let last = ended.map(last_words).unwrap_or_default();
+        ("WAITING", format!("{last}{}", self.wait_message(key, pod.place.as_ref())))
+    }
+
+    fn run_state(
+        &self,
+        document: &Pod,
+        run: &Run,
+        status: Option<&TaskStatus>,
+    ) -> (&'static str, String) {
+        let state = status.map(|status| status.state);
+        if state == Some(TaskState::Unreachable) {
+            return (
+                "UNREACHABLE",
+                "the agent is unreachable; its task may still run: waiting for the agent"
+                    .to_owned(),
+            );
+        }
+        if state == Some(TaskState::Unknown) {
+            return (
+                "UNREACHABLE",
+                "the master does not know the task: waiting for its agent".to_owned(),
+            );
+        }
+        if run.stop.is_some() {
+            return ("STOPPING", String::new());
+        }
+        let words = status.map(|status| status.message.clone()).unwrap_or_default();
+        let once = document.task(&run.task).is_some_and(|task| task.goal != Goal::Running);
+        if once {
+            return ("INITIALIZING", words);
+        }
+        match (state, status.and_then(|status| status.ready)) {
+            (Some(TaskState::Running), Some(true)) => ("READY", String::new()),
+            (Some(TaskState::Running), Some(false) | None) => {
+                ("RUNNING", "not ready yet".to_owned())
+            },
+            (Some(_) | None, _) => ("STARTING", words),
+        }
+    }
+
+    fn release_message(&self, key: &PodKey, pod: &PodState) -> String {
+        let error =
+            self.soft.release_errors.get(key).map(|error| format!("{error}; ")).unwrap_or_default();
+        match &pod.place {
+            Some(place) if !pod.released => {
+                format!(
+                    "{error}waiting for {} to give back what is reserved there",
+                    self.agent_name(place)
+                )
+            },
+            Some(_) | None => error,
+        }
+    }
+
+    fn agent_name(&self, place: &Place) -> String {
+        let away = if self.soft.unreachable.contains(&place.agent) {
+            ", which is unreachable"
+        } else {
+            ""
+        };
+        format!("agent {} ({}){away}", place.hostname, place.agent)
+    }
+
+    fn wait_message(&self, key: &PodKey, place: Option<&Place>) -> String {
+        if self.soft.link != Link::Up {
+            return "not connected to the master".to_owned();
+        }
+        let refusals = self.soft.refusals.get(key);
+        let Some(place) = place else {
+            return match refusals {
+                None => "waiting for an offer".to_owned(),
+                Some(refusals) => {
+                    let lines: Vec<String> =
+                        refusals.iter().map(|(host, reason)| format!("{host}: {reason}")).collect();
+                    format!("no offer fits: {}", lines.join("; "))
+                },
+            };
+        };
+        let volumes: Vec<String> =
+            place.volumes.values().map(|volume| volume.name.to_string()).collect();
+        let reason = refusals.and_then(|refusals| refusals.get(&place.hostname));
+        let reason =
+            reason.map(|reason| format!(" (its latest offer: {reason})")).unwrap_or_default();
+        format!("waiting for {}, where {} lies{reason}", self.agent_name(place), volumes.join(", "))
+    }
+
+    fn task_view(&self, document: &Pod, pod: &PodState, task: &Task) -> TaskView {
+        let server = task.goal == Goal::Running;
+        let mut view = TaskView {
+            name: task.name.clone(),
+            goal: if server { "RUNNING" } else { "FINISHED" },
+            state: if is_done(document, pod, task) {
+                TaskState::Finished.as_str()
+            } else {
+                "PENDING"
+            },
+            id: None,
+            pid: None,
+            ready: None,
+            healthy: None,
+            restarts: if server { pod.launches.saturating_sub(1) } else { 0 },
+            message: String::new(),
+            since: Timestamp::default(),
+        };
+        if let Some(run) = pod.run.as_ref().filter(|run| run.task == task.name) {
+            let status = self.soft.statuses.get(&run.number);
+            view.id = Some(run.id.clone());
+            view.state = status.map_or(TaskState::Staging, |status| status.state).as_str();
+            view.pid = status.and_then(|status| status.pid);
+            view.ready = status.and_then(|status| status.ready);
+            view.healthy = status.and_then(|status| status.healthy);
+            view.message = status.map(|status| status.message.clone()).unwrap_or_default();
+            view.since = status.map_or(run.at, |status| status.at);
+        } else if let Some(ended) = pod.ended.as_ref().filter(|ended| ended.task == task.name) {
+            view.message.clone_from(&ended.message);
+            view.since = ended.at;
+        }
+        view
+    }
+}
+
+fn last_words(ended: &Ended) -> String {
+    format!("{} ended ({}); ", ended.task, ended.message)
+}
+
+fn service_state(phase: Phase, pods: &[PodView], launched: bool) -> &'static str {
+    if phase != Phase::Active {
+        return "DELETING";
+    }
+    let any = |states: &[&str]| pods.iter().any(|pod| states.contains(&pod.state));
+    if pods.iter().all(|pod| pod.state == "READY") {
+        "RUNNING"
+    } else if any(&["WAITING", "HELD"]) {
+        "WAITING"
+    } else if any(&["UNREACHABLE", "BACKOFF"])
+        || launched && any(&["RUNNING", "STARTING", "STOPPING"])
+    {
+        "DEGRADED"
+    } else {
+        "DEPLOYING"
+    }
+}
