@@ -1,1 +1,212 @@
-//! To be written.
+//! Volumes on this host: carries out what the deciding code asks for and hands verified directories to containers.
+//!
+//! `driver` is the contract, `on_disk` the driver of real disks (plain directories, or btrfs subvolumes with a
+//! quota), `fake` the one in memory. This module picks the disk, makes room, and puts results into the words of
+//! the deciding code. It does not know who uses a volume, nor what the ledger says.
+
+pub mod driver;
+pub mod fake;
+mod identity;
+mod look;
+mod on_disk;
+mod unknown;
+mod usage;
+
+pub use unknown::Unknown;
+
+use crate::disk::Disks;
+use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::VolumeId;
+use berth_model::resources::DiskSource;
+use berth_model::units::Bytes;
+use berth_model::volume::VolumeSpec;
+use driver::{Driver, Fault, Found};
+use on_disk::OnDisk;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The volumes of one agent. Every method blocks on the disk and may be called from any thread; effects on one
+/// volume must not overlap.
+#[derive(Debug)]
+pub struct Volumes {
+    disks: Arc<Disks>,
+    drivers: BTreeMap<DiskSource, OnDisk>,
+    fakes: BTreeMap<DiskSource, Arc<dyn Driver>>,
+    /// One volume at a time may purge others for its room.
+    room: Mutex<()>,
+}
+
+impl Volumes {
+    /// The volumes on these disks.
+    #[must_use]
+    pub fn new(disks: Arc<Disks>) -> Self {
+        let drivers = disks
+            .all()
+            .iter()
+            .map(|disk| (disk.source().clone(), OnDisk::new(Arc::clone(disk))))
+            .collect();
+        Self { disks, drivers, fakes: BTreeMap::new(), room: Mutex::new(()) }
+    }
+
+    /// Volumes without disks: everything goes to these drivers.
+    #[must_use]
+    pub fn with_drivers(drivers: BTreeMap<DiskSource, Arc<dyn Driver>>) -> Self {
+        let disks = Arc::new(Disks::none());
+        Self { disks, drivers: BTreeMap::new(), fakes: drivers, room: Mutex::new(()) }
+    }
+
+    /// The disks under them.
+    #[must_use]
+    pub fn disks(&self) -> &Arc<Disks> {
+        &self.disks
+    }
+
+    /// Carries out an effect. A destroyed volume that is safe in the trash is `Present`, a purged one `Absent`.
+    #[must_use]
+    pub fn run(&self, effect: &VolumeEffect) -> VolumeOutcome {
+        let driver = match self.driver(effect.spec()) {
+            Ok(driver) => driver,
+            Err(reason) => return VolumeOutcome::Unclear(reason),
+        };
+        let mut purged = Vec::new();
+        let result = match effect {
+            VolumeEffect::Create { spec, purgeable } => self
+                .make_room(driver, spec, Place::Live, purgeable, &mut purged)
+                .and_then(|()| driver.ensure(spec))
+                .map(Some),
+            VolumeEffect::Restore { spec, purgeable } => self
+                .make_room(driver, spec, Place::Trash, purgeable, &mut purged)
+                .and_then(|()| driver.relocate(spec, Place::Live)),
+            VolumeEffect::Trash { spec } => driver.relocate(spec, Place::Trash),
+            VolumeEffect::Purge { spec } => driver.erase(spec).map(|()| None),
+            VolumeEffect::Verify { spec, place } => driver.observe(spec, *place),
+            VolumeEffect::Usage { spec } => {
+                return match driver.usage(spec) {
+                    Ok(bytes) => VolumeOutcome::Used(bytes),
+                    Err(fault) => outcome(fault),
+                };
+            },
+        };
+        match result {
+            Ok(Some(found)) => present(found, purged),
+            Ok(None) => VolumeOutcome::Absent,
+            Err(fault) => outcome(fault),
+        }
+    }
+
+    /// The directory of a live volume, verified and open, to be mounted without looking its path up again.
+    ///
+    /// # Errors
+    /// The volume must not be used: VOLUME_UNAVAILABLE with the evidence.
+    pub fn open_verified(&self, spec: &VolumeSpec) -> Result<OwnedFd, Rejection> {
+        match self.drivers.get(&spec.source) {
+            Some(driver) => driver.open(spec),
+            None => Err(undeclared(spec)),
+        }
+    }
+
+    /// Where a live volume lies on the host; for people, never for mounting.
+    #[must_use]
+    pub fn host_path(&self, spec: &VolumeSpec) -> Option<PathBuf> {
+        let disk = self.disks.find(&spec.source)?;
+        Some(PathBuf::from(look::path(disk, Place::Live, &spec.id.to_string())))
+    }
+
+    /// What lies among the volumes of the disks without being one of `known` (the ledger's volumes): nobody's
+    /// directories, and volumes that the ledger does not know. They are kept.
+    #[must_use]
+    pub fn unknown(&self, known: &BTreeSet<VolumeId>) -> Vec<Unknown> {
+        self.disks.all().iter().flat_map(|disk| unknown::list(disk, known)).collect()
+    }
+
+    fn driver(&self, spec: &VolumeSpec) -> Result<&dyn Driver, Rejection> {
+        if let Some(driver) = self.drivers.get(&spec.source) {
+            return Ok(driver);
+        }
+        self.fakes.get(&spec.source).map(|driver| &**driver).ok_or_else(|| undeclared(spec))
+    }
+
+    /// A volume needs its whole size free, except what it already takes itself. When it is not, the oldest trash
+    /// of the same disk goes, provided that this helps.
+    fn make_room(
+        &self,
+        driver: &dyn Driver,
+        spec: &VolumeSpec,
+        own: Place,
+        purgeable: &[(VolumeSpec, Bytes)],
+        purged: &mut Vec<VolumeId>,
+    ) -> Result<(), Fault> {
+        // Asked again: it is there already. What speaks against it is found, with its consequence, by the driver.
+        if !matches!(driver.observe(spec, Place::Live), Ok(None)) {
+            return Ok(());
+        }
+        let taken = match own {
+            Place::Live => Bytes::default(),
+            Place::Trash => driver.usage(&before(spec)).unwrap_or_default(),
+        };
+        let needed = spec.size.checked_sub(taken).unwrap_or_default();
+        let _one_at_a_time = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = driver.free()?;
+        if free >= needed {
+            return Ok(());
+        }
+        let candidates: Vec<(&VolumeSpec, Bytes)> = purgeable
+            .iter()
+            .filter(|(trash, _used)| trash.source == spec.source && trash.id != spec.id)
+            .map(|(trash, used)| (trash, driver.usage(trash).unwrap_or(*used)))
+            .collect();
+        let hidden: u64 = candidates.iter().map(|(_trash, used)| used.get()).sum();
+        if Bytes::new(free.get().saturating_add(hidden)) >= needed {
+            for (trash, _used) in candidates {
+                // What cannot go stays in the trash and is told when it is purged for its own sake.
+                if driver.erase(trash).is_err() {
+                    continue;
+                }
+                purged.push(trash.id);
+                free = driver.free()?;
+                if free >= needed {
+                    return Ok(());
+                }
+            }
+        }
+        let text = format!(
+            "volume {} needs {needed} on disk {}, which has {free} free and {} in its trash",
+            spec.id,
+            spec.source,
+            Bytes::new(hidden)
+        );
+        Err(Fault::Failed(
+            Rejection::new(ErrorCode::DiskFull, text)
+                .remedy("free space on the disk, or create a smaller volume"),
+        ))
+    }
+}
+
+fn before(spec: &VolumeSpec) -> VolumeSpec {
+    VolumeSpec { generation: spec.generation.saturating_sub(1), ..spec.clone() }
+}
+
+fn present(found: Found, purged: Vec<VolumeId>) -> VolumeOutcome {
+    VolumeOutcome::Present {
+        host_path: found.host_path,
+        driver: Arc::from(found.made_by.name),
+        enforcement: found.made_by.enforcement,
+        purged,
+    }
+}
+
+fn outcome(fault: Fault) -> VolumeOutcome {
+    match fault {
+        Fault::Foreign(reason) => VolumeOutcome::Foreign(reason),
+        Fault::Failed(reason) => VolumeOutcome::Failed(reason),
+        Fault::Unclear(reason) => VolumeOutcome::Unclear(reason),
+    }
+}
+
+fn undeclared(spec: &VolumeSpec) -> Rejection {
+    let text = format!("disk {} of volume {} is not declared on this agent", spec.source, spec.id);
+    Rejection::new(ErrorCode::UnknownDisk, text).remedy("start the agent with the disk declared")
+}

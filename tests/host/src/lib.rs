@@ -1,1 +1,8 @@
-//! To be written.
+//! What tests on a real host share: disks and volumes to play with, private mounts, and the suite that every
+//! volume driver passes.
+//!
+//! Nothing here touches the machine's own mounts: whoever mounts does so in a mount namespace of its own thread,
+//! and everything made there vanishes with it.
+
+pub mod conformance;
+pub mod host;

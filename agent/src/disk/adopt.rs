@@ -1,0 +1,327 @@
+//! Opening a disk: is the directory the disk it should be? Only a directory that nobody knows anything about is
+//! made a disk; everything else is recognised by its marker or refused with the evidence.
+//!
+//! Layout below a disk's root: `volumes/<uuid>`, `.trash/<uuid>.<generation>`, `.meta/<uuid>` (identity of a
+//! volume), `.meta/disk` (identity of the disk), `.meta/place` (file system and inode the disk was adopted on;
+//! an operator removes it to confirm that a disk was moved or restored on purpose).
+
+use super::filesystem::{self, Position};
+use super::marker::{self, Fields, ReadError};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::{AgentId, ClusterId, DiskId};
+use berth_model::record::LedgerDisk;
+use berth_model::resources::DiskSource;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+const DISK_KIND: &str = "berth-disk";
+const PLACE_KIND: &str = "berth-place";
+const DISK: &str = "disk";
+const PLACE: &str = "place";
+
+/// A verified disk, held open: as long as the handle lives, everything is done on the disk that was verified,
+/// whatever is mounted over its path.
+#[derive(Debug)]
+pub struct Handle {
+    /// Written on it.
+    pub id: DiskId,
+    /// The cluster its marker names, if any.
+    pub cluster: Option<ClusterId>,
+    /// Its file system's uuid, empty when it has none.
+    pub filesystem: String,
+    /// Where its root is.
+    pub position: Position,
+    /// The root.
+    pub root: OwnedFd,
+    /// Live volumes.
+    pub volumes: OwnedFd,
+    /// Destroyed volumes.
+    pub trash: OwnedFd,
+    /// Markers.
+    pub meta: OwnedFd,
+}
+
+/// What is known about a disk before it is opened.
+#[derive(Clone, Debug)]
+pub struct Expectation<'a> {
+    /// The agent it must belong to.
+    pub agent: AgentId,
+    /// The cluster, once there is one.
+    pub cluster: Option<ClusterId>,
+    /// Its name, for the marker.
+    pub name: &'a str,
+    /// How resources name it.
+    pub source: &'a DiskSource,
+    /// What the ledger remembers of it; nothing when it is new.
+    pub known: Option<&'a LedgerDisk>,
+    /// The id to write when it is new.
+    pub fresh: DiskId,
+}
+
+/// Opens and verifies the disk at `root`; makes it one when neither it nor the ledger knows anything.
+///
+/// # Errors
+/// What was found instead, with the remedy. Nothing was changed.
+pub fn open(root: &Path, expected: &Expectation<'_>) -> Result<Handle, Rejection> {
+    let shown = root.display();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = rustix::fs::open(root, flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::NOENT => faulty(format!("the disk's root {shown} does not exist"))
+            .remedy("mount the disk or make the directory, then restart the agent or wait"),
+        Errno::NOTDIR => faulty(format!("the disk's root {shown} is not a directory")),
+        other => faulty(format!("the disk's root {shown} cannot be opened ({other})")),
+    })?;
+    let unreadable =
+        |errno: Errno| faulty(format!("the disk at {shown} does not answer ({errno})"));
+    let position = filesystem::position(top.as_fd()).map_err(unreadable)?;
+    let filesystem = filesystem::identity(top.as_fd()).map_err(unreadable)?;
+    let read_only = filesystem::room(top.as_fd()).map_err(unreadable)?.read_only;
+
+    let (id, cluster) = match read_meta(top.as_fd(), DISK, DISK_KIND, root)? {
+        Some(fields) => recognise(&fields, expected, root)?,
+        None => {
+            refuse_if_used(top.as_fd(), expected, root)?;
+            if read_only {
+                return Err(read_only_fault(root));
+            }
+            make(top.as_fd(), expected, (&filesystem, position.inode), root)?;
+            (expected.fresh, expected.cluster)
+        },
+    };
+    check_place(top.as_fd(), expected, (&filesystem, position.inode), root)?;
+    let open = |name| {
+        directory(top.as_fd(), name)
+            .map_err(|errno| faulty(format!("{shown}/{name} cannot be opened ({errno})")))
+    };
+    let (volumes, trash, meta) = (open("volumes")?, open(".trash")?, open(".meta")?);
+    Ok(Handle { id, cluster, filesystem, position, root: top, volumes, trash, meta })
+}
+
+/// Writes the cluster into the disk's marker, once it is known.
+///
+/// # Errors
+/// The marker is still the old one, or the new one.
+pub fn join(handle: &Handle, expected: &Expectation<'_>, cluster: ClusterId) -> Result<(), Errno> {
+    let expected = Expectation { fresh: handle.id, cluster: Some(cluster), ..expected.clone() };
+    marker::write(handle.meta.as_fd(), DISK, &disk_marker(&expected))
+}
+
+/// The reason for a disk that cannot be written.
+#[must_use]
+pub fn read_only_fault(root: &Path) -> Rejection {
+    Rejection::new(
+        ErrorCode::DiskReadOnly,
+        format!("the disk at {} is mounted read-only", root.display()),
+    )
+    .remedy("find out why in the kernel log, then remount it writable")
+}
+
+fn recognise(
+    fields: &Fields,
+    expected: &Expectation<'_>,
+    root: &Path,
+) -> Result<(DiskId, Option<ClusterId>), Rejection> {
+    let shown = root.display();
+    let damaged = |error| faulty(format!("the marker {shown}/.meta/disk is damaged: {error}"));
+    let agent: AgentId = marker::value(fields, "agent").map_err(damaged)?;
+    let id: DiskId = marker::value(fields, "disk").map_err(damaged)?;
+    let cluster: Option<ClusterId> = match fields.get("cluster") {
+        Some(_) => Some(marker::value(fields, "cluster").map_err(damaged)?),
+        None => None,
+    };
+    if agent != expected.agent {
+        return Err(faulty(format!(
+            "the disk {id} at {shown} belongs to agent {agent}, this is agent {}",
+            expected.agent
+        ))
+        .remedy("attach it to the agent it belongs to"));
+    }
+    if let (Some(found), Some(own)) = (cluster, expected.cluster)
+        && found != own
+    {
+        return Err(faulty(format!(
+            "the disk {id} at {shown} belongs to cluster {found}, this agent to cluster {own}"
+        )));
+    }
+    if let Some(known) = expected.known
+        && known.id != id
+    {
+        return Err(faulty(format!(
+            "at {shown} lies disk {id}, where this agent's ledger knows disk {}",
+            known.id
+        ))
+        .remedy("attach each disk at the root it was declared with"));
+    }
+    Ok((id, cluster))
+}
+
+/// A directory without a marker becomes a disk only when nothing says that it was one.
+fn refuse_if_used(
+    root: BorrowedFd<'_>,
+    expected: &Expectation<'_>,
+    path: &Path,
+) -> Result<(), Rejection> {
+    let shown = path.display();
+    if let Some(known) = expected.known {
+        return Err(faulty(format!(
+            "{shown} carries no marker, but disk {} was there: it is not mounted, or it was emptied",
+            known.id
+        ))
+        .remedy("mount the disk; nothing is written to the bare directory"));
+    }
+    for name in ["volumes", ".trash"] {
+        let directory = match directory(root, name) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(faulty(format!("{shown}/{name} cannot be opened ({errno})"))),
+        };
+        let unreadable = |errno| faulty(format!("{shown}/{name} cannot be listed ({errno})"));
+        if let Some(entry) = names(directory.as_fd()).map_err(unreadable)?.first() {
+            return Err(faulty(format!(
+                "{shown} carries no marker, yet {name} holds {entry}: it is not taken over"
+            ))
+            .remedy("restore .meta from a backup, or move the directories away"));
+        }
+    }
+    Ok(())
+}
+
+fn make(
+    root: BorrowedFd<'_>,
+    expected: &Expectation<'_>,
+    place: (&str, u64),
+    path: &Path,
+) -> Result<(), Rejection> {
+    let shown = path.display();
+    let failed =
+        |errno: Errno| fault_of(errno, &format!("making the disk at {shown} failed ({errno})"));
+    for (name, mode) in [("volumes", 0o711), (".trash", 0o700), (".meta", 0o700)] {
+        match rustix::fs::mkdirat(root, name, Mode::from_raw_mode(mode)) {
+            Ok(()) | Err(Errno::EXIST) => {},
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+    rustix::fs::fsync(root).map_err(failed)?;
+    let meta = directory(root, ".meta").map_err(failed)?;
+    marker::write(meta.as_fd(), PLACE, &place_marker(place)).map_err(failed)?;
+    marker::write(meta.as_fd(), DISK, &disk_marker(expected)).map_err(failed)
+}
+
+/// A whole copy of a disk has the right marker and the wrong place.
+fn check_place(
+    root: BorrowedFd<'_>,
+    expected: &Expectation<'_>,
+    (filesystem, inode): (&str, u64),
+    path: &Path,
+) -> Result<(), Rejection> {
+    let shown = path.display();
+    let Some(fields) = read_meta(root, PLACE, PLACE_KIND, path)? else {
+        // Removed by the operator, or by a crash before the disk was ever used: this place is the right one.
+        let meta = directory(root, ".meta").and_then(|meta| {
+            marker::write(meta.as_fd(), PLACE, &place_marker((filesystem, inode)))
+        });
+        return meta.map_err(|errno| {
+            fault_of(errno, &format!("writing {shown}/.meta/place failed ({errno})"))
+        });
+    };
+    let damaged = |error| faulty(format!("the marker {shown}/.meta/place is damaged: {error}"));
+    let then: String = marker::value(&fields, "filesystem").map_err(damaged)?;
+    let inode_then: u64 = marker::value(&fields, "inode").map_err(damaged)?;
+    let moved = if then.is_empty() || filesystem.is_empty() {
+        // Without an identity of the file system an inode says nothing.
+        None
+    } else if then != filesystem {
+        Some(format!("it was adopted on file system {then} and lies on {filesystem} now"))
+    } else if inode_then != inode {
+        Some(format!("its root was inode {inode_then} and is inode {inode} now"))
+    } else {
+        None
+    };
+    match moved {
+        None => Ok(()),
+        Some(evidence) => Err(faulty(format!(
+            "the disk {} at {shown} is a copy or was moved: {evidence}",
+            expected.known.map_or(expected.fresh, |known| known.id)
+        ))
+        .remedy(format!(
+            "if it was moved or restored on purpose, and the original is gone, remove {shown}/.meta/place and restart the agent"
+        ))),
+    }
+}
+
+fn disk_marker(expected: &Expectation<'_>) -> String {
+    let mut fields = vec![
+        ("agent", expected.agent.to_string()),
+        ("disk", expected.fresh.to_string()),
+        ("name", expected.name.to_owned()),
+        ("source", expected.source.to_string()),
+    ];
+    if let Some(cluster) = expected.cluster {
+        fields.push(("cluster", cluster.to_string()));
+    }
+    marker::encode(DISK_KIND, &fields)
+}
+
+fn place_marker((filesystem, inode): (&str, u64)) -> String {
+    let fields = [("filesystem", filesystem.to_owned()), ("inode", inode.to_string())];
+    marker::encode(PLACE_KIND, &fields)
+}
+
+fn read_meta(
+    root: BorrowedFd<'_>,
+    name: &str,
+    kind: &'static str,
+    path: &Path,
+) -> Result<Option<Fields>, Rejection> {
+    let shown = path.display();
+    let meta = match directory(root, ".meta") {
+        Ok(meta) => meta,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(faulty(format!("{shown}/.meta cannot be opened ({errno})"))),
+    };
+    marker::read(meta.as_fd(), name, kind).map_err(|error| match error {
+        ReadError::Damaged(error) => {
+            faulty(format!("the marker {shown}/.meta/{name} is damaged: {error}"))
+                .remedy("restore it from a backup; the volumes are left as they are")
+        },
+        ReadError::Io(errno) => {
+            faulty(format!("the marker {shown}/.meta/{name} cannot be read ({errno})"))
+        },
+    })
+}
+
+/// Opens a directory right below `parent`: no link, no mount.
+///
+/// # Errors
+/// It is not there (NOENT), a link (LOOP), a mount (XDEV), no directory (NOTDIR), or cannot be opened.
+pub fn directory(parent: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    rustix::fs::openat2(parent, name, flags, Mode::empty(), inside)
+}
+
+/// The names in a directory, sorted.
+///
+/// # Errors
+/// It cannot be listed.
+pub fn names(directory: BorrowedFd<'_>) -> Result<Vec<String>, Errno> {
+    let mut found = Vec::new();
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            found.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn faulty(message: String) -> Rejection {
+    Rejection::new(ErrorCode::DiskFaulty, message)
+}
+
+fn fault_of(errno: Errno, message: &str) -> Rejection {
+    Rejection::new(super::code_of(errno), message)
+}

@@ -1,0 +1,228 @@
+//! Marker files: small texts of `key=value` lines with a checksum, which say what a directory is.
+//!
+//! A marker is replaced as a whole: temporary file, fsync, rename, fsync of the directory. A reader gets the old
+//! text, the new one, or an error; never a mixture. This module does not know what the keys mean.
+
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::os::fd::BorrowedFd;
+
+/// The version this release writes. Readers accept every version up to it.
+const VERSION: u32 = 1;
+/// Longer files are not ours.
+const LENGTH_MAX: u64 = 64 << 10;
+
+/// Keys and values of one marker.
+pub type Fields = BTreeMap<String, String>;
+
+/// Why a text is not a marker of its kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MarkerError {
+    /// Another file, or the first line is damaged.
+    #[error("it does not start with {kind:?}")]
+    Kind { kind: &'static str },
+    /// Written by a newer release.
+    #[error("it has version {version}; this release reads up to {VERSION}")]
+    Version { version: u32 },
+    /// Cut off or flipped.
+    #[error("its checksum does not fit its text")]
+    Checksum,
+    /// A line without `=`.
+    #[error("line {line:?} is not key=value")]
+    Line { line: String },
+    /// A key is absent.
+    #[error("it has no {key}")]
+    Missing { key: &'static str },
+    /// A value that cannot be read.
+    #[error("its {key} {value:?} cannot be read")]
+    Value { key: &'static str, value: String },
+}
+
+/// Why a marker could not be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// It is there and is not a whole marker.
+    #[error(transparent)]
+    Damaged(#[from] MarkerError),
+    /// It could not be read.
+    #[error("it cannot be read ({0})")]
+    Io(Errno),
+}
+
+/// The text of a marker.
+#[must_use]
+pub fn encode(kind: &str, fields: &[(&str, String)]) -> String {
+    let mut text = format!("{kind} {VERSION}\n");
+    for (key, value) in fields {
+        assert!(!value.contains('\n'), "marker value of {key} holds a line break");
+        text.push_str(key);
+        text.push('=');
+        text.push_str(value);
+        text.push('\n');
+    }
+    let sum = crc32c::crc32c(text.as_bytes());
+    writeln!(text, "crc32c={sum:08x}").expect("writing to a string cannot fail");
+    text
+}
+
+/// Reads a marker's text. Unknown keys are kept: a later release may have added them.
+///
+/// # Errors
+/// The text is not a whole marker of this kind.
+pub fn decode(kind: &'static str, text: &[u8]) -> Result<Fields, MarkerError> {
+    let text = std::str::from_utf8(text).map_err(|_bytes| MarkerError::Checksum)?;
+    let (body, sum) = text
+        .strip_suffix('\n')
+        .and_then(|text| text.rsplit_once("crc32c="))
+        .ok_or(MarkerError::Checksum)?;
+    if u32::from_str_radix(sum, 16) != Ok(crc32c::crc32c(body.as_bytes())) {
+        return Err(MarkerError::Checksum);
+    }
+    let (first, lines) = body.split_once('\n').ok_or(MarkerError::Kind { kind })?;
+    let version = first
+        .strip_prefix(kind)
+        .and_then(|rest| rest.trim_start().parse::<u32>().ok())
+        .ok_or(MarkerError::Kind { kind })?;
+    if version > VERSION {
+        return Err(MarkerError::Version { version });
+    }
+    lines
+        .lines()
+        .map(|line| {
+            let (key, value) =
+                line.split_once('=').ok_or_else(|| MarkerError::Line { line: line.to_owned() })?;
+            Ok((key.to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
+/// A value of the marker, converted.
+///
+/// # Errors
+/// The key is absent or its value cannot be read.
+pub fn value<T: std::str::FromStr>(fields: &Fields, key: &'static str) -> Result<T, MarkerError> {
+    let text = fields.get(key).ok_or(MarkerError::Missing { key })?;
+    text.parse().map_err(|_reason| MarkerError::Value { key, value: text.clone() })
+}
+
+/// Reads the marker `name` in `directory`; absent is no error.
+///
+/// # Errors
+/// It is there but damaged, or it cannot be read.
+pub fn read(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    kind: &'static str,
+) -> Result<Option<Fields>, ReadError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let file = match rustix::fs::openat2(directory, name, flags, Mode::empty(), inside) {
+        Ok(file) => std::fs::File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(ReadError::Io(errno)),
+    };
+    let mut text = Vec::new();
+    file.take(LENGTH_MAX).read_to_end(&mut text).map_err(|error| ReadError::Io(errno(&error)))?;
+    Ok(Some(decode(kind, &text)?))
+}
+
+/// Writes or replaces the marker `name` in `directory`, synced.
+///
+/// # Errors
+/// The marker may be the old or the new one; it is not damaged.
+pub fn write(directory: BorrowedFd<'_>, name: &str, text: &str) -> Result<(), Errno> {
+    let temporary = format!(".{name}.tmp");
+    match rustix::fs::unlinkat(directory, temporary.as_str(), AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {},
+        Err(errno) => return Err(errno),
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    let file = rustix::fs::openat(directory, temporary.as_str(), flags, mode)?;
+    let mut file = std::fs::File::from(file);
+    let written = file
+        .write_all(text.as_bytes())
+        .map_err(|error| errno(&error))
+        .and_then(|()| rustix::fs::fsync(&file))
+        .and_then(|()| rustix::fs::renameat(directory, temporary.as_str(), directory, name));
+    if let Err(errno) = written {
+        // Best effort: a temporary file that stays is removed by the next write.
+        rustix::fs::unlinkat(directory, temporary.as_str(), AtFlags::empty()).ok();
+        return Err(errno);
+    }
+    rustix::fs::fsync(directory)
+}
+
+/// Removes the marker `name`, synced. Absent is done.
+///
+/// # Errors
+/// It may or may not be there.
+pub fn remove(directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) => rustix::fs::fsync(directory),
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_marker_reads_back_and_every_single_bit_flip_and_cut_is_noticed() {
+        let fields = [("volume", "00ff".to_owned()), ("name", "a=b c".to_owned())];
+        let text = encode("berth-test", &fields);
+        let want: Fields =
+            fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        assert_eq!(decode("berth-test", text.as_bytes()), Ok(want.clone()));
+        for cut in 0..text.len() {
+            assert_eq!(decode("berth-test", &text.as_bytes()[..cut]), Err(MarkerError::Checksum));
+        }
+        for bit in 0..text.len() * 8 {
+            let mut bytes = text.clone().into_bytes();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let read = decode("berth-test", &bytes);
+            // The checksum's own hexadecimal digits may change case.
+            assert!(read.is_err() || read == Ok(want.clone()), "bit {bit}: {read:?}");
+        }
+        assert_eq!(
+            decode("berth-other", text.as_bytes()),
+            Err(MarkerError::Kind { kind: "berth-other" })
+        );
+        let newer = "berth-test 2\n";
+        let newer = format!("{newer}crc32c={:08x}\n", crc32c::crc32c(newer.as_bytes()));
+        assert_eq!(
+            decode("berth-test", newer.as_bytes()),
+            Err(MarkerError::Version { version: 2 })
+        );
+    }
+
+    #[test]
+    fn a_marker_is_replaced_as_a_whole_and_links_are_not_read() {
+        let base = tempfile::tempdir().unwrap();
+        let directory = std::fs::File::open(base.path()).unwrap();
+        let fd = directory.as_fd();
+        assert_eq!(read(fd, "m", "berth-test"), Ok(None));
+        std::fs::write(base.path().join(".m.tmp"), "left over from a crash").unwrap();
+        for number in ["1", "2"] {
+            write(fd, "m", &encode("berth-test", &[("n", number.to_owned())])).unwrap();
+            let fields = read(fd, "m", "berth-test").unwrap().unwrap();
+            assert_eq!(value::<String>(&fields, "n"), Ok(number.to_owned()));
+        }
+        std::os::unix::fs::symlink("m", base.path().join("link")).unwrap();
+        assert_eq!(read(fd, "link", "berth-test"), Err(ReadError::Io(Errno::LOOP)));
+        remove(fd, "m").unwrap();
+        remove(fd, "m").unwrap();
+        assert_eq!(read(fd, "m", "berth-test"), Ok(None));
+        assert!(!base.path().join(".m.tmp").exists());
+    }
+}

@@ -1,0 +1,94 @@
+//! What every volume driver can do.
+//!
+//! All methods are synchronous and idempotent: asked again after a crash at any point, a method completes what
+//! was begun and answers as if it had done everything just now. A driver does not know volumes' states, users
+//! or retention; it knows one disk and what lies on it.
+
+use berth_agent_core::effect::Place;
+use berth_model::error::Rejection;
+use berth_model::units::Bytes;
+use berth_model::volume::{Enforcement, VolumeSpec};
+use std::fmt;
+use std::sync::Arc;
+
+/// What a driver is and promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// As users see it.
+    pub name: &'static str,
+    /// How sizes are kept.
+    pub enforcement: Enforcement,
+}
+
+/// A volume that is there and carries the expected identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Where on the host.
+    pub host_path: Arc<str>,
+    /// What made it.
+    pub made_by: Capabilities,
+}
+
+/// Why a method did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Something is there that does not carry the expected identity; it was left alone.
+    Foreign(Rejection),
+    /// Not done, and nothing of it remains.
+    Failed(Rejection),
+    /// Not finished; what is on the disk is unclear until the method is called again.
+    Unclear(Rejection),
+}
+
+impl Fault {
+    /// What went wrong.
+    #[must_use]
+    pub fn rejection(&self) -> &Rejection {
+        match self {
+            Self::Foreign(reason) | Self::Failed(reason) | Self::Unclear(reason) => reason,
+        }
+    }
+}
+
+/// Makes and keeps volumes on one disk.
+pub trait Driver: fmt::Debug + Send + Sync {
+    /// What new volumes get.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Makes sure that the volume is live: empty when new, limited, marked, synced.
+    ///
+    /// # Errors
+    /// See [`Fault`]. A volume that was live once and is gone is not made anew.
+    fn ensure(&self, spec: &VolumeSpec) -> Result<Found, Fault>;
+
+    /// Moves the volume: to the trash under its generation, or out of the trash, where it has the generation
+    /// before `spec.generation`, which it gets now. Nothing when it is in neither place.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    fn relocate(&self, spec: &VolumeSpec, to: Place) -> Result<Option<Found>, Fault>;
+
+    /// Deletes the volume from the trash, marker included. A live volume is never touched.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    fn erase(&self, spec: &VolumeSpec) -> Result<(), Fault>;
+
+    /// Looks for the volume. Changes nothing.
+    ///
+    /// # Errors
+    /// See [`Fault`]; never `Failed`.
+    fn observe(&self, spec: &VolumeSpec, place: Place) -> Result<Option<Found>, Fault>;
+
+    /// Measures the volume, wherever it is.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    fn usage(&self, spec: &VolumeSpec) -> Result<Bytes, Fault>;
+
+    /// What the disk has free.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    fn free(&self) -> Result<Bytes, Fault>;
+}

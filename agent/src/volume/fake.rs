@@ -1,0 +1,129 @@
+//! A driver without a disk: volumes are entries of a table. For benchmarks of what lies above the drivers and for
+//! simulation; it keeps every promise of the trait and passes the same suite as the real ones.
+
+use super::driver::{Capabilities, Driver, Fault, Found};
+use berth_agent_core::effect::Place;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::VolumeId;
+use berth_model::units::Bytes;
+use berth_model::volume::{Enforcement, VolumeSpec};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Volumes in memory.
+#[derive(Debug)]
+pub struct Fake {
+    free: Mutex<Bytes>,
+    volumes: Mutex<BTreeMap<VolumeId, (Place, VolumeSpec)>>,
+}
+
+impl Fake {
+    /// An empty one that claims to have this much free, whatever is made on it.
+    #[must_use]
+    pub fn new(free: Bytes) -> Self {
+        Self { free: Mutex::new(free), volumes: Mutex::default() }
+    }
+
+    fn volumes(&self) -> MutexGuard<'_, BTreeMap<VolumeId, (Place, VolumeSpec)>> {
+        self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn found(place: Place, spec: &VolumeSpec) -> Found {
+        let path = match place {
+            Place::Live => format!("fake:/volumes/{}", spec.id),
+            Place::Trash => format!("fake:/.trash/{}.{}", spec.id, spec.generation),
+        };
+        Found { host_path: Arc::from(path.as_str()), made_by: CAPABILITIES }
+    }
+}
+
+const CAPABILITIES: Capabilities = Capabilities { name: "fake", enforcement: Enforcement::None };
+
+fn foreign(spec: &VolumeSpec, found: &VolumeSpec) -> Fault {
+    let text = format!(
+        "volume {} is there as generation {} of {}, expected generation {} of {}",
+        spec.id, found.generation, found.size, spec.generation, spec.size
+    );
+    Fault::Foreign(Rejection::new(ErrorCode::VolumeUnavailable, text))
+}
+
+impl Driver for Fake {
+    fn capabilities(&self) -> Capabilities {
+        CAPABILITIES
+    }
+
+    fn ensure(&self, spec: &VolumeSpec) -> Result<Found, Fault> {
+        let mut volumes = self.volumes();
+        match volumes.get(&spec.id) {
+            Some((Place::Live, found)) if found == spec => Ok(Self::found(Place::Live, spec)),
+            Some((Place::Live, found)) => {
+                let reason = foreign(spec, found).rejection().clone();
+                Err(Fault::Foreign(Rejection { code: ErrorCode::DirectoryExists, ..reason }))
+            },
+            Some((Place::Trash, _)) => {
+                let text = format!("volume {} was made before and is not live now", spec.id);
+                Err(Fault::Failed(Rejection::new(ErrorCode::VolumeLost, text)))
+            },
+            None => {
+                volumes.insert(spec.id, (Place::Live, spec.clone()));
+                Ok(Self::found(Place::Live, spec))
+            },
+        }
+    }
+
+    fn relocate(&self, spec: &VolumeSpec, to: Place) -> Result<Option<Found>, Fault> {
+        let mut volumes = self.volumes();
+        let Some((place, found)) = volumes.get_mut(&spec.id) else { return Ok(None) };
+        if found == spec {
+            let moves = *place == to || to == Place::Trash;
+            *place = if moves { to } else { *place };
+            return Ok(moves.then(|| Self::found(to, spec)));
+        }
+        let next = VolumeSpec { generation: found.generation.saturating_add(1), ..found.clone() };
+        match (*place, to) {
+            (Place::Trash, Place::Live) if next == *spec => {
+                *place = Place::Live;
+                *found = next;
+                Ok(Some(Self::found(to, spec)))
+            },
+            (Place::Trash, _) => Ok(None),
+            (Place::Live, _) => Err(foreign(spec, found)),
+        }
+    }
+
+    fn erase(&self, spec: &VolumeSpec) -> Result<(), Fault> {
+        let mut volumes = self.volumes();
+        match volumes.get(&spec.id) {
+            Some((Place::Trash, found)) if found == spec => {
+                volumes.remove(&spec.id);
+                Ok(())
+            },
+            Some((_place, found)) => Err(foreign(spec, found)),
+            None => Ok(()),
+        }
+    }
+
+    fn observe(&self, spec: &VolumeSpec, place: Place) -> Result<Option<Found>, Fault> {
+        match self.volumes().get(&spec.id) {
+            Some((at, found)) if *at == place && found == spec => {
+                Ok(Some(Self::found(place, spec)))
+            },
+            Some((Place::Live, found)) if place == Place::Live => Err(foreign(spec, found)),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    fn usage(&self, spec: &VolumeSpec) -> Result<Bytes, Fault> {
+        match self.volumes().get(&spec.id) {
+            Some((_place, found)) if found == spec => Ok(Bytes::default()),
+            Some(_) | None => {
+                let text = format!("volume {} is not on this disk", spec.id);
+                Err(Fault::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text)))
+            },
+        }
+    }
+
+    fn free(&self) -> Result<Bytes, Fault> {
+        Ok(*self.free.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

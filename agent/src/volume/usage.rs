@@ -1,0 +1,100 @@
+//! How much a volume uses: asked from the quota where there is one, else counted by walking the tree.
+//!
+//! The walk follows no link, enters no mount, counts a file with several names once, and gives up on trees too
+//! large to be walked often.
+
+use crate::disk::probe::DriverKind;
+use crate::disk::{adopt, filesystem, subvolume};
+use berth_model::units::Bytes;
+use rustix::fs::{AtFlags, Dir, FileType};
+use rustix::io::Errno;
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+const ENTRIES_MAX: u64 = 1_000_000;
+const DEPTH_MAX: usize = 256;
+
+/// Measures the tree below a directory.
+///
+/// # Errors
+/// Why it was given up.
+pub fn measure(directory: BorrowedFd<'_>, kind: DriverKind) -> Result<Bytes, String> {
+    if kind == DriverKind::Btrfs {
+        match subvolume::used(directory) {
+            Ok(Some(bytes)) => return Ok(Bytes::new(bytes)),
+            // Without the privilege, or with quotas switched off since: count.
+            Ok(None) | Err(Errno::PERM | Errno::NOENT) => {},
+            Err(errno) => return Err(format!("the quota does not answer ({errno})")),
+        }
+    }
+    walk(directory).map(Bytes::new)
+}
+
+fn walk(top: BorrowedFd<'_>) -> Result<u64, String> {
+    let failed = |errno: Errno| format!("the tree cannot be walked ({errno})");
+    let device = filesystem::position(top).map_err(failed)?.device;
+    let mut stack = vec![Dir::read_from(top).map_err(failed)?];
+    let (mut bytes, mut entries) = (0_u64, 0_u64);
+    let mut linked = BTreeSet::new();
+    while let Some(here) = stack.last_mut() {
+        let Some(entry) = here.read() else {
+            stack.pop();
+            continue;
+        };
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let fd = here.fd().map_err(failed)?;
+        let stat = match rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(failed(errno)),
+        };
+        entries += 1;
+        if entries > ENTRIES_MAX {
+            return Err(format!("it has more than {ENTRIES_MAX} files"));
+        }
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if is_directory || stat.st_nlink < 2 || linked.insert(stat.st_ino) {
+            let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
+            bytes = bytes.saturating_add(blocks.saturating_mul(512));
+        }
+        if !is_directory {
+            continue;
+        }
+        let child = match adopt::directory(fd, &name.to_string_lossy()) {
+            Ok(child) => child,
+            // Mounts and what has gone meanwhile do not count.
+            Err(Errno::XDEV | Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+            Err(errno) => return Err(failed(errno)),
+        };
+        if filesystem::position(child.as_fd()).map_err(failed)?.device == device {
+            if stack.len() >= DEPTH_MAX {
+                return Err(format!("it is more than {DEPTH_MAX} directories deep"));
+            }
+            stack.push(Dir::new(child).map_err(failed)?);
+        }
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_count_once_and_are_not_followed() {
+        let base = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("big"), vec![1_u8; 8 << 20]).unwrap();
+        std::fs::create_dir_all(base.path().join("a/b")).unwrap();
+        std::fs::write(base.path().join("a/b/file"), vec![1_u8; 1 << 20]).unwrap();
+        std::fs::hard_link(base.path().join("a/b/file"), base.path().join("again")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), base.path().join("link")).unwrap();
+        let top = std::fs::File::open(base.path()).unwrap();
+        let used = measure(top.as_fd(), DriverKind::Directory).unwrap().get();
+        assert!((1 << 20..2 << 20).contains(&used), "{used}");
+    }
+}

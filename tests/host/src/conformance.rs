@@ -1,0 +1,105 @@
+//! What every volume driver must do, the one in memory included.
+
+use crate::host::{Effects as _, brief, generation, spec};
+use berth_agent::volume::Volumes;
+use berth_agent_core::effect::{VolumeEffect, VolumeOutcome};
+use berth_model::resources::DiskSource;
+use berth_model::units::Bytes;
+use berth_model::volume::{Enforcement, VolumeSpec};
+use std::sync::Arc;
+
+/// Runs the whole suite on an empty disk.
+///
+/// # Panics
+/// The driver breaks a promise.
+pub fn check(volumes: &Volumes, disk: &DiskSource, driver: &str, enforcement: Enforcement) {
+    comes_once(volumes, disk, driver, enforcement);
+    goes_and_comes_back(volumes, disk);
+    is_only_purged_from_the_trash(volumes, disk);
+    needs_room(volumes, disk);
+}
+
+fn expect(what: &str, outcome: &VolumeOutcome, want: &str) {
+    assert_eq!(brief(outcome), want, "{what}: {outcome:?}");
+}
+
+fn comes_once(volumes: &Volumes, disk: &DiskSource, driver: &str, enforcement: Enforcement) {
+    let one = spec(0x100, disk);
+    expect("nothing is there", &volumes.verify(&one), "absent");
+    expect("nothing to measure", &volumes.usage(&one), "failed VOLUME_UNAVAILABLE");
+    let made = volumes.create(&one);
+    match &made {
+        VolumeOutcome::Present { host_path, driver: by, enforcement: kept, purged } => {
+            assert!(host_path.ends_with(&format!("volumes/{}", one.id)), "{host_path}");
+            assert_eq!((&**by, *kept, purged.as_slice()), (driver, enforcement, &[][..]));
+        },
+        other => panic!("create: {other:?}"),
+    }
+    assert_eq!(volumes.create(&one), made, "asked again");
+    assert_eq!(volumes.verify(&one), made);
+    expect("it is not in the trash", &volumes.verify_trash(&one), "absent");
+    expect("it can be measured", &volumes.usage(&one), "used");
+    let larger = VolumeSpec { size: Bytes::from_mib(65), ..one.clone() };
+    expect("another size", &volumes.create(&larger), "foreign DIRECTORY_EXISTS");
+    expect("another size", &volumes.verify(&larger), "foreign VOLUME_UNAVAILABLE");
+    assert_eq!(volumes.verify(&one), made, "unchanged");
+
+    let elsewhere = VolumeSpec { source: DiskSource::Path(Arc::from("/nowhere")), ..one };
+    expect("no such disk", &volumes.create(&elsewhere), "unclear UNKNOWN_DISK");
+}
+
+fn goes_and_comes_back(volumes: &Volumes, disk: &DiskSource) {
+    let first = spec(0x200, disk);
+    let (second, third) = (generation(&first, 2), generation(&first, 3));
+    expect("restore of nothing", &volumes.restore(&second), "absent");
+    expect("trash of nothing", &volumes.trash(&first), "absent");
+    expect("create", &volumes.create(&first), "present");
+    let trashed = volumes.trash(&first);
+    expect("trash", &trashed, "present");
+    assert_eq!(volumes.trash(&first), trashed, "asked again");
+    assert_eq!(volumes.verify_trash(&first), trashed);
+    expect("it is no longer live", &volumes.verify(&first), "absent");
+    expect("it is not made anew", &volumes.create(&first), "failed VOLUME_LOST");
+    expect("restore of a life that never was", &volumes.restore(&third), "absent");
+    let restored = volumes.restore(&second);
+    expect("restore", &restored, "present");
+    assert_eq!(volumes.restore(&second), restored, "asked again");
+    assert_eq!(volumes.verify(&second), restored);
+    expect("the trash is empty", &volumes.verify_trash(&first), "absent");
+    expect("the first life is over", &volumes.verify(&first), "foreign VOLUME_UNAVAILABLE");
+    expect("nor can it be trashed", &volumes.trash(&first), "foreign VOLUME_UNAVAILABLE");
+    expect("the second life goes on", &volumes.verify(&second), "present");
+}
+
+fn is_only_purged_from_the_trash(volumes: &Volumes, disk: &DiskSource) {
+    let first = spec(0x300, disk);
+    let second = generation(&first, 2);
+    expect("create", &volumes.create(&first), "present");
+    expect("a live one", &volumes.purge(&first), "foreign VOLUME_UNAVAILABLE");
+    expect("it is untouched", &volumes.verify(&first), "present");
+    expect("trash", &volumes.trash(&first), "present");
+    expect("restore", &volumes.restore(&second), "present");
+    expect("trash", &volumes.trash(&second), "present");
+    expect("another life", &volumes.purge(&first), "foreign VOLUME_UNAVAILABLE");
+    expect("it is untouched", &volumes.verify_trash(&second), "present");
+    expect("purge", &volumes.purge(&second), "absent");
+    expect("asked again", &volumes.purge(&second), "absent");
+    expect("it is gone", &volumes.verify_trash(&second), "absent");
+    expect("restore of what is gone", &volumes.restore(&generation(&first, 3)), "absent");
+    expect("nothing of it remains", &volumes.create(&first), "present");
+}
+
+fn needs_room(volumes: &Volumes, disk: &DiskSource) {
+    let huge = VolumeSpec { size: Bytes::from_mib(1 << 40), ..spec(0x400, disk) };
+    let (kept, trashed) = (spec(0x401, disk), spec(0x402, disk));
+    expect("create", &volumes.create(&trashed), "present");
+    expect("trash", &volumes.trash(&trashed), "present");
+    expect("create", &volumes.create(&kept), "present");
+    let asked = volumes.run(&VolumeEffect::Create {
+        spec: huge.clone(),
+        purgeable: vec![(trashed.clone(), Bytes::from_mib(1))],
+    });
+    expect("more than there is", &asked, "failed DISK_FULL");
+    expect("trash that would not help stays", &volumes.verify_trash(&trashed), "present");
+    expect("nothing of it remains", &volumes.verify(&huge), "absent");
+}
