@@ -305,12 +305,28 @@ impl World {
                 self.restart();
             },
         }
-        for (id, generation) in self.host.live.clone() {
-            let known = self.agent.books().volumes().get(&id);
-            assert!(
-                known.is_some(),
-                "volume {id} of generation {generation} is on the disk, not in the books"
-            );
+        for (id, generation) in &self.host.live {
+            let known = self.agent.books().volumes().get(id);
+            assert!(known.is_some(), "volume {id} of generation {generation} leaks");
+        }
+        for (id, generation) in &self.host.trash {
+            let state = self.agent.books().volumes().get(id).map(|v| v.state);
+            let explained = match state {
+                Some(
+                    VolumeState::Trashed
+                    | VolumeState::Tombstoned
+                    | VolumeState::Creating
+                    | VolumeState::Quarantined,
+                ) => true,
+                Some(
+                    VolumeState::Ready
+                    | VolumeState::Failed
+                    | VolumeState::Lost
+                    | VolumeState::Gone,
+                )
+                | None => false,
+            };
+            assert!(explained, "trash of {id} in generation {generation} leaks: {state:?}");
         }
     }
 
