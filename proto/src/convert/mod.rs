@@ -24,7 +24,6 @@ pub use field::{LIST_MAX, TEXT_MAX};
 pub(crate) use operation::action_to_wire;
 pub use operator::LogRequest;
 pub(crate) use operator::request_to_wire;
-pub(crate) use record::{AgentSeqRecord, MetaRecord};
 
 use berth_model::error::Rejection;
 use berth_model::id::IdError;

@@ -4,60 +4,68 @@ use super::field::{self, Choice, choice};
 use super::{At, Wire};
 use crate::{ledger_wire, registry_wire};
 use berth_model::error::Rejection;
-use berth_model::id::{AgentId, ClusterId};
 use berth_model::record::{
     FrameworkRecord, LedgerDisk, LedgerRecord, LedgerTask, LedgerTaskPhase, LedgerVolume,
+    RegistryRecord,
 };
 use berth_model::units::Timestamp;
 use berth_model::volume::VolumeState;
 use ledger_wire::v1::ledger_record::Record;
+use registry_wire::v1::registry_record::Record as Stored;
 use std::sync::Arc;
 
 choice!(LedgerTaskPhase, ledger_wire::v1::TaskPhase, "task phase", [Starting, Running, Ended]);
 
-/// The fields of the registry's record of the cluster.
-pub(crate) struct MetaRecord {
-    pub(crate) cluster: ClusterId,
-    pub(crate) epoch: u64,
-    pub(crate) next_framework: u64,
-}
-
-/// The fields of the registry's record of an agent's position.
-pub(crate) struct AgentSeqRecord {
-    pub(crate) agent: AgentId,
-    pub(crate) ledger_seq: u64,
-}
-
-impl Wire for MetaRecord {
-    type Message = registry_wire::v1::Meta;
+impl Wire for RegistryRecord {
+    type Message = registry_wire::v1::RegistryRecord;
 
     fn to_wire(&self) -> Self::Message {
-        let Self { cluster, epoch, next_framework } = self;
-        registry_wire::v1::Meta {
-            cluster_id: cluster.to_string(),
-            epoch: *epoch,
-            next_framework: *next_framework,
+        let record = match self {
+            Self::Meta { cluster, epoch, next_framework } => {
+                Stored::Meta(registry_wire::v1::Meta {
+                    cluster_id: cluster.to_string(),
+                    epoch: *epoch,
+                    next_framework: *next_framework,
+                })
+            },
+            Self::Agent(info) => Stored::Agent(info.to_wire()),
+            Self::AgentSeq { agent, ledger_seq } => Stored::AgentSeq(registry_wire::v1::AgentSeq {
+                agent_id: agent.to_string(),
+                ledger_seq: *ledger_seq,
+            }),
+            Self::Reservation(row) => Stored::Reservation(row.to_wire()),
+            Self::Volume(volume) => Stored::Volume(volume.to_wire()),
+            Self::Framework(record) => Stored::Framework(record.to_wire()),
+            Self::Operation(record) => Stored::Operation(record.to_wire()),
+        };
+        registry_wire::v1::RegistryRecord { record: Some(record) }
+    }
+
+    fn from_wire(message: Self::Message, at: &At<'_>) -> Result<Self, Rejection> {
+        let registry_wire::v1::RegistryRecord { record } = message;
+        match record.ok_or_else(|| at.field("record").missing())? {
+            Stored::Meta(registry_wire::v1::Meta { cluster_id, epoch, next_framework }) => {
+                let cluster = field::id(&cluster_id, &at.field("meta").field("cluster_id"))?;
+                Ok(Self::Meta { cluster, epoch, next_framework })
+            },
+            Stored::Agent(info) => Wire::from_wire(info, &at.field("agent")).map(Self::Agent),
+            Stored::AgentSeq(registry_wire::v1::AgentSeq { agent_id, ledger_seq }) => {
+                let agent = field::id(&agent_id, &at.field("agent_seq").field("agent_id"))?;
+                Ok(Self::AgentSeq { agent, ledger_seq })
+            },
+            Stored::Reservation(row) => {
+                Wire::from_wire(row, &at.field("reservation")).map(Self::Reservation)
+            },
+            Stored::Volume(volume) => {
+                Wire::from_wire(volume, &at.field("volume")).map(Self::Volume)
+            },
+            Stored::Framework(record) => {
+                Wire::from_wire(record, &at.field("framework")).map(Self::Framework)
+            },
+            Stored::Operation(record) => {
+                Wire::from_wire(record, &at.field("operation")).map(Self::Operation)
+            },
         }
-    }
-
-    fn from_wire(message: Self::Message, at: &At<'_>) -> Result<Self, Rejection> {
-        let registry_wire::v1::Meta { cluster_id, epoch, next_framework } = message;
-        let cluster = field::id(&cluster_id, &at.field("cluster_id"))?;
-        Ok(Self { cluster, epoch, next_framework })
-    }
-}
-
-impl Wire for AgentSeqRecord {
-    type Message = registry_wire::v1::AgentSeq;
-
-    fn to_wire(&self) -> Self::Message {
-        let Self { agent, ledger_seq } = self;
-        registry_wire::v1::AgentSeq { agent_id: agent.to_string(), ledger_seq: *ledger_seq }
-    }
-
-    fn from_wire(message: Self::Message, at: &At<'_>) -> Result<Self, Rejection> {
-        let registry_wire::v1::AgentSeq { agent_id, ledger_seq } = message;
-        Ok(Self { agent: field::id(&agent_id, &at.field("agent_id"))?, ledger_seq })
     }
 }
 

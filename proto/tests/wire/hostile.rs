@@ -1,0 +1,592 @@
+//! Malformed calls: each is refused with its code, the whole path of the field, and a remedy.
+
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::framework::{Call, Filters};
+use berth_model::id::OperationId;
+use berth_model::link::{Envelope, FromAgent};
+use berth_model::operator::{DiskChoice, Request};
+use berth_proto::convert::{Wire, from_wire, id_from_wire, role_from_wire};
+use berth_proto::v1;
+use v1::offer_operation::{Action, Create, Launch, Reserve};
+use v1::resource::Value;
+use v1::scheduler_call::{Accept, Body, Decline, Revive, Subscribe};
+use v1::submit_request as submit;
+
+const ID: &str = "000102030405060708090a0b0c0d0e0f";
+
+fn reservation() -> v1::Reservation {
+    v1::Reservation {
+        role: "storage".to_owned(),
+        kind: v1::ReservationKind::Dynamic as i32,
+        principal: None,
+        labels: Vec::new(),
+    }
+}
+
+fn disk() -> v1::Resource {
+    v1::Resource {
+        name: "disk".to_owned(),
+        value: Some(Value::ScalarMilli(1_024_000)),
+        reservations: vec![reservation()],
+        ..v1::Resource::default()
+    }
+}
+
+fn volume() -> v1::Resource {
+    v1::Resource {
+        disk: Some(v1::DiskInfo {
+            source: None,
+            persistence: Some(v1::Persistence { name: "data".to_owned(), principal: None }),
+            mount: Some(v1::Mount {
+                container_path: "data".to_owned(),
+                mode: v1::MountMode::ReadWrite as i32,
+            }),
+        }),
+        ..disk()
+    }
+}
+
+fn task() -> v1::TaskInfo {
+    v1::TaskInfo {
+        task_id: "db".to_owned(),
+        agent_id: ID.to_owned(),
+        resources: vec![volume()],
+        command: Some(v1::Command {
+            program: Some(v1::Program {
+                program: Some(v1::program::Program::Shell("true".to_owned())),
+            }),
+            ..v1::Command::default()
+        }),
+        ..v1::TaskInfo::default()
+    }
+}
+
+fn operation(action: Action) -> v1::OfferOperation {
+    v1::OfferOperation { operation_id: ID.to_owned(), action: Some(action) }
+}
+
+fn accept(operations: Vec<v1::OfferOperation>) -> v1::SchedulerCall {
+    let accept = Accept { offer_ids: vec!["e1-O1".to_owned()], operations, filters: None };
+    v1::SchedulerCall { call: 1, body: Some(Body::Accept(accept)) }
+}
+
+fn reserve(change: impl FnOnce(&mut v1::Resource)) -> v1::SchedulerCall {
+    let mut resource = disk();
+    change(&mut resource);
+    accept(vec![operation(Action::Reserve(Reserve { resources: vec![resource] }))])
+}
+
+fn create(change: impl FnOnce(&mut v1::Resource)) -> v1::SchedulerCall {
+    let mut resource = volume();
+    change(&mut resource);
+    accept(vec![operation(Action::Create(Create { volumes: vec![resource] }))])
+}
+
+fn launch(change: impl FnOnce(&mut v1::TaskInfo)) -> v1::SchedulerCall {
+    let mut second = task();
+    change(&mut second);
+    accept(vec![operation(Action::Launch(Launch { tasks: vec![task(), second] }))])
+}
+
+fn submit(request: submit::Request) -> v1::SubmitRequest {
+    v1::SubmitRequest { operation_id: ID.to_owned(), request: Some(request) }
+}
+
+fn create_volume(change: impl FnOnce(&mut submit::CreateVolume)) -> v1::SubmitRequest {
+    let mut message = submit::CreateVolume {
+        name: "data".to_owned(),
+        role: "storage".to_owned(),
+        size_bytes: 1 << 30,
+        container_path: "data".to_owned(),
+        ..submit::CreateVolume::default()
+    };
+    change(&mut message);
+    submit(submit::Request::CreateVolume(message))
+}
+
+struct Refusals(Vec<(&'static str, Rejection)>);
+
+impl Refusals {
+    /// `line`: field | code | message | remedy.
+    fn read<T: Wire + std::fmt::Debug>(&mut self, line: &'static str, message: T::Message) {
+        self.0.push((line, from_wire::<T>(message).unwrap_err()));
+    }
+    fn call(&mut self, line: &'static str, message: v1::SchedulerCall) {
+        self.read::<(u64, Call)>(line, message);
+    }
+    fn submit(&mut self, line: &'static str, message: v1::SubmitRequest) {
+        self.read::<(OperationId, Request)>(line, message);
+    }
+    fn check(self) {
+        let lines = |list: Vec<String>| list.join("\n");
+        let found = self.0.iter().map(|(_, found)| {
+            let Rejection { code, message, remedy, field } = found;
+            format!("{field} | {code} | {message} | {remedy}")
+        });
+        let wanted = self.0.iter().map(|(wanted, _)| (*wanted).to_owned());
+        assert_eq!(lines(found.collect()), lines(wanted.collect()));
+    }
+}
+
+#[test]
+fn the_messages_the_cases_are_made_of_are_accepted() {
+    let (number, call) = from_wire::<(u64, Call)>(launch(|_| {})).unwrap();
+    let Call::Accept { offers, operations, filters } = call else { panic!("not an accept") };
+    assert_eq!((number, offers.len(), operations.len()), (1, 1, 1));
+    assert_eq!(filters, Filters::default());
+    for call in [reserve(|_| {}), create(|_| {})] {
+        from_wire::<(u64, Call)>(call).unwrap();
+    }
+    let (_, request) = from_wire::<(OperationId, Request)>(create_volume(|_| {})).unwrap();
+    let Request::CreateVolume { disk, agent, .. } = request else { panic!("not a create") };
+    assert_eq!((disk, agent), (DiskChoice::Any, None));
+}
+
+#[test]
+fn malformed_frames_of_calls_are_refused() {
+    let mut cases = Refusals(Vec::new());
+    cases.call(
+        "body | INVALID_ARGUMENT | the call says not what to do | set one of its bodies",
+        v1::SchedulerCall { call: 1, body: None },
+    );
+    cases.call(
+        "accept.operations[0].action | INVALID_ARGUMENT | the operation says not what to do | \
+         set one of reserve, unreserve, create, destroy and launch",
+        accept(vec![v1::OfferOperation { operation_id: ID.to_owned(), action: None }]),
+    );
+    cases.call(
+        "accept.operations[0].operation_id | INVALID_ID | operation id \"1\" is not 32 hexadecimal \
+         digits | give the id as Berth prints it",
+        accept(vec![v1::OfferOperation {
+            operation_id: "1".to_owned(),
+            ..operation(Action::Create(Create { volumes: vec![volume()] }))
+        }]),
+    );
+    let decline = |offer_ids: &[&str]| v1::SchedulerCall {
+        call: 1,
+        body: Some(Body::Decline(Decline {
+            offer_ids: offer_ids.iter().map(|id| (*id).to_owned()).collect(),
+            filters: None,
+        })),
+    };
+    cases.call(
+        "decline.offer_ids[1] | INVALID_ID | offer id \"O17\" is not of the form e<epoch>-O<number> | \
+         give the id as Berth prints it",
+        decline(&["e1-O1", "O17"]),
+    );
+    cases.call(
+        "decline.offer_ids | INVALID_ARGUMENT | no offer is named | give at least one offer id",
+        decline(&[]),
+    );
+    cases.call(
+        "decline.offer_ids | INVALID_ARGUMENT | the list has 10001 elements | \
+         give at most 10000 in one call",
+        decline(&["e1-O1"; 10_001]),
+    );
+    let revive = |roles: &[&str]| v1::SchedulerCall {
+        call: 1,
+        body: Some(Body::Revive(Revive { roles: roles.iter().map(|r| (*r).to_owned()).collect() })),
+    };
+    cases.call(
+        "revive.roles[1] | INVALID_ROLE | role \"a\" is given twice | give each role once",
+        revive(&["a", "a"]),
+    );
+    cases.call(
+        "revive.roles[0] | INVALID_ROLE | role \"a/../b\" has the part \"..\", which is not allowed | \
+         give a path such as storage/mysql",
+        revive(&["a/../b"]),
+    );
+    cases.call(
+        "subscribe.info | INVALID_ARGUMENT | a required field is missing | set the field",
+        v1::SchedulerCall { call: 1, body: Some(Body::Subscribe(Subscribe::default())) },
+    );
+    cases.call(
+        "subscribe.framework_id | INVALID_ID | framework id is empty | give 1 to 255 bytes",
+        v1::SchedulerCall {
+            call: 1,
+            body: Some(Body::Subscribe(Subscribe {
+                info: Some(v1::FrameworkInfo::default()),
+                framework_id: Some(String::new()),
+                suppressed_roles: Vec::new(),
+            })),
+        },
+    );
+    cases.submit(
+        "operation_id | INVALID_ID | operation id \"\" is not 32 hexadecimal digits | \
+         give the id as Berth prints it",
+        v1::SubmitRequest::default(),
+    );
+    cases.submit(
+        "request | INVALID_ARGUMENT | the call says not what to do | set one of its requests",
+        v1::SubmitRequest { operation_id: ID.to_owned(), request: None },
+    );
+    cases.check();
+}
+
+#[test]
+fn malformed_resources_are_refused() {
+    let mut cases = Refusals(Vec::new());
+    let mut value = |line, value| cases.call(line, reserve(|r| r.value = value));
+    value(
+        "accept.operations[0].reserve.resources[0].value | INVALID_ARGUMENT | disk has no amount | \
+         set one of scalar_milli, ranges and set",
+        None,
+    );
+    value(
+        "accept.operations[0].reserve.resources[0].scalar_milli | INVALID_RESOURCES | disk is -1.5 | \
+         give an amount above zero",
+        Some(Value::ScalarMilli(-1_500)),
+    );
+    value(
+        "accept.operations[0].reserve.resources[0].scalar_milli | INVALID_RESOURCES | \
+         disk of 1.5 MiB is not a whole number of MiB | give whole MiB: a multiple of 1000",
+        Some(Value::ScalarMilli(1_500)),
+    );
+    value(
+        "accept.operations[0].reserve.resources[0].value | INVALID_RESOURCES | \
+         disk has an amount of another kind | give one number",
+        Some(Value::Set(v1::Set { items: vec!["a".to_owned()] })),
+    );
+    value(
+        "accept.operations[0].reserve.resources[0].ranges.ranges | INVALID_RESOURCES | \
+         range [5-4] ends before it begins | give each number once, begin before end",
+        Some(Value::Ranges(v1::Ranges { ranges: vec![v1::Range { begin: 5, end: 4 }] })),
+    );
+    value(
+        "accept.operations[0].reserve.resources[0].set.items[1] | INVALID_RESOURCES | \
+         \"a\" is given twice | give each item once",
+        Some(Value::Set(v1::Set { items: vec!["a".to_owned(), "a".to_owned()] })),
+    );
+    cases.check();
+}
+
+#[test]
+fn resources_that_cannot_be_reserved_are_refused() {
+    let mut cases = Refusals(Vec::new());
+    let mut change = |line, change: fn(&mut v1::Resource)| cases.call(line, reserve(change));
+    change(
+        "accept.operations[0].reserve.resources[0].name | INVALID_RESOURCES | a resource has no name | \
+         give one such as cpus, mem or disk",
+        |r| r.name.clear(),
+    );
+    change(
+        "accept.operations[0].reserve.resources[0].shared | INVALID_RESOURCES | \
+         disk is marked shared | only persistent volumes can be",
+        |r| r.shared = true,
+    );
+    change(
+        "accept.operations[0].reserve.resources[0].copies | INVALID_RESOURCES | \
+         disk cannot occur 2 times | \
+         leave it out; only volumes and whole disks are counted, up to 10000",
+        |r| r.copies = Some(2),
+    );
+    change(
+        "accept.operations[0].reserve.resources[0].reservations[0].role | INVALID_ROLE | \
+         nothing can be reserved to the role * | name a role such as storage/mysql",
+        |r| r.reservations[0].role = "*".to_owned(),
+    );
+    change(
+        "accept.operations[0].reserve.resources[0].reservations[0].kind | INVALID_ARGUMENT | \
+         9 is not the number of a reservation kind | \
+         use one of RESERVATION_KIND_STATIC, RESERVATION_KIND_DYNAMIC",
+        |r| r.reservations[0].kind = 9,
+    );
+    change(
+        "accept.operations[0].reserve.resources[0].reservations[0].kind | INVALID_ARGUMENT | \
+         no reservation kind is given | \
+         use one of RESERVATION_KIND_STATIC, RESERVATION_KIND_DYNAMIC",
+        |r| r.reservations[0].kind = 0,
+    );
+    change(
+        "accept.operations[0].reserve.resources[0].reservations | INVALID_RESOURCES | \
+         role storage is not below storage, whose reservation it would refine | give the levels \
+         from the outermost role down, at most the first of them static",
+        |r| r.reservations.push(reservation()),
+    );
+    change(
+        "accept.operations[0].reserve.resources[0].disk.source.root | INVALID_ARGUMENT | \
+         the text is empty | give at least one character",
+        |r| {
+            let source = v1::DiskSource { kind: v1::DiskKind::Path as i32, root: String::new() };
+            r.disk = Some(v1::DiskInfo { source: Some(source), ..v1::DiskInfo::default() });
+        },
+    );
+    cases.call(
+        "accept.operations[0].reserve.resources | INVALID_RESOURCES | no resource is given | \
+         give at least one",
+        accept(vec![operation(Action::Reserve(Reserve { resources: Vec::new() }))]),
+    );
+    cases.call(
+        "accept.operations[0].reserve.resources[1] | INVALID_RESOURCES | disk overflows | \
+         the sum does not fit",
+        accept(vec![operation(Action::Reserve(Reserve {
+            resources: vec![
+                v1::Resource {
+                    value: Some(Value::ScalarMilli(i64::MAX / 1000 * 1000)),
+                    ..disk()
+                };
+                2
+            ],
+        }))]),
+    );
+    cases.check();
+}
+
+#[test]
+fn malformed_volumes_are_refused() {
+    let mut cases = Refusals(Vec::new());
+    let mut path = |line, path: &str| {
+        cases.call(
+            line,
+            create(|r| {
+                let mount = r.disk.as_mut().and_then(|d| d.mount.as_mut()).unwrap();
+                mount.container_path = path.to_owned();
+            }),
+        );
+    };
+    path(
+        "accept.operations[0].create.volumes[0].disk.mount.container_path | INVALID_PATH | \
+         container path \"a/../../etc\" has the part \"..\" | \
+         write it without empty, . or .. parts",
+        "a/../../etc",
+    );
+    path(
+        "accept.operations[0].create.volumes[0].disk.mount.container_path | INVALID_PATH | \
+         container path is empty | give a path such as data or /var/lib/mysql",
+        "",
+    );
+    path(
+        "accept.operations[0].create.volumes[0].disk.mount.container_path | INVALID_PATH | \
+         container path is / | a volume cannot replace the whole file system",
+        "/",
+    );
+    path(
+        "accept.operations[0].create.volumes[0].disk.mount.container_path | INVALID_ARGUMENT | \
+         the text holds a zero byte | remove it",
+        "a\0b",
+    );
+    cases.call(
+        "accept.operations[0].create.volumes[0].disk.persistence.name | INVALID_ID | \
+         volume name \"a/b\" holds '/' | \
+         slashes, backslashes and control characters are not allowed",
+        create(|r| {
+            let disk = r.disk.as_mut().unwrap();
+            disk.persistence = Some(v1::Persistence { name: "a/b".to_owned(), principal: None });
+        }),
+    );
+    cases.call(
+        "accept.operations[0].create.volumes[0].disk.mount | INVALID_ARGUMENT | \
+         a persistent volume has no mount | say at which container path it is mounted",
+        create(|r| r.disk.as_mut().unwrap().mount = None),
+    );
+    cases.call(
+        "accept.operations[0].create.volumes[0].copies | INVALID_RESOURCES | \
+         one resource is expected here | leave the number of copies out",
+        create(|r| r.copies = Some(2)),
+    );
+    cases.call(
+        "accept.operations[0].create.volumes[0].revocable | INVALID_RESOURCES | disk is revocable \
+         and also reserved or a volume | revocable resources can be neither",
+        create(|r| r.revocable = true),
+    );
+    cases.check();
+}
+
+#[test]
+fn malformed_volumes_of_operators_are_refused() {
+    let mut cases = Refusals(Vec::new());
+    let mut operator = |line, change: fn(&mut submit::CreateVolume)| {
+        cases.submit(line, create_volume(change));
+    };
+    operator(
+        "create_volume.size_bytes | INVALID_RESOURCES | 1000 bytes is not a whole number of MiB | \
+         give whole MiB: a multiple of 1048576 bytes",
+        |v| v.size_bytes = 1_000,
+    );
+    operator(
+        "create_volume.size_bytes | INVALID_RESOURCES | the size is zero | give at least 1MiB",
+        |v| v.size_bytes = 0,
+    );
+    operator(
+        "create_volume.role | INVALID_ROLE | nothing can be reserved to the role * | \
+         name a role such as storage/mysql",
+        |v| v.role = "*".to_owned(),
+    );
+    operator(
+        "create_volume.role | INVALID_ROLE | role \"-a\" has the part \"-a\", which begins with a \
+         hyphen | give a path such as storage/mysql",
+        |v| v.role = "-a".to_owned(),
+    );
+    operator(
+        "create_volume.name | INVALID_ID | volume name may not be \"..\" | \
+         it would be a path of its own",
+        |v| v.name = "..".to_owned(),
+    );
+    operator(
+        "create_volume.container_path | INVALID_PATH | container path \"a//b\" has the part \"\" | \
+         write it without empty, . or .. parts",
+        |v| v.container_path = "a//b".to_owned(),
+    );
+    cases.submit(
+        "destroy_volume.volume | INVALID_ARGUMENT | no volume is named | \
+         set one of volume_id and named",
+        submit(submit::Request::DestroyVolume(submit::DestroyVolume {
+            volume: Some(v1::VolumeChoice { choice: None }),
+        })),
+    );
+    cases.check();
+}
+
+#[test]
+fn malformed_tasks_are_refused() {
+    let mut cases = Refusals(Vec::new());
+    let mut change = |line, change: fn(&mut v1::TaskInfo)| cases.call(line, launch(change));
+    change(
+        "accept.operations[0].launch.tasks[1].task_id | INVALID_ID | task id is empty | \
+         give 1 to 255 bytes",
+        |t| t.task_id.clear(),
+    );
+    change(
+        "accept.operations[0].launch.tasks[1].task_id | INVALID_ID | \
+         task id has 256 bytes | at most 255 are allowed",
+        |t| t.task_id = "x".repeat(256),
+    );
+    change(
+        "accept.operations[0].launch.tasks[1].agent_id | INVALID_ID | \
+         agent id \"a-1\" is not 32 hexadecimal digits | give the id as Berth prints it",
+        |t| t.agent_id = "a-1".to_owned(),
+    );
+    change(
+        "accept.operations[0].launch.tasks[1].command | INVALID_ARGUMENT | \
+         a required field is missing | set the field",
+        |t| t.command = None,
+    );
+    change(
+        "accept.operations[0].launch.tasks[1].command.program | INVALID_ARGUMENT | \
+         nothing to run is given | set one of shell and exec",
+        |t| t.command.as_mut().unwrap().program = Some(v1::Program { program: None }),
+    );
+    change(
+        "accept.operations[0].launch.tasks[1].command.program.exec.arguments | INVALID_ARGUMENT | \
+         no program is given | give it as the first argument",
+        |t| {
+            let program = v1::program::Program::Exec(v1::Exec { arguments: Vec::new() });
+            t.command.as_mut().unwrap().program = Some(v1::Program { program: Some(program) });
+        },
+    );
+    change(
+        "accept.operations[0].launch.tasks[1].command.program.shell | INVALID_ARGUMENT | \
+         the text has 131072 bytes | give at most 131071",
+        |t| {
+            let program = v1::program::Program::Shell("x".repeat(131_072));
+            t.command.as_mut().unwrap().program = Some(v1::Program { program: Some(program) });
+        },
+    );
+    change(
+        "accept.operations[0].launch.tasks[1].command.env[\"A=B\"] | INVALID_ARGUMENT | \
+         the variable \"A=B\" holds an equals sign | give name and value apart",
+        |t| {
+            let env = [("A=B".to_owned(), String::new())];
+            t.command.as_mut().unwrap().env.extend(env);
+        },
+    );
+    change(
+        "accept.operations[0].launch.tasks[1].health.failures | INVALID_ARGUMENT | zero failures are \
+         allowed, so the check could never count as passed | give at least 1",
+        |t| t.health = Some(v1::Check::default()),
+    );
+    change(
+        "accept.operations[0].launch.tasks[1].readiness.every_ms | INVALID_ARGUMENT | \
+         the time is zero | give at least one millisecond",
+        |t| {
+            let program = t.command.as_ref().unwrap().program.clone();
+            t.readiness = Some(v1::Check { program, failures: 1, ..v1::Check::default() });
+        },
+    );
+    change(
+        "accept.operations[0].launch.tasks[1].labels[\"\"] | INVALID_ARGUMENT | a key is empty | \
+         give every entry a key",
+        |t| t.labels.extend([(String::new(), String::new())]),
+    );
+    change(
+        "accept.operations[0].launch.tasks[1].resources[0].disk.mount.mode | INVALID_ARGUMENT | \
+         7 is not the number of a mount mode | use one of MOUNT_MODE_READ_WRITE, MOUNT_MODE_READ_ONLY",
+        |t| {
+            let disk = t.resources[0].disk.as_mut().unwrap();
+            disk.mount.as_mut().unwrap().mode = 7;
+        },
+    );
+    cases.check();
+}
+
+#[test]
+fn malformed_messages_of_berths_own_parts_are_refused() {
+    let mut cases = Refusals(Vec::new());
+    cases.read::<FromAgent>(
+        "body | INVALID_ARGUMENT | a required field is missing | set the field",
+        v1::FromAgent { body: None },
+    );
+    cases.read::<Envelope>(
+        "cluster_id | INVALID_ID | cluster id \"\" is not 32 hexadecimal digits | \
+         give the id as Berth prints it",
+        v1::Envelope::default(),
+    );
+    let spec = v1::VolumeSpec {
+        volume_id: ID.to_owned(),
+        generation: 0,
+        name: "data".to_owned(),
+        ..v1::VolumeSpec::default()
+    };
+    cases.read::<Envelope>(
+        "ensure_volume.spec.generation | INVALID_ARGUMENT | generation 0 does not exist | \
+         generations count from 1",
+        v1::Envelope {
+            cluster_id: ID.to_owned(),
+            message: Some(v1::envelope::Message::EnsureVolume(v1::envelope::EnsureVolume {
+                spec: Some(spec),
+                operation_id: ID.to_owned(),
+                restore: false,
+            })),
+            ..v1::Envelope::default()
+        },
+    );
+    cases.read::<berth_model::operation::OperationRecord>(
+        "error | INVALID_ARGUMENT | a required field is missing | set the field",
+        v1::OperationRecord {
+            operation_id: ID.to_owned(),
+            state: v1::OperationState::Failed as i32,
+            ..v1::OperationRecord::default()
+        },
+    );
+    cases.read::<berth_model::operation::OperationRecord>(
+        "error | INVALID_ARGUMENT | an operation that has not failed carries an error | \
+         remove it, or set the state to OPERATION_STATE_FAILED",
+        v1::OperationRecord {
+            state: v1::OperationState::Done as i32,
+            error: Some(v1::ErrorDetail::default()),
+            ..v1::OperationRecord::default()
+        },
+    );
+    cases.read::<Rejection>(
+        "code | INVALID_ARGUMENT | \"WHAT\" is not a known error code | use a code of docs/errors.md",
+        v1::ErrorDetail { code: "WHAT".to_owned(), ..v1::ErrorDetail::default() },
+    );
+    cases.check();
+}
+
+#[test]
+fn single_fields_of_reading_calls_are_checked_by_name() {
+    assert_eq!(id_from_wire::<OperationId>(ID, "operation_id").unwrap().to_string(), ID);
+    assert_eq!(
+        id_from_wire::<OperationId>("x", "operation_id").unwrap_err(),
+        Rejection::new(ErrorCode::InvalidId, "operation id \"x\" is not 32 hexadecimal digits")
+            .remedy("give the id as Berth prints it")
+            .field("operation_id")
+    );
+    assert_eq!(
+        role_from_wire("", "role").unwrap_err(),
+        Rejection::new(ErrorCode::InvalidRole, "role is empty")
+            .remedy("give a path such as storage/mysql")
+            .field("role")
+    );
+}

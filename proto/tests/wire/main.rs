@@ -1,0 +1,14 @@
+//! What goes out comes back, what is malformed is refused by name, and the formats do not change unseen.
+
+#[cfg(test)]
+mod descriptor;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod nouns;
+#[cfg(test)]
+mod records;
+#[cfg(test)]
+mod round_trip;
+#[cfg(test)]
+mod stores;

@@ -1,0 +1,414 @@
+//! Arbitrary values of the model: small nouns first.
+
+use berth_model::agent::{AgentInfo, Disk, DiskHealth};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::{
+    AgentId, ContainerId, DiskId, FrameworkId, OfferId, OperationId, Principal, StatusId, TaskId,
+    VolumeId, VolumeName,
+};
+use berth_model::reservation::{Reservation, Stack};
+use berth_model::resources::{
+    DiskInfo, DiskSource, Mount, MountMode, Name, Persistence, Range, Ranges, Resource, Resources,
+    Value,
+};
+use berth_model::role::Role;
+use berth_model::task::{
+    Check, Command, Program, StatusSource, TaskInfo, TaskKey, TaskReason, TaskState, TaskStatus,
+};
+use berth_model::units::{Bytes, Scalar, Timestamp};
+use berth_model::volume::{Enforcement, Volume, VolumeReport, VolumeSpec, VolumeState, VolumeUse};
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option::of;
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub fn text() -> BoxedStrategy<String> {
+    "[ -~ä…]{0,8}".boxed()
+}
+pub fn filled() -> BoxedStrategy<String> {
+    "[ -~ä…]{1,8}".boxed()
+}
+pub fn arc() -> BoxedStrategy<Arc<str>> {
+    text().prop_map(Arc::from).boxed()
+}
+fn name_text() -> BoxedStrategy<String> {
+    "[a-zA-Z0-9 _:;,ä…-]{1,9}".boxed()
+}
+pub fn agent() -> BoxedStrategy<AgentId> {
+    any::<u128>().prop_map(AgentId::from_u128).boxed()
+}
+pub fn volume_id() -> BoxedStrategy<VolumeId> {
+    any::<u128>().prop_map(VolumeId::from_u128).boxed()
+}
+pub fn disk_id() -> BoxedStrategy<DiskId> {
+    any::<u128>().prop_map(DiskId::from_u128).boxed()
+}
+pub fn operation_id() -> BoxedStrategy<OperationId> {
+    any::<u128>().prop_map(OperationId::from_u128).boxed()
+}
+pub fn status_id() -> BoxedStrategy<StatusId> {
+    any::<u128>().prop_map(StatusId::from_u128).boxed()
+}
+pub fn container() -> BoxedStrategy<ContainerId> {
+    any::<u128>().prop_map(ContainerId::from_u128).boxed()
+}
+pub fn framework() -> BoxedStrategy<FrameworkId> {
+    name_text().prop_map(|t| FrameworkId::new(&t).unwrap()).boxed()
+}
+pub fn task() -> BoxedStrategy<TaskId> {
+    name_text().prop_map(|t| TaskId::new(&t).unwrap()).boxed()
+}
+pub fn volume_name() -> BoxedStrategy<VolumeName> {
+    name_text().prop_map(|t| VolumeName::new(&t).unwrap()).boxed()
+}
+pub fn principal() -> BoxedStrategy<Option<Principal>> {
+    of(name_text().prop_map(|t| Principal::new(&t).unwrap())).boxed()
+}
+pub fn offer_id() -> BoxedStrategy<OfferId> {
+    any::<(u64, u64)>().prop_map(|(epoch, number)| OfferId { epoch, number }).boxed()
+}
+pub fn owner() -> BoxedStrategy<Role> {
+    "[a-z]{1,3}(/[a-z]{1,3}){0,2}".prop_map(|t| Role::new(&t).unwrap()).boxed()
+}
+pub fn role() -> BoxedStrategy<Role> {
+    prop_oneof![4 => owner(), 1 => Just(Role::star())].boxed()
+}
+pub fn roles() -> BoxedStrategy<BTreeSet<Role>> {
+    btree_set(role(), 0..4).boxed()
+}
+pub fn time() -> BoxedStrategy<Timestamp> {
+    any::<u64>().prop_map(Timestamp::from_ms).boxed()
+}
+pub fn span() -> BoxedStrategy<Duration> {
+    any::<u64>().prop_map(Duration::from_millis).boxed()
+}
+pub fn some_span() -> BoxedStrategy<Duration> {
+    (1..u64::MAX).prop_map(Duration::from_millis).boxed()
+}
+pub fn map() -> BoxedStrategy<BTreeMap<String, String>> {
+    btree_map("[A-Z_.a-z]{1,5}", text(), 0..3).boxed()
+}
+pub fn bytes() -> BoxedStrategy<Bytes> {
+    any::<u64>().prop_map(Bytes::new).boxed()
+}
+pub fn size() -> BoxedStrategy<Bytes> {
+    (1..1_000_000_u64).prop_map(Bytes::from_mib).boxed()
+}
+
+pub fn rejection() -> BoxedStrategy<Rejection> {
+    (select(ErrorCode::ALL), text(), text(), text())
+        .prop_map(|(code, message, remedy, field)| Rejection { code, message, remedy, field })
+        .boxed()
+}
+
+pub fn stack() -> BoxedStrategy<Stack> {
+    let level = (principal(), vec((filled(), text()), 0..3));
+    (vec(level, 0..4), any::<bool>())
+        .prop_map(|(levels, fixed)| {
+            let mut path = String::from("r");
+            let mut stack = Vec::new();
+            for (index, (principal, labels)) in levels.into_iter().enumerate() {
+                let role = Role::new(&path).unwrap();
+                let plain = if fixed && index == 0 {
+                    Reservation::fixed(role)
+                } else {
+                    Reservation::dynamic(role)
+                };
+                let labels = labels.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+                stack.push(plain.with_principal(principal).with_labels(labels));
+                path.push_str("/s");
+            }
+            Stack::new(stack).unwrap()
+        })
+        .boxed()
+}
+
+pub fn source() -> BoxedStrategy<DiskSource> {
+    let root = || "/[a-z]{1,3}".prop_map(Arc::from);
+    prop_oneof![
+        Just(DiskSource::Root),
+        root().prop_map(DiskSource::Path),
+        root().prop_map(DiskSource::Mount)
+    ]
+    .boxed()
+}
+pub fn container_path() -> BoxedStrategy<Arc<str>> {
+    "/?[a-z]{1,3}(/[a-z]{1,3}){0,2}".prop_map(Arc::from).boxed()
+}
+pub fn mount() -> BoxedStrategy<Mount> {
+    (container_path(), select(vec![MountMode::ReadWrite, MountMode::ReadOnly]))
+        .prop_map(|(container_path, mode)| Mount { container_path, mode })
+        .boxed()
+}
+fn disk_info() -> BoxedStrategy<DiskInfo> {
+    let volume = (volume_name(), principal(), mount());
+    (source(), of(volume))
+        .prop_map(|(source, volume)| match volume {
+            None => DiskInfo { source, persistence: None, mount: None },
+            Some((name, principal, mount)) => DiskInfo {
+                source,
+                persistence: Some(Persistence { name, principal }),
+                mount: Some(mount),
+            },
+        })
+        .boxed()
+}
+
+fn amount() -> BoxedStrategy<(Name, Value)> {
+    let scalar = |milli: i64| Value::Scalar(Scalar::from_milli(milli));
+    prop_oneof![
+        (1..100_000_i64).prop_map(move |m| (Name::Cpus, scalar(m))),
+        (1..100_000_i64).prop_map(move |m| (Name::Mem, scalar(m * 1000))),
+        (1..100_000_i64).prop_map(move |m| (Name::Disk, scalar(m * 1000))),
+        (1..100_000_i64).prop_map(move |m| (Name::new("fpga"), scalar(m))),
+        btree_set(0..50_u64, 1..5).prop_map(|starts| {
+            let ranges = starts.into_iter().map(|s| Range { begin: s * 10, end: s * 10 + 5 });
+            (Name::Ports, Value::Ranges(Ranges::new(ranges.collect()).unwrap()))
+        }),
+        btree_set("[a-z]{1,2}".prop_map(Arc::from), 1..4)
+            .prop_map(|items| (Name::new("zones"), Value::Set(items))),
+    ]
+    .boxed()
+}
+
+pub fn resource() -> BoxedStrategy<Resource> {
+    let flags = (any::<bool>(), any::<bool>());
+    let provider = of(filled().prop_map(Arc::from));
+    (amount(), stack(), of(disk_info()), flags, provider, of(role()))
+        .prop_map(|((name, value), stack, disk, (shared, revocable), provider, for_role)| {
+            let disk = disk.filter(|_| name == Name::Disk);
+            let volume = disk.as_ref().is_some_and(|d| d.persistence.is_some());
+            let resource = Resource {
+                shared: shared && volume,
+                revocable: revocable && !volume && stack.is_unreserved(),
+                name,
+                value,
+                stack,
+                disk,
+                provider,
+                allocation_role: for_role,
+            };
+            resource.validate().unwrap();
+            resource
+        })
+        .boxed()
+}
+
+/// A sum; some volumes and whole disks in it several times.
+pub fn resources() -> BoxedStrategy<Resources> {
+    vec((resource(), 1..4_usize), 0..4)
+        .prop_map(|list| {
+            let mut sum = Resources::new();
+            for (resource, times) in list {
+                for _ in 0..if resource.is_divisible() { 1 } else { times } {
+                    // Two of one name with values of different kinds, or the same port: left out.
+                    let _left_out = sum.add(&resource).is_err();
+                }
+            }
+            sum
+        })
+        .boxed()
+}
+pub fn some_resources() -> BoxedStrategy<Resources> {
+    (resource(), resources())
+        .prop_map(|(one, mut sum)| {
+            let _left_out = sum.add(&one).is_err();
+            sum
+        })
+        .boxed()
+}
+
+pub fn enforcement() -> BoxedStrategy<Enforcement> {
+    select(vec![Enforcement::None, Enforcement::Quota, Enforcement::Device]).boxed()
+}
+pub fn volume_state() -> BoxedStrategy<VolumeState> {
+    select(VolumeState::ALL.to_vec()).boxed()
+}
+pub fn spec() -> BoxedStrategy<VolumeSpec> {
+    (volume_id(), 1..u64::MAX, volume_name(), owner(), principal(), source(), size())
+        .prop_map(|(id, generation, name, role, principal, source, size)| VolumeSpec {
+            id,
+            generation,
+            name,
+            role,
+            principal,
+            source,
+            size,
+        })
+        .boxed()
+}
+pub fn volume() -> BoxedStrategy<Volume> {
+    (
+        (spec(), agent(), stack(), container_path(), volume_state()),
+        (of(rejection()), time(), time(), of(framework()), operation_id()),
+    )
+        .prop_map(
+            |(
+                (spec, agent, stack, container_path, state),
+                (error, created, changed, framework, operation),
+            )| Volume {
+                spec,
+                agent,
+                stack,
+                container_path,
+                state,
+                error,
+                created,
+                changed,
+                framework,
+                operation,
+            },
+        )
+        .boxed()
+}
+pub fn volume_report() -> BoxedStrategy<VolumeReport> {
+    (
+        (spec(), volume_state(), of(operation_id()), of(rejection()), arc()),
+        (arc(), enforcement(), of(bytes()), vec(volume_id(), 0..3)),
+    )
+        .prop_map(
+            |((spec, state, operation, error, host_path), (driver, enforcement, used, purged))| {
+                VolumeReport {
+                    spec,
+                    state,
+                    operation,
+                    error,
+                    host_path,
+                    driver,
+                    enforcement,
+                    used,
+                    purged,
+                }
+            },
+        )
+        .boxed()
+}
+pub fn volume_use() -> BoxedStrategy<VolumeUse> {
+    (volume_id(), 1..u64::MAX, mount())
+        .prop_map(|(volume, generation, mount)| VolumeUse { volume, generation, mount })
+        .boxed()
+}
+
+fn program() -> BoxedStrategy<Program> {
+    prop_oneof![
+        filled().prop_map(Program::Shell),
+        (filled(), vec(text(), 0..3)).prop_map(|(first, mut rest)| {
+            rest.insert(0, first);
+            Program::Exec(rest)
+        })
+    ]
+    .boxed()
+}
+fn check() -> BoxedStrategy<Check> {
+    (program(), some_span(), some_span(), 1..u32::MAX, span())
+        .prop_map(|(program, every, timeout, failures, grace)| Check {
+            program,
+            every,
+            timeout,
+            failures,
+            grace,
+        })
+        .boxed()
+}
+pub fn task_info() -> BoxedStrategy<TaskInfo> {
+    let command = (program(), map(), of(filled())).prop_map(|(program, env, user)| Command {
+        program,
+        env,
+        user,
+    });
+    ((task(), text(), agent(), resources(), command), (of(check()), of(check()), span(), map()))
+        .prop_map(
+            |((id, name, agent, resources, command), (health, readiness, kill_grace, labels))| {
+                TaskInfo {
+                    id,
+                    name,
+                    agent,
+                    resources,
+                    command,
+                    health,
+                    readiness,
+                    kill_grace,
+                    labels,
+                }
+            },
+        )
+        .boxed()
+}
+pub fn task_status() -> BoxedStrategy<TaskStatus> {
+    (
+        (task(), framework(), of(agent())),
+        (
+            select(TaskState::ALL.to_vec()),
+            select(TaskReason::ALL.to_vec()),
+            select(vec![StatusSource::Master, StatusSource::Agent]),
+        ),
+        (text(), of(rejection()), time(), of(status_id())),
+        (any::<Option<bool>>(), any::<Option<bool>>(), of(container()), any::<Option<u32>>()),
+    )
+        .prop_map(
+            |(
+                (task, framework, agent),
+                (state, reason, source),
+                (message, error, at, id),
+                (healthy, ready, container, pid),
+            )| TaskStatus {
+                task,
+                framework,
+                agent,
+                state,
+                reason,
+                source,
+                message,
+                error,
+                at,
+                id,
+                healthy,
+                ready,
+                container,
+                pid,
+            },
+        )
+        .boxed()
+}
+pub fn task_key() -> BoxedStrategy<TaskKey> {
+    (framework(), task()).prop_map(|(framework, task)| TaskKey { framework, task }).boxed()
+}
+
+pub fn disk() -> BoxedStrategy<Disk> {
+    let health = prop_oneof![Just(DiskHealth::Ok), text().prop_map(DiskHealth::Faulty)];
+    ((disk_id(), arc(), source(), arc(), arc()), (arc(), enforcement(), bytes(), bytes(), health))
+        .prop_map(
+            |(
+                (id, name, source, root, driver),
+                (driver_reason, enforcement, size, free, health),
+            )| Disk {
+                id,
+                name,
+                source,
+                root,
+                driver,
+                driver_reason,
+                enforcement,
+                size,
+                free,
+                health,
+            },
+        )
+        .boxed()
+}
+pub fn agent_info() -> BoxedStrategy<AgentInfo> {
+    (agent(), arc(), map(), resources(), vec(disk(), 0..3), vec(text(), 0..3), arc())
+        .prop_map(|(id, hostname, attributes, declared, disks, limitations, version)| AgentInfo {
+            id,
+            hostname,
+            attributes,
+            declared,
+            disks,
+            limitations,
+            version,
+        })
+        .boxed()
+}

@@ -1,0 +1,481 @@
+//! Arbitrary values of the model: calls, messages, records, views.
+
+use crate::nouns::*;
+use berth_model::framework::{Call, Event, Filters, FrameworkInfo};
+use berth_model::id::{ClusterId, ReservationId, SessionId};
+use berth_model::link::{Envelope, FromAgent, OutputStream, Registration, TaskReport, ToAgent};
+use berth_model::offer::Offer;
+use berth_model::operation::{
+    Action, OfferOperation, OperationKind, OperationRecord, OperationState,
+};
+use berth_model::operator::{DiskChoice, Request, VolumeChoice};
+use berth_model::record::{
+    FrameworkRecord, LedgerDisk, LedgerRecord, LedgerTask, LedgerTaskPhase, LedgerVolume,
+    RegistryRecord, ReservationRow,
+};
+use berth_model::units::Scalar;
+use berth_model::view::{
+    AgentState, AgentView, Change, ClusterView, FrameworkView, ReservationView, RoleView, TaskView,
+    VolumeView,
+};
+use berth_proto::convert::LogRequest;
+use proptest::collection::{btree_map, vec};
+use proptest::option::of;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+pub fn cluster() -> BoxedStrategy<ClusterId> {
+    any::<u128>().prop_map(ClusterId::from_u128).boxed()
+}
+fn reservation_id() -> BoxedStrategy<ReservationId> {
+    any::<u128>().prop_map(ReservationId::from_u128).boxed()
+}
+fn stream() -> BoxedStrategy<OutputStream> {
+    select(vec![OutputStream::Stdout, OutputStream::Stderr]).boxed()
+}
+
+pub fn offer() -> BoxedStrategy<Offer> {
+    (offer_id(), framework(), role(), agent(), arc(), map(), resources(), any::<u64>())
+        .prop_map(|(id, framework, role, agent, hostname, attributes, resources, seq)| Offer {
+            id,
+            framework,
+            role,
+            agent,
+            hostname,
+            attributes,
+            resources,
+            seq,
+        })
+        .boxed()
+}
+
+pub fn offer_operation() -> BoxedStrategy<OfferOperation> {
+    let action = prop_oneof![
+        some_resources().prop_map(Action::Reserve),
+        some_resources().prop_map(Action::Unreserve),
+        vec(resource(), 1..3).prop_map(Action::Create),
+        vec(resource(), 1..3).prop_map(Action::Destroy),
+        vec(task_info(), 1..3).prop_map(Action::Launch),
+    ];
+    (operation_id(), action).prop_map(|(id, action)| OfferOperation { id, action }).boxed()
+}
+
+pub fn operation_record() -> BoxedStrategy<OperationRecord> {
+    let state = prop_oneof![
+        Just(OperationState::Accepted),
+        Just(OperationState::Done),
+        rejection().prop_map(OperationState::Failed)
+    ];
+    (
+        (operation_id(), select(OperationKind::ALL.to_vec()), any::<u64>(), of(framework())),
+        (of(agent()), vec(volume_id(), 0..3), text(), state),
+        (vec(text(), 0..3), time(), of(time())),
+    )
+        .prop_map(
+            |(
+                (id, kind, fingerprint, framework),
+                (agent, volumes, object, state),
+                (notes, accepted, finished),
+            )| OperationRecord {
+                id,
+                kind,
+                fingerprint,
+                framework,
+                agent,
+                volumes,
+                object,
+                state,
+                notes,
+                accepted,
+                finished,
+            },
+        )
+        .boxed()
+}
+
+pub fn framework_info() -> BoxedStrategy<FrameworkInfo> {
+    (arc(), arc(), roles(), principal(), span(), arc(), arc())
+        .prop_map(|(name, user, roles, principal, failover_timeout, url, hostname)| FrameworkInfo {
+            name,
+            user,
+            roles,
+            principal,
+            failover_timeout,
+            url,
+            hostname,
+        })
+        .boxed()
+}
+
+pub fn call() -> BoxedStrategy<(u64, Call)> {
+    let filters = || span().prop_map(|refuse| Filters { refuse });
+    let call = prop_oneof![
+        (framework_info(), of(framework()), roles()).prop_map(|(info, framework, suppressed)| {
+            Call::Subscribe { info, framework, suppressed }
+        }),
+        (vec(offer_id(), 1..3), vec(offer_operation(), 0..3), filters())
+            .prop_map(|(offers, operations, filters)| Call::Accept { offers, operations, filters }),
+        (vec(offer_id(), 1..3), filters())
+            .prop_map(|(offers, filters)| Call::Decline { offers, filters }),
+        roles().prop_map(Call::Revive),
+        roles().prop_map(Call::Suppress),
+        (agent(), task(), status_id()).prop_map(|(agent, task, status)| Call::Acknowledge {
+            agent,
+            task,
+            status
+        }),
+        vec((task(), of(agent())), 0..3).prop_map(Call::Reconcile),
+        (task(), of(agent()), of(span())).prop_map(|(task, agent, grace)| Call::Kill {
+            task,
+            agent,
+            grace
+        }),
+        roles().prop_map(Call::UpdateRoles),
+        Just(Call::Teardown),
+    ];
+    (any::<u64>(), call).boxed()
+}
+
+pub fn event() -> BoxedStrategy<Event> {
+    let result = prop_oneof![vec(operation_id(), 0..3).prop_map(Ok), rejection().prop_map(Err)];
+    prop_oneof![
+        (framework(), any::<u64>(), some_span()).prop_map(|(framework, epoch, heartbeat)| {
+            Event::Subscribed { framework, epoch, heartbeat }
+        }),
+        vec(offer(), 0..3).prop_map(Event::Offers),
+        offer_id().prop_map(Event::Rescind),
+        task_status().prop_map(Event::Status),
+        operation_record().prop_map(Event::Operation),
+        agent().prop_map(Event::AgentLost),
+        rejection().prop_map(Event::Error),
+        Just(Event::Heartbeat),
+        (any::<u64>(), result).prop_map(|(call, result)| Event::Answered { call, result }),
+    ]
+    .boxed()
+}
+
+fn task_report() -> BoxedStrategy<TaskReport> {
+    (task_status(), resources(), vec(volume_id(), 0..3), text(), container())
+        .prop_map(|(status, resources, volumes, name, container)| TaskReport {
+            status,
+            resources,
+            volumes,
+            name,
+            container,
+        })
+        .boxed()
+}
+
+pub fn from_agent() -> BoxedStrategy<FromAgent> {
+    let session = any::<u128>().prop_map(SessionId::from_u128);
+    let numbers = any::<(u64, u64, u64)>();
+    let reports = (vec(volume_report(), 0..3), vec(task_report(), 0..3));
+    let register = (agent_info(), session, of(cluster()), numbers, reports).prop_map(
+        |(info, session, cluster, (epoch, revision, ledger_seq), (volumes, tasks))| {
+            FromAgent::Register(Box::new(Registration {
+                info,
+                session,
+                cluster,
+                epoch,
+                revision,
+                ledger_seq,
+                volumes,
+                tasks,
+            }))
+        },
+    );
+    let data = prop_oneof![vec(any::<u8>(), 0..20).prop_map(Ok), rejection().prop_map(Err)];
+    prop_oneof![
+        register,
+        (any::<u64>(), volume_report())
+            .prop_map(|(ledger_seq, report)| FromAgent::Volume { ledger_seq, report }),
+        task_status().prop_map(FromAgent::Status),
+        vec(disk(), 0..3).prop_map(FromAgent::Disks),
+        vec((volume_id(), bytes()), 0..3).prop_map(FromAgent::Usage),
+        (any::<u64>(), any::<u64>(), data).prop_map(|(read, offset, data)| FromAgent::FileData {
+            read,
+            offset,
+            data
+        }),
+        any::<u64>().prop_map(|ledger_seq| FromAgent::Heartbeat { ledger_seq }),
+    ]
+    .boxed()
+}
+
+pub fn envelope() -> BoxedStrategy<Envelope> {
+    let life = || (volume_id(), 1..u64::MAX, operation_id());
+    let read = (any::<(u64, u64, u32)>(), framework(), task(), stream());
+    let message = prop_oneof![
+        some_span().prop_map(|heartbeat| ToAgent::Registered { heartbeat }),
+        rejection().prop_map(ToAgent::Refused),
+        (spec(), operation_id(), any::<bool>()).prop_map(|(spec, operation, restore)| {
+            ToAgent::EnsureVolume { spec, operation, restore }
+        }),
+        life().prop_map(|(volume, generation, operation)| ToAgent::DestroyVolume {
+            volume,
+            generation,
+            operation
+        }),
+        life().prop_map(|(volume, generation, operation)| ToAgent::PurgeVolume {
+            volume,
+            generation,
+            operation
+        }),
+        life().prop_map(|(volume, generation, _)| ToAgent::ForgetVolume { volume, generation }),
+        (framework(), task_info(), vec(volume_use(), 0..3)).prop_map(
+            |(framework, task, volumes)| ToAgent::Launch {
+                framework,
+                task: Box::new(task),
+                volumes
+            }
+        ),
+        (framework(), task(), of(span())).prop_map(|(framework, task, grace)| ToAgent::Kill {
+            framework,
+            task,
+            grace
+        }),
+        (framework(), task(), status_id()).prop_map(|(framework, task, status)| {
+            ToAgent::Acknowledge { framework, task, status }
+        }),
+        read.prop_map(|((read, offset, length), framework, task, stream)| ToAgent::ReadFile {
+            read,
+            framework,
+            task,
+            stream,
+            offset,
+            length
+        }),
+        Just(ToAgent::Heartbeat),
+    ];
+    (cluster(), any::<u64>(), any::<u64>(), message)
+        .prop_map(|(cluster, epoch, revision, message)| Envelope {
+            cluster,
+            epoch,
+            revision,
+            message,
+        })
+        .boxed()
+}
+
+pub fn request() -> BoxedStrategy<Request> {
+    let disk = prop_oneof![
+        Just(DiskChoice::Any),
+        disk_id().prop_map(DiskChoice::Id),
+        filled().prop_map(|name| DiskChoice::Named(name.into())),
+        source().prop_map(DiskChoice::Source),
+    ];
+    let choice = prop_oneof![
+        volume_id().prop_map(VolumeChoice::Id),
+        (of(owner()), volume_name()).prop_map(|(role, name)| VolumeChoice::Named { role, name }),
+    ];
+    prop_oneof![
+        (agent(), some_resources())
+            .prop_map(|(agent, resources)| Request::Reserve { agent, resources }),
+        (agent(), some_resources())
+            .prop_map(|(agent, resources)| Request::Unreserve { agent, resources }),
+        reservation_id().prop_map(|reservation| Request::Release { reservation }),
+        (volume_name(), owner(), principal(), size(), of(agent()), disk, container_path())
+            .prop_map(|(name, role, principal, size, agent, disk, container_path)| {
+                Request::CreateVolume { name, role, principal, size, agent, disk, container_path }
+            }),
+        choice.prop_map(|volume| Request::DestroyVolume { volume }),
+        volume_id().prop_map(|volume| Request::RestoreVolume { volume }),
+        volume_id().prop_map(|volume| Request::PurgeVolume { volume }),
+        framework().prop_map(|framework| Request::Teardown { framework }),
+        (framework(), task(), of(span())).prop_map(|(framework, task, grace)| Request::KillTask {
+            framework,
+            task,
+            grace
+        }),
+    ]
+    .boxed()
+}
+
+pub fn log_request() -> BoxedStrategy<LogRequest> {
+    (framework(), task(), stream(), any::<u64>(), any::<bool>(), of(bytes()))
+        .prop_map(|(framework, task, stream, offset, follow, tail)| LogRequest {
+            framework,
+            task,
+            stream,
+            offset,
+            follow,
+            tail,
+        })
+        .boxed()
+}
+
+pub fn row() -> BoxedStrategy<ReservationRow> {
+    (reservation_id(), agent(), resource(), time())
+        .prop_map(|(id, agent, resource, created)| ReservationRow { id, agent, resource, created })
+        .boxed()
+}
+
+pub fn registry_record() -> BoxedStrategy<RegistryRecord> {
+    let framework_record = (framework(), framework_info(), time(), of(time())).prop_map(
+        |(id, info, registered, removed)| FrameworkRecord { id, info, registered, removed },
+    );
+    prop_oneof![
+        (cluster(), any::<u64>(), any::<u64>()).prop_map(|(cluster, epoch, next_framework)| {
+            RegistryRecord::Meta { cluster, epoch, next_framework }
+        }),
+        agent_info().prop_map(RegistryRecord::Agent),
+        (agent(), any::<u64>())
+            .prop_map(|(agent, ledger_seq)| RegistryRecord::AgentSeq { agent, ledger_seq }),
+        row().prop_map(RegistryRecord::Reservation),
+        volume().prop_map(RegistryRecord::Volume),
+        framework_record.prop_map(RegistryRecord::Framework),
+        operation_record().prop_map(RegistryRecord::Operation),
+    ]
+    .boxed()
+}
+
+pub fn ledger_record() -> BoxedStrategy<LedgerRecord> {
+    let disk = (disk_id(), arc(), source(), arc())
+        .prop_map(|(id, name, source, filesystem)| LedgerDisk { id, name, source, filesystem });
+    let volume = (
+        (spec(), volume_state(), of(operation_id()), any::<bool>()),
+        (of(rejection()), arc(), time()),
+    )
+        .prop_map(|((spec, state, operation, restore), (error, driver, changed))| {
+            LedgerVolume { spec, state, operation, restore, error, driver, changed }
+        });
+    let phase =
+        select(vec![LedgerTaskPhase::Starting, LedgerTaskPhase::Running, LedgerTaskPhase::Ended]);
+    let task = (
+        (framework(), task_info(), vec(volume_use(), 0..2), container(), phase),
+        (any::<bool>(), task_status(), vec(task_status(), 0..3)),
+    )
+        .prop_map(
+            |((framework, info, volumes, container, phase), (killing, status, unacknowledged))| {
+                Box::new(LedgerTask {
+                    framework,
+                    info,
+                    volumes,
+                    container,
+                    phase,
+                    killing,
+                    status,
+                    unacknowledged,
+                })
+            },
+        );
+    prop_oneof![
+        cluster().prop_map(LedgerRecord::Joined),
+        any::<(u64, u64)>().prop_map(|(epoch, revision)| LedgerRecord::Epoch { epoch, revision }),
+        disk.prop_map(LedgerRecord::Disk),
+        volume.prop_map(LedgerRecord::Volume),
+        volume_id().prop_map(LedgerRecord::VolumeForgotten),
+        task.prop_map(LedgerRecord::Task),
+        task_key().prop_map(LedgerRecord::TaskForgotten),
+    ]
+    .boxed()
+}
+
+fn milli() -> BoxedStrategy<Scalar> {
+    any::<i64>().prop_map(Scalar::from_milli).boxed()
+}
+fn agent_state() -> BoxedStrategy<AgentState> {
+    select(vec![AgentState::Registered, AgentState::Recovering, AgentState::Unreachable]).boxed()
+}
+
+pub fn cluster_view() -> BoxedStrategy<ClusterView> {
+    (cluster(), any::<(u64, u64)>(), arc(), of(text()), any::<(u64, u64, u64)>())
+        .prop_map(|(cluster, (epoch, revision), version, safe_mode, (up, total, connected))| {
+            ClusterView {
+                cluster,
+                epoch,
+                revision,
+                version,
+                safe_mode,
+                agents_registered: up,
+                agents_total: total,
+                frameworks_connected: connected,
+            }
+        })
+        .boxed()
+}
+pub fn agent_view() -> BoxedStrategy<AgentView> {
+    (agent_info(), agent_state(), resources(), resources(), resources(), of(time()))
+        .prop_map(|(info, state, total, used, offered, last_seen)| AgentView {
+            info,
+            state,
+            total,
+            used,
+            offered,
+            last_seen,
+        })
+        .boxed()
+}
+pub fn reservation_view() -> BoxedStrategy<ReservationView> {
+    (row(), milli(), milli())
+        .prop_map(|(row, in_volumes, in_tasks)| ReservationView { row, in_volumes, in_tasks })
+        .boxed()
+}
+pub fn volume_view() -> BoxedStrategy<VolumeView> {
+    (
+        (volume(), arc(), arc(), arc(), arc()),
+        (enforcement(), of(bytes()), vec(task_key(), 0..3), of(offer_id()), of(volume_state())),
+    )
+        .prop_map(
+            |(
+                (volume, hostname, disk, host_path, driver),
+                (enforcement, used, users, offer, observed),
+            )| VolumeView {
+                volume,
+                hostname,
+                disk,
+                host_path,
+                driver,
+                enforcement,
+                used,
+                users,
+                offer,
+                observed,
+            },
+        )
+        .boxed()
+}
+pub fn framework_view() -> BoxedStrategy<FrameworkView> {
+    (
+        (framework(), framework_info(), any::<bool>(), time()),
+        (of(time()), any::<u64>(), any::<u64>(), resources()),
+    )
+        .prop_map(|((id, info, connected, registered), (removed, tasks, offers, used))| {
+            FrameworkView { id, info, connected, registered, removed, tasks, offers, used }
+        })
+        .boxed()
+}
+pub fn task_view() -> BoxedStrategy<TaskView> {
+    (task_status(), text(), resources(), arc(), map())
+        .prop_map(|(status, name, resources, hostname, labels)| TaskView {
+            status,
+            name,
+            resources,
+            hostname,
+            labels,
+        })
+        .boxed()
+}
+pub fn role_view() -> BoxedStrategy<RoleView> {
+    let amounts = || btree_map(arc(), milli(), 0..3);
+    (role(), vec(framework(), 0..3), amounts(), amounts(), any::<u64>())
+        .prop_map(|(role, frameworks, reserved, used, volumes)| RoleView {
+            role,
+            frameworks,
+            reserved,
+            used,
+            volumes,
+        })
+        .boxed()
+}
+pub fn change() -> BoxedStrategy<Change> {
+    prop_oneof![
+        operation_record().prop_map(Change::Operation),
+        volume().prop_map(Change::Volume),
+        task_status().prop_map(Change::Task),
+        (agent(), agent_state()).prop_map(|(agent, state)| Change::Agent { agent, state }),
+        (framework(), any::<bool>())
+            .prop_map(|(framework, connected)| Change::Framework { framework, connected }),
+    ]
+    .boxed()
+}
