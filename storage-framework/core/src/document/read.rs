@@ -23,7 +23,7 @@ pub(super) fn service(place: &Place<'_>, problems: &mut Problems) -> Option<Serv
         match kind.text(problems).as_deref() {
             None | Some("Service") => {},
             Some("Web" | "Batch" | "Job") => {
-                problems.unsupported(&kind.path, "this kind", "write Service")
+                problems.unsupported(&kind.path, "this kind", "write Service");
             },
             Some(_) => problems.add(&kind.path, "unknown kind", "write Service"),
         }

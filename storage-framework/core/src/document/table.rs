@@ -239,7 +239,7 @@ impl Place<'_> {
         let text = self.text(problems)?;
         let size = text.parse::<Bytes>().and_then(|size| size.to_scalar().map(|_| size));
         size.map_err(|error| {
-            problems.add(&self.path, error.to_string(), "write for example 512MiB or 10GiB")
+            problems.add(&self.path, error.to_string(), "write for example 512MiB or 10GiB");
         })
         .ok()
     }

@@ -108,106 +108,109 @@ fn yaml_json_and_toml_mean_the_same() {
     );
 }
 
+/// What is replaced, by what, and the one complaint about it (its beginning when it quotes a parser).
+const MISTAKES: [(&str, &str, &str); 20] = [
+    (
+        "health:",
+        "helth:",
+        "INVALID_DOCUMENT unknown key \"helth\" (field pods.db.tasks.server.helth): did you mean health?",
+    ),
+    (
+        "user: 64055",
+        "colour: red",
+        "INVALID_DOCUMENT unknown key \"colour\" (field pods.db.colour): allowed here: count, user, resources, volumes, tasks, restart, recovery",
+    ),
+    (
+        "size: 1GiB",
+        "size: 1",
+        "INVALID_DOCUMENT the size 1 has no unit (field pods.db.volumes.data.size): write 1MiB or 1GiB",
+    ),
+    (
+        "every: 5s",
+        "every: 5",
+        "INVALID_DOCUMENT the duration 5 has no unit (field pods.db.tasks.server.health.every): write 5s or 5m",
+    ),
+    (
+        "path: data",
+        "path: ../data",
+        "INVALID_DOCUMENT container path \"../data\" has the part \"..\": write it without empty, . or .. parts (field pods.db.volumes.data.path): write for example data or /var/lib/mysql",
+    ),
+    (
+        "      init:",
+        "      server: { goal: running, cmd: x }\n      init:",
+        "INVALID_DOCUMENT the name \"server\" is given twice (field pods.db.tasks.server): keep one of the two",
+    ),
+    (
+        "${port.mysql}",
+        "${port.mysq}",
+        "INVALID_DOCUMENT unknown variable ${port.mysq} (field pods.db.tasks.server.cmd): did you mean ${port.mysql}? write $${ for a literal ${",
+    ),
+    (
+        "${port.mysql}",
+        "${param.port}",
+        "UNSUPPORTED ${param.port} is not supported by this release (field pods.db.tasks.server.cmd): write the value itself",
+    ),
+    (
+        "count: 1",
+        "count: 3",
+        "UNSUPPORTED more than one instance of a pod is not supported by this release (field pods.db.count): write 1",
+    ),
+    (
+        "count: 1",
+        "image: { oci: x }",
+        "UNSUPPORTED \"image\" is not supported by this release (field pods.db.image): remove it",
+    ),
+    (
+        "path: data }",
+        "path: data, profile: ssd }",
+        "UNSUPPORTED \"profile\" is not supported by this release (field pods.db.volumes.data.profile): remove it",
+    ),
+    (
+        "ROLE: \"${service.role}\"",
+        "ROLE: no, FLAG: true",
+        "INVALID_DOCUMENT expected a text, found a truth value (field pods.db.tasks.server.env.FLAG): put it in quotation marks",
+    ),
+    ("goal: running", "goal: once, scope: volume", "INVALID_DOCUMENT not valid YAML"),
+    (
+        "role: storage/mysql",
+        "role: \"*\"",
+        "INVALID_DOCUMENT nothing can be reserved to the role * (field role): name a role such as storage/mysql",
+    ),
+    (
+        "name: orders-db",
+        "name: Orders.db",
+        "INVALID_DOCUMENT service name \"Orders.db\" is not allowed (field name): use 1 to 40 of a-z, 0-9 and hyphens, beginning with a letter, not ending with a hyphen",
+    ),
+    (
+        "signal: TERM",
+        "signal: QUIT",
+        "UNSUPPORTED another signal than TERM is not supported by this release (field pods.db.tasks.server.stop.signal): write TERM",
+    ),
+    (
+        "admin: 8080",
+        "admin: 80800",
+        "INVALID_DOCUMENT not a port (field pods.db.resources.ports.admin): write auto or a number from 1 to 65535",
+    ),
+    (
+        "user: 64055",
+        "user: \"mysql:mysql\"",
+        "INVALID_DOCUMENT \"mysql:mysql\" is not a user (field pods.db.user): write a name, a uid, or uid:gid",
+    ),
+    (
+        "kind: Service",
+        "kind: Web",
+        "UNSUPPORTED this kind is not supported by this release (field kind): write Service",
+    ),
+    (
+        "apiVersion: berth/v1",
+        "",
+        "INVALID_DOCUMENT apiVersion is missing (field apiVersion): write for example apiVersion: berth/v1",
+    ),
+];
+
 #[test]
 fn mistakes_are_named_with_their_place_and_remedy() {
-    for (from, to, want) in [
-        (
-            "health:",
-            "helth:",
-            "INVALID_DOCUMENT unknown key \"helth\" (field pods.db.tasks.server.helth): did you mean health?",
-        ),
-        (
-            "user: 64055",
-            "colour: red",
-            "INVALID_DOCUMENT unknown key \"colour\" (field pods.db.colour): allowed here: count, user, resources, volumes, tasks, restart, recovery",
-        ),
-        (
-            "size: 1GiB",
-            "size: 1",
-            "INVALID_DOCUMENT the size 1 has no unit (field pods.db.volumes.data.size): write 1MiB or 1GiB",
-        ),
-        (
-            "every: 5s",
-            "every: 5",
-            "INVALID_DOCUMENT the duration 5 has no unit (field pods.db.tasks.server.health.every): write 5s or 5m",
-        ),
-        (
-            "path: data",
-            "path: ../data",
-            "INVALID_DOCUMENT container path \"../data\" has the part \"..\": write it without empty, . or .. parts (field pods.db.volumes.data.path): write for example data or /var/lib/mysql",
-        ),
-        (
-            "      init:",
-            "      server: { goal: running, cmd: x }\n      init:",
-            "INVALID_DOCUMENT the name \"server\" is given twice (field pods.db.tasks.server): keep one of the two",
-        ),
-        (
-            "${port.mysql}",
-            "${port.mysq}",
-            "INVALID_DOCUMENT unknown variable ${port.mysq} (field pods.db.tasks.server.cmd): did you mean ${port.mysql}? write $${ for a literal ${",
-        ),
-        (
-            "${port.mysql}",
-            "${param.port}",
-            "UNSUPPORTED ${param.port} is not supported by this release (field pods.db.tasks.server.cmd): write the value itself",
-        ),
-        (
-            "count: 1",
-            "count: 3",
-            "UNSUPPORTED more than one instance of a pod is not supported by this release (field pods.db.count): write 1",
-        ),
-        (
-            "count: 1",
-            "image: { oci: x }",
-            "UNSUPPORTED \"image\" is not supported by this release (field pods.db.image): remove it",
-        ),
-        (
-            "path: data }",
-            "path: data, profile: ssd }",
-            "UNSUPPORTED \"profile\" is not supported by this release (field pods.db.volumes.data.profile): remove it",
-        ),
-        (
-            "ROLE: \"${service.role}\"",
-            "ROLE: no, FLAG: true",
-            "INVALID_DOCUMENT expected a text, found a truth value (field pods.db.tasks.server.env.FLAG): put it in quotation marks",
-        ),
-        ("goal: running", "goal: once, scope: volume", "INVALID_DOCUMENT not valid YAML"),
-        (
-            "role: storage/mysql",
-            "role: \"*\"",
-            "INVALID_DOCUMENT nothing can be reserved to the role * (field role): name a role such as storage/mysql",
-        ),
-        (
-            "name: orders-db",
-            "name: Orders.db",
-            "INVALID_DOCUMENT service name \"Orders.db\" is not allowed (field name): use 1 to 40 of a-z, 0-9 and hyphens, beginning with a letter, not ending with a hyphen",
-        ),
-        (
-            "signal: TERM",
-            "signal: QUIT",
-            "UNSUPPORTED another signal than TERM is not supported by this release (field pods.db.tasks.server.stop.signal): write TERM",
-        ),
-        (
-            "admin: 8080",
-            "admin: 80800",
-            "INVALID_DOCUMENT not a port (field pods.db.resources.ports.admin): write auto or a number from 1 to 65535",
-        ),
-        (
-            "user: 64055",
-            "user: \"mysql:mysql\"",
-            "INVALID_DOCUMENT \"mysql:mysql\" is not a user (field pods.db.user): write a name, a uid, or uid:gid",
-        ),
-        (
-            "kind: Service",
-            "kind: Web",
-            "UNSUPPORTED this kind is not supported by this release (field kind): write Service",
-        ),
-        (
-            "apiVersion: berth/v1",
-            "",
-            "INVALID_DOCUMENT apiVersion is missing (field apiVersion): write for example apiVersion: berth/v1",
-        ),
-    ] {
+    for (from, to, want) in MISTAKES {
         let found = complaints(from, to);
         assert_eq!(found.len(), 1, "{from} -> {to}: {found:#?}");
         assert!(found[0].starts_with(want), "{from} -> {to}: {found:#?}\nwanted {want}");

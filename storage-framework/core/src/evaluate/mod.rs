@@ -118,7 +118,7 @@ pub fn evaluate(need: &Need, offered: &Resources, volumes: Volumes) -> Result<Fi
         match left.scalar(&name, amount) {
             Ok(pieces) => add(&mut fit, pieces),
             Err(there) => {
-                reasons.push(format!("{name}: {amount}{unit} wanted, {there}{unit} offered"))
+                reasons.push(format!("{name}: {amount}{unit} wanted, {there}{unit} offered"));
             },
         }
     }
@@ -197,7 +197,7 @@ fn take_ports(need: &Need, left: &mut take::Left<'_>, fit: &mut Fit, reasons: &m
                 add(fit, vec![piece]);
             },
             (None, PortWish::Exactly(number)) => {
-                reasons.push(format!("port {name}: {number} not offered"))
+                reasons.push(format!("port {name}: {number} not offered"));
             },
             (None, PortWish::Near(_)) => reasons.push(format!("port {name}: none offered")),
         }

@@ -81,6 +81,9 @@ impl Scheduler {
     }
 
     fn answered(&mut self, call: u64, result: Result<Vec<OperationId>, Rejection>) {
+        for id in result.iter().flatten() {
+            self.soft.creating.entry(*id).and_modify(|creating| creating.accepted = true);
+        }
         let Some(pending) = self.soft.pending.remove(&call) else { return };
         match (pending, result) {
             (Pending::Launch { .. }, Ok(_)) => {},
@@ -115,30 +118,37 @@ impl Scheduler {
 
     fn operation(&mut self, record: OperationRecord) {
         if !record.state.is_final() {
+            self.soft.creating.entry(record.id).and_modify(|creating| creating.accepted = true);
             return;
         }
-        let Some(Creating { key, place, volume }) = self.soft.creating.remove(&record.id) else {
-            return;
-        };
+        let Some(creating) = self.soft.creating.remove(&record.id) else { return };
         match record.state {
             OperationState::Accepted => {},
             OperationState::Done => {
+                let Creating { key, place, volume, accepted: _ } = creating;
                 if let Some(id) = record.volumes.first().copied() {
                     self.record(Record::VolumeNamed { key, place, volume, id });
                 }
             },
-            OperationState::Failed(rejection) => {
-                let Some(pod) = self.state.pod(&key) else { return };
-                let here =
-                    pod.place.as_ref().is_some_and(|now| now.number == place && !now.confirmed);
-                if !here {
-                    return;
-                }
-                if let Some(run) = pod.run.clone() {
-                    self.end(&key, &run, Verdict::NeverStarted, rejection.to_string());
-                }
-                self.record(Record::Voided { key, place, renamed: true });
-            },
+            OperationState::Failed(rejection) => self.create_failed(&creating, &rejection),
+        }
+    }
+
+    /// A volume will not come to be: the pod starts over, elsewhere if need be.
+    fn create_failed(&mut self, creating: &Creating, rejection: &Rejection) {
+        let Creating { key, place, volume: _, accepted } = creating;
+        let Some(pod) = self.state.pod(key) else { return };
+        let here = |now: &Place| now.number == *place && !now.confirmed;
+        let Some(attempts) = pod.place.as_ref().filter(|now| here(now)).map(|now| now.attempts)
+        else {
+            return;
+        };
+        if let Some(run) = pod.run.clone() {
+            self.end(key, &run, Verdict::NeverStarted, rejection.to_string());
+        }
+        // A CREATE that was refused says nothing about an earlier one of which nothing was heard.
+        if *accepted || attempts <= 1 {
+            self.record(Record::Voided { key: key.clone(), place: *place, renamed: *accepted });
         }
     }
 

@@ -78,7 +78,7 @@ pub enum Input {
     /// The connection has ended.
     Disconnected,
     /// The master says something.
-    Event(Event),
+    Event(Box<Event>),
     /// A user wants something.
     Command {
         /// Names the reply.
@@ -161,6 +161,8 @@ struct Creating {
     key: PodKey,
     place: u64,
     volume: String,
+    /// The master has taken it on, so no volume of the name existed before.
+    accepted: bool,
 }
 
 /// What a restart may forget.
@@ -239,7 +241,7 @@ impl Scheduler {
         match input {
             Input::Connected => self.connected(),
             Input::Disconnected => self.disconnected(),
-            Input::Event(event) => self.event(event),
+            Input::Event(event) => self.event(*event),
             Input::Command { request, command } => {
                 let result = self.command(command);
                 self.step.outputs.push(Output::Reply { request, result });

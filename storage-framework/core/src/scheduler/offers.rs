@@ -266,8 +266,12 @@ impl Scheduler {
         let name = volumes.first().and_then(|volume| volume.persistence()).map(|p| &p.name);
         let found = place.volumes.iter().find(|(_, placed)| Some(&placed.name) == name);
         if let Some((volume, _)) = found {
-            let creating =
-                Creating { key: key.clone(), place: place.number, volume: volume.clone() };
+            let creating = Creating {
+                key: key.clone(),
+                place: place.number,
+                volume: volume.clone(),
+                accepted: false,
+            };
             self.soft.creating.insert(id, creating);
         }
     }
