@@ -1,0 +1,159 @@
+//! The private mount namespace of a container and the volumes in it.
+//!
+//! It is given directory handles whose identity was verified and mounts exactly those: no path of a volume is
+//! resolved here. It knows no tasks. What is mounted here is in no other mount namespace, so nothing that walks
+//! the host's directories can reach a volume through a sandbox.
+
+use super::record::{Mounted, Spec};
+use crate::host::linux::{MountAccess, restrict_mount};
+use berth_model::error::{ErrorCode, Rejection};
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree,
+};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Moves this process, which must have one thread, into a mount namespace of its own and mounts the volumes.
+///
+/// # Errors
+/// A place is not fit for a mount, or the kernel refuses.
+pub(crate) fn set_up(spec: &Spec, volumes: &[OwnedFd]) -> Result<(), Rejection> {
+    // A handle of the old namespace cannot be a source in the new one: the detached copies are made first.
+    let mut trees = Vec::new();
+    for (mount, volume) in spec.mounts.iter().zip(volumes) {
+        let tree = detach(mount, volume.as_fd())
+            .map_err(|e| failed(mount, &format!("its directory cannot be made a mount: {e}")))?;
+        trees.push(tree);
+    }
+    let isolate = || {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        // What the host unmounts disappears here too; what is mounted here stays here.
+        mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)?;
+        Ok(())
+    };
+    isolate().map_err(|e: io::Error| {
+        Rejection::new(
+            ErrorCode::LaunchFailed,
+            format!("no private mount namespace can be made on agent {}: {e}", spec.host),
+        )
+        .remedy("run the agent with CAP_SYS_ADMIN")
+    })?;
+    for (mount, tree) in spec.mounts.iter().zip(&trees) {
+        let place = if mount.container_path.starts_with('/') {
+            absolute_place(spec, mount)?
+        } else {
+            relative_place(spec, mount)?
+        };
+        let flags =
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(tree, "", &place, "", flags)
+            .map_err(|e| failed(mount, &format!("the kernel refuses: {e}")))?;
+    }
+    Ok(())
+}
+
+fn detach(mount: &Mounted, volume: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(volume, "", flags)?;
+    let access = if mount.read_only { MountAccess::ReadOnly } else { MountAccess::ReadWrite };
+    restrict_mount(tree.as_fd(), access)?;
+    Ok(tree)
+}
+
+fn failed(mount: &Mounted, why: &str) -> Rejection {
+    Rejection::new(
+        ErrorCode::LaunchFailed,
+        format!("volume {} cannot be mounted at {}: {why}", mount.volume, mount.container_path),
+    )
+}
+
+fn invalid(mount: &Mounted, why: &str) -> Rejection {
+    Rejection::new(
+        ErrorCode::InvalidPath,
+        format!("volume {} cannot be mounted at {}: {why}", mount.volume, mount.container_path),
+    )
+    .remedy("give a path without links and mounts, or one relative to the sandbox")
+    .field("task.resources.disk.mount.container_path")
+}
+
+fn is_mount_point(place: BorrowedFd<'_>) -> io::Result<bool> {
+    let facts = rustix::fs::statx(place, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
+    Ok(facts.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// The directory of the host an absolute container path names. It is never made here.
+fn absolute_place(spec: &Spec, mount: &Mounted) -> Result<OwnedFd, Rejection> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat2(
+        CWD,
+        mount.container_path.as_str(),
+        flags,
+        Mode::empty(),
+        ResolveFlags::NO_SYMLINKS,
+    );
+    let place = match opened {
+        Ok(place) => place,
+        Err(Errno::NOENT) => {
+            return Err(Rejection::new(
+                ErrorCode::MountPointMissing,
+                format!(
+                    "volume {} cannot be mounted at {}: no such directory on agent {}",
+                    mount.volume, mount.container_path, spec.host
+                ),
+            )
+            .remedy(format!(
+                "mkdir -p {} on agent {}, or use a relative container path",
+                mount.container_path, spec.host
+            ))
+            .field("task.resources.disk.mount.container_path"));
+        },
+        Err(Errno::LOOP) => {
+            return Err(invalid(mount, "a part of the path is a symbolic link"));
+        },
+        Err(Errno::NOTDIR) => {
+            return Err(invalid(mount, "a part of the path is not a directory"));
+        },
+        Err(error) => return Err(failed(mount, &error.to_string())),
+    };
+    match is_mount_point(place.as_fd()) {
+        Ok(false) => Ok(place),
+        Ok(true) => Err(invalid(mount, "something is mounted there already")),
+        Err(error) => Err(failed(mount, &error.to_string())),
+    }
+}
+
+/// The directory below the sandbox, made where it is missing. The sandbox belongs to the task's user, so no step
+/// may follow a link or leave the file system.
+fn relative_place(spec: &Spec, mount: &Mounted) -> Result<OwnedFd, Rejection> {
+    let io_failed = |error: Errno| failed(mount, &error.to_string());
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut place = rustix::fs::open(&spec.sandbox, flags, Mode::empty()).map_err(io_failed)?;
+    for part in Path::new(&mount.container_path) {
+        let fresh = match rustix::fs::mkdirat(&place, part, Mode::from_raw_mode(0o755)) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(error) => return Err(io_failed(error)),
+        };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let next = rustix::fs::openat2(&place, part, flags, Mode::empty(), resolve);
+        place = next.map_err(|error| match error {
+            Errno::LOOP => invalid(mount, "a part of the path is a symbolic link"),
+            Errno::XDEV => invalid(mount, "something is mounted there already"),
+            Errno::NOTDIR => invalid(mount, "a part of the path is not a directory"),
+            error => io_failed(error),
+        })?;
+        if let (true, Some(account)) = (fresh, &spec.account) {
+            let owner = rustix::fs::Uid::from_raw(account.uid);
+            let group = rustix::fs::Gid::from_raw(account.gid);
+            rustix::fs::chownat(&place, "", Some(owner), Some(group), AtFlags::EMPTY_PATH)
+                .map_err(io_failed)?;
+        }
+    }
+    Ok(place)
+}
