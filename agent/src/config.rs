@@ -1,0 +1,410 @@
+//! What an operator may set, from a TOML file and from flags; flags win.
+//!
+//! It reads texts and knows no host: what is left out is found out when the agent starts. Invariant: every text of
+//! an [`AgentConfig`] has been checked, and each error names the flag or key and the remedy.
+
+use crate::disk::{Declaration, DriverChoice};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::check_name;
+use berth_model::resources::{DiskSource, Resources, parse_resources};
+use berth_model::units::{Bytes, parse_duration};
+use berth_proto::address::Address;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Checked settings of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// Where the master is.
+    pub master: Address,
+    /// Where ledger, sandboxes and the ROOT disk are kept.
+    pub work_dir: PathBuf,
+    /// The name shown for this machine; the machine's own when absent.
+    pub hostname: Option<String>,
+    /// Shown in offers.
+    pub attributes: BTreeMap<String, String>,
+    /// What the agent declares; whatever kind is not named is found out.
+    pub resources: Resources,
+    /// Disks besides ROOT, and perhaps settings of ROOT.
+    pub disks: Vec<Declaration>,
+    /// How long a destroyed volume can be restored.
+    pub trash_retention: Duration,
+    /// How long the sandbox of an ended task is kept.
+    pub sandbox_retention: Duration,
+    /// Sandboxes go earlier while less than this share of their file system is free.
+    pub sandbox_free_percent_min: u8,
+    /// Size of one file of a task's output.
+    pub log_limit: Bytes,
+    /// Files per output, the one being written included.
+    pub log_files: u32,
+}
+
+/// What was given on the command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--master`.
+    pub master: Option<String>,
+    /// `--work-dir`.
+    pub work_dir: Option<PathBuf>,
+    /// `--hostname`.
+    pub hostname: Option<String>,
+    /// `--attribute`, each `key=value`.
+    pub attributes: Vec<String>,
+    /// `--resources`.
+    pub resources: Option<String>,
+    /// `--disk`, each `key=value,…`.
+    pub disks: Vec<String>,
+}
+
+/// The file's form: every key may be left out, no other is allowed.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    master: Option<String>,
+    work_dir: Option<PathBuf>,
+    hostname: Option<String>,
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
+    resources: Option<String>,
+    #[serde(default)]
+    disks: Vec<DiskEntry>,
+    trash_retention: Option<String>,
+    sandbox_retention: Option<String>,
+    sandbox_free_percent_min: Option<u8>,
+    log_limit: Option<String>,
+    log_files: Option<u32>,
+}
+
+/// One disk, in the file as a table, on the command line as `key=value,…`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DiskEntry {
+    root: Option<String>,
+    name: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    driver: Option<String>,
+    size: Option<String>,
+}
+
+fn refuse(key: &str, what: impl Into<String>) -> Rejection {
+    Rejection::new(ErrorCode::InvalidArgument, what).field(key)
+}
+
+impl AgentConfig {
+    /// Flags over file over defaults.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a value is wrong; the rejection names the flag or key.
+    pub fn load(file: Option<&Path>, flags: Flags) -> Result<Self, Rejection> {
+        let File {
+            master,
+            work_dir,
+            hostname,
+            mut attributes,
+            resources,
+            disks,
+            trash_retention,
+            sandbox_retention,
+            sandbox_free_percent_min,
+            log_limit,
+            log_files,
+        } = file.map(read).transpose()?.unwrap_or_default();
+        let master = flags.master.or(master).ok_or_else(|| {
+            refuse("--master", "no master is given").remedy("give --master HOST:PORT")
+        })?;
+        let work_dir = flags.work_dir.or(work_dir).ok_or_else(|| {
+            refuse("--work-dir", "no work directory is given")
+                .remedy("give --work-dir DIR: ledger, sandboxes and volumes are kept there")
+        })?;
+        for attribute in &flags.attributes {
+            let (key, value) = attribute.split_once('=').ok_or_else(|| {
+                refuse("--attribute", format!("{attribute:?} is not key=value"))
+                    .remedy("write for example --attribute rack=r1")
+            })?;
+            attributes.insert(key.to_owned(), value.to_owned());
+        }
+        if attributes.keys().any(|key| key.trim().is_empty()) {
+            return Err(refuse("--attribute", "an attribute has no name")
+                .remedy("write for example --attribute rack=r1"));
+        }
+        let text = flags.resources.or(resources).unwrap_or_default();
+        let resources = parse_resources(&text).map_err(|e| {
+            Rejection::new(ErrorCode::InvalidResources, e.to_string()).field("--resources")
+        })?;
+        let mut declared = Vec::new();
+        let given = flags.disks.iter().map(|text| parse_disk(text)).collect::<Result<Vec<_>, _>>();
+        // Disks of the command line replace those of the file as a whole.
+        let entries = if flags.disks.is_empty() { disks } else { given? };
+        for entry in entries {
+            declared.push(declaration(entry)?);
+        }
+        check_names(&declared)?;
+        let log_files = log_files.unwrap_or(2);
+        if log_files < 2 {
+            return Err(refuse("log_files", "one file of output cannot be rotated")
+                .remedy("give 2 or more"));
+        }
+        let percent = sandbox_free_percent_min.unwrap_or(5);
+        if percent > 100 {
+            return Err(refuse("sandbox_free_percent_min", format!("{percent} is above 100"))
+                .remedy("give a share in percent, such as 5"));
+        }
+        Ok(Self {
+            master: master.parse().map_err(|e: Rejection| e.field("--master"))?,
+            work_dir,
+            hostname: flags.hostname.or(hostname),
+            attributes,
+            resources,
+            disks: declared,
+            trash_retention: span("trash_retention", trash_retention, Duration::from_hours(24))?,
+            sandbox_retention: span(
+                "sandbox_retention",
+                sandbox_retention,
+                Duration::from_hours(7 * 24),
+            )?,
+            sandbox_free_percent_min: percent,
+            log_limit: log_size(log_limit)?,
+            log_files,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<File, Rejection> {
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        refuse("--config", format!("the configuration {} cannot be read: {e}", path.display()))
+    })?;
+    toml::from_str(&text)
+        .map_err(|e| refuse("--config", format!("configuration {}: {e}", path.display())))
+}
+
+fn span(key: &str, text: Option<String>, usual: Duration) -> Result<Duration, Rejection> {
+    text.map_or(Ok(usual), |text| parse_duration(&text).map_err(|e| refuse(key, e.to_string())))
+}
+
+fn log_size(text: Option<String>) -> Result<Bytes, Rejection> {
+    let Some(text) = text else { return Ok(Bytes::from_mib(10)) };
+    let size: Bytes = text.parse().map_err(|e| refuse("log_limit", format!("{e}")))?;
+    if size < Bytes::new(4096) {
+        return Err(refuse("log_limit", format!("{size} is too small for a file of output"))
+            .remedy("give at least 4KiB"));
+    }
+    Ok(size)
+}
+
+fn parse_disk(text: &str) -> Result<DiskEntry, Rejection> {
+    let mut entry = DiskEntry::default();
+    for part in text.split(',') {
+        let (key, value) = part.split_once('=').ok_or_else(|| {
+            refuse("--disk", format!("{part:?} in {text:?} is not key=value"))
+                .remedy("write for example --disk root=/srv/d1,name=d1,driver=auto,size=100GiB")
+        })?;
+        let slot = match key.trim() {
+            "root" => &mut entry.root,
+            "name" => &mut entry.name,
+            "type" => &mut entry.kind,
+            "driver" => &mut entry.driver,
+            "size" => &mut entry.size,
+            other => {
+                return Err(refuse("--disk", format!("{text:?} has the unknown key {other:?}"))
+                    .remedy("the keys are root, name, type, driver and size"));
+            },
+        };
+        if slot.replace(value.trim().to_owned()).is_some() {
+            return Err(refuse("--disk", format!("{text:?} gives {} twice", key.trim())));
+        }
+    }
+    Ok(entry)
+}
+
+fn declaration(entry: DiskEntry) -> Result<Declaration, Rejection> {
+    let DiskEntry { root, name, kind, driver, size } = entry;
+    let shown = root.as_deref().or(name.as_deref()).unwrap_or("without root").to_owned();
+    let source = match kind.as_deref() {
+        None | Some("path") => {
+            let root = root.filter(|root| Path::new(root).is_absolute()).ok_or_else(|| {
+                refuse("--disk", format!("disk {shown} has no absolute root directory"))
+                    .remedy("write for example --disk root=/srv/d1")
+            })?;
+            DiskSource::Path(Arc::from(root.trim_end_matches('/')))
+        },
+        Some("root") if root.is_none() => DiskSource::Root,
+        Some("root") => {
+            return Err(refuse("--disk", format!("disk {shown}: the ROOT disk has no root"))
+                .remedy("it lies in the work directory; leave root out, or write type=path"));
+        },
+        Some(kind @ ("mount" | "block")) => {
+            return Err(Rejection::new(
+                ErrorCode::Unsupported,
+                format!("disk {shown}: this release has no {} disks", kind.to_uppercase()),
+            )
+            .field("--disk")
+            .remedy("use type=path with a directory on that disk"));
+        },
+        Some(other) => {
+            return Err(refuse("--disk", format!("disk {shown} has the unknown type {other:?}"))
+                .remedy("the types of this release are path and root"));
+        },
+    };
+    let name = match (name, &source) {
+        (Some(name), _) => name,
+        (None, DiskSource::Root) => "root".to_owned(),
+        (None, DiskSource::Path(root) | DiskSource::Mount(root)) => {
+            root.rsplit('/').find(|part| !part.is_empty()).unwrap_or("disk").to_owned()
+        },
+    };
+    check_name("disk name", &name).map_err(|e| refuse("--disk", e.to_string()))?;
+    let driver: DriverChoice = match driver {
+        Some(text) => text.parse().map_err(|e: Rejection| e.field("--disk"))?,
+        None => DriverChoice::Auto,
+    };
+    let size = size.map(|text| disk_size(&name, &text)).transpose()?;
+    Ok(Declaration { source, name, driver, size })
+}
+
+fn disk_size(name: &str, text: &str) -> Result<Bytes, Rejection> {
+    let wrong = |e: &dyn std::fmt::Display| refuse("--disk", format!("disk {name}: {e}"));
+    let size: Bytes = text.parse().map_err(|e| wrong(&e))?;
+    size.to_scalar().map_err(|e| wrong(&e))?;
+    Ok(size)
+}
+
+fn check_names(disks: &[Declaration]) -> Result<(), Rejection> {
+    for (index, disk) in disks.iter().enumerate() {
+        let earlier = disks.iter().take(index);
+        if earlier.clone().any(|other| other.source == disk.source) {
+            return Err(refuse("--disk", format!("disk {} is declared twice", disk.source)));
+        }
+        if earlier.clone().any(|other| other.name == disk.name) {
+            return Err(refuse("--disk", format!("two disks are named {}", disk.name))
+                .remedy("give each its own name=…"));
+        }
+        if disk.name == "root" && disk.source != DiskSource::Root {
+            return Err(refuse("--disk", "the name root belongs to the disk of the work directory")
+                .remedy("give the disk another name=…"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags() -> Flags {
+        Flags {
+            master: Some("127.0.0.1:5050".to_owned()),
+            work_dir: Some(PathBuf::from("/var/lib/berth")),
+            ..Flags::default()
+        }
+    }
+
+    #[test]
+    fn everything_but_master_and_work_directory_has_a_default() {
+        let wanted = AgentConfig {
+            master: "127.0.0.1:5050".parse().unwrap(),
+            work_dir: PathBuf::from("/var/lib/berth"),
+            hostname: None,
+            attributes: BTreeMap::new(),
+            resources: Resources::new(),
+            disks: vec![],
+            trash_retention: Duration::from_hours(24),
+            sandbox_retention: Duration::from_hours(168),
+            sandbox_free_percent_min: 5,
+            log_limit: Bytes::from_mib(10),
+            log_files: 2,
+        };
+        assert_eq!(AgentConfig::load(None, flags()), Ok(wanted));
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.toml");
+        let text = "master = \"m:1\"\nwork_dir = \"/w\"\nhostname = \"a\"\nresources = \"cpus:1\"\n\
+             trash_retention = \"1h\"\nlog_limit = \"1MiB\"\nattributes = { rack = \"r1\", row = \"3\" }\n\
+             [[disks]]\nroot = \"/srv/d1\"\nsize = \"1GiB\"\n";
+        std::fs::write(&file, text).unwrap();
+        let from_file = AgentConfig::load(Some(&file), Flags::default()).unwrap();
+        assert_eq!(from_file.master.to_string(), "m:1");
+        assert_eq!(
+            from_file.disks,
+            vec![Declaration {
+                source: DiskSource::Path(Arc::from("/srv/d1")),
+                name: "d1".to_owned(),
+                driver: DriverChoice::Auto,
+                size: Some(Bytes::from_mib(1024)),
+            }]
+        );
+        let given = Flags {
+            attributes: vec!["rack=r2".to_owned()],
+            resources: Some("cpus:2;mem:1GiB".to_owned()),
+            disks: vec!["type=root,driver=directory".to_owned()],
+            ..flags()
+        };
+        let config = AgentConfig::load(Some(&file), given).unwrap();
+        let attribute = |key: &str| config.attributes.get(key).map(String::as_str);
+        assert_eq!((attribute("rack"), attribute("row")), (Some("r2"), Some("3")));
+        assert_eq!(config.resources, parse_resources("cpus:2;mem:1024").unwrap());
+        assert_eq!(config.hostname.as_deref(), Some("a"));
+        assert_eq!(config.trash_retention, Duration::from_hours(1));
+        assert_eq!(
+            config.disks,
+            vec![Declaration { driver: DriverChoice::Directory, ..Declaration::root() }]
+        );
+    }
+
+    #[test]
+    fn wrong_settings_name_the_key_and_the_remedy() {
+        let disk = |text: &str| Flags { disks: vec![text.to_owned()], ..flags() };
+        for (given, wanted) in [
+            (Flags::default(), "no master is given (field --master): give --master HOST:PORT"),
+            (
+                Flags { master: Some("x".to_owned()), ..flags() },
+                "address \"x\" cannot be used: it has no port (field --master)",
+            ),
+            (
+                Flags { attributes: vec!["rack".to_owned()], ..flags() },
+                "\"rack\" is not key=value (field --attribute)",
+            ),
+            (
+                Flags { resources: Some("cpus".to_owned()), ..flags() },
+                "resources item \"cpus\" has no value: write name:amount, such as cpus:2 (field --resources)",
+            ),
+            (disk("root=srv"), "disk srv has no absolute root directory (field --disk)"),
+            (disk("root=/srv,size=5"), "disk srv: \"5\" has no unit"),
+            (disk("root=/srv,size=5B"), "disk srv: 5 bytes is not a whole number of MiB"),
+            (disk("root=/srv,typ=path"), "\"root=/srv,typ=path\" has the unknown key \"typ\""),
+            (disk("root=/srv,type=mount"), "disk /srv: this release has no MOUNT disks"),
+            (disk("root=/srv,type=block"), "disk /srv: this release has no BLOCK disks"),
+            (disk("root=/srv,driver=zfs"), "there is no volume driver \"zfs\""),
+            (disk("root=/srv,name=root"), "the name root belongs to the disk"),
+        ] {
+            let error = AgentConfig::load(None, given).unwrap_err().to_string();
+            assert!(error.starts_with(wanted), "{error}");
+        }
+        let twice = ["root=/a/d", "root=/b/d"].map(str::to_owned).to_vec();
+        let error = AgentConfig::load(None, Flags { disks: twice, ..flags() }).unwrap_err();
+        assert_eq!(error.message, "two disks are named d");
+    }
+
+    #[test]
+    fn the_file_allows_no_other_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.toml");
+        for (text, wanted) in [
+            ("workdir = \"/w\"", "unknown field `workdir`"),
+            ("[[disks]]\npath = \"/w\"", "unknown field `path`"),
+            ("log_files = 1", "one file of output cannot be rotated"),
+            ("log_limit = \"10\"", "\"10\" has no unit"),
+            ("trash_retention = \"10\"", "\"10\" is not a duration"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let error = AgentConfig::load(Some(&file), flags()).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
+        }
+    }
+}
