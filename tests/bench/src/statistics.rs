@@ -1,0 +1,67 @@
+//! The few statistics that hold up under noise: medians and Theil–Sen slopes.
+
+/// The middle value; the mean of the two middle ones for an even number.
+///
+/// # Panics
+/// There is no value.
+#[must_use]
+pub fn median(values: &[f64]) -> f64 {
+    assert!(!values.is_empty(), "a median needs at least one value");
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) {
+        f64::midpoint(sorted[middle - 1], sorted[middle])
+    } else {
+        sorted[middle]
+    }
+}
+
+/// The value below which `share` of all lie.
+///
+/// # Panics
+/// There is no value.
+#[must_use]
+pub fn quantile(values: &[f64], share: f64) -> f64 {
+    assert!(!values.is_empty(), "a quantile needs at least one value");
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index below the length"
+    )]
+    let index = (share * (sorted.len() - 1) as f64).round() as usize;
+    sorted[index.min(sorted.len() - 1)]
+}
+
+/// The median slope over all pairs of points in log–log space: how the cost grows with the size.
+#[must_use]
+pub fn theil_sen(points: &[(f64, f64)]) -> f64 {
+    let logs: Vec<(f64, f64)> = points.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
+    let mut slopes = Vec::new();
+    for (i, (x1, y1)) in logs.iter().enumerate() {
+        for (x2, y2) in logs.iter().skip(i + 1) {
+            if (x2 - x1).abs() > f64::EPSILON {
+                slopes.push((y2 - y1) / (x2 - x1));
+            }
+        }
+    }
+    median(&slopes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slopes_and_middles_of_known_values() {
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} is not {b}");
+        close(median(&[3.0, 1.0, 2.0]), 2.0);
+        close(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        close(quantile(&[1.0, 2.0, 3.0, 4.0, 5.0], 1.0), 5.0);
+        close(theil_sen(&[(1.0, 2.0), (10.0, 20.0), (100.0, 200.0)]), 1.0);
+        close(theil_sen(&[(1.0, 7.0), (10.0, 7.0), (100.0, 7.0), (1000.0, 9e9)]), 0.0);
+    }
+}

@@ -1,0 +1,122 @@
+//! W4 without sockets: one client, 256 clients, growing numbers of existing volumes.
+
+use super::raw::{Bytes, Raw};
+use super::stack::Stack;
+use super::{EXISTING, Effort};
+use crate::report::Figures;
+use crate::statistics::{median, theil_sen};
+use anyhow::Context;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const CLIENTS: usize = 256;
+
+fn as_f64(n: usize) -> f64 {
+    u32::try_from(n).map_or(f64::MAX, f64::from)
+}
+
+/// Seconds for `rounds` rounds of `clients` operations; the volumes are removed again, untimed.
+fn ours(stack: &mut Stack, rounds: usize, clients: usize) -> anyhow::Result<f64> {
+    let mut made = Vec::new();
+    let start = Instant::now();
+    for _ in 0..rounds {
+        made.extend(stack.create(clients)?);
+    }
+    let spent = start.elapsed();
+    for part in made.chunks(CLIENTS) {
+        stack.remove(part)?;
+    }
+    Ok(spent.as_secs_f64())
+}
+
+/// A stack with that many volumes.
+fn filled(dir: &Path, existing: usize) -> anyhow::Result<Stack> {
+    let dir = dir.join(format!("core-{existing}"));
+    std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    let mut stack = Stack::new(&dir)?;
+    let mut left = existing;
+    while left > 0 {
+        let part = left.min(CLIENTS);
+        stack.create(part)?;
+        left -= part;
+    }
+    Ok(stack)
+}
+
+/// What one operation writes, measured over a round.
+fn bytes_per_operation(stack: &mut Stack) -> anyhow::Result<(Bytes, f64)> {
+    let before = stack.counters;
+    let made = stack.create(16)?;
+    let after = stack.counters;
+    stack.remove(&made)?;
+    let bytes = Bytes {
+        registry: (after.registry_bytes - before.registry_bytes) / 16,
+        ledger: (after.ledger_bytes - before.ledger_bytes) / 16,
+    };
+    let start = stack.counters.syncs;
+    let made = stack.create(CLIENTS)?;
+    let syncs = stack.counters.syncs - start;
+    stack.remove(&made)?;
+    Ok((bytes, u32::try_from(syncs).map_or(f64::MAX, f64::from) / as_f64(CLIENTS)))
+}
+
+pub(super) fn measure(dir: &Path, effort: Effort, figures: &mut Figures) -> anyhow::Result<()> {
+    let sizes: Vec<usize> = EXISTING.into_iter().filter(|n| *n <= effort.largest).collect();
+    let mut stacks = Vec::new();
+    for existing in &sizes {
+        stacks.push(filled(dir, *existing)?);
+    }
+    let mut raw = Raw::new(dir)?;
+    let (bytes, syncs) = bytes_per_operation(&mut stacks[0])?;
+    figures.put("core.registry_bytes_per_operation", as_f64(bytes.registry));
+    figures.put("core.ledger_bytes_per_operation", as_f64(bytes.ledger));
+    figures.put("core.256_clients.syncs_per_operation", syncs);
+
+    let singles = as_f64(effort.singles);
+    let grouped = as_f64(effort.rounds * CLIENTS);
+    let mut one = vec![Vec::new(); sizes.len()];
+    let mut many = vec![Vec::new(); sizes.len()];
+    let (mut raw_one, mut raw_many) = (Vec::new(), Vec::new());
+    let (mut ratio_one, mut ratio_many, mut gain) = (Vec::new(), Vec::new(), Vec::new());
+    for block in 0..effort.blocks {
+        let seconds = |spent: Duration| spent.as_secs_f64();
+        // raw, ours, ours, raw: a drift of the machine hits both.
+        let mut r1 = singles / seconds(raw.time(effort.singles, 1, bytes)?);
+        let mut rn = grouped / seconds(raw.time(effort.rounds, CLIENTS, bytes)?);
+        for step in 0..sizes.len() {
+            // Another order in each block, so that no size always comes first.
+            let at = (block + step) % sizes.len();
+            let o1 = singles / ours(&mut stacks[at], effort.singles, 1)?;
+            let on = grouped / ours(&mut stacks[at], effort.rounds, CLIENTS)?;
+            one[at].push(o1);
+            many[at].push(on);
+        }
+        r1 = f64::midpoint(r1, singles / seconds(raw.time(effort.singles, 1, bytes)?));
+        rn = f64::midpoint(rn, grouped / seconds(raw.time(effort.rounds, CLIENTS, bytes)?));
+        raw_one.push(r1);
+        raw_many.push(rn);
+        ratio_one.push(one[0][block] / r1);
+        ratio_many.push(many[0][block] / rn);
+        gain.push(many[0][block] / one[0][block]);
+    }
+    figures.put("core.1_client.operations_per_s", median(&one[0]));
+    figures.put("core.1_client.raw_operations_per_s", median(&raw_one));
+    figures.put("core.1_client.ratio_to_raw", median(&ratio_one));
+    figures.put("core.256_clients.operations_per_s", median(&many[0]));
+    figures.put("core.256_clients.raw_operations_per_s", median(&raw_many));
+    figures.put("core.256_clients.ratio_to_raw", median(&ratio_many));
+    figures.put("core.256_clients.gain_over_1_client", median(&gain));
+    let points = |rates: &[Vec<f64>]| -> Vec<(f64, f64)> {
+        sizes.iter().zip(rates).map(|(n, r)| (as_f64((*n).max(1)), 1.0 / median(r))).collect()
+    };
+    for (n, rates) in sizes.iter().zip(&many) {
+        figures
+            .put(&format!("core.256_clients.{n}_existing.us_per_operation"), 1e6 / median(rates));
+    }
+    for (n, rates) in sizes.iter().zip(&one) {
+        figures.put(&format!("core.1_client.{n}_existing.us_per_operation"), 1e6 / median(rates));
+    }
+    figures.put("core.1_client.slope_in_existing_volumes", theil_sen(&points(&one)));
+    figures.put("core.256_clients.slope_in_existing_volumes", theil_sen(&points(&many)));
+    Ok(())
+}

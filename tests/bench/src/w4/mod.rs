@@ -1,0 +1,46 @@
+//! W4: durable RESERVE+CREATE, with 0 to 10,000 volumes already on the agent.
+//!
+//! *Core* drives the production cores, the RocksDB registry and the agent's ledger in one thread without sockets, with a
+//! driver that only remembers. *End to end* drives real daemons over loopback with the `directory` driver.
+
+mod core;
+mod end_to_end;
+mod raw;
+mod stack;
+
+use crate::report::Figures;
+use std::path::Path;
+
+/// How many volumes are there before a measurement.
+pub const EXISTING: [usize; 4] = [0, 100, 1_000, 10_000];
+
+/// How much is done; the full size unless a quick look is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Alternating blocks per figure.
+    pub blocks: usize,
+    /// Operations of one client in a block.
+    pub singles: usize,
+    /// Rounds of 256 clients in a block.
+    pub rounds: usize,
+    /// The largest number of existing volumes.
+    pub largest: usize,
+}
+
+impl Effort {
+    /// What docs/testing.md reports.
+    pub const FULL: Self = Self { blocks: 15, singles: 100, rounds: 4, largest: 10_000 };
+    /// A look in about ten seconds; for the test that the benchmark works.
+    pub const QUICK: Self = Self { blocks: 2, singles: 10, rounds: 1, largest: 100 };
+}
+
+/// Runs everything below `dir`.
+///
+/// # Errors
+/// A volume could not be created, or a daemon could not be started.
+pub fn run(dir: &Path, effort: Effort) -> anyhow::Result<Figures> {
+    let mut figures = Figures::default();
+    core::measure(dir, effort, &mut figures)?;
+    end_to_end::measure(dir, effort, &mut figures)?;
+    Ok(figures)
+}

@@ -1,0 +1,237 @@
+//! Single daemons without `berth dev`, for tests that kill and restart them faster than it would.
+
+use crate::{berth_bin, is_alive, kill9, run, wait_until};
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+use std::fs::OpenOptions;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// One master and one agent, each started by hand.
+#[derive(Debug)]
+pub struct Pair {
+    dir: PathBuf,
+    address: String,
+    master: Option<Child>,
+    agent: Option<Child>,
+    wrap: Vec<String>,
+}
+
+impl Pair {
+    /// A pair in `dir`; nothing runs yet.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub fn new(dir: &Path) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").context("find a free port")?;
+        let address = listener.local_addr().context("read the port")?.to_string();
+        Ok(Self { dir: dir.to_owned(), address, master: None, agent: None, wrap: Vec::new() })
+    }
+    /// Starts both daemons under `words`, such as `strace -f -o FILE-{}`; `{}` becomes the daemon's name.
+    #[must_use]
+    pub fn wrapped(mut self, words: &[&str]) -> Self {
+        self.wrap = words.iter().map(|w| (*w).to_owned()).collect();
+        self
+    }
+    /// The master's address.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The master's process id.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn master_pid(&self) -> anyhow::Result<u32> {
+        Ok(self.master.as_ref().context("the master is not running")?.id())
+    }
+    /// The agent's process id.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn agent_pid(&self) -> anyhow::Result<u32> {
+        Ok(self.agent.as_ref().context("the agent is not running")?.id())
+    }
+
+    fn spawn(&self, name: &str, args: &[&str]) -> anyhow::Result<Child> {
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.join(format!("{name}.log")))
+            .context("open a log")?;
+        let bin = berth_bin()?;
+        let mut words: Vec<String> = self.wrap.iter().map(|w| w.replace("{}", name)).collect();
+        words.push(bin.display().to_string());
+        words.extend(args.iter().map(|a| (*a).to_owned()));
+        Command::new(&words[0])
+            .args(&words[1..])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().context("open a log twice")?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("start {}", words[0]))
+    }
+
+    /// Starts the master.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn start_master(&mut self) -> anyhow::Result<()> {
+        let folder = self.dir.join("master").display().to_string();
+        self.master = Some(self.spawn(
+            "master",
+            &["master", "run", "--work-dir", &folder, "--listen", &self.address],
+        )?);
+        Ok(())
+    }
+    /// Starts the agent.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn start_agent(&mut self) -> anyhow::Result<()> {
+        let folder = self.dir.join("agent").display().to_string();
+        self.agent = Some(self.spawn(
+            "agent",
+            &[
+                "agent",
+                "run",
+                "--master",
+                &self.address,
+                "--work-dir",
+                &folder,
+                "--hostname",
+                "host-1",
+                "--resources",
+                "cpus:4;mem:4GiB;disk:20GiB",
+            ],
+        )?);
+        Ok(())
+    }
+    /// Starts both and waits until the agent is registered.
+    ///
+    /// # Errors
+    /// It is not within a minute; the logs' ends are in the text.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        self.start_master()?;
+        self.start_agent()?;
+        self.wait_registered()
+    }
+    /// Waits until the agent is registered.
+    ///
+    /// # Errors
+    /// It is not within a minute; the logs' ends are in the text.
+    pub fn wait_registered(&self) -> anyhow::Result<()> {
+        wait_until("the agent to be registered", Duration::from_secs(60), || {
+            let agents = self.items(&["agent", "list"])?;
+            let states: Vec<_> = agents.iter().map(|a| a["state"].clone()).collect();
+            ensure!(states == [Value::from("REGISTERED")], "agents are {states:?}");
+            Ok(())
+        })
+        .with_context(|| self.log_tails())
+    }
+    /// Kills both in the same moment and reaps them.
+    ///
+    /// # Errors
+    /// One of them is not running.
+    pub fn kill_both(&mut self) -> anyhow::Result<()> {
+        for child in [&mut self.master, &mut self.agent] {
+            child.as_mut().context("it is not running")?.kill().context("kill")?;
+        }
+        for child in [&mut self.master, &mut self.agent] {
+            child.take().context("it is not running")?.wait().context("reap")?;
+        }
+        Ok(())
+    }
+    /// Kills the master.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn kill_master(&mut self) -> anyhow::Result<()> {
+        let mut child = self.master.take().context("the master is not running")?;
+        child.kill().context("kill the master")?;
+        child.wait().context("reap the master")?;
+        Ok(())
+    }
+    /// Kills the agent.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn kill_agent(&mut self) -> anyhow::Result<()> {
+        let mut child = self.agent.take().context("the agent is not running")?;
+        child.kill().context("kill the agent")?;
+        child.wait().context("reap the agent")?;
+        Ok(())
+    }
+    /// The agent's exit status, once it has ended by itself.
+    ///
+    /// # Errors
+    /// It still runs after half a minute.
+    pub fn agent_ended(&mut self) -> anyhow::Result<i32> {
+        ended(&mut self.agent)
+    }
+    /// The master's exit status, once it has ended by itself.
+    ///
+    /// # Errors
+    /// It still runs after half a minute.
+    pub fn master_ended(&mut self) -> anyhow::Result<i32> {
+        ended(&mut self.master)
+    }
+
+    /// Runs `berth` against the master.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn berth(&self, args: &[&str]) -> anyhow::Result<crate::Run> {
+        run(&berth_bin()?, args, &[("BERTH_MASTER", &self.address), ("NO_COLOR", "1")])
+    }
+    /// The items of `berth NOUN list -o json`.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn items(&self, args: &[&str]) -> anyhow::Result<Vec<Value>> {
+        let run = self.berth(&[args, &["-o", "json"]].concat())?;
+        if run.code != 0 {
+            bail!("berth {} ended with {}: {}", args.join(" "), run.code, run.stderr.trim());
+        }
+        let value: Value = serde_json::from_str(&run.stdout).context("read JSON")?;
+        Ok(value["items"].as_array().context("no items")?.clone())
+    }
+    /// The ends of the logs.
+    #[must_use]
+    pub fn log_tails(&self) -> String {
+        let tail = |name: &str| {
+            let text = std::fs::read_to_string(self.dir.join(name)).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            format!("--- {name}\n{}\n", lines[lines.len().saturating_sub(25)..].join("\n"))
+        };
+        tail("master.log") + &tail("agent.log")
+    }
+}
+
+fn ended(child: &mut Option<Child>) -> anyhow::Result<i32> {
+    let running = child.as_mut().context("it was not started")?;
+    let status = wait_until("the daemon to end", Duration::from_secs(30), || {
+        running.try_wait().context("wait")?.context("it still runs")
+    })?;
+    *child = None;
+    Ok(status.code().unwrap_or(-1))
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        for child in [&mut self.master, &mut self.agent] {
+            if let Some(mut child) = child.take() {
+                drop(child.kill());
+                drop(child.wait());
+            }
+        }
+        for (pid, _) in crate::processes_of(&self.dir) {
+            if is_alive(pid) {
+                drop(kill9(pid));
+            }
+        }
+    }
+}
