@@ -73,16 +73,21 @@ pub fn parse_resources(text: &str) -> Result<Resources, TextError> {
 
 fn parse_item(item: &str) -> Result<Resource, TextError> {
     let owned = || item.to_owned();
-    let (head, value) = item.split_once(':').ok_or_else(|| TextError::NoValue { item: owned() })?;
-    let (name, role) = match head.split_once('(') {
-        Some((name, rest)) => {
-            let role =
-                rest.strip_suffix(')').ok_or_else(|| TextError::Parenthesis { item: owned() })?;
-            (name.trim(), Some(role))
+    let no_value = || TextError::NoValue { item: owned() };
+    let (name, role, value) = match item.split_once('(') {
+        Some((name, rest)) if !name.contains(':') => {
+            let (role, rest) =
+                rest.split_once(')').ok_or_else(|| TextError::Parenthesis { item: owned() })?;
+            let value = rest.trim_start().strip_prefix(':').ok_or_else(no_value)?;
+            // As printed: a role in parentheses is a static reservation either way.
+            (name, Some(role.strip_prefix("static:").unwrap_or(role)), value)
         },
-        None => (head.trim(), None),
+        Some(_) | None => {
+            let (name, value) = item.split_once(':').ok_or_else(no_value)?;
+            (name, None, value)
+        },
     };
-    let name = Name::new(name);
+    let name = Name::new(name.trim());
     let value = parse_value(&name, value.trim(), item)?;
     let stack = match role.map(Role::new).transpose() {
         Ok(None) => Stack::unreserved(),
