@@ -219,9 +219,23 @@ impl OnDisk {
         identity.home = look::home(&self.disk, handle);
         marker::write(handle.meta.as_fd(), &spec.id.to_string(), &identity.encode())?;
         if identity.binding == Binding::Attribute {
+            if identity.driver == DriverKind::Btrfs {
+                // A full quota would stop the attribute as well; the limit is set again by `limit`.
+                subvolume::limit(here.directory.as_fd(), None)?;
+            }
             identity::write_attribute(here.directory.as_fd(), &identity)?;
         }
         rustix::fs::fsync(&here.directory)
+    }
+
+    /// Sets the volume's limit, which a crash may have left lifted.
+    fn limit(&self, here: &Here) -> Result<(), Errno> {
+        match here.identity.driver {
+            DriverKind::Directory => Ok(()),
+            DriverKind::Btrfs => {
+                subvolume::limit(here.directory.as_fd(), Some(here.identity.size.get()))
+            },
+        }
     }
 
     fn rename(
@@ -282,10 +296,12 @@ impl OnDisk {
         let target = Target::live(spec);
         let unclear = self.unclear(spec, "restoring");
         if let Some(here) = look(&self.disk, handle, spec, target.clone())? {
+            self.limit(&here).map_err(&unclear)?;
             self.sync_both(handle, here.identity.driver).map_err(unclear)?;
             return Ok(Some(self.found(&here, Place::Live)));
         }
         let Some(here) = self.interrupted_restore(handle, spec)? else { return Ok(None) };
+        self.limit(&here).map_err(&unclear)?;
         self.rename(handle, &here, Place::Trash, &target).map_err(&unclear)?;
         self.sync_both(handle, here.identity.driver).map_err(&unclear)?;
         let here = look(&self.disk, handle, spec, target)?;
@@ -353,7 +369,8 @@ impl Driver for OnDisk {
         match look(&self.disk, &handle, spec, target.clone()) {
             Ok(Some(here)) => {
                 // Asked again: what was done before a crash may not have been synced.
-                settle(handle.volumes.as_fd(), here.identity.driver)
+                self.limit(&here)
+                    .and_then(|()| settle(handle.volumes.as_fd(), here.identity.driver))
                     .and_then(|()| rustix::fs::fsync(&handle.meta))
                     .map_err(self.unclear(spec, "syncing"))?;
                 return Ok(self.found(&here, Place::Live));

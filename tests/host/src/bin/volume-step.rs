@@ -1,0 +1,38 @@
+//! Carries out steps on one volume and prints what became of each: a process that tests can kill at any system
+//! call.
+//!
+//! `volume-step WORK_DIR DRIVER create|restore|trash|purge|verify GENERATION …` (any number of pairs); the volume
+//! lies on the ROOT disk.
+
+use anyhow::{Context as _, bail};
+use berth_agent::disk::{Declaration, DriverChoice};
+use berth_host_tests::host::{Effects as _, brief, generation, open, spec};
+use berth_model::resources::DiskSource;
+use std::io::Write as _;
+use std::path::Path;
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [work_dir, driver, steps @ ..] = arguments.as_slice() else {
+        bail!("usage: volume-step WORK_DIR DRIVER (STEP GENERATION)…");
+    };
+    let driver: DriverChoice = driver.parse()?;
+    let root = Declaration { driver, ..Declaration::root() };
+    let volumes = open(Path::new(work_dir), &[root], &[]);
+    for step in steps.chunks(2) {
+        let [step, life] = step else { bail!("each step needs a generation") };
+        let volume = generation(&spec(1, &DiskSource::Root), life.parse().context("generation")?);
+        let outcome = match step.as_str() {
+            "create" => volumes.create(&volume),
+            "restore" => volumes.restore(&volume),
+            "trash" => volumes.trash(&volume),
+            "purge" => volumes.purge(&volume),
+            "verify" => volumes.verify(&volume),
+            other => bail!("there is no step {other}"),
+        };
+        // One write, so that a trace shows when the answer was given.
+        let line = format!("{step} {life}: {}\n", brief(&outcome));
+        std::io::stdout().write_all(line.as_bytes())?;
+    }
+    Ok(())
+}
