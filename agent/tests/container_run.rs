@@ -1,5 +1,7 @@
 //! Containers from start to end: exits, output, users, adoption after a restart of the agent, killing, sandboxes.
 
+#![cfg(test)]
+
 mod container_stage;
 
 use berth_agent_core::effect::{ContainerEvent, Exit};

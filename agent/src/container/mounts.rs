@@ -141,7 +141,9 @@ fn relative_place(spec: &Spec, mount: &Mounted) -> Result<OwnedFd, Rejection> {
             Err(error) => return Err(io_failed(error)),
         };
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        let next = rustix::fs::openat2(&place, part, flags, Mode::empty(), resolve);
+        // Without O_NOFOLLOW, which would call a link "not a directory".
+        let inner = flags.difference(OFlags::NOFOLLOW);
+        let next = rustix::fs::openat2(&place, part, inner, Mode::empty(), resolve);
         place = next.map_err(|error| match error {
             Errno::LOOP => invalid(mount, "a part of the path is a symbolic link"),
             Errno::XDEV => invalid(mount, "something is mounted there already"),

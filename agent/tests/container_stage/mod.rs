@@ -225,7 +225,7 @@ pub fn supervisor(run_folder: &Path) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // Counted from the third field, which follows the name in parentheses; the 22nd is the start time.
     let ticks = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?;
-    (ticks == state["supervisor"]["start_ticks"].to_string()).then_some(pid)
+    (state["supervisor"]["start_ticks"].as_u64() == ticks.parse().ok()).then_some(pid)
 }
 
 pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
