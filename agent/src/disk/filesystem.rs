@@ -75,6 +75,8 @@ pub fn is_btrfs(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
 pub fn identity(directory: BorrowedFd<'_>) -> Result<String, Errno> {
     let uuid = if is_btrfs(directory)? { btrfs_uuid(directory) } else { kernel_uuid(directory) };
     match uuid {
+        // Some file systems have the field and never fill it in.
+        Ok([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]) => Ok(String::new()),
         Ok(bytes) => Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
         Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => Ok(String::new()),
         Err(errno) => Err(errno),

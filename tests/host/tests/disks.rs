@@ -142,7 +142,7 @@ fn swapped_and_copied_disks_are_withheld() {
     let work = tempfile::tempdir().unwrap();
     let (one, first) = directory_disk(work.path(), "d1");
     let (two, second) = directory_disk(work.path(), "d2");
-    let both = [first.clone(), second.clone()];
+    let both = [first, second];
     let made = open(work.path(), &both, &[]);
     let volume = spec(1, &path_source(&one));
     assert_eq!(brief(&made.create(&volume)), "present");
@@ -168,28 +168,53 @@ fn swapped_and_copied_disks_are_withheld() {
     fs::rename(&two, &one).unwrap();
     fs::rename(&aside, &two).unwrap();
     assert_eq!(health(&open(work.path(), &both, &ledger)), ["ok", "ok", "ok"]);
+}
 
-    let copy = work.path().join("copy");
-    let _copied = run("cp", &["-a", &one.to_string_lossy(), &copy.to_string_lossy()]);
-    let third = declare(&copy, DriverChoice::Directory);
-    let copied = open(work.path(), &[first.clone(), third], &ledger);
-    assert_eq!(health(&copied)[1], "ok");
-    let said = health(&copied).swap_remove(2);
-    assert!(said.contains("is a copy"), "{said}");
+#[test]
+fn a_copy_of_a_disk_is_withheld_until_the_operator_confirms_the_move() {
+    with_private_mounts(&["mkfs.ext4", "mount"], || {
+        let base = tempfile::tempdir().unwrap();
+        let work = base.path().join("work");
+        mount_new("ext4", 64, &work);
+        let (one, first) = directory_disk(&work, "d1");
+        let volume = VolumeSpec { size: Bytes::from_mib(1), ..spec(1, &path_source(&one)) };
+        let made = open(&work, std::slice::from_ref(&first), &[]);
+        assert_eq!(brief(&made.create(&volume)), "present");
+        let ledger = made.disks().ledger();
+        drop(made);
 
-    fs::rename(&one, work.path().join("original")).unwrap();
-    fs::rename(&copy, &one).unwrap();
-    let moved = health(&open(work.path(), std::slice::from_ref(&first), &ledger)).swap_remove(1);
-    if moved == "ok" {
-        berth_host_tests::host::skip("the file system has no identity: copies are not noticed");
-        return;
-    }
-    assert!(moved.contains("is a copy or was moved: its root was inode"), "{moved}");
-    // The operator confirms that this is the disk from now on.
-    fs::remove_file(one.join(".meta/place")).unwrap();
-    let confirmed = open(work.path(), &[first], &ledger);
-    assert_eq!(health(&confirmed)[1], "ok");
-    assert_eq!(brief(&confirmed.verify(&volume)), "present");
+        let copy = work.join("copy");
+        let _copied = run("cp", &["-a", &one.to_string_lossy(), &copy.to_string_lossy()]);
+        let both = [first.clone(), declare(&copy, DriverChoice::Directory)];
+        let copied = health(&open(&work, &both, &ledger));
+        assert_eq!(copied[..2], ["ok", "ok"]);
+        assert!(copied[2].contains("is a copy or was moved: its root was inode"), "{copied:?}");
+
+        fs::rename(&one, work.join("original")).unwrap();
+        fs::rename(&copy, &one).unwrap();
+        let moved = open(&work, std::slice::from_ref(&first), &ledger);
+        let said = health(&moved).swap_remove(1);
+        assert!(said.contains("is a copy or was moved: its root was inode"), "{said}");
+        assert_eq!(brief(&moved.verify(&volume)), "unclear DISK_FAULTY");
+        fs::remove_file(one.join(".meta/place")).unwrap();
+        let confirmed = open(&work, std::slice::from_ref(&first), &ledger);
+        assert_eq!(health(&confirmed)[1], "ok");
+        assert_eq!(brief(&confirmed.verify(&volume)), "present");
+        drop((moved, confirmed));
+
+        // On another file system the inode may happen to be the same; the file system is not.
+        let other = base.path().join("other");
+        mount_new("ext4", 64, &other);
+        let _copied =
+            run("cp", &["-a", &one.to_string_lossy(), &other.join("d1").to_string_lossy()]);
+        let _gone = run("umount", &["-l", &work.to_string_lossy()]);
+        let _moved = run("mount", &["--bind", &other.to_string_lossy(), &work.to_string_lossy()]);
+        let said = health(&open(&work, &[first], &ledger)).swap_remove(1);
+        assert!(said.contains("it was adopted on file system"), "{said}");
+        for point in [&work, &other] {
+            let _gone = run("umount", &["-l", &point.to_string_lossy()]);
+        }
+    });
 }
 
 #[test]

@@ -1,0 +1,62 @@
+//! Disks as operators declare them.
+
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::resources::DiskSource;
+use berth_model::units::Bytes;
+use std::str::FromStr;
+
+/// Which driver a declaration asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DriverChoice {
+    /// What the file system under the disk can do.
+    #[default]
+    Auto,
+    /// Plain directories; sizes by accounting only.
+    Directory,
+    /// Subvolumes with quota; the disk is faulty where that cannot be done.
+    Btrfs,
+}
+
+impl FromStr for DriverChoice {
+    type Err = Rejection;
+    fn from_str(text: &str) -> Result<Self, Rejection> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "directory" => Ok(Self::Directory),
+            "btrfs" => Ok(Self::Btrfs),
+            other => Err(Rejection::new(
+                ErrorCode::InvalidArgument,
+                format!("there is no volume driver {other:?}"),
+            )
+            .remedy("use auto, directory or btrfs")
+            .field("driver")),
+        }
+    }
+}
+
+/// A disk as the operator declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declaration {
+    /// ROOT, or PATH with its root. A declaration of ROOT sets name, driver and size of the disk that is always
+    /// there.
+    pub source: DiskSource,
+    /// For people; unique on the agent.
+    pub name: String,
+    /// Which driver.
+    pub driver: DriverChoice,
+    /// What to declare to the cluster; from the file system when absent.
+    pub size: Option<Bytes>,
+}
+
+impl Declaration {
+    /// The disk that is always there, with nothing declared.
+    #[must_use]
+    pub fn root() -> Self {
+        Self {
+            source: DiskSource::Root,
+            name: "root".to_owned(),
+            driver: DriverChoice::Auto,
+            size: None,
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! One disk over time: opened, in place, writable, how full; and why it is withheld.
+//!
+//! It hands out its handle only while its root path leads to what was verified.
+
+use super::adopt::{self, Expectation, Handle};
+use super::declaration::Declaration;
+use super::probe::{self, Choice};
+use super::{Owner, code_of, filesystem, is_broken};
+use berth_model::agent::{self, DiskHealth};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::{AgentId, ClusterId, DiskId, derive, fingerprint};
+use berth_model::record::LedgerDisk;
+use berth_model::resources::DiskSource;
+use berth_model::units::{Bytes, MIB};
+use berth_model::volume::Enforcement;
+use rustix::io::Errno;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Of a disk whose size nobody declared, this share stays with the file system.
+const RESERVE_PERCENT: u64 = 5;
+
+/// One disk.
+#[derive(Debug)]
+pub struct Disk {
+    declaration: Declaration,
+    root: PathBuf,
+    agent: AgentId,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    cluster: Option<ClusterId>,
+    known: Option<LedgerDisk>,
+    id: DiskId,
+    handle: Option<Arc<Handle>>,
+    /// Why the disk is withheld.
+    fault: Option<Rejection>,
+    /// The fault stays until the agent restarts: a write or a sync failed, so the page cache cannot be trusted.
+    broken: bool,
+    choice: Option<Choice>,
+    size: Bytes,
+    free: Bytes,
+}
+
+impl Disk {
+    pub(super) fn new(
+        declaration: Declaration,
+        root: PathBuf,
+        owner: Owner,
+        known: Option<LedgerDisk>,
+    ) -> Self {
+        let seed = u64::from(crc32c::crc32c(root.as_os_str().as_encoded_bytes()));
+        let unknown = derive(owner.agent.as_u128(), fingerprint(&seed.to_be_bytes()));
+        let state = State {
+            cluster: owner.cluster,
+            id: known.as_ref().map_or(DiskId::from_u128(unknown), |known| known.id),
+            known,
+            handle: None,
+            fault: None,
+            broken: false,
+            choice: None,
+            size: declaration.size.unwrap_or_default(),
+            free: Bytes::default(),
+        };
+        Self { declaration, root, agent: owner.agent, state: Mutex::new(state) }
+    }
+
+    /// Its id: as written on it, or, while it could not be opened, as the ledger remembers it.
+    #[must_use]
+    pub fn id(&self) -> DiskId {
+        self.state().id
+    }
+
+    /// Its name, for people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.declaration.name
+    }
+
+    /// How resources name it.
+    #[must_use]
+    pub fn source(&self) -> &DiskSource {
+        &self.declaration.source
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The agent it belongs to.
+    #[must_use]
+    pub fn agent(&self) -> AgentId {
+        self.agent
+    }
+
+    /// As the ledger should remember it; nothing while it was neither recognised nor made.
+    #[must_use]
+    pub fn remembered(&self) -> Option<LedgerDisk> {
+        self.state().known.clone()
+    }
+
+    /// The cluster its volumes' markers are to name.
+    #[must_use]
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.state().cluster
+    }
+
+    /// The driver for new volumes; nothing while the disk was never usable.
+    #[must_use]
+    pub fn choice(&self) -> Option<Choice> {
+        self.state().choice.clone()
+    }
+
+    /// The verified disk, provided that its root path still leads to it and it may be written.
+    ///
+    /// # Errors
+    /// Why the disk is withheld.
+    pub fn writable(&self) -> Result<Arc<Handle>, Rejection> {
+        let mut state = self.state();
+        self.look(&mut state);
+        match (&state.fault, &state.handle) {
+            (None, Some(handle)) => Ok(Arc::clone(handle)),
+            (fault, _handle) => Err(fault.clone().unwrap_or_else(|| self.absent())),
+        }
+    }
+
+    /// The verified disk for looking only: also when it is read-only or broken.
+    ///
+    /// # Errors
+    /// The disk is not there or is another one.
+    pub fn readable(&self) -> Result<Arc<Handle>, Rejection> {
+        let mut state = self.state();
+        self.look(&mut state);
+        match (&state.handle, &state.fault) {
+            (Some(handle), _fault) => Ok(Arc::clone(handle)),
+            (None, fault) => Err(fault.clone().unwrap_or_else(|| self.absent())),
+        }
+    }
+
+    /// A write or a sync failed in a way that leaves unclear what is on the disk: it is withheld from now on.
+    pub fn set_broken(&self, reason: Rejection) {
+        let mut state = self.state();
+        state.broken = true;
+        state.fault = Some(reason);
+    }
+
+    pub(super) fn set_fault(&self, reason: Rejection) {
+        let mut state = self.state();
+        state.handle = None;
+        state.broken = true;
+        state.fault = Some(reason);
+    }
+
+    /// Faults that opening cannot heal: the declaration itself is wrong.
+    pub(super) fn conflict(&self, others: &[Arc<Self>]) -> Option<Rejection> {
+        let own = &self.declaration;
+        let wrong = |message: String| Some(Rejection::new(ErrorCode::InvalidArgument, message));
+        let texts = [own.name.as_str(), &self.root.to_string_lossy()].concat();
+        if own.name.is_empty() || texts.chars().any(char::is_control) {
+            return wrong(format!(
+                "disk {:?} at {:?}: a name and a root are needed, without control characters",
+                own.name, self.root
+            ));
+        }
+        match &own.source {
+            DiskSource::Mount(root) => {
+                return Some(
+                    Rejection::new(
+                        ErrorCode::Unsupported,
+                        format!("disk {} ({root}): this release has no MOUNT disks", own.name),
+                    )
+                    .remedy("declare it with type=path"),
+                );
+            },
+            DiskSource::Path(root) if !Path::new(&**root).is_absolute() => {
+                return wrong(format!("disk {}: its root {root} is not absolute", own.name));
+            },
+            DiskSource::Path(_) | DiskSource::Root => {},
+        }
+        for other in others {
+            if other.declaration.name == own.name {
+                return wrong(format!("two disks are named {}", own.name));
+            }
+            if other.root.starts_with(&self.root) || self.root.starts_with(&other.root) {
+                return wrong(format!(
+                    "disk {} at {} and disk {} at {} lie within one another",
+                    own.name,
+                    self.root.display(),
+                    other.declaration.name,
+                    other.root.display()
+                ));
+            }
+        }
+        None
+    }
+
+    /// The same disk under two roots: a copy, or one directory reached in two ways.
+    pub(super) fn same_disk(
+        &self,
+        others: &[Arc<Self>],
+        known: &[LedgerDisk],
+    ) -> Option<Rejection> {
+        let id = self.state().handle.as_ref()?.id;
+        let twin = others
+            .iter()
+            .find(|other| other.state().handle.as_ref().is_some_and(|handle| handle.id == id));
+        let elsewhere =
+            known.iter().find(|known| known.id == id && known.source != self.declaration.source);
+        let other = match (twin, elsewhere) {
+            (Some(twin), _known) => twin.root.display().to_string(),
+            (None, Some(known)) => known.source.to_string(),
+            (None, None) => return None,
+        };
+        let message = format!(
+            "the disk at {} carries the identity {id} of the disk at {other}: one is a copy of the other",
+            self.root.display()
+        );
+        Some(
+            Rejection::new(ErrorCode::DiskFaulty, message)
+                .remedy("declare each disk once, at the root it had before; remove the copy"),
+        )
+    }
+
+    pub(super) fn start(&self, conflict: Option<Rejection>, work_dir: &Path) {
+        if let Some(conflict) = conflict {
+            self.set_fault(conflict);
+            return;
+        }
+        let mut state = self.state();
+        if self.declaration.source == DiskSource::Root
+            && state.known.is_none()
+            && let Err(errno) = make_root(work_dir)
+        {
+            let message = format!("making {} failed ({errno})", self.root.display());
+            state.fault = Some(Rejection::new(code_of(errno), message));
+            return;
+        }
+        self.look(&mut state);
+    }
+
+    pub(super) fn refresh(&self) {
+        let mut state = self.state();
+        self.look(&mut state);
+    }
+
+    /// Is the disk in place? Opens it when it is not open, and reads how much is free.
+    fn look(&self, state: &mut State) {
+        if state.broken {
+            return;
+        }
+        if let Some(handle) = &state.handle
+            && !self.leads_to(handle)
+        {
+            state.handle = None;
+        }
+        state.fault = match self.open(state) {
+            Ok(()) => self.measure(state).err(),
+            Err(reason) => Some(reason),
+        };
+    }
+
+    fn open(&self, state: &mut State) -> Result<(), Rejection> {
+        if state.handle.is_some() {
+            return Ok(());
+        }
+        let expected = self.expectation(state);
+        let handle = adopt::open(&self.root, &expected)?;
+        if state.choice.is_none() {
+            let choice = probe::choose(self.declaration.driver, &handle, &self.root)?;
+            state.choice = Some(choice);
+        }
+        state.id = handle.id;
+        state.known = Some(LedgerDisk {
+            id: handle.id,
+            name: Arc::from(self.declaration.name.as_str()),
+            source: self.declaration.source.clone(),
+            filesystem: Arc::from(handle.filesystem.as_str()),
+        });
+        state.handle = Some(Arc::new(handle));
+        if let Some(cluster) = state.cluster {
+            self.write_cluster(state, cluster);
+        }
+        Ok(())
+    }
+
+    fn expectation<'a>(&'a self, state: &'a State) -> Expectation<'a> {
+        Expectation {
+            agent: self.agent,
+            cluster: state.cluster,
+            name: &self.declaration.name,
+            source: &self.declaration.source,
+            known: state.known.as_ref(),
+            fresh: DiskId::from_u128(uuid::Uuid::new_v4().as_u128()),
+        }
+    }
+
+    fn measure(&self, state: &mut State) -> Result<(), Rejection> {
+        let Some(handle) = &state.handle else { return Err(self.absent()) };
+        let room = filesystem::room(handle.root.as_fd()).map_err(|errno| {
+            let message = format!("the disk at {} does not answer ({errno})", self.root.display());
+            Rejection::new(ErrorCode::DiskFaulty, message)
+        })?;
+        state.free = Bytes::new(room.free);
+        let usable = room.total - room.total / 100 * RESERVE_PERCENT;
+        state.size = self.declaration.size.unwrap_or(Bytes::from_mib(usable / MIB));
+        if room.read_only { Err(adopt::read_only_fault(&self.root)) } else { Ok(()) }
+    }
+
+    fn leads_to(&self, handle: &Handle) -> bool {
+        let flags =
+            rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+        rustix::fs::open(&self.root, flags, rustix::fs::Mode::empty())
+            .and_then(|root| filesystem::position(root.as_fd()))
+            .is_ok_and(|position| position == handle.position)
+    }
+
+    pub(super) fn join(&self, cluster: ClusterId) {
+        let mut state = self.state();
+        state.cluster = Some(cluster);
+        self.write_cluster(&mut state, cluster);
+    }
+
+    fn write_cluster(&self, state: &mut State, cluster: ClusterId) {
+        let Some(handle) = state.handle.clone() else { return };
+        if handle.cluster == Some(cluster) {
+            return;
+        }
+        let written = adopt::join(&handle, &self.expectation(state), cluster);
+        match written {
+            // A read-only disk is reported as such; the marker is written when it is opened again.
+            Ok(()) | Err(Errno::ROFS) => {},
+            Err(errno) => {
+                let message =
+                    format!("writing {}/.meta/disk failed ({errno})", self.root.display());
+                state.broken = is_broken(errno);
+                state.fault = Some(Rejection::new(code_of(errno), message));
+            },
+        }
+    }
+
+    fn absent(&self) -> Rejection {
+        let message = format!("the disk at {} is not open", self.root.display());
+        Rejection::new(ErrorCode::DiskFaulty, message)
+    }
+
+    pub(super) fn health(&self) -> DiskHealth {
+        match &self.state().fault {
+            None => DiskHealth::Ok,
+            Some(reason) => DiskHealth::Faulty(reason.to_string()),
+        }
+    }
+
+    pub(super) fn report(&self) -> agent::Disk {
+        let health = self.health();
+        let state = self.state();
+        let (driver, reason, enforcement) = match &state.choice {
+            Some(choice) => {
+                (choice.driver.as_str(), choice.reason.as_str(), choice.driver.enforcement())
+            },
+            None => ("", "", Enforcement::None),
+        };
+        agent::Disk {
+            id: state.id,
+            name: Arc::from(self.declaration.name.as_str()),
+            source: self.declaration.source.clone(),
+            root: Arc::from(self.root.to_string_lossy().as_ref()),
+            driver: Arc::from(driver),
+            driver_reason: Arc::from(reason),
+            enforcement,
+            size: state.size,
+            free: state.free,
+            health,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn make_root(work_dir: &Path) -> Result<(), Errno> {
+    let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let parent = rustix::fs::open(work_dir, flags, rustix::fs::Mode::empty())?;
+    match rustix::fs::mkdirat(&parent, "disk", rustix::fs::Mode::from_raw_mode(0o755)) {
+        Ok(()) => rustix::fs::fsync(&parent),
+        Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}

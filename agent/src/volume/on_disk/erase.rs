@@ -1,0 +1,114 @@
+//! PURGE: what lies in the trash is verified, is not mounted, and is deleted by handle; its marker goes last.
+
+use super::super::driver::Fault;
+use super::super::look::{self, Here, Target, look};
+use super::{OnDisk, exists};
+use crate::disk::adopt::{self, Handle};
+use crate::disk::probe::DriverKind;
+use crate::disk::remove::{Limits, RemoveError, remove_tree, volume_attribute};
+use crate::disk::{code_of, is_broken, marker, mounts, subvolume};
+use berth_agent_core::effect::Place;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::volume::VolumeSpec;
+use std::ffi::CString;
+use std::os::fd::AsFd as _;
+
+impl OnDisk {
+    /// Deletes the volume from the trash, its marker last.
+    pub(super) fn purge(&self, spec: &VolumeSpec) -> Result<(), Fault> {
+        let handle = self.handle()?;
+        let unclear = self.unclear(spec, "purging");
+        if let Some(here) = look(&self.disk, &handle, spec, Target::trash(spec))? {
+            self.delete(&handle, &here, spec)?;
+        }
+        self.sweep(&handle, spec)?;
+        let Some(identity) = look::read_marker(&self.disk, &handle, spec.id)? else {
+            return Ok(());
+        };
+        // The marker goes when nothing is left that it explains: neither a live volume nor another life in the trash.
+        let id = spec.id.to_string();
+        let other = adopt::names(handle.trash.as_fd())
+            .map_err(&unclear)?
+            .into_iter()
+            .find(|name| name.starts_with(&id))
+            .map(|name| look::path(&self.disk, Place::Trash, &name));
+        let live = exists(handle.volumes.as_fd(), &id).map_err(&unclear)?;
+        let live = live.then(|| look::path(&self.disk, Place::Live, &id));
+        if let Some(shown) = other.or(live) {
+            let text = format!(
+                "volume {id} is at {shown} with generation {}, not in the trash with generation {}",
+                identity.generation, spec.generation
+            );
+            let reason = Rejection::new(ErrorCode::VolumeUnavailable, text);
+            return Err(Fault::Foreign(reason.remedy("it is left as it is")));
+        }
+        if identity.generation <= spec.generation {
+            marker::remove(handle.meta.as_fd(), &id).map_err(unclear)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn refuse_mounted(&self, here: &Here, spec: &VolumeSpec) -> Result<(), Fault> {
+        let mounted = mounts::touching(here.directory.as_fd()).map_err(|error| {
+            let text = format!("looking for mounts of volume {} failed: {error}", spec.id);
+            Fault::Unclear(Rejection::new(ErrorCode::VolumeUnavailable, text))
+        })?;
+        if mounted.is_empty() {
+            return Ok(());
+        }
+        let text = format!("volume {} is mounted at {}", spec.id, mounted.join(", "));
+        Err(Fault::Failed(
+            Rejection::new(ErrorCode::VolumeInUse, text)
+                .remedy("unmount it; until then it is left as it is"),
+        ))
+    }
+
+    /// Empties and removes a verified directory in the trash.
+    fn delete(&self, handle: &Handle, here: &Here, spec: &VolumeSpec) -> Result<(), Fault> {
+        self.refuse_mounted(here, spec)?;
+        let trash = handle.trash.as_fd();
+        let unclear = self.unclear(spec, "purging");
+        let volume = volume_attribute(here.directory.as_fd()).map_err(&unclear)?;
+        let group = match here.identity.driver {
+            DriverKind::Directory => None,
+            DriverKind::Btrfs => {
+                // A full quota would stop deletions as well.
+                subvolume::limit(here.directory.as_fd(), None).ok();
+                Some(subvolume::id(here.directory.as_fd()).map_err(&unclear)?)
+            },
+        };
+        let name = CString::new(here.entry.as_str()).expect("entries hold digits and dots");
+        let limits = Limits { entries: u64::MAX, volume };
+        remove_tree(trash, &name, &limits).map_err(|error| self.left_alone(spec, error))?;
+        rustix::fs::fsync(trash).map_err(&unclear)?;
+        if let Some(group) = group {
+            rustix::fs::syncfs(trash).map_err(&unclear)?;
+            // A group that stays behind is empty and harms nobody.
+            subvolume::forget(trash, group).ok();
+        }
+        Ok(())
+    }
+
+    fn left_alone(&self, spec: &VolumeSpec, error: RemoveError) -> Fault {
+        if let RemoveError::Io { source, .. } = &error
+            && is_broken(*source)
+        {
+            return Fault::Unclear(self.reason(spec, "purging", *source));
+        }
+        let code = match &error {
+            RemoveError::Io { source, .. } => code_of(*source),
+            RemoveError::Mounted { .. } => ErrorCode::VolumeInUse,
+            RemoveError::NotADirectory { .. }
+            | RemoveError::OtherFileSystem { .. }
+            | RemoveError::Volume { .. }
+            | RemoveError::Disk { .. }
+            | RemoveError::Immutable { .. } => ErrorCode::VolumeUnavailable,
+        };
+        let text = format!(
+            "purging volume {} from {} stopped: {error}",
+            spec.id,
+            self.disk.root().join(".trash").display()
+        );
+        Fault::Unclear(Rejection::new(code, text))
+    }
+}

@@ -1,0 +1,203 @@
+//! The driver of real disks: the sequences of steps by which a volume comes, goes and comes back.
+//!
+//! Invariants that hold after a crash at any step: (a) a marker that is there means that the volume's directory
+//! was there before it: a marker alone is lost data, never a reason to make an empty volume; (b) a directory in
+//! `volumes/` under a volume's uuid is complete: limited, bound to its marker, synced; (c) what is deleted lies in
+//! the trash, was verified on the handle that is emptied, and its marker goes last.
+
+mod erase;
+mod make;
+mod relocate;
+
+use super::driver::{Capabilities, Driver, Fault, Found};
+use super::look::{self, Here, Target, look};
+use crate::disk::adopt::{self, Handle};
+use crate::disk::probe::DriverKind;
+use crate::disk::{Disk, code_of, filesystem, is_broken, subvolume};
+use berth_agent_core::effect::Place;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::units::Bytes;
+use berth_model::volume::VolumeSpec;
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+/// Volumes on one real disk.
+#[derive(Debug)]
+pub struct OnDisk {
+    disk: Arc<Disk>,
+}
+
+impl OnDisk {
+    /// The driver of this disk.
+    #[must_use]
+    pub fn new(disk: Arc<Disk>) -> Self {
+        Self { disk }
+    }
+
+    /// The verified directory of a live volume, for mounting it.
+    ///
+    /// # Errors
+    /// Why the volume must not be used, with the evidence.
+    pub fn open(&self, spec: &VolumeSpec) -> Result<OwnedFd, Rejection> {
+        let handle = self.disk.writable().map_err(|reason| unavailable(spec, &reason))?;
+        match look(&self.disk, &handle, spec, Target::live(spec)) {
+            Ok(Some(here)) => Ok(here.directory),
+            Ok(None) => {
+                let shown = look::path(&self.disk, Place::Live, &spec.id.to_string());
+                let reason = format!("volume {} is not at {shown}", spec.id);
+                Err(Rejection::new(ErrorCode::VolumeUnavailable, reason)
+                    .remedy("nothing was made in its place; look for the data"))
+            },
+            Err(fault) => Err(unavailable(spec, fault.rejection())),
+        }
+    }
+
+    fn handle(&self) -> Result<Arc<Handle>, Fault> {
+        self.disk.writable().map_err(Fault::Unclear)
+    }
+
+    fn found(&self, here: &Here, place: Place) -> Found {
+        Found {
+            host_path: Arc::from(look::path(&self.disk, place, &here.entry).as_str()),
+            made_by: capabilities(here.identity.driver),
+        }
+    }
+
+    /// What a failed call means. After an error that puts earlier writes in doubt the disk is withheld.
+    fn reason(&self, spec: &VolumeSpec, doing: &str, errno: Errno) -> Rejection {
+        let root = self.disk.root().display();
+        let text = format!("{doing} volume {} on disk {root} failed ({errno})", spec.id);
+        let reason = Rejection::new(code_of(errno), text);
+        let reason = match errno {
+            Errno::NOSPC | Errno::DQUOT => reason.remedy("free space on the disk"),
+            Errno::ROFS => reason.remedy("find out why it is read-only, then remount it writable"),
+            Errno::PERM | Errno::ACCESS => reason.remedy("run the agent as root"),
+            _other => reason,
+        };
+        if is_broken(errno) {
+            self.disk.set_broken(reason.clone().remedy(
+                "look into the kernel log, replace or repair the disk, then restart the agent",
+            ));
+        }
+        reason
+    }
+
+    fn unclear(&self, spec: &VolumeSpec, doing: &'static str) -> impl Fn(Errno) -> Fault {
+        move |errno| Fault::Unclear(self.reason(spec, doing, errno))
+    }
+
+    /// The disk is withheld. Only when nothing of the volume is on it can that be said for certain.
+    fn refused(&self, spec: &VolumeSpec, reason: Rejection) -> Fault {
+        let clean = self.disk.readable().ok().and_then(|handle| self.is_clean(&handle, spec).ok());
+        if clean == Some(true) { Fault::Failed(reason) } else { Fault::Unclear(reason) }
+    }
+
+    fn is_clean(&self, handle: &Handle, spec: &VolumeSpec) -> Result<bool, Errno> {
+        let id = spec.id.to_string();
+        let mine = |name: &String| name.contains(&id);
+        let any = adopt::names(handle.volumes.as_fd())?.iter().any(mine)
+            || adopt::names(handle.trash.as_fd())?.iter().any(mine)
+            || exists(handle.meta.as_fd(), &id)?;
+        Ok(!any)
+    }
+
+    fn kind(&self) -> DriverKind {
+        self.disk.choice().map_or(DriverKind::Directory, |choice| choice.driver)
+    }
+
+    /// Sets the volume's limit, which a crash may have left lifted.
+    fn limit(&self, here: &Here) -> Result<(), Errno> {
+        match here.identity.driver {
+            DriverKind::Directory => Ok(()),
+            DriverKind::Btrfs => {
+                subvolume::limit(here.directory.as_fd(), Some(here.identity.size.get()))
+            },
+        }
+    }
+}
+
+impl Driver for OnDisk {
+    fn capabilities(&self) -> Capabilities {
+        capabilities(self.kind())
+    }
+
+    fn ensure(&self, spec: &VolumeSpec) -> Result<Found, Fault> {
+        self.make(spec)
+    }
+
+    fn relocate(&self, spec: &VolumeSpec, to: Place) -> Result<Option<Found>, Fault> {
+        let handle = self.handle()?;
+        match to {
+            Place::Trash => self.to_trash(&handle, spec),
+            Place::Live => self.out_of_trash(&handle, spec),
+        }
+    }
+
+    fn erase(&self, spec: &VolumeSpec) -> Result<(), Fault> {
+        self.purge(spec)
+    }
+
+    fn observe(&self, spec: &VolumeSpec, place: Place) -> Result<Option<Found>, Fault> {
+        let handle = self.handle()?;
+        let target = match place {
+            Place::Live => Target::live(spec),
+            Place::Trash => Target::trash(spec),
+        };
+        let here = look(&self.disk, &handle, spec, target)?;
+        Ok(here.map(|here| self.found(&here, place)))
+    }
+
+    fn usage(&self, spec: &VolumeSpec) -> Result<Bytes, Fault> {
+        let handle = self.disk.readable().map_err(Fault::Unclear)?;
+        let here = match look(&self.disk, &handle, spec, Target::live(spec))? {
+            Some(here) => Some(here),
+            None => look(&self.disk, &handle, spec, Target::trash(spec))?,
+        };
+        let Some(here) = here else {
+            let text = format!("volume {} is not on disk {}", spec.id, self.disk.root().display());
+            return Err(Fault::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text)));
+        };
+        super::usage::measure(here.directory.as_fd(), here.identity.driver).map_err(|reason| {
+            let text = format!("measuring volume {} failed: {reason}", spec.id);
+            Fault::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text))
+        })
+    }
+
+    fn free(&self) -> Result<Bytes, Fault> {
+        let handle = self.disk.readable().map_err(Fault::Unclear)?;
+        let room = filesystem::room(handle.root.as_fd()).map_err(|errno| {
+            let text = format!("disk {} does not answer ({errno})", self.disk.root().display());
+            Fault::Unclear(Rejection::new(code_of(errno), text))
+        })?;
+        Ok(Bytes::new(room.free))
+    }
+}
+
+fn capabilities(kind: DriverKind) -> Capabilities {
+    Capabilities { name: kind.as_str(), enforcement: kind.enforcement() }
+}
+
+fn unavailable(spec: &VolumeSpec, reason: &Rejection) -> Rejection {
+    let text = format!("volume {} is not available: {}", spec.id, reason.message);
+    Rejection::new(ErrorCode::VolumeUnavailable, text).remedy(reason.remedy.clone())
+}
+
+/// Makes the entries of a directory durable. Subvolumes and their limits are part of the file system's
+/// transaction, which only a sync of the file system commits.
+fn settle(directory: BorrowedFd<'_>, kind: DriverKind) -> Result<(), Errno> {
+    rustix::fs::fsync(directory)?;
+    match kind {
+        DriverKind::Directory => Ok(()),
+        DriverKind::Btrfs => rustix::fs::syncfs(directory),
+    }
+}
+
+fn exists(directory: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
+    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}

@@ -1,0 +1,110 @@
+//! DESTROY into the trash, and back out of it with the next generation.
+
+use super::super::driver::{Fault, Found};
+use super::super::identity::{self, Binding};
+use super::super::look::{self, Here, Target, look};
+use super::{OnDisk, settle};
+use crate::disk::adopt::Handle;
+use crate::disk::probe::DriverKind;
+use crate::disk::{marker, subvolume};
+use berth_agent_core::effect::Place;
+use berth_model::volume::VolumeSpec;
+use rustix::fs::RenameFlags;
+use rustix::io::Errno;
+use std::os::fd::AsFd as _;
+
+impl OnDisk {
+    /// Gives a volume in the trash its next generation. Asked again after a crash it completes what was begun.
+    fn promote(&self, handle: &Handle, here: &Here, spec: &VolumeSpec) -> Result<(), Errno> {
+        let mut identity = here.identity.clone();
+        identity.generation = spec.generation;
+        identity.home = look::home(&self.disk, handle);
+        marker::write(handle.meta.as_fd(), &spec.id.to_string(), &identity.encode())?;
+        if identity.binding == Binding::Attribute {
+            if identity.driver == DriverKind::Btrfs {
+                // A full quota would stop the attribute as well; the limit is set again by `limit`.
+                subvolume::limit(here.directory.as_fd(), None)?;
+            }
+            identity::write_attribute(here.directory.as_fd(), &identity)?;
+        }
+        rustix::fs::fsync(&here.directory)
+    }
+
+    fn rename(
+        &self,
+        handle: &Handle,
+        here: &Here,
+        from: Place,
+        target: &Target,
+    ) -> Result<(), Errno> {
+        let (old, new) = (look::parent(handle, from), look::parent(handle, target.place));
+        let flags = RenameFlags::NOREPLACE;
+        rustix::fs::renameat_with(old, here.entry.as_str(), new, target.entry.as_str(), flags)
+    }
+
+    fn sync_both(&self, handle: &Handle, kind: DriverKind) -> Result<(), Errno> {
+        settle(handle.volumes.as_fd(), kind)?;
+        rustix::fs::fsync(&handle.trash)
+    }
+
+    pub(super) fn to_trash(
+        &self,
+        handle: &Handle,
+        spec: &VolumeSpec,
+    ) -> Result<Option<Found>, Fault> {
+        let target = Target::trash(spec);
+        let unclear = self.unclear(spec, "moving to the trash");
+        if let Some(here) = look(&self.disk, handle, spec, target.clone())? {
+            self.sync_both(handle, here.identity.driver).map_err(unclear)?;
+            return Ok(Some(self.found(&here, Place::Trash)));
+        }
+        let (here, from) = match look(&self.disk, handle, spec, Target::live(spec))? {
+            Some(here) => (here, Place::Live),
+            // A restore that was interrupted left it in the trash under its last generation.
+            None => match self.interrupted_restore(handle, spec)? {
+                Some(here) => (here, Place::Trash),
+                None => return Ok(None),
+            },
+        };
+        self.refuse_mounted(&here, spec)?;
+        self.rename(handle, &here, from, &target).map_err(&unclear)?;
+        self.sync_both(handle, here.identity.driver).map_err(&unclear)?;
+        let here = look(&self.disk, handle, spec, target)?;
+        Ok(here.map(|here| self.found(&here, Place::Trash)))
+    }
+
+    fn interrupted_restore(
+        &self,
+        handle: &Handle,
+        spec: &VolumeSpec,
+    ) -> Result<Option<Here>, Fault> {
+        if spec.generation < 2 {
+            return Ok(None);
+        }
+        let here = look(&self.disk, handle, spec, Target::previous(spec))?;
+        if let Some(here) = &here {
+            self.promote(handle, here, spec).map_err(self.unclear(spec, "restoring"))?;
+        }
+        Ok(here)
+    }
+
+    pub(super) fn out_of_trash(
+        &self,
+        handle: &Handle,
+        spec: &VolumeSpec,
+    ) -> Result<Option<Found>, Fault> {
+        let target = Target::live(spec);
+        let unclear = self.unclear(spec, "restoring");
+        if let Some(here) = look(&self.disk, handle, spec, target.clone())? {
+            self.limit(&here).map_err(&unclear)?;
+            self.sync_both(handle, here.identity.driver).map_err(unclear)?;
+            return Ok(Some(self.found(&here, Place::Live)));
+        }
+        let Some(here) = self.interrupted_restore(handle, spec)? else { return Ok(None) };
+        self.limit(&here).map_err(&unclear)?;
+        self.rename(handle, &here, Place::Trash, &target).map_err(&unclear)?;
+        self.sync_both(handle, here.identity.driver).map_err(&unclear)?;
+        let here = look(&self.disk, handle, spec, target)?;
+        Ok(here.map(|here| self.found(&here, Place::Live)))
+    }
+}
