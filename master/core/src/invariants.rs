@@ -1,6 +1,16 @@
-//! Named checks over the books.
+//! Named checks over the books. They compute everything again from the tables, by other ways than the
+//! differences that keep the books.
 
-use crate::state::State;
+use crate::state::{
+    Agent, Link, Place, RowKey, Shares, State, VolumeEntry, base_of, place_of, sum_of,
+};
+use berth_model::id::{AgentId, OfferId, ReservationId};
+use berth_model::operation::OperationKind;
+use berth_model::resources::Resources;
+use berth_model::role::Role;
+use berth_model::volume::VolumeState;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// A rule that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +23,312 @@ pub struct Violation {
     pub detail: String,
 }
 
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.rule, self.object, self.detail)
+    }
+}
+
+/// Gathers violations.
+#[derive(Default)]
+struct Findings(Vec<Violation>);
+
+impl Findings {
+    fn require(
+        &mut self,
+        holds: bool,
+        rule: &'static str,
+        object: impl fmt::Display,
+        detail: impl FnOnce() -> String,
+    ) {
+        if !holds {
+            self.0.push(Violation { rule, object: object.to_string(), detail: detail() });
+        }
+    }
+}
+
 /// Checks every rule.
 #[must_use]
-pub fn check(_state: &State) -> Vec<Violation> {
-    Vec::new()
+pub fn check(state: &State) -> Vec<Violation> {
+    let mut findings = Findings::default();
+    for (id, agent) in &state.agents {
+        conservation(&mut findings, state, *id, agent);
+        indices(&mut findings, state, *id, agent);
+    }
+    rows(&mut findings, state);
+    volumes(&mut findings, state);
+    names(&mut findings, state);
+    offers(&mut findings, state);
+    tasks(&mut findings, state);
+    operations(&mut findings, state);
+    shares(&mut findings, state);
+    findings.0
+}
+
+/// The sum, and whether it could be built.
+fn gather<'a>(parts: impl Iterator<Item = &'a Resources>) -> Option<Resources> {
+    let mut sum = Resources::new();
+    for part in parts {
+        sum.add_all(part).ok()?;
+    }
+    Some(sum)
+}
+
+/// total = available + offered + used + withheld, and each pool is what the tables say.
+fn conservation(findings: &mut Findings, state: &State, id: AgentId, agent: &Agent) {
+    let books = &agent.books;
+    let broken = books.broken.clone();
+    findings.require(broken.is_none(), "books-fit", id, || broken.unwrap_or_default());
+    let pools = [&books.available, &books.offered, &books.used, &books.withheld];
+    let sum = gather(pools.into_iter());
+    findings.require(sum.as_ref() == Some(&books.total), "conservation", id, || {
+        format!("total {} but pools hold {sum:?}", books.total)
+    });
+    let total = total_of(state, agent);
+    findings.require(total.as_ref() == Some(&books.total), "total-from-records", id, || {
+        format!("total {} but records make {total:?}", books.total)
+    });
+    let offered = gather(
+        agent.offers.iter().filter_map(|offer| state.offers.get(offer)).map(|o| &o.resources),
+    );
+    findings.require(offered.as_ref() == Some(&books.offered), "offered-in-offers", id, || {
+        format!("offered {} but offers hold {offered:?}", books.offered)
+    });
+    let mut used: Vec<Resources> = agent
+        .tasks
+        .iter()
+        .filter_map(|key| state.tasks.get(key))
+        .filter(|task| task.charged)
+        .map(|task| task.plain.clone())
+        .collect();
+    let entries = || agent.volumes.iter().filter_map(|id| state.volumes.get(id));
+    used.extend(entries().filter(|e| e.user.is_some() && e.placed).map(|e| sum_of(&e.resource())));
+    let used = gather(used.iter());
+    findings.require(used.as_ref() == Some(&books.used), "used-by-tasks", id, || {
+        format!("used {} but tasks have {used:?}", books.used)
+    });
+    let withheld: Vec<Resources> = entries()
+        .filter(|e| e.placed && e.user.is_none() && place_of(e.volume.state) == Place::Withheld)
+        .map(|e| sum_of(&e.resource()))
+        .collect();
+    let withheld = gather(withheld.iter());
+    findings.require(withheld.as_ref() == Some(&books.withheld), "withheld-volumes", id, || {
+        format!("withheld {} but volumes make {withheld:?}", books.withheld)
+    });
+}
+
+/// What was declared, with reservations and volumes applied. Nothing when they do not fit.
+fn total_of(state: &State, agent: &Agent) -> Option<Resources> {
+    let mut total = agent.info.declared.clone();
+    let rows = agent.rows.values().filter_map(|id| state.rows.get(id));
+    let (mut bare, mut reserved) = (Vec::new(), Vec::new());
+    for row in rows {
+        let base = row.resource.clone().with_stack(base_of(&row.resource.stack));
+        bare.push(sum_of(&base));
+        reserved.push(sum_of(&row.resource));
+    }
+    for part in &bare {
+        total.checked_sub(part).ok()?;
+    }
+    for part in &reserved {
+        total.add_all(part).ok()?;
+    }
+    let placed = agent.volumes.iter().filter_map(|id| state.volumes.get(id));
+    for entry in placed.filter(|entry| entry.placed) {
+        total.checked_sub(&sum_of(&entry.plain())).ok()?;
+        total.add_all(&sum_of(&entry.resource())).ok()?;
+    }
+    Some(total)
+}
+
+/// What hangs on an agent is what the tables say hangs on it.
+fn indices(findings: &mut Findings, state: &State, id: AgentId, agent: &Agent) {
+    let rows: BTreeMap<RowKey, ReservationId> = state
+        .rows
+        .values()
+        .filter(|row| row.agent == id)
+        .filter_map(|row| Some((RowKey::of(&row.resource)?, row.id)))
+        .collect();
+    findings.require(rows == agent.rows, "rows-indexed", id, || format!("{rows:?}"));
+    let volumes: BTreeSet<_> =
+        state.volumes.iter().filter(|(_, e)| e.volume.agent == id).map(|(v, _)| *v).collect();
+    findings.require(volumes == agent.volumes, "volumes-indexed", id, || format!("{volumes:?}"));
+    let tasks: BTreeSet<_> =
+        state.tasks.iter().filter(|(_, t)| t.agent == id).map(|(k, _)| k.clone()).collect();
+    findings.require(tasks == agent.tasks, "tasks-indexed", id, || format!("{tasks:?}"));
+    let offers: BTreeSet<OfferId> =
+        state.offers.values().filter(|o| o.agent == id).map(|o| o.id).collect();
+    findings.require(offers == agent.offers, "offers-indexed", id, || format!("{offers:?}"));
+    let idle = agent.offers.is_empty();
+    findings.require(
+        idle || matches!(agent.link, Link::Open(_)),
+        "offers-of-connected",
+        id,
+        || "offers of an agent that is not connected".to_owned(),
+    );
+}
+
+fn rows(findings: &mut Findings, state: &State) {
+    for (id, row) in &state.rows {
+        let indexed =
+            RowKey::of(&row.resource).and_then(|key| state.agents.get(&row.agent)?.rows.get(&key));
+        findings.require(indexed == Some(id), "one-row-per-kind", id, || row.resource.to_string());
+        let is_plain = row.resource.persistence().is_none() && RowKey::of(&row.resource).is_some();
+        findings.require(is_plain, "rows-are-dynamic", id, || row.resource.to_string());
+        let mut taken = Resources::new();
+        let volumes = state.volumes.values().filter(|e| e.volume.agent == row.agent && e.placed);
+        for entry in volumes.filter(|e| RowKey::of(&e.plain()) == RowKey::of(&row.resource)) {
+            taken.add(&entry.plain()).expect("volumes of one row add up");
+        }
+        findings.require(sum_of(&row.resource).contains(&taken), "volumes-within-rows", id, || {
+            format!("volumes take {taken} of {}", row.resource)
+        });
+    }
+}
+
+fn volumes(findings: &mut Findings, state: &State) {
+    for (id, entry) in &state.volumes {
+        let volume = &entry.volume;
+        let holds = volume.state.holds_space();
+        let quarantined = volume.state == VolumeState::Quarantined;
+        findings.require(entry.placed == holds || quarantined, "space-follows-state", id, || {
+            format!("{} but placed is {}", volume.state, entry.placed)
+        });
+        let user = entry.user.as_ref().map(|key| (key, state.tasks.get(key)));
+        let fits = user.as_ref().is_none_or(|(_, task)| {
+            task.is_some_and(|t| !t.ended() && t.agent == volume.agent && t.volumes.contains(id))
+        });
+        findings.require(fits, "volume-user-lives", id, || format!("{user:?}"));
+        let waiting = entry.waiting.iter().all(|key| {
+            state.tasks.get(key).is_some_and(|t| t.waiting.is_some() && t.volumes.contains(id))
+        });
+        findings.require(waiting, "waiting-tasks-wait", id, || format!("{:?}", entry.waiting));
+        let resource = sum_of(&entry.resource());
+        let offering: Vec<OfferId> = state
+            .offers
+            .values()
+            .filter(|o| o.agent == volume.agent && o.resources.contains(&resource))
+            .map(|o| o.id)
+            .collect();
+        let most = usize::from(is_offerable(entry));
+        findings.require(offering.len() <= most, "one-offer-per-volume", id, || {
+            format!("{} in {offering:?}", volume.state)
+        });
+        let pending = state.operations.get(&volume.operation).filter(|o| !o.state.is_final());
+        let awaited = matches!(volume.state, VolumeState::Creating | VolumeState::Tombstoned);
+        let intended = pending.is_some_and(|o| o.volumes.contains(id));
+        // Of an operation on several volumes, one failure ends the operation and not its other volumes.
+        let one_of_many =
+            state.operations.get(&volume.operation).is_some_and(|o| o.volumes.len() > 1);
+        findings.require(!awaited || intended || one_of_many, "intent-has-operation", id, || {
+            format!("{} under operation {}", volume.state, volume.operation)
+        });
+    }
+}
+
+fn is_offerable(entry: &VolumeEntry) -> bool {
+    entry.volume.state == VolumeState::Ready && entry.user.is_none()
+}
+
+/// Names are unique per role among volumes whose data is explained.
+fn names(findings: &mut Findings, state: &State) {
+    let mut seen = BTreeSet::new();
+    for entry in state.volumes.values() {
+        let volume = &entry.volume;
+        let spec = &volume.spec;
+        let key = (spec.role.clone(), spec.name.clone(), spec.id);
+        let named = state.names.contains(&key) == volume.state.holds_name();
+        findings.require(named, "names-indexed", spec.id, || spec.name.to_string());
+        if volume.state.holds_name() && volume.state != VolumeState::Quarantined {
+            let fresh = seen.insert((spec.role.clone(), spec.name.clone()));
+            findings.require(fresh, "names-unique", spec.id, || {
+                format!("{} of role {}", spec.name, spec.role)
+            });
+        }
+    }
+    let named = state.volumes.values().filter(|e| e.volume.state.holds_name()).count();
+    findings.require(named == state.names.len(), "names-indexed", "all", || {
+        format!("{named} volumes hold a name, {} are indexed", state.names.len())
+    });
+}
+
+fn offers(findings: &mut Findings, state: &State) {
+    for (id, offer) in &state.offers {
+        let framework = state.frameworks.get(&offer.framework);
+        let open = framework.is_some_and(|f| {
+            f.session.is_some()
+                && f.offers.contains(id)
+                && f.record.info.roles.contains(&offer.role)
+        });
+        findings.require(open, "offers-to-connected", id, || offer.framework.to_string());
+        let allowed = offer.resources.allocatable_to(&offer.role) == offer.resources;
+        findings.require(allowed, "offers-respect-reservations", id, || {
+            format!("{} for {}", offer.resources, offer.role)
+        });
+        findings.require(id.epoch == state.config.epoch, "offers-of-this-epoch", id, String::new);
+    }
+}
+
+fn tasks(findings: &mut Findings, state: &State) {
+    for (key, task) in &state.tasks {
+        let free = !task.ended() || (!task.charged && task.waiting.is_none());
+        findings.require(free, "ended-tasks-free", key, || task.status.state.to_string());
+        let told = state.told.contains(&(task.status.at, key.clone()));
+        findings.require(told == task.told, "told-indexed", key, || format!("{}", task.told));
+        findings.require(task.ended() || !task.told, "told-tasks-ended", key, || {
+            task.status.state.to_string()
+        });
+    }
+    let told = state.tasks.values().filter(|task| task.told).count();
+    findings.require(told == state.told.len(), "told-indexed", "all", || {
+        format!("{told} tasks, {} indexed", state.told.len())
+    });
+}
+
+fn operations(findings: &mut Findings, state: &State) {
+    for (id, operation) in &state.operations {
+        let ended = operation.finished.is_some_and(|at| state.ended.contains(&(at, *id)));
+        findings.require(ended == operation.state.is_final(), "operations-indexed", id, || {
+            operation.state.as_str().to_owned()
+        });
+        let waits = operation.kind == OperationKind::Launch && !operation.state.is_final();
+        let mut waiting = state.tasks.values().filter_map(|task| task.waiting.as_deref());
+        let found = !waits || waiting.any(|waiting| waiting.operation == *id);
+        findings.require(found, "waiting-launch-has-task", id, || operation.object.clone());
+    }
+}
+
+fn shares(findings: &mut Findings, state: &State) {
+    let mut again = Shares::default();
+    for agent in state.agents.values() {
+        again.declare(&agent.info.declared);
+    }
+    for offer in state.offers.values() {
+        again.charge(&offer.role, &offer.framework, &offer.resources);
+    }
+    for (key, task) in state.tasks.iter().filter(|(_, task)| task.charged) {
+        again.charge(&task.role, &key.framework, &task.plain);
+    }
+    for entry in state.volumes.values() {
+        let Some(task) = entry.user.as_ref().and_then(|key| state.tasks.get(key)) else { continue };
+        let framework = &task.status.framework;
+        again.charge(&task.role, framework, &sum_of(&entry.resource()));
+    }
+    let figures = |shares: &Shares| {
+        let roles: BTreeMap<Role, _> = shares
+            .roles
+            .iter()
+            .filter(|(_, usage)| !usage.allocated.is_empty())
+            .map(|(role, usage)| (role.clone(), usage.allocated.clone()))
+            .collect();
+        let frameworks: BTreeMap<_, _> = shares
+            .frameworks
+            .iter()
+            .filter(|(_, usage)| !usage.allocated.is_empty())
+            .map(|(key, usage)| (key.clone(), usage.allocated.clone()))
+            .collect();
+        (shares.cluster.clone(), roles, frameworks)
+    };
+    let (kept, computed) = (figures(&state.shares), figures(&again));
+    findings.require(kept == computed, "shares", "all", || format!("{kept:?} not {computed:?}"));
 }

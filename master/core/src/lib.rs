@@ -7,12 +7,18 @@
 //! its events. Nothing of a step's outputs may leave before its writes are synced.
 #![forbid(unsafe_code)]
 
+mod allocator;
 mod boundary;
 mod config;
+mod decide;
+mod event;
+mod evolve;
 pub mod invariants;
 mod master;
 pub mod query;
+mod recover;
 mod state;
+mod turn;
 
 pub use boundary::{Input, Output, RecoverError, Step};
 pub use config::Config;

@@ -2,8 +2,10 @@
 
 use crate::boundary::{Input, RecoverError, Step};
 use crate::config::Config;
+use crate::recover;
 use crate::state::State;
-use berth_model::record::{RegistryRecord, RegistryWrite};
+use crate::turn::Turn;
+use berth_model::record::RegistryRecord;
 use berth_model::units::Timestamp;
 
 /// The master of one term.
@@ -21,25 +23,19 @@ impl Master {
     pub fn recover(
         config: Config,
         records: Vec<RegistryRecord>,
-        _now: Timestamp,
+        now: Timestamp,
     ) -> Result<(Self, Step), RecoverError> {
-        drop(records);
-        let meta = RegistryRecord::Meta {
-            cluster: config.cluster,
-            epoch: config.epoch,
-            next_framework: 1,
-        };
-        let step = Step { writes: vec![RegistryWrite::Put(meta)], outputs: Vec::new() };
-        Ok((Self { state: State { config } }, step))
+        let (state, step) = recover::recover(config, records, now)?;
+        Ok((Self { state }, step))
     }
-    /// Takes in one input.
-    pub fn step(&mut self, _now: Timestamp, _input: Input) -> Step {
-        Step::default()
+    /// Takes in one input, then does what is due.
+    pub fn step(&mut self, now: Timestamp, input: Input) -> Step {
+        Turn::new(&mut self.state, now).take(input)
     }
     /// When the next [`Input::Tick`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        None
+        self.state.timers.next()
     }
     /// The books, for queries.
     #[must_use]

@@ -1,64 +1,221 @@
 //! Views of the books, as lists show them. The registry's current revision is known to the shell only;
 //! the cluster's row carries the one the term began with.
 
-use crate::state::State;
+use crate::state::{Agent, State, VolumeEntry, sum_of};
+use berth_model::id::{AgentId, FrameworkId};
 use berth_model::offer::Offer;
 use berth_model::operation::OperationRecord;
+use berth_model::record::ReservationRow;
+use berth_model::resources::Resources;
+use berth_model::role::Role;
+use berth_model::units::Scalar;
 use berth_model::view::{
-    AgentView, ClusterView, FrameworkView, ReservationView, RoleView, TaskView, VolumeView,
+    AgentState, AgentView, ClusterView, FrameworkView, ReservationView, RoleView, TaskView,
+    VolumeView,
 };
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The cluster, always one row.
 #[must_use]
 pub fn clusters(state: &State) -> Vec<ClusterView> {
+    let registered = state.agents.values().filter(|a| a.state() == AgentState::Registered).count();
+    let connected = state.frameworks.values().filter(|f| f.session.is_some()).count();
     vec![ClusterView {
         cluster: state.config.cluster,
         epoch: state.config.epoch,
         revision: state.config.revision,
-        version: state.config.version.clone(),
-        safe_mode: None,
-        agents_registered: 0,
-        agents_total: 0,
-        frameworks_connected: 0,
+        version: Arc::clone(&state.config.version),
+        safe_mode: state.safe_mode.clone(),
+        agents_registered: registered as u64,
+        agents_total: state.agents.len() as u64,
+        frameworks_connected: connected as u64,
     }]
 }
+
 /// The agents.
 #[must_use]
-pub fn agents(_state: &State) -> Vec<AgentView> {
-    Vec::new()
+pub fn agents(state: &State) -> Vec<AgentView> {
+    state
+        .agents
+        .values()
+        .map(|agent| AgentView {
+            info: agent.info.clone(),
+            state: agent.state(),
+            total: agent.books.total.clone(),
+            used: agent.books.used.clone(),
+            offered: agent.books.offered.clone(),
+            last_seen: agent.last_seen,
+        })
+        .collect()
 }
+
 /// The rows of reservations.
 #[must_use]
-pub fn reservations(_state: &State) -> Vec<ReservationView> {
-    Vec::new()
+pub fn reservations(state: &State) -> Vec<ReservationView> {
+    let mut in_volumes: BTreeMap<AgentId, Resources> = BTreeMap::new();
+    for entry in state.volumes.values().filter(|entry| entry.placed) {
+        add(in_volumes.entry(entry.volume.agent).or_default(), &sum_of(&entry.plain()));
+    }
+    let mut in_tasks: BTreeMap<AgentId, Resources> = BTreeMap::new();
+    for task in state.tasks.values().filter(|task| task.charged) {
+        add(in_tasks.entry(task.agent).or_default(), &task.plain);
+    }
+    let part = |of: &BTreeMap<AgentId, Resources>, row: &ReservationRow| {
+        let all = sum_of(&row.resource);
+        let held = of.get(&row.agent).map(|held| all.minus(&held.missing(&all)));
+        held.map(|held| held.total(&row.resource.name)).unwrap_or_default()
+    };
+    state
+        .rows
+        .values()
+        .map(|row| ReservationView {
+            row: row.clone(),
+            in_volumes: part(&in_volumes, row),
+            in_tasks: part(&in_tasks, row),
+        })
+        .collect()
 }
+
+fn add(sum: &mut Resources, what: &Resources) {
+    sum.add_all(what).expect("parts of what agents have add up");
+}
+
 /// The volumes.
 #[must_use]
-pub fn volumes(_state: &State) -> Vec<VolumeView> {
-    Vec::new()
+pub fn volumes(state: &State) -> Vec<VolumeView> {
+    state.volumes.values().map(|entry| volume(state, entry)).collect()
 }
+
+fn volume(state: &State, entry: &VolumeEntry) -> VolumeView {
+    let agent = state.agents.get(&entry.volume.agent);
+    let disk = agent
+        .and_then(|a| a.info.disks.iter().find(|disk| disk.source == entry.volume.spec.source));
+    let observed = entry.observed.as_ref();
+    let resource = sum_of(&entry.resource());
+    let holds = |a: &Agent| {
+        let mut offers = a.offers.iter().filter_map(|id| state.offers.get(id));
+        offers.find(|offer| offer.resources.contains(&resource)).map(|offer| offer.id)
+    };
+    VolumeView {
+        volume: entry.volume.clone(),
+        hostname: agent.map(|a| Arc::clone(&a.info.hostname)).unwrap_or_default(),
+        disk: disk.map(|disk| Arc::clone(&disk.name)).unwrap_or_default(),
+        host_path: observed.map(|o| Arc::clone(&o.host_path)).unwrap_or_default(),
+        driver: observed.map(|o| Arc::clone(&o.driver)).unwrap_or_default(),
+        enforcement: observed.map(|o| o.enforcement).unwrap_or_default(),
+        used: observed.and_then(|o| o.used),
+        users: entry.user.iter().chain(&entry.waiting).cloned().collect(),
+        offer: agent.and_then(holds),
+        observed: observed.map(|o| o.state),
+    }
+}
+
 /// The frameworks, removed ones too.
 #[must_use]
-pub fn frameworks(_state: &State) -> Vec<FrameworkView> {
-    Vec::new()
+pub fn frameworks(state: &State) -> Vec<FrameworkView> {
+    state
+        .frameworks
+        .values()
+        .map(|framework| {
+            let tasks = framework.tasks.iter().filter_map(|key| state.tasks.get(key));
+            let (mut live, mut used) = (0, Resources::new());
+            for task in tasks.filter(|task| !task.ended()) {
+                live += 1;
+                // Ports of two agents may be equal, so ranges need not add up; they are left out then.
+                drop(used.add_all(&task.resources));
+            }
+            FrameworkView {
+                id: framework.record.id.clone(),
+                info: framework.record.info.clone(),
+                connected: framework.session.is_some(),
+                registered: framework.record.registered,
+                removed: framework.record.removed,
+                tasks: live,
+                offers: framework.offers.len() as u64,
+                used,
+            }
+        })
+        .collect()
 }
+
 /// The outstanding offers.
 #[must_use]
-pub fn offers(_state: &State) -> Vec<Offer> {
-    Vec::new()
+pub fn offers(state: &State) -> Vec<Offer> {
+    state.offers.values().cloned().collect()
 }
+
 /// The tasks, ended ones for a while.
 #[must_use]
-pub fn tasks(_state: &State) -> Vec<TaskView> {
-    Vec::new()
+pub fn tasks(state: &State) -> Vec<TaskView> {
+    state
+        .tasks
+        .values()
+        .map(|task| TaskView {
+            status: task.status.clone(),
+            name: task.name.clone(),
+            resources: task.resources.clone(),
+            hostname: state
+                .agents
+                .get(&task.agent)
+                .map(|agent| Arc::clone(&agent.info.hostname))
+                .unwrap_or_default(),
+            labels: task.labels.clone(),
+        })
+        .collect()
 }
+
 /// The operations, ended ones for a while.
 #[must_use]
-pub fn operations(_state: &State) -> Vec<OperationRecord> {
-    Vec::new()
+pub fn operations(state: &State) -> Vec<OperationRecord> {
+    state.operations.values().cloned().collect()
 }
-/// The roles in use.
+
+/// The roles in use: subscribed to, reserved to, or owning volumes.
 #[must_use]
-pub fn roles(_state: &State) -> Vec<RoleView> {
-    Vec::new()
+pub fn roles(state: &State) -> Vec<RoleView> {
+    let mut views: BTreeMap<Role, RoleView> = BTreeMap::new();
+    let mut subscribers: BTreeMap<Role, BTreeSet<FrameworkId>> = BTreeMap::new();
+    for framework in state.frameworks.values().filter(|f| f.record.removed.is_none()) {
+        for role in &framework.record.info.roles {
+            subscribers.entry(role.clone()).or_default().insert(framework.record.id.clone());
+        }
+    }
+    for (role, ids) in subscribers {
+        row(&mut views, &role).frameworks = ids.into_iter().collect();
+    }
+    for agent in state.agents.values() {
+        for entry in agent.books.total.entries() {
+            let Some(owner) = entry.resource.stack.owner() else { continue };
+            let one = sum_of(&entry.resource).total(&entry.resource.name);
+            let name: Arc<str> = Arc::from(entry.resource.name.as_str());
+            for _ in 0..entry.copies {
+                count(&mut row(&mut views, owner).reserved, &name, one);
+            }
+        }
+    }
+    for task in state.tasks.values().filter(|task| !task.ended()) {
+        for (name, amount) in task.resources.totals() {
+            count(&mut row(&mut views, &task.role).used, &Arc::from(name.as_str()), amount);
+        }
+    }
+    for entry in state.volumes.values().filter(|entry| entry.volume.state.holds_name()) {
+        row(&mut views, &entry.volume.spec.role).volumes += 1;
+    }
+    views.into_values().collect()
+}
+
+fn row<'a>(views: &'a mut BTreeMap<Role, RoleView>, role: &Role) -> &'a mut RoleView {
+    views.entry(role.clone()).or_insert_with(|| RoleView {
+        role: role.clone(),
+        frameworks: Vec::new(),
+        reserved: BTreeMap::new(),
+        used: BTreeMap::new(),
+        volumes: 0,
+    })
+}
+
+fn count(sums: &mut BTreeMap<Arc<str>, Scalar>, name: &Arc<str>, amount: Scalar) {
+    let sum = sums.entry(Arc::clone(name)).or_default();
+    *sum = sum.checked_add(amount).unwrap_or(*sum);
 }

@@ -1,0 +1,151 @@
+//! DESTROY: a tombstone at the master, then at the agent, then the trash.
+
+use super::order::{Conversion, Order, Source};
+use super::rescind;
+use crate::event::Event;
+use crate::state::{VolumeEntry, sum_of};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::VolumeId;
+use berth_model::link::ToAgent;
+use berth_model::operation::OperationState;
+use berth_model::record::RegistryKey;
+use berth_model::resources::{Resource, Resources};
+use berth_model::volume::{Volume, VolumeState};
+
+/// Destroys volumes that were offered, each named by its resource.
+pub(crate) fn destroy_offered(
+    order: &Order<'_>,
+    wanted: &[Resource],
+) -> Result<Conversion, Rejection> {
+    let mut consumed = Resources::new();
+    let mut found: Vec<&VolumeEntry> = Vec::new();
+    for resource in wanted {
+        let resource = Resource { allocation_role: None, ..resource.clone() };
+        let entry = resource
+            .persistence()
+            .zip(resource.stack.owner())
+            .and_then(|(p, role)| order.state.volume_on(order.agent.info.id, role, &p.name))
+            .ok_or_else(|| unknown(&resource.to_string()))?;
+        consumed.add(&resource).map_err(|e| unknown(&e.to_string()))?;
+        found.push(entry);
+    }
+    if found.is_empty() {
+        return Err(
+            Rejection::new(ErrorCode::InvalidResources, "DESTROY names no volume").field("volumes")
+        );
+    }
+    let Source::Accepted { running, .. } = order.source else {
+        return Err(Rejection::new(
+            ErrorCode::Internal,
+            "DESTROY of offered volumes without offers",
+        ));
+    };
+    for entry in &found {
+        check_unused(entry)?;
+        if !running.contains(&sum_of(&entry.resource())) {
+            return Err(not_offered(entry));
+        }
+    }
+    let events = destroy(order, &found)?;
+    Ok(Conversion { consumed, produced: Resources::new(), events })
+}
+
+/// Destroys one volume wherever it is.
+pub(crate) fn destroy(order: &Order<'_>, found: &[&VolumeEntry]) -> Result<Vec<Event>, Rejection> {
+    order.state.refuse_in_safe_mode("DESTROY")?;
+    let agent = order.agent.info.id;
+    let (mut events, mut messages, mut waits) = (Vec::new(), Vec::new(), false);
+    for entry in found {
+        check_unused(entry)?;
+        let volume = &entry.volume;
+        let (id, generation) = (volume.spec.id, volume.spec.generation);
+        if is_only_a_record(entry)? {
+            events.push(Event::Delete(RegistryKey::Volume(id)));
+            messages.push(Event::tell(agent, ToAgent::ForgetVolume { volume: id, generation }));
+            continue;
+        }
+        waits = true;
+        events.extend(rescind::holding(order.state, order.agent, &sum_of(&entry.resource())));
+        events.push(tombstone(order, volume).into());
+        let operation = order.asked.id;
+        let message = ToAgent::DestroyVolume { volume: id, generation, operation };
+        messages.push(Event::tell(agent, message));
+    }
+    let ids: Vec<VolumeId> = found.iter().map(|e| e.volume.spec.id).collect();
+    let names: Vec<String> = found
+        .iter()
+        .map(|e| format!("volume {} of role {}", e.volume.spec.name, e.volume.spec.role))
+        .collect();
+    let state = if waits { OperationState::Accepted } else { OperationState::Done };
+    events.push(order.asked.record(Some(agent), ids, names.join(", "), state).into());
+    events.extend(messages);
+    Ok(events)
+}
+
+fn tombstone(order: &Order<'_>, volume: &Volume) -> Volume {
+    Volume {
+        state: VolumeState::Tombstoned,
+        operation: order.asked.id,
+        changed: order.asked.now,
+        ..volume.clone()
+    }
+}
+
+/// True when nothing lies on the disk, so that only the record has to go.
+fn is_only_a_record(entry: &VolumeEntry) -> Result<bool, Rejection> {
+    let volume = &entry.volume;
+    let (name, id) = (&volume.spec.name, volume.spec.id);
+    let refused = |text: String| Rejection::new(ErrorCode::VolumeNotReady, text);
+    match volume.state {
+        // A tombstone at the agent keeps the data of a lost volume, should it come back, from living again.
+        VolumeState::Ready | VolumeState::Lost => Ok(false),
+        VolumeState::Failed | VolumeState::Gone => Ok(true),
+        VolumeState::Creating => {
+            Err(refused(format!("volume {name} ({id}) is still being made by operation {}", volume.operation))
+                .remedy("wait for that operation, then delete the volume"))
+        },
+        VolumeState::Tombstoned => {
+            Err(refused(format!("volume {name} ({id}) is being destroyed by operation {}", volume.operation))
+                .remedy("wait for that operation"))
+        },
+        VolumeState::Trashed => {
+            Err(refused(format!("volume {name} ({id}) is in the trash already"))
+                .remedy("restore it, or purge it with `berth volume trash purge`"))
+        },
+        VolumeState::Quarantined if entry.observed.is_none() => Ok(true),
+        VolumeState::Quarantined => {
+            Err(refused(format!("volume {name} ({id}) is quarantined: its data is never deleted"))
+                .remedy("look at its path on the agent, move the data away by hand, restart the agent, then delete the record"))
+        },
+    }
+}
+
+/// Refuses a volume that a task uses.
+pub(crate) fn check_unused(entry: &VolumeEntry) -> Result<(), Rejection> {
+    let Some(user) = entry.user.as_ref().or_else(|| entry.waiting.first()) else { return Ok(()) };
+    Err(Rejection::new(
+        ErrorCode::VolumeInUse,
+        format!(
+            "volume {} ({}) is used by task {} of framework {}",
+            entry.volume.spec.name, entry.volume.spec.id, user.task, user.framework
+        ),
+    )
+    .remedy("end that task first")
+    .field("volume"))
+}
+
+fn unknown(what: &str) -> Rejection {
+    Rejection::new(ErrorCode::UnknownVolume, format!("no such volume on this agent: {what}"))
+        .remedy("name the volume as it was offered")
+        .field("volumes")
+}
+
+fn not_offered(entry: &VolumeEntry) -> Rejection {
+    let spec = &entry.volume.spec;
+    Rejection::new(
+        ErrorCode::UnknownVolume,
+        format!("volume {} of role {} is not in the accepted offers", spec.name, spec.role),
+    )
+    .remedy("accept the offer that holds it")
+    .field("volumes")
+}

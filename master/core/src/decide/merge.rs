@@ -1,0 +1,171 @@
+//! What follows from the registry's and the agent's knowledge of one volume: a total table.
+//!
+//! It knows no books and no messages. The registry holds intent, the agent's ledger what lies on the
+//! disk; wherever they cannot be explained by each other, the data is kept and withheld.
+//!
+//! Rows: the registry's state. Columns: the agent's report of the same generation.
+//!
+//! | registry    | absent  | CREATING | READY      | FAILED | LOST   | TOMBSTONED | TRASHED    | GONE   | QUARANTINED |
+//! |-------------|---------|----------|------------|--------|--------|------------|------------|--------|-------------|
+//! | absent      | keep    | adopt    | adopt      | forget | adopt  | adopt      | adopt      | forget | adopt       |
+//! | CREATING    | ensure  | ensure   | ready      | failed | lost   | quarantine | quarantine | failed | quarantine  |
+//! | READY       | lost    | quarant. | keep       | lost   | lost   | quarantine | quarantine | lost   | quarantine  |
+//! | FAILED      | keep    | keep     | quarantine | keep   | keep   | quarantine | quarantine | keep   | quarantine  |
+//! | LOST        | keep    | quarant. | ready      | keep   | keep   | quarantine | quarantine | keep   | quarantine  |
+//! | TOMBSTONED  | gone    | destroy  | destroy    | gone   | destroy| destroy    | trashed    | gone   | quarantine  |
+//! | TRASHED     | gone    | quarant. | quarantine | gone   | gone   | quarantine | keep/purge | gone   | quarantine  |
+//! | GONE        | gone    | as for an absent record                                                                |
+//! | QUARANTINED | keep, whatever is reported                                                                       |
+//!
+//! Generations differ: a volume being restored (CREATING, one above the agent's) is `ensure` while the
+//! agent has it in the trash, and `failed` when the agent says so of the older one; what is FAILED or
+//! GONE there in another life says little about this one, so CREATING is `ensure`, READY `lost`,
+//! TOMBSTONED `destroy` and the rest kept; everything else is `quarantine`.
+
+use berth_model::volume::VolumeState;
+
+/// What one side knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) state: VolumeState,
+    pub(crate) generation: u64,
+}
+
+/// What follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing to do.
+    Keep,
+    /// Have the agent make it (again): idempotent there.
+    Ensure,
+    /// It is durable.
+    Ready,
+    /// It could not be made; nothing lies there.
+    Failed,
+    /// Its data is not where it must be.
+    Lost,
+    /// Have the agent destroy it (again).
+    Destroy,
+    /// It is in the trash.
+    Trashed,
+    /// In the trash as known; a purge under way is asked for again.
+    InTrash,
+    /// It is gone for good.
+    Gone,
+    /// The records do not explain what lies there: keep it, withhold it.
+    Quarantine,
+    /// As `Quarantine`, for a volume without a record.
+    Adopt,
+    /// Nothing lies there and nobody asks for it: the agent may forget it.
+    Forget,
+}
+
+/// The table.
+pub(crate) fn merge(registry: Option<Known>, agent: Option<Known>) -> Verdict {
+    let Some(registry) = registry.filter(|known| known.state != VolumeState::Gone) else {
+        return unrecorded(agent, registry.is_some());
+    };
+    let Some(agent) = agent else { return absent(registry.state) };
+    if registry.generation == agent.generation {
+        same_generation(registry.state, agent.state)
+    } else {
+        other_generation(registry, agent)
+    }
+}
+
+fn unrecorded(agent: Option<Known>, is_gone: bool) -> Verdict {
+    match agent.map(|known| known.state) {
+        None if is_gone => Verdict::Gone,
+        None => Verdict::Keep,
+        Some(VolumeState::Failed | VolumeState::Gone) => Verdict::Forget,
+        Some(
+            VolumeState::Creating
+            | VolumeState::Ready
+            | VolumeState::Lost
+            | VolumeState::Tombstoned
+            | VolumeState::Trashed
+            | VolumeState::Quarantined,
+        ) => Verdict::Adopt,
+    }
+}
+
+fn absent(registry: VolumeState) -> Verdict {
+    match registry {
+        VolumeState::Creating => Verdict::Ensure,
+        VolumeState::Ready => Verdict::Lost,
+        VolumeState::Failed | VolumeState::Lost | VolumeState::Quarantined => Verdict::Keep,
+        VolumeState::Tombstoned | VolumeState::Trashed | VolumeState::Gone => Verdict::Gone,
+    }
+}
+
+fn same_generation(registry: VolumeState, agent: VolumeState) -> Verdict {
+    use VolumeState::{Creating, Failed, Gone, Lost, Quarantined, Ready, Tombstoned, Trashed};
+    match (registry, agent) {
+        (Quarantined, _) => Verdict::Keep,
+        (_, Quarantined) => Verdict::Quarantine,
+
+        (Creating, Creating) => Verdict::Ensure,
+        (Creating | Lost, Ready) => Verdict::Ready,
+        (Creating, Failed | Gone) => Verdict::Failed,
+        (Creating, Lost) => Verdict::Lost,
+        (Creating, Tombstoned | Trashed) => Verdict::Quarantine,
+
+        (Ready, Ready) => Verdict::Keep,
+        (Ready, Failed | Lost | Gone) => Verdict::Lost,
+        (Ready, Creating | Tombstoned | Trashed) => Verdict::Quarantine,
+
+        (Failed, Creating | Failed | Lost | Gone) => Verdict::Keep,
+        (Failed, Ready | Tombstoned | Trashed) => Verdict::Quarantine,
+
+        (Lost, Failed | Lost | Gone) => Verdict::Keep,
+        (Lost, Creating | Tombstoned | Trashed) => Verdict::Quarantine,
+
+        (Tombstoned, Creating | Ready | Lost | Tombstoned) => Verdict::Destroy,
+        (Tombstoned, Trashed) => Verdict::Trashed,
+        (Tombstoned | Trashed, Failed | Gone) | (Trashed, Lost) => Verdict::Gone,
+
+        (Trashed, Trashed) => Verdict::InTrash,
+        (Trashed, Creating | Ready | Tombstoned) => Verdict::Quarantine,
+
+        // A record never stays GONE; it reads as absent before this table.
+        (Gone, Creating | Ready | Failed | Lost | Tombstoned | Trashed | Gone) => Verdict::Adopt,
+    }
+}
+
+fn other_generation(registry: Known, agent: Known) -> Verdict {
+    let restoring = registry.state == VolumeState::Creating
+        && agent.generation.checked_add(1) == Some(registry.generation);
+    match agent.state {
+        VolumeState::Trashed if restoring => Verdict::Ensure,
+        VolumeState::Failed if restoring => Verdict::Failed,
+        VolumeState::Failed | VolumeState::Gone => other_life(registry.state),
+        VolumeState::Creating
+        | VolumeState::Ready
+        | VolumeState::Lost
+        | VolumeState::Tombstoned
+        | VolumeState::Trashed
+        | VolumeState::Quarantined => match registry.state {
+            VolumeState::Quarantined => Verdict::Keep,
+            VolumeState::Creating
+            | VolumeState::Ready
+            | VolumeState::Failed
+            | VolumeState::Lost
+            | VolumeState::Tombstoned
+            | VolumeState::Trashed
+            | VolumeState::Gone => Verdict::Quarantine,
+        },
+    }
+}
+
+fn other_life(registry: VolumeState) -> Verdict {
+    match registry {
+        VolumeState::Creating => Verdict::Ensure,
+        VolumeState::Ready => Verdict::Lost,
+        VolumeState::Tombstoned => Verdict::Destroy,
+        VolumeState::Failed
+        | VolumeState::Lost
+        | VolumeState::Trashed
+        | VolumeState::Gone
+        | VolumeState::Quarantined => Verdict::Keep,
+    }
+}

@@ -1,0 +1,17 @@
+//! Decisions, one file per family of calls: the state and a call in, events or a refusal out. Nothing
+//! here changes anything.
+
+pub(crate) mod admit;
+pub(crate) mod adopt;
+pub(crate) mod create;
+pub(crate) mod destroy;
+pub(crate) mod kill;
+pub(crate) mod launch;
+pub(crate) mod merge;
+pub(crate) mod order;
+pub(crate) mod report;
+pub(crate) mod rescind;
+pub(crate) mod reserve;
+pub(crate) mod room;
+pub(crate) mod subscribe;
+pub(crate) mod trash;

@@ -1,0 +1,364 @@
+//! Takes in what an agent says of a volume, at its registration and later.
+//!
+//! Only a registration makes the master repeat a message: an answer that led to another message
+//! could go round for ever.
+
+use super::create::ensure;
+use super::merge::{Known, Verdict, merge};
+use super::order::{ended, noted};
+use super::rescind;
+use crate::event::{AgentEvent, Event};
+use crate::state::{Agent, State, VolumeEntry, sum_of};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::{OperationId, VolumeId};
+use berth_model::link::ToAgent;
+use berth_model::operation::OperationKind;
+use berth_model::record::RegistryKey;
+use berth_model::reservation::Stack;
+use berth_model::resources::{Resource, Resources};
+use berth_model::units::Timestamp;
+use berth_model::volume::{Volume, VolumeReport, VolumeSpec, VolumeState};
+use std::sync::Arc;
+
+/// When something is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// With everything else the agent knows.
+    Registration,
+    /// By itself.
+    Report,
+}
+
+/// What follows from a report, or from its absence at a registration.
+pub(crate) fn take_in(
+    state: &State,
+    agent: &Agent,
+    id: VolumeId,
+    report: Option<&VolumeReport>,
+    occasion: Occasion,
+    now: Timestamp,
+) -> Vec<Event> {
+    let entry = state.volumes.get(&id);
+    if let Some(entry) = entry.filter(|entry| entry.volume.agent != agent.info.id) {
+        return elsewhere(entry, agent, report, now);
+    }
+    let registry = entry
+        .map(|entry| Known { state: entry.volume.state, generation: entry.volume.spec.generation });
+    let known = report.map(|r| Known { state: r.state, generation: r.spec.generation });
+    let mut verdict = merge(registry, known);
+    if verdict == Verdict::Ensure
+        && report.is_some_and(|r| r.state == VolumeState::Trashed && r.error.is_some())
+    {
+        verdict = Verdict::Failed;
+    }
+    let mut events = match (entry, report) {
+        (Some(entry), _) => recorded(state, agent, entry, report, (verdict, occasion), now),
+        (None, Some(report)) => unrecorded(agent, report, verdict, now),
+        (None, None) => Vec::new(),
+    };
+    match report {
+        Some(report) => events.push(AgentEvent::VolumeObserved(Box::new(report.clone())).into()),
+        None => events.push(AgentEvent::VolumeUnobserved(id).into()),
+    }
+    events
+}
+
+/// A volume that the registry has on another agent: one of the two is a copy; nobody touches either.
+fn elsewhere(
+    entry: &VolumeEntry,
+    agent: &Agent,
+    report: Option<&VolumeReport>,
+    now: Timestamp,
+) -> Vec<Event> {
+    let Some(report) = report else { return Vec::new() };
+    if report.state == VolumeState::Gone || entry.volume.state == VolumeState::Quarantined {
+        return Vec::new();
+    }
+    let error = Rejection::new(
+        ErrorCode::VolumeUnavailable,
+        format!(
+            "agents {} and {} both report volume {}",
+            entry.volume.agent, agent.info.id, entry.volume.spec.id
+        ),
+    )
+    .remedy("find out which disk was copied, and take one of them away");
+    let volume = &entry.volume;
+    vec![
+        Volume {
+            state: VolumeState::Quarantined,
+            error: Some(error),
+            changed: now,
+            ..volume.clone()
+        }
+        .into(),
+    ]
+}
+
+fn recorded(
+    state: &State,
+    agent: &Agent,
+    entry: &VolumeEntry,
+    report: Option<&VolumeReport>,
+    (verdict, occasion): (Verdict, Occasion),
+    now: Timestamp,
+) -> Vec<Event> {
+    let volume = &entry.volume;
+    let id = agent.info.id;
+    let repeat = occasion == Occasion::Registration;
+    let destructive = repeat && state.safe_mode.is_none();
+    match verdict {
+        Verdict::Keep | Verdict::Adopt | Verdict::Forget => Vec::new(),
+        Verdict::Ensure if repeat => vec![Event::tell(id, ensure(volume))],
+        Verdict::Ensure => Vec::new(),
+        Verdict::Ready => ready(state, volume, report, now),
+        Verdict::Failed => failed(state, volume, report, now),
+        Verdict::Lost => withheld(state, agent, entry, VolumeState::Lost, report, now),
+        Verdict::Quarantine => withheld(state, agent, entry, VolumeState::Quarantined, report, now),
+        Verdict::Destroy if destructive => vec![Event::tell(
+            id,
+            ToAgent::DestroyVolume {
+                volume: volume.spec.id,
+                generation: volume.spec.generation,
+                operation: volume.operation,
+            },
+        )],
+        Verdict::Destroy => delayed(state, volume, report),
+        Verdict::Trashed => trashed(state, volume, now),
+        Verdict::InTrash if destructive => purge_again(state, agent, volume),
+        Verdict::InTrash => delayed(state, volume, report),
+        Verdict::Gone if state.safe_mode.is_some() => Vec::new(),
+        Verdict::Gone => gone(state, volume, report, now),
+    }
+}
+
+fn ready(
+    state: &State,
+    volume: &Volume,
+    report: Option<&VolumeReport>,
+    now: Timestamp,
+) -> Vec<Event> {
+    let next = Volume { state: VolumeState::Ready, error: None, changed: now, ..volume.clone() };
+    let mut events: Vec<Event> = vec![next.into()];
+    let mut notes = Vec::new();
+    for purged in report.iter().flat_map(|r| &r.purged) {
+        let Some(entry) = state.volumes.get(purged) else { continue };
+        if entry.volume.state == VolumeState::Trashed && state.safe_mode.is_none() {
+            let spec = &entry.volume.spec;
+            notes.push(format!("purged trashed volume {} ({}) to make room", spec.name, spec.id));
+            events.extend(gone(state, &entry.volume, None, now));
+        }
+    }
+    if is_settled(state, volume, VolumeState::Ready) {
+        events.extend(ended(state, volume.operation, Ok(()), notes, now));
+    } else {
+        events.extend(notes.into_iter().filter_map(|note| noted(state, volume.operation, note)));
+    }
+    events
+}
+
+/// True when all other volumes of the operation are where this one is going.
+fn is_settled(state: &State, volume: &Volume, at: VolumeState) -> bool {
+    let Some(operation) = state.operations.get(&volume.operation) else { return true };
+    operation.volumes.iter().filter(|id| **id != volume.spec.id).all(|id| {
+        state.volumes.get(id).is_none_or(|entry| {
+            entry.volume.operation != volume.operation || entry.volume.state == at
+        })
+    })
+}
+
+fn cause(report: Option<&VolumeReport>, code: ErrorCode, volume: &Volume) -> Rejection {
+    report.and_then(|r| r.error.clone()).unwrap_or_else(|| {
+        let seen = report.map_or("nothing", |r| r.state.as_str());
+        let generation = report.map_or(0, |r| r.spec.generation);
+        let (spec, agent) = (&volume.spec, volume.agent);
+        Rejection::new(
+            code,
+            format!(
+                "volume {} ({}): agent {agent} reports {seen} (generation {generation}), the registry has {} (generation {})",
+                spec.name, spec.id, volume.state, spec.generation
+            ),
+        )
+        .remedy("look at the volume's disk on that agent; nothing was made or deleted there")
+    })
+}
+
+fn failed(
+    state: &State,
+    volume: &Volume,
+    report: Option<&VolumeReport>,
+    now: Timestamp,
+) -> Vec<Event> {
+    let error = cause(report, ErrorCode::Internal, volume);
+    let spec = &volume.spec;
+    // A volume that could not be taken out of the trash still lies there, in its earlier life.
+    let restoring = spec.generation > 1;
+    let next = if restoring {
+        let generation = spec.generation - 1;
+        Volume {
+            state: VolumeState::Trashed,
+            spec: VolumeSpec { generation, ..spec.clone() },
+            changed: now,
+            ..volume.clone()
+        }
+    } else {
+        Volume {
+            state: VolumeState::Failed,
+            error: Some(error.clone()),
+            changed: now,
+            ..volume.clone()
+        }
+    };
+    let mut events: Vec<Event> = vec![next.into()];
+    events.extend(ended(state, volume.operation, Err(error), Vec::new(), now));
+    if !restoring {
+        events.push(forget(volume));
+    }
+    events
+}
+
+fn forget(volume: &Volume) -> Event {
+    let (id, generation) = (volume.spec.id, volume.spec.generation);
+    Event::tell(volume.agent, ToAgent::ForgetVolume { volume: id, generation })
+}
+
+fn withheld(
+    state: &State,
+    agent: &Agent,
+    entry: &VolumeEntry,
+    to: VolumeState,
+    report: Option<&VolumeReport>,
+    now: Timestamp,
+) -> Vec<Event> {
+    let volume = &entry.volume;
+    let code =
+        if to == VolumeState::Lost { ErrorCode::VolumeLost } else { ErrorCode::VolumeUnavailable };
+    let error = cause(report, code, volume);
+    let mut events = rescind::holding(state, agent, &sum_of(&entry.resource()));
+    events.push(
+        Volume { state: to, error: Some(error.clone()), changed: now, ..volume.clone() }.into(),
+    );
+    events.extend(ended(state, volume.operation, Err(error), Vec::new(), now));
+    events
+}
+
+fn trashed(state: &State, volume: &Volume, now: Timestamp) -> Vec<Event> {
+    let next = Volume { state: VolumeState::Trashed, error: None, changed: now, ..volume.clone() };
+    let mut events: Vec<Event> = vec![next.into()];
+    if is_settled(state, volume, VolumeState::Trashed) {
+        events.extend(ended(state, volume.operation, Ok(()), Vec::new(), now));
+    }
+    events
+}
+
+fn purge_again(state: &State, agent: &Agent, volume: &Volume) -> Vec<Event> {
+    let operation = state.operations.get(&volume.operation);
+    let purging = operation.is_some_and(|o| o.kind == OperationKind::Purge && !o.state.is_final());
+    let message = ToAgent::PurgeVolume {
+        volume: volume.spec.id,
+        generation: volume.spec.generation,
+        operation: volume.operation,
+    };
+    if purging { vec![Event::tell(agent.info.id, message)] } else { Vec::new() }
+}
+
+/// Notes why the agent could not do it yet; it goes on trying.
+fn delayed(state: &State, volume: &Volume, report: Option<&VolumeReport>) -> Vec<Event> {
+    let Some(error) = report.and_then(|r| r.error.as_ref()) else { return Vec::new() };
+    let note = format!("not yet done: {error}");
+    let pending = state.operations.get(&volume.operation).filter(|o| !o.state.is_final());
+    match pending {
+        Some(operation) if !operation.notes.contains(&note) => {
+            noted(state, volume.operation, note).into_iter().collect()
+        },
+        Some(_) | None => Vec::new(),
+    }
+}
+
+fn gone(
+    state: &State,
+    volume: &Volume,
+    report: Option<&VolumeReport>,
+    now: Timestamp,
+) -> Vec<Event> {
+    let id = volume.spec.id;
+    let mut events = vec![Event::Delete(RegistryKey::Volume(id))];
+    let pending = state.operations.get(&volume.operation).is_some_and(|o| !o.state.is_final());
+    if !pending {
+        let note =
+            format!("volume {} ({id}) was deleted from the trash by its agent", volume.spec.name);
+        events.extend(noted(state, volume.operation, note));
+    } else if is_settled(state, volume, VolumeState::Trashed) {
+        events.extend(ended(state, volume.operation, Ok(()), Vec::new(), now));
+    }
+    if report.is_some() {
+        events.push(forget(volume));
+    }
+    events
+}
+
+fn unrecorded(
+    agent: &Agent,
+    report: &VolumeReport,
+    verdict: Verdict,
+    now: Timestamp,
+) -> Vec<Event> {
+    let spec = &report.spec;
+    match verdict {
+        Verdict::Forget => vec![Event::tell(
+            agent.info.id,
+            ToAgent::ForgetVolume { volume: spec.id, generation: spec.generation },
+        )],
+        Verdict::Adopt => vec![adopted(agent, report, now).into()],
+        Verdict::Keep
+        | Verdict::Ensure
+        | Verdict::Ready
+        | Verdict::Failed
+        | Verdict::Lost
+        | Verdict::Destroy
+        | Verdict::Trashed
+        | Verdict::InTrash
+        | Verdict::Gone
+        | Verdict::Quarantine => Vec::new(),
+    }
+}
+
+/// A record for what nobody has a record of. Its space comes from a reservation of its role if one has
+/// room, else from unreserved disk, and is withheld.
+fn adopted(agent: &Agent, report: &VolumeReport, now: Timestamp) -> Volume {
+    let spec = &report.spec;
+    let has_room = |stack: &Stack| {
+        let Ok(size) = spec.size.to_scalar() else { return false };
+        let disk = Resource::disk(spec.source.clone(), size).with_stack(stack.clone());
+        agent.books.available.contains(&sum_of(&disk))
+    };
+    let stacks =
+        agent.rows.keys().filter(|key| key.owner == spec.role && key.source == spec.source);
+    let stack = stacks.map(|key| key.stack.clone()).find(has_room).unwrap_or_default();
+    let error = Rejection::new(
+        ErrorCode::VolumeUnavailable,
+        format!(
+            "agent {} reports volume {} ({}, {}), which the registry does not know",
+            agent.info.id, spec.name, spec.id, report.state
+        ),
+    )
+    .remedy("nothing of it is touched; restore the registry it belongs to, or move the data away by hand");
+    Volume {
+        spec: spec.clone(),
+        agent: agent.info.id,
+        stack,
+        container_path: Arc::from(spec.name.as_str()),
+        state: VolumeState::Quarantined,
+        error: Some(error),
+        created: now,
+        changed: now,
+        framework: None,
+        operation: report.operation.unwrap_or(OperationId::from_u128(0)),
+    }
+}
+
+/// Only what a sum can hold may be put in the books.
+pub(crate) fn is_sane(report: &VolumeReport) -> bool {
+    let mut sum = Resources::new();
+    let size = report.spec.size.to_scalar();
+    size.is_ok_and(|size| sum.add(&Resource::disk(report.spec.source.clone(), size)).is_ok())
+}

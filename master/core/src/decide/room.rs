@@ -1,0 +1,292 @@
+//! Finds room for a volume that an operator asks for, and reserves what is missing of it.
+
+use super::create::{NewVolume, accepted, check_disk, free_name};
+use super::order::{Asked, Order, Source};
+use super::reserve::RowChanges;
+use crate::event::Event;
+use crate::state::{Agent, RowKey, State, sum_of};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::{AgentId, Principal, VolumeName};
+use berth_model::operator::DiskChoice;
+use berth_model::reservation::{Reservation, Stack};
+use berth_model::resources::{DiskSource, Name, Resource};
+use berth_model::role::Role;
+use berth_model::units::Bytes;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A volume as an operator asks for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish<'a> {
+    pub(crate) name: &'a VolumeName,
+    pub(crate) role: &'a Role,
+    pub(crate) principal: Option<&'a Principal>,
+    pub(crate) size: Bytes,
+    pub(crate) agent: Option<AgentId>,
+    pub(crate) disk: &'a DiskChoice,
+    pub(crate) container_path: &'a Arc<str>,
+}
+
+/// A place for the volume: the reservation it is cut from, on one disk of one agent.
+#[derive(Debug)]
+struct Room<'a> {
+    agent: &'a Agent,
+    source: DiskSource,
+    stack: Stack,
+    /// What the role can get on that disk, through this reservation.
+    free: Bytes,
+    /// Whether the reservation holds enough already.
+    reserved: bool,
+}
+
+/// Reserves what is missing and creates the volume.
+pub(crate) fn create_volume(
+    state: &State,
+    wish: &Wish<'_>,
+    asked: Asked<'_>,
+) -> Result<Vec<Event>, Rejection> {
+    check_wish(wish)?;
+    let mut events = free_name(state, wish.role, wish.name)?;
+    let room = find(state, wish)?;
+    let order = Order { state, agent: room.agent, source: Source::Agent, asked };
+    let new = NewVolume {
+        name: wish.name.clone(),
+        role: wish.role.clone(),
+        principal: wish.principal.cloned(),
+        source: room.source.clone(),
+        size: wish.size,
+        container_path: Arc::clone(wish.container_path),
+    };
+    let volume = new.into_volume(&order, 0, room.stack)?;
+    let plain = volume.plain_resource().map_err(|e| bad_size(e.to_string()))?;
+    events.extend(reserve_missing(&order, &plain)?);
+    events.extend(accepted(&order, vec![volume]));
+    Ok(events)
+}
+
+fn bad_size(message: String) -> Rejection {
+    Rejection::new(ErrorCode::InvalidArgument, message)
+        .remedy("give a whole number of MiB above zero, such as 10GiB")
+        .field("size")
+}
+
+fn check_wish(wish: &Wish<'_>) -> Result<(), Rejection> {
+    wish.size.to_scalar().map_err(|e| bad_size(format!("volume {}: size: {e}", wish.name)))?;
+    if wish.role.is_star() {
+        return Err(Rejection::new(
+            ErrorCode::InvalidRole,
+            format!("volume {} is asked for role *, to which nothing can be reserved", wish.name),
+        )
+        .remedy("name a role such as storage/mysql")
+        .field("role"));
+    }
+    Ok(())
+}
+
+fn find<'a>(state: &'a State, wish: &Wish<'_>) -> Result<Room<'a>, Rejection> {
+    let agents: Vec<&Agent> = match wish.agent {
+        Some(id) => vec![state.usable_agent(id)?],
+        None => state
+            .agents
+            .values()
+            .filter(|a| a.session().is_some() && state.withheld_because(a).is_none())
+            .collect(),
+    };
+    if agents.is_empty() {
+        return Err(Rejection::new(
+            ErrorCode::AgentUnreachable,
+            format!("volume {}: no agent is registered", wish.name),
+        )
+        .remedy("start an agent, or wait until one has come back"));
+    }
+    let (mut rooms, mut disks, mut faulty) = (Vec::new(), 0_usize, None);
+    for agent in agents {
+        for source in chosen(agent, wish.disk) {
+            disks += 1;
+            match check_disk(agent, &source) {
+                Ok(()) => rooms.extend(rooms_on(agent, &source, wish)),
+                Err(rejection) => faulty = Some(rejection),
+            }
+        }
+    }
+    if disks == 0 {
+        return Err(Rejection::new(
+            ErrorCode::UnknownDisk,
+            format!("volume {}: no divisible disk fits the choice {:?}", wish.name, wish.disk),
+        )
+        .remedy("list the disks with `berth disk list`")
+        .field("disk"));
+    }
+    // A new reservation only where none has room; other disks before ROOT; then the emptiest.
+    let order = |room: &Room<'_>| {
+        let root = room.source == DiskSource::Root;
+        (root, Reverse(room.free), room.agent.info.id, !room.reserved)
+    };
+    let mut fitting: Vec<usize> =
+        (0..rooms.len()).filter(|i| rooms[*i].free >= wish.size).collect();
+    fitting.sort_by_key(|i| order(&rooms[*i]));
+    match fitting.first() {
+        Some(index) => Ok(rooms.swap_remove(*index)),
+        None => Err(no_room(wish, &rooms, faulty)),
+    }
+}
+
+fn no_room(wish: &Wish<'_>, rooms: &[Room<'_>], faulty: Option<Rejection>) -> Rejection {
+    let Some(best) = rooms.iter().max_by_key(|room| room.free) else {
+        return faulty.unwrap_or_else(|| {
+            Rejection::new(
+                ErrorCode::InsufficientResources,
+                format!("volume {}: no disk", wish.name),
+            )
+        });
+    };
+    let missing = Bytes::new(wish.size.get().saturating_sub(best.free.get()));
+    Rejection::new(
+        ErrorCode::InsufficientResources,
+        format!(
+            "volume {} of {} for role {} fits nowhere: the most room is on agent {} ({}), disk {}: {} free, {} missing",
+            wish.name,
+            wish.size,
+            wish.role,
+            best.agent.info.id,
+            best.agent.info.hostname,
+            best.source,
+            best.free,
+            missing
+        ),
+    )
+    .remedy("ask for less, delete a volume, or release reservations of other roles")
+    .field("size")
+}
+
+/// The divisible disks of the agent that the choice means.
+fn chosen(agent: &Agent, choice: &DiskChoice) -> BTreeSet<DiskSource> {
+    let declared = agent.info.declared.entries().map(|entry| entry.resource);
+    let sources: BTreeSet<DiskSource> = declared
+        .filter(|resource| resource.name == Name::Disk)
+        .map(|resource| resource.disk_source())
+        .filter(DiskSource::is_divisible)
+        .collect();
+    let is_meant = |source: &DiskSource| match choice {
+        DiskChoice::Any => true,
+        DiskChoice::Source(wanted) => wanted == source,
+        DiskChoice::Id(id) => agent.info.disks.iter().any(|d| d.id == *id && d.source == *source),
+        DiskChoice::Named(name) => {
+            agent.info.disks.iter().any(|d| d.name == *name && d.source == *source)
+        },
+    };
+    sources.into_iter().filter(is_meant).collect()
+}
+
+/// The reservations of the role that exist on the disk, and those that could be made.
+fn rooms_on<'a>(agent: &'a Agent, source: &DiskSource, wish: &Wish<'_>) -> Vec<Room<'a>> {
+    let mut stacks: BTreeSet<Stack> = BTreeSet::new();
+    let first = RowKey {
+        name: Name::Disk,
+        source: source.clone(),
+        owner: wish.role.clone(),
+        stack: Stack::unreserved(),
+    };
+    let rows = agent.rows.range(first.clone()..).map(|(key, _)| key);
+    let own = rows.take_while(|key| {
+        key.name == first.name && key.source == first.source && key.owner == first.owner
+    });
+    stacks.extend(own.map(|key| key.stack.clone()));
+    let level = Reservation::dynamic(wish.role.clone()).with_principal(wish.principal.cloned());
+    stacks.extend(Stack::unreserved().push(level.clone()));
+    for declared in agent.info.declared.entries().map(|entry| entry.resource) {
+        if declared.name != Name::Disk || declared.disk_source() != *source {
+            continue;
+        }
+        match declared.stack.owner() {
+            Some(owner) if owner == wish.role => drop(stacks.insert(declared.stack.clone())),
+            Some(owner) if wish.role.is_below(owner) => {
+                stacks.extend(declared.stack.push(level.clone()));
+            },
+            Some(_) | None => {},
+        }
+    }
+    let Ok(size) = wish.size.to_scalar() else { return Vec::new() };
+    stacks
+        .into_iter()
+        .map(|stack| {
+            let disk = Resource::disk(source.clone(), size).with_stack(stack.clone());
+            let all = largest(agent, source);
+            let reserved = free(agent, &disk, all);
+            let below = disk.pop().map_or(Bytes::default(), |below| free(agent, &below, all));
+            let both = reserved.checked_add(below).unwrap_or(reserved);
+            Room {
+                agent,
+                source: source.clone(),
+                stack,
+                free: both,
+                reserved: reserved >= wish.size,
+            }
+        })
+        .collect()
+}
+
+/// What the agent declares of a disk: no pool holds more.
+fn largest(agent: &Agent, source: &DiskSource) -> Bytes {
+    let of_disk =
+        agent.info.declared.filtered(|r| r.name == Name::Disk && r.disk_source() == *source);
+    Bytes::from_scalar(of_disk.total(&Name::Disk))
+}
+
+/// How much of this kind of disk no task and no volume has, at most `limit`.
+fn free(agent: &Agent, disk: &Resource, limit: Bytes) -> Bytes {
+    let Ok(amount) = limit.to_scalar() else { return Bytes::new(0) };
+    let wanted = sum_of(&sized(disk, amount));
+    let books = &agent.books;
+    let parts = [&books.available, &books.offered].map(|pool| {
+        let missing = pool.missing(&wanted).total(&Name::Disk);
+        Bytes::from_scalar(amount.saturating_sub(missing))
+    });
+    parts.iter().fold(Bytes::default(), |sum, part| sum.checked_add(*part).unwrap_or(sum))
+}
+
+fn sized(disk: &Resource, amount: berth_model::units::Scalar) -> Resource {
+    Resource { value: berth_model::resources::Value::Scalar(amount), ..disk.clone() }
+}
+
+/// Makes sure that `disk`, reserved, is there to be taken, reserving from the levels below what is
+/// missing.
+pub(crate) fn reserve_missing(order: &Order<'_>, disk: &Resource) -> Result<Vec<Event>, Rejection> {
+    let size = disk.size();
+    let have = free(order.agent, disk, size);
+    if have >= size {
+        return order.secure(&sum_of(disk));
+    }
+    let short = Bytes::new(size.get() - have.get());
+    let Ok(missing) = short.to_scalar() else { return order.secure(&sum_of(disk)) };
+    let mut below = disk.pop();
+    while let Some(level) = &below
+        && free(order.agent, level, short) < short
+    {
+        below = level.pop();
+    }
+    let Some(below) = below else { return Err(missing_disk(order, disk, have, short)) };
+    let mut wanted = sum_of(&sized(&below, missing));
+    if let Ok(have) = have.to_scalar() {
+        wanted.add(&sized(disk, have)).map_err(|e| bad_size(e.to_string()))?;
+    }
+    let mut events = order.secure(&wanted)?;
+    let mut rows = RowChanges::new(order.state, order.agent);
+    rows.shrink(&sized(&below, missing))?;
+    rows.grow(&sized(disk, missing));
+    events.extend(rows.events(order.asked.id, order.asked.now));
+    Ok(events)
+}
+
+fn missing_disk(order: &Order<'_>, disk: &Resource, have: Bytes, short: Bytes) -> Rejection {
+    let info = &order.agent.info;
+    Rejection::new(
+        ErrorCode::InsufficientResources,
+        format!(
+            "agent {} ({}) has {have} of {disk} free; {short} are missing and cannot be reserved",
+            info.id, info.hostname
+        ),
+    )
+    .remedy("ask for less, delete a volume, or release reservations of other roles")
+}

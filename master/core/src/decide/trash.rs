@@ -1,0 +1,71 @@
+//! RESTORE and PURGE: out of the trash, back to life or out of existence.
+
+use super::create::{accepted, check_disk, free_name};
+use super::order::Order;
+use super::room::reserve_missing;
+use crate::event::Event;
+use crate::state::VolumeEntry;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::link::ToAgent;
+use berth_model::operation::OperationState;
+use berth_model::volume::{Volume, VolumeSpec, VolumeState};
+
+/// Takes a volume out of the trash: reserves its space again where that is missing, in the volume's
+/// next generation.
+pub(crate) fn restore(order: &Order<'_>, entry: &VolumeEntry) -> Result<Vec<Event>, Rejection> {
+    check_trashed(order, entry)?;
+    let spec = &entry.volume.spec;
+    let mut events = free_name(order.state, &spec.role, &spec.name)?;
+    check_disk(order.agent, &spec.source)?;
+    events.extend(reserve_missing(order, &entry.plain())?);
+    let volume = Volume {
+        state: VolumeState::Creating,
+        operation: order.asked.id,
+        changed: order.asked.now,
+        error: None,
+        spec: VolumeSpec { generation: spec.generation + 1, ..spec.clone() },
+        ..entry.volume.clone()
+    };
+    events.extend(accepted(order, vec![volume]));
+    Ok(events)
+}
+
+/// Deletes a volume from the trash for good.
+pub(crate) fn purge(order: &Order<'_>, entry: &VolumeEntry) -> Result<Vec<Event>, Rejection> {
+    order.state.refuse_in_safe_mode("PURGE")?;
+    check_trashed(order, entry)?;
+    let (agent, operation) = (order.agent.info.id, order.asked.id);
+    let volume = Volume { operation, ..entry.volume.clone() };
+    let object = format!("volume {} of role {}", volume.spec.name, volume.spec.role);
+    let record =
+        order.asked.record(Some(agent), vec![volume.spec.id], object, OperationState::Accepted);
+    let message = ToAgent::PurgeVolume {
+        volume: volume.spec.id,
+        generation: volume.spec.generation,
+        operation,
+    };
+    Ok(vec![volume.into(), record.into(), Event::tell(agent, message)])
+}
+
+fn check_trashed(order: &Order<'_>, entry: &VolumeEntry) -> Result<(), Rejection> {
+    let volume = &entry.volume;
+    let label = format!("volume {} ({})", volume.spec.name, volume.spec.id);
+    if volume.state != VolumeState::Trashed {
+        return Err(Rejection::new(
+            ErrorCode::VolumeNotReady,
+            format!("{label} is {}, not in the trash", volume.state),
+        )
+        .remedy("list the trash with `berth volume trash list`")
+        .field("volume"));
+    }
+    let pending = order.state.operations.get(&volume.operation);
+    if pending.is_some_and(|operation| !operation.state.is_final()) {
+        return Err(Rejection::new(
+            ErrorCode::VolumeNotReady,
+            format!("{label} is being purged by operation {}", volume.operation),
+        )
+        .remedy("wait for that operation")
+        .field("volume"));
+    }
+    Ok(())
+}

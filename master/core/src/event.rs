@@ -1,0 +1,190 @@
+//! What can happen to the books. `decide` makes events, `evolve` applies them; the durable ones are
+//! the registry's writes.
+
+use crate::boundary::Output;
+use crate::state::{Filter, FilterKey, Kill, Task, Timer};
+use berth_model::agent::Disk;
+use berth_model::id::{AgentId, FrameworkId, OfferId, SessionId, VolumeId};
+use berth_model::link::ToAgent;
+use berth_model::offer::Offer;
+use berth_model::operation::OperationRecord;
+use berth_model::record::{RegistryKey, RegistryRecord, ReservationRow};
+use berth_model::role::Role;
+use berth_model::task::{TaskKey, TaskStatus};
+use berth_model::units::{Bytes, Timestamp};
+use berth_model::volume::{Volume, VolumeReport};
+use std::collections::BTreeSet;
+
+/// One change of the books.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "records are the common case; boxing each would cost more than moving it"
+)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Durable: a record is stored. The books follow the difference to the record before.
+    Put(RegistryRecord),
+    /// Durable: a record is removed.
+    Delete(RegistryKey),
+    /// Soft, about an agent or what it says.
+    Agent(AgentEvent),
+    /// Soft, about a framework's session and offers.
+    Framework(FrameworkEvent),
+    /// Soft, about a task.
+    Task(TaskEvent),
+    /// Changes nothing here.
+    Say(Box<Output>),
+    /// A message over the agent's live connection; dropped when there is none, since everything
+    /// that matters is repeated when the agent comes back.
+    Tell { agent: AgentId, message: Box<ToAgent> },
+    /// An event for a framework; dropped when it is not connected.
+    Inform { framework: FrameworkId, event: Box<berth_model::framework::Event> },
+}
+
+/// About an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AgentEvent {
+    /// Destructive calls are refused from now on.
+    SafeMode(String),
+    /// The agent was told this epoch.
+    Met(AgentId),
+    Opened {
+        agent: AgentId,
+        session: SessionId,
+    },
+    Heard(AgentId),
+    Cut(AgentId),
+    Misfit {
+        agent: AgentId,
+        why: Option<String>,
+    },
+    Disks {
+        agent: AgentId,
+        disks: Vec<Disk>,
+    },
+    /// Its free resources were looked at.
+    Looked(AgentId),
+    VolumeObserved(Box<VolumeReport>),
+    /// The agent does not have it.
+    VolumeUnobserved(VolumeId),
+    VolumeMeasured {
+        volume: VolumeId,
+        used: Bytes,
+    },
+    ReadStarted {
+        read: u64,
+        agent: AgentId,
+    },
+    ReadEnded(u64),
+    Armed {
+        at: Timestamp,
+        timer: Timer,
+    },
+    Fired {
+        at: Timestamp,
+        timer: Timer,
+    },
+}
+
+/// About a framework.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FrameworkEvent {
+    Opened {
+        framework: FrameworkId,
+        session: SessionId,
+        suppressed: BTreeSet<Role>,
+    },
+    /// With the time at which it is given up.
+    Cut {
+        framework: FrameworkId,
+        until: Timestamp,
+    },
+    /// It was removed; its session is over.
+    Closed(FrameworkId),
+    Suppressed {
+        framework: FrameworkId,
+        roles: BTreeSet<Role>,
+    },
+    /// Offers again, refusals forgotten.
+    Revived {
+        framework: FrameworkId,
+        roles: BTreeSet<Role>,
+    },
+    Offered(Box<Offer>),
+    /// The offer is void; its resources are available.
+    OfferEnded(OfferId),
+    Refused {
+        key: FilterKey,
+        filter: Filter,
+    },
+    /// Refusals whose time is over are dropped.
+    FilterEnded(FilterKey),
+}
+
+/// About a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TaskEvent {
+    /// Known from now on; charged with nothing yet.
+    Added(Box<Task>),
+    /// Its own resources are charged.
+    Charged(TaskKey),
+    /// A volume is charged to it.
+    VolumeTaken {
+        task: TaskKey,
+        volume: VolumeId,
+    },
+    /// It waits no more.
+    Released(TaskKey),
+    /// Its latest status; a final one frees everything at once.
+    Said(Box<TaskStatus>),
+    Killing {
+        task: TaskKey,
+        kill: Kill,
+    },
+    /// Nobody has to be told about this ended task any more.
+    Told(TaskKey),
+    Forgotten(TaskKey),
+}
+
+impl From<AgentEvent> for Event {
+    fn from(event: AgentEvent) -> Self {
+        Self::Agent(event)
+    }
+}
+impl From<FrameworkEvent> for Event {
+    fn from(event: FrameworkEvent) -> Self {
+        Self::Framework(event)
+    }
+}
+impl From<TaskEvent> for Event {
+    fn from(event: TaskEvent) -> Self {
+        Self::Task(event)
+    }
+}
+impl From<Volume> for Event {
+    fn from(volume: Volume) -> Self {
+        Self::Put(RegistryRecord::Volume(volume))
+    }
+}
+impl From<OperationRecord> for Event {
+    fn from(record: OperationRecord) -> Self {
+        Self::Put(RegistryRecord::Operation(record))
+    }
+}
+impl From<ReservationRow> for Event {
+    fn from(row: ReservationRow) -> Self {
+        Self::Put(RegistryRecord::Reservation(row))
+    }
+}
+
+impl Event {
+    pub(crate) fn say(output: Output) -> Self {
+        Self::Say(Box::new(output))
+    }
+    pub(crate) fn tell(agent: AgentId, message: ToAgent) -> Self {
+        Self::Tell { agent, message: Box::new(message) }
+    }
+    pub(crate) fn inform(framework: FrameworkId, event: berth_model::framework::Event) -> Self {
+        Self::Inform { framework, event: Box::new(event) }
+    }
+}

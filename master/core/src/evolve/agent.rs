@@ -1,0 +1,75 @@
+//! Applies what agents say of themselves: connections, disks, observations, timers.
+
+use super::stir;
+use crate::event::AgentEvent;
+use crate::state::{Agent, Link, Observed, State, Timer};
+use berth_model::id::AgentId;
+use berth_model::units::Timestamp;
+
+pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
+    match event {
+        AgentEvent::SafeMode(why) => drop(state.safe_mode.get_or_insert(why)),
+        AgentEvent::Met(agent) => drop(state.met.insert(agent)),
+        AgentEvent::Opened { agent, session } => {
+            change(state, agent, |entry| {
+                entry.link = Link::Open(session);
+                entry.last_seen = Some(now);
+            });
+            let silent = now.after(state.config.agent_timeout);
+            state.timers.arm(silent, Timer::AgentSilent(agent));
+            stir(state, now, agent);
+        },
+        AgentEvent::Heard(agent) => change(state, agent, |entry| entry.last_seen = Some(now)),
+        AgentEvent::Cut(agent) => {
+            unlook(state, agent);
+            change(state, agent, |entry| entry.link = Link::Cut);
+        },
+        AgentEvent::Misfit { agent, why } => {
+            change(state, agent, |entry| entry.misfit = why);
+            stir(state, now, agent);
+        },
+        AgentEvent::Disks { agent, disks } => {
+            change(state, agent, |entry| entry.info.disks = disks);
+        },
+        AgentEvent::Looked(agent) => {
+            unlook(state, agent);
+            change(state, agent, |entry| entry.looked = Some(now));
+        },
+        AgentEvent::VolumeObserved(report) => {
+            if let Some(entry) = state.volumes.get_mut(&report.spec.id) {
+                let known = entry.observed.as_ref().and_then(|o| o.used);
+                let mut observed = Observed::of(&report);
+                observed.used = observed.used.or(known);
+                entry.observed = Some(observed);
+            }
+        },
+        AgentEvent::VolumeUnobserved(volume) => {
+            if let Some(entry) = state.volumes.get_mut(&volume) {
+                entry.observed = None;
+            }
+        },
+        AgentEvent::VolumeMeasured { volume, used } => {
+            let entry = state.volumes.get_mut(&volume);
+            if let Some(observed) = entry.and_then(|e| e.observed.as_mut()) {
+                observed.used = Some(used);
+            }
+        },
+        AgentEvent::ReadStarted { read, agent } => drop(state.reads.insert(read, agent)),
+        AgentEvent::ReadEnded(read) => drop(state.reads.remove(&read)),
+        AgentEvent::Armed { at, timer } => state.timers.arm(at, timer),
+        AgentEvent::Fired { at, timer } => state.timers.disarm(at, timer),
+    }
+}
+
+fn change(state: &mut State, agent: AgentId, with: impl FnOnce(&mut Agent)) {
+    if let Some(entry) = state.agents.get_mut(&agent) {
+        with(entry);
+    }
+}
+
+fn unlook(state: &mut State, agent: AgentId) {
+    let Some(due) = state.agents.get_mut(&agent).and_then(|entry| entry.look_due.take()) else {
+        return;
+    };
+    state.timers.disarm(due, Timer::Look(agent));
+}

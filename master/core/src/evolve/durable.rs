@@ -1,0 +1,177 @@
+//! Applies the registry's records: books and indices follow the difference to the record before.
+//!
+//! Recovery folds the same records through the same code, so a recovered master and one that went on
+//! cannot disagree about what is durable.
+
+use super::{placing, stir};
+use crate::state::{
+    Agent, Books, Framework, Pool, RowKey, State, Timer, VolumeEntry, base_of, sum_of,
+};
+use berth_model::agent::AgentInfo;
+use berth_model::id::{FrameworkId, OperationId, ReservationId, VolumeId};
+use berth_model::operation::OperationRecord;
+use berth_model::record::{FrameworkRecord, RegistryKey, RegistryRecord, ReservationRow};
+use berth_model::resources::Resources;
+use berth_model::units::Timestamp;
+use berth_model::volume::Volume;
+
+pub(super) fn put(state: &mut State, now: Timestamp, record: RegistryRecord) {
+    match record {
+        RegistryRecord::Meta { next_framework, .. } => state.next_framework = next_framework,
+        RegistryRecord::Agent(info) => put_agent(state, now, info),
+        RegistryRecord::AgentSeq { agent, ledger_seq } => {
+            if let Some(entry) = state.agents.get_mut(&agent) {
+                entry.ledger_seq = ledger_seq;
+            }
+        },
+        RegistryRecord::Reservation(row) => put_row(state, now, row),
+        RegistryRecord::Volume(volume) => put_volume(state, now, volume),
+        RegistryRecord::Framework(record) => put_framework(state, record),
+        RegistryRecord::Operation(record) => put_operation(state, record),
+    }
+}
+
+pub(super) fn delete(state: &mut State, now: Timestamp, key: &RegistryKey) {
+    match key {
+        // The cluster's record and agents' records are never removed.
+        RegistryKey::Meta | RegistryKey::Agent(_) | RegistryKey::AgentSeq(_) => {},
+        RegistryKey::Reservation(id) => delete_row(state, now, *id),
+        RegistryKey::Volume(id) => delete_volume(state, now, *id),
+        RegistryKey::Framework(id) => delete_framework(state, id),
+        RegistryKey::Operation(id) => delete_operation(state, *id),
+    }
+}
+
+fn put_agent(state: &mut State, now: Timestamp, info: AgentInfo) {
+    let id = info.id;
+    let agent = state
+        .agents
+        .entry(id)
+        .or_insert_with(|| Agent::new(AgentInfo { declared: Resources::new(), ..info.clone() }));
+    let (before, after) = (agent.info.declared.clone(), info.declared.clone());
+    agent.info = info;
+    if before != after {
+        let (gone, new) = (before.minus(&after), after.minus(&before));
+        agent.books.convert(Pool::Available, &gone, Pool::Available, &new);
+        state.shares.withdraw(&before);
+        state.shares.declare(&after);
+        stir(state, now, id);
+    }
+}
+
+/// Turns what lies between two amounts of a row from declared into reserved resources, or back.
+fn convert_row(books: &mut Books, before: &Resources, after: &Resources) {
+    let grown = after.minus(before);
+    let shrunk = before.minus(after);
+    books.convert(Pool::Available, &shrunk, Pool::Available, &declared_under(&shrunk));
+    books.convert(Pool::Available, &declared_under(&grown), Pool::Available, &grown);
+}
+
+fn declared_under(reserved: &Resources) -> Resources {
+    let mut sum = Resources::new();
+    for resource in reserved.iter() {
+        let base = base_of(&resource.stack);
+        sum.add(&resource.with_stack(base)).expect("a part of a sum is a sum");
+    }
+    sum
+}
+
+fn put_row(state: &mut State, now: Timestamp, row: ReservationRow) {
+    let (id, agent) = (row.id, row.agent);
+    let after = sum_of(&row.resource);
+    let key = RowKey::of(&row.resource);
+    let before = state.rows.insert(id, row).map(|old| sum_of(&old.resource)).unwrap_or_default();
+    if let (Some(entry), Some(key)) = (state.agents.get_mut(&agent), key) {
+        entry.rows.insert(key, id);
+        convert_row(&mut entry.books, &before, &after);
+    }
+    stir(state, now, agent);
+}
+
+fn delete_row(state: &mut State, now: Timestamp, id: ReservationId) {
+    let Some(row) = state.rows.remove(&id) else { return };
+    if let (Some(entry), Some(key)) = (state.agents.get_mut(&row.agent), RowKey::of(&row.resource))
+    {
+        entry.rows.remove(&key);
+        convert_row(&mut entry.books, &sum_of(&row.resource), &Resources::new());
+    }
+    stir(state, now, row.agent);
+}
+
+fn put_volume(state: &mut State, now: Timestamp, volume: Volume) {
+    let (id, agent) = (volume.spec.id, volume.agent);
+    let entry = match state.volumes.remove(&id) {
+        Some(mut entry) => {
+            unname(state, &entry.volume);
+            placing::leave_unless_same(state, &mut entry, &volume);
+            entry.volume = volume;
+            entry
+        },
+        None => VolumeEntry::new(volume),
+    };
+    let entry = placing::enter(state, entry);
+    if entry.volume.state.holds_name() {
+        let spec = &entry.volume.spec;
+        state.names.insert((spec.role.clone(), spec.name.clone(), id));
+    }
+    state.volumes.insert(id, entry);
+    if let Some(agent) = state.agents.get_mut(&agent) {
+        agent.volumes.insert(id);
+    }
+    stir(state, now, agent);
+}
+
+fn delete_volume(state: &mut State, now: Timestamp, id: VolumeId) {
+    let Some(mut entry) = state.volumes.remove(&id) else { return };
+    unname(state, &entry.volume);
+    placing::leave(state, &mut entry);
+    if let Some(agent) = state.agents.get_mut(&entry.volume.agent) {
+        agent.volumes.remove(&id);
+    }
+    stir(state, now, entry.volume.agent);
+}
+
+fn unname(state: &mut State, volume: &Volume) {
+    let spec = &volume.spec;
+    state.names.remove(&(spec.role.clone(), spec.name.clone(), spec.id));
+}
+
+fn put_framework(state: &mut State, record: FrameworkRecord) {
+    if let Some(removed) = record.removed {
+        state.removed.insert((removed, record.id.clone()));
+    }
+    match state.frameworks.get_mut(&record.id) {
+        Some(framework) => {
+            framework.suppressed.retain(|role| record.info.roles.contains(role));
+            framework.record = record;
+        },
+        None => drop(state.frameworks.insert(record.id.clone(), Framework::new(record))),
+    }
+}
+
+fn delete_framework(state: &mut State, id: &FrameworkId) {
+    let Some(framework) = state.frameworks.remove(id) else { return };
+    if let Some(removed) = framework.record.removed {
+        state.removed.remove(&(removed, id.clone()));
+    }
+    if let Some(at) = framework.given_up {
+        state.timers.disarm(at, Timer::FrameworkAway(id.clone()));
+    }
+    state.shares.forget(id);
+}
+
+fn put_operation(state: &mut State, record: OperationRecord) {
+    let (id, finished) = (record.id, record.finished);
+    if let Some(at) = state.operations.insert(id, record).and_then(|old| old.finished) {
+        state.ended.remove(&(at, id));
+    }
+    if let Some(at) = finished {
+        state.ended.insert((at, id));
+    }
+}
+
+fn delete_operation(state: &mut State, id: OperationId) {
+    if let Some(at) = state.operations.remove(&id).and_then(|old| old.finished) {
+        state.ended.remove(&(at, id));
+    }
+}

@@ -1,0 +1,128 @@
+//! Applies what concerns frameworks: sessions, offers, refusals.
+
+use super::{stir, stir_all};
+use crate::event::FrameworkEvent;
+use crate::state::{Filter, FilterKey, Pool, State, Timer};
+use berth_model::id::{FrameworkId, OfferId};
+use berth_model::offer::Offer;
+use berth_model::role::Role;
+use berth_model::units::Timestamp;
+use std::collections::BTreeSet;
+
+pub(super) fn apply(state: &mut State, now: Timestamp, event: FrameworkEvent) {
+    match event {
+        FrameworkEvent::Opened { framework, session, suppressed } => {
+            if let Some(entry) = state.frameworks.get_mut(&framework) {
+                entry.session = Some(session);
+                entry.suppressed = suppressed;
+                if let Some(at) = entry.given_up.take() {
+                    state.timers.disarm(at, Timer::FrameworkAway(framework.clone()));
+                }
+            }
+            unfilter(state, &framework, None);
+            stir_all(state, now);
+        },
+        FrameworkEvent::Cut { framework, until } => {
+            if let Some(entry) = state.frameworks.get_mut(&framework) {
+                entry.session = None;
+                let timer = Timer::FrameworkAway(framework.clone());
+                if let Some(at) = entry.given_up.replace(until) {
+                    state.timers.disarm(at, timer.clone());
+                }
+                state.timers.arm(until, timer);
+            }
+            unfilter(state, &framework, None);
+        },
+        FrameworkEvent::Closed(framework) => {
+            if let Some(entry) = state.frameworks.get_mut(&framework) {
+                entry.session = None;
+                if let Some(at) = entry.given_up.take() {
+                    state.timers.disarm(at, Timer::FrameworkAway(framework.clone()));
+                }
+            }
+            unfilter(state, &framework, None);
+        },
+        FrameworkEvent::Suppressed { framework, roles } => {
+            if let Some(entry) = state.frameworks.get_mut(&framework) {
+                entry.suppressed.extend(roles);
+            }
+        },
+        FrameworkEvent::Revived { framework, roles } => {
+            if let Some(entry) = state.frameworks.get_mut(&framework) {
+                entry.suppressed.retain(|role| !roles.contains(role));
+            }
+            unfilter(state, &framework, Some(&roles));
+            stir_all(state, now);
+        },
+        FrameworkEvent::Offered(offer) => offered(state, now, *offer),
+        FrameworkEvent::OfferEnded(offer) => offer_ended(state, now, offer),
+        FrameworkEvent::Refused { key, filter } => refused(state, key, filter),
+        FrameworkEvent::FilterEnded(key) => filter_ended(state, now, &key),
+    }
+}
+
+fn offered(state: &mut State, now: Timestamp, offer: Offer) {
+    state.next_offer = state.next_offer.max(offer.id.number + 1);
+    if let Some(agent) = state.agents.get_mut(&offer.agent) {
+        agent.books.shift(Pool::Available, Pool::Offered, &offer.resources);
+        agent.offers.insert(offer.id);
+    }
+    if let Some(framework) = state.frameworks.get_mut(&offer.framework) {
+        framework.offers.insert(offer.id);
+    }
+    state.shares.charge(&offer.role, &offer.framework, &offer.resources);
+    state.shares.serve(&offer.role, &offer.framework);
+    if let Some(span) = state.config.offer_timeout {
+        state.timers.arm(now.after(span), Timer::OfferOld(offer.id));
+    }
+    state.offers.insert(offer.id, offer);
+}
+
+fn offer_ended(state: &mut State, now: Timestamp, id: OfferId) {
+    let Some(offer) = state.offers.remove(&id) else { return };
+    if let Some(agent) = state.agents.get_mut(&offer.agent) {
+        agent.books.shift(Pool::Offered, Pool::Available, &offer.resources);
+        agent.offers.remove(&id);
+    }
+    if let Some(framework) = state.frameworks.get_mut(&offer.framework) {
+        framework.offers.remove(&id);
+    }
+    state.shares.release(&offer.role, &offer.framework, &offer.resources);
+    stir(state, now, offer.agent);
+}
+
+fn refused(state: &mut State, key: FilterKey, filter: Filter) {
+    state.timers.arm(filter.until, Timer::FilterEnds(key.clone()));
+    let of_framework = state.filters.entry(key.framework).or_default();
+    of_framework.entry((key.role, key.agent)).or_default().push(filter);
+}
+
+fn filter_ended(state: &mut State, now: Timestamp, key: &FilterKey) {
+    let place = (key.role.clone(), key.agent);
+    let Some(of_framework) = state.filters.get_mut(&key.framework) else { return };
+    let Some(filters) = of_framework.get_mut(&place) else { return };
+    filters.retain(|filter| filter.until > now);
+    if filters.is_empty() {
+        of_framework.remove(&place);
+    }
+    if of_framework.is_empty() {
+        state.filters.remove(&key.framework);
+    }
+    stir(state, now, key.agent);
+}
+
+/// Drops the refusals of a framework, of some of its roles or of all.
+fn unfilter(state: &mut State, framework: &FrameworkId, roles: Option<&BTreeSet<Role>>) {
+    let Some(of_framework) = state.filters.get_mut(framework) else { return };
+    let concerned = |role: &Role| roles.is_none_or(|roles| roles.contains(role));
+    for ((role, agent), filters) in of_framework.iter().filter(|((role, _), _)| concerned(role)) {
+        let key = FilterKey { framework: framework.clone(), role: role.clone(), agent: *agent };
+        for filter in filters {
+            state.timers.disarm(filter.until, Timer::FilterEnds(key.clone()));
+        }
+    }
+    of_framework.retain(|(role, _), _| !concerned(role));
+    if of_framework.is_empty() {
+        state.filters.remove(framework);
+    }
+}

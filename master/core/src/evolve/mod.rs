@@ -1,0 +1,45 @@
+//! Applies events to the books. It cannot fail and decides nothing.
+
+mod agent;
+mod durable;
+mod framework;
+mod placing;
+mod task;
+
+use crate::event::Event;
+use crate::state::{State, Timer};
+use berth_model::id::AgentId;
+use berth_model::units::Timestamp;
+
+/// Applies one event.
+pub(crate) fn evolve(state: &mut State, now: Timestamp, event: Event) {
+    match event {
+        Event::Put(record) => durable::put(state, now, record),
+        Event::Delete(key) => durable::delete(state, now, &key),
+        Event::Agent(event) => agent::apply(state, now, event),
+        Event::Framework(event) => framework::apply(state, now, event),
+        Event::Task(event) => task::apply(state, now, event),
+        Event::Say(_) | Event::Tell { .. } | Event::Inform { .. } => {},
+    }
+}
+
+/// The agent's free resources changed: somebody may want them.
+fn stir(state: &mut State, now: Timestamp, agent: AgentId) {
+    let interval = state.config.allocation_interval;
+    let Some(entry) = state.agents.get_mut(&agent) else { return };
+    entry.seq += 1;
+    if entry.session().is_none() || entry.look_due.is_some() {
+        return;
+    }
+    let due = entry.looked.map_or(now, |looked| looked.after(interval).max(now));
+    entry.look_due = Some(due);
+    state.timers.arm(due, Timer::Look(agent));
+}
+
+/// Every connected agent may be of interest to somebody new.
+fn stir_all(state: &mut State, now: Timestamp) {
+    let agents: Vec<AgentId> = state.agents.keys().copied().collect();
+    for agent in agents {
+        stir(state, now, agent);
+    }
+}

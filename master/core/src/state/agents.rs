@@ -1,0 +1,79 @@
+//! One agent.
+
+use super::{Books, RowKey};
+use berth_model::agent::AgentInfo;
+use berth_model::id::{OfferId, ReservationId, SessionId, VolumeId};
+use berth_model::task::TaskKey;
+use berth_model::units::Timestamp;
+use berth_model::view::AgentState;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The connection to an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// Not back since the master started.
+    Recovering,
+    /// Connected and merged.
+    Open(SessionId),
+    /// Was connected, or did not come back in time.
+    Cut,
+}
+
+/// An agent: what it declared, what became of it, who is on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Agent {
+    /// As it last declared itself, except that `declared` stays as it was while reservations,
+    /// volumes or tasks would not fit the new declaration (then `misfit` says so).
+    pub(crate) info: AgentInfo,
+    pub(crate) link: Link,
+    pub(crate) last_seen: Option<Timestamp>,
+    pub(crate) ledger_seq: u64,
+    pub(crate) books: Books,
+    /// Why nothing of it is offered although it is connected.
+    pub(crate) misfit: Option<String>,
+    pub(crate) rows: BTreeMap<RowKey, ReservationId>,
+    pub(crate) volumes: BTreeSet<VolumeId>,
+    pub(crate) offers: BTreeSet<OfferId>,
+    pub(crate) tasks: BTreeSet<TaskKey>,
+    /// Counts changes of the books; offers remember it.
+    pub(crate) seq: u64,
+    /// When its free resources were last looked at.
+    pub(crate) looked: Option<Timestamp>,
+    /// When they are to be looked at again.
+    pub(crate) look_due: Option<Timestamp>,
+}
+
+impl Agent {
+    pub(crate) fn new(info: AgentInfo) -> Self {
+        Self {
+            info,
+            link: Link::Recovering,
+            last_seen: None,
+            ledger_seq: 0,
+            books: Books::default(),
+            misfit: None,
+            rows: BTreeMap::new(),
+            volumes: BTreeSet::new(),
+            offers: BTreeSet::new(),
+            tasks: BTreeSet::new(),
+            seq: 0,
+            looked: None,
+            look_due: None,
+        }
+    }
+    /// The live connection.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        match self.link {
+            Link::Open(session) => Some(session),
+            Link::Recovering | Link::Cut => None,
+        }
+    }
+    /// As users see it.
+    pub(crate) fn state(&self) -> AgentState {
+        match self.link {
+            Link::Recovering => AgentState::Recovering,
+            Link::Open(_) => AgentState::Registered,
+            Link::Cut => AgentState::Unreachable,
+        }
+    }
+}

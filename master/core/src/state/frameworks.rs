@@ -1,0 +1,56 @@
+//! One framework, and the refusals it gave.
+
+use berth_model::id::{AgentId, FrameworkId, OfferId, SessionId};
+use berth_model::record::FrameworkRecord;
+use berth_model::resources::Resources;
+use berth_model::role::Role;
+use berth_model::task::TaskKey;
+use berth_model::units::Timestamp;
+use std::collections::BTreeSet;
+
+/// A framework in the books.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Framework {
+    pub(crate) record: FrameworkRecord,
+    /// The open session.
+    pub(crate) session: Option<SessionId>,
+    /// Roles for which it wants no offers.
+    pub(crate) suppressed: BTreeSet<Role>,
+    pub(crate) offers: BTreeSet<OfferId>,
+    pub(crate) tasks: BTreeSet<TaskKey>,
+    /// When it is torn down unless it comes back.
+    pub(crate) given_up: Option<Timestamp>,
+}
+
+impl Framework {
+    pub(crate) fn new(record: FrameworkRecord) -> Self {
+        Self {
+            record,
+            session: None,
+            suppressed: BTreeSet::new(),
+            offers: BTreeSet::new(),
+            tasks: BTreeSet::new(),
+            given_up: None,
+        }
+    }
+    /// The roles it takes offers for now.
+    pub(crate) fn wants(&self) -> impl Iterator<Item = &Role> {
+        let connected = self.session.is_some() && self.record.removed.is_none();
+        self.record.info.roles.iter().filter(move |r| connected && !self.suppressed.contains(*r))
+    }
+}
+
+/// What a refusal is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FilterKey {
+    pub(crate) framework: FrameworkId,
+    pub(crate) role: Role,
+    pub(crate) agent: AgentId,
+}
+
+/// One refusal: hides every offer that is contained in what was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Filter {
+    pub(crate) refused: Resources,
+    pub(crate) until: Timestamp,
+}

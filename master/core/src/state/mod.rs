@@ -1,0 +1,166 @@
+//! The master's books.
+//!
+//! It knows no rule of who may do what: `decide` does. Only `evolve` changes it. Invariant: what the
+//! registry holds is a function of these tables' durable part, and every derived figure here is kept
+//! by differences, so that one operation costs the same on an empty agent and on one with 10,000
+//! volumes.
+
+mod agents;
+mod books;
+mod frameworks;
+mod rows;
+mod shares;
+mod tasks;
+mod timers;
+mod volumes;
+
+pub(crate) use agents::{Agent, Link};
+pub(crate) use books::{Books, Pool, sum_of};
+pub(crate) use frameworks::{Filter, FilterKey, Framework};
+pub(crate) use rows::{RowKey, base_of};
+pub(crate) use shares::{Shares, Usage};
+pub(crate) use tasks::{Kill, Task, Waiting};
+pub(crate) use timers::{Timer, Timers};
+pub(crate) use volumes::{Observed, Place, VolumeEntry, place_of};
+
+use crate::config::Config;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::{
+    AgentId, FrameworkId, OfferId, OperationId, ReservationId, VolumeId, VolumeName,
+};
+use berth_model::offer::Offer;
+use berth_model::operation::OperationRecord;
+use berth_model::record::ReservationRow;
+use berth_model::role::Role;
+use berth_model::task::TaskKey;
+use berth_model::units::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything the master knows. Queries read it; only events change it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    pub(crate) config: Config,
+    /// Why destructive calls are refused, when they are.
+    pub(crate) safe_mode: Option<String>,
+    pub(crate) next_framework: u64,
+    pub(crate) next_offer: u64,
+    pub(crate) agents: BTreeMap<AgentId, Agent>,
+    /// The agents that were told this epoch by this process.
+    pub(crate) met: BTreeSet<AgentId>,
+    pub(crate) rows: BTreeMap<ReservationId, ReservationRow>,
+    pub(crate) volumes: BTreeMap<VolumeId, VolumeEntry>,
+    /// The volumes that hold their name, by role and name.
+    pub(crate) names: BTreeSet<(Role, VolumeName, VolumeId)>,
+    pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
+    /// Removed frameworks, oldest first.
+    pub(crate) removed: BTreeSet<(Timestamp, FrameworkId)>,
+    pub(crate) offers: BTreeMap<OfferId, Offer>,
+    pub(crate) tasks: BTreeMap<TaskKey, Task>,
+    /// Ended tasks that nobody has to be told about any more, oldest first.
+    pub(crate) told: BTreeSet<(Timestamp, TaskKey)>,
+    pub(crate) operations: BTreeMap<OperationId, OperationRecord>,
+    /// Ended operations, oldest first.
+    pub(crate) ended: BTreeSet<(Timestamp, OperationId)>,
+    pub(crate) filters: BTreeMap<FrameworkId, BTreeMap<(Role, AgentId), Vec<Filter>>>,
+    /// Reads under way and who must answer.
+    pub(crate) reads: BTreeMap<u64, AgentId>,
+    pub(crate) timers: Timers,
+    pub(crate) shares: Shares,
+}
+
+impl State {
+    /// Empty books for a term.
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            config,
+            safe_mode: None,
+            next_framework: 1,
+            next_offer: 1,
+            agents: BTreeMap::new(),
+            met: BTreeSet::new(),
+            rows: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            names: BTreeSet::new(),
+            frameworks: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            offers: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            told: BTreeSet::new(),
+            operations: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            filters: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            timers: Timers::default(),
+            shares: Shares::default(),
+        }
+    }
+
+    /// The agent, or the refusal that says it is unknown.
+    pub(crate) fn agent(&self, id: AgentId) -> Result<&Agent, Rejection> {
+        self.agents.get(&id).ok_or_else(|| {
+            Rejection::new(ErrorCode::UnknownAgent, format!("no agent {id}"))
+                .remedy("list the agents with `berth agent list`")
+                .field("agent")
+        })
+    }
+    /// The agent if it is connected and its books can be trusted.
+    pub(crate) fn usable_agent(&self, id: AgentId) -> Result<&Agent, Rejection> {
+        let agent = self.agent(id)?;
+        if agent.session().is_none() {
+            let state = agent.state().as_str();
+            return Err(Rejection::new(
+                ErrorCode::AgentUnreachable,
+                format!("agent {id} ({}) is {state}", agent.info.hostname),
+            )
+            .remedy("start the agent, or wait until it is REGISTERED again"));
+        }
+        match self.withheld_because(agent) {
+            Some(why) => Err(Rejection::new(
+                ErrorCode::InsufficientResources,
+                format!("agent {id} ({}) is withheld: {why}", agent.info.hostname),
+            )
+            .remedy("give the agent back the resources it declared before, and restart it")),
+            None => Ok(agent),
+        }
+    }
+    /// The volumes that hold this name in this role.
+    pub(crate) fn holders<'a>(
+        &'a self,
+        role: &Role,
+        name: &VolumeName,
+    ) -> impl Iterator<Item = &'a VolumeEntry> {
+        let from = (role.clone(), name.clone(), VolumeId::from_u128(0));
+        let to = (role.clone(), name.clone(), VolumeId::from_u128(u128::MAX));
+        self.names.range(from..=to).filter_map(|(_, _, id)| self.volumes.get(id))
+    }
+    /// The volume of an agent that a resource of this role and name means.
+    pub(crate) fn volume_on(
+        &self,
+        agent: AgentId,
+        role: &Role,
+        name: &VolumeName,
+    ) -> Option<&VolumeEntry> {
+        self.holders(role, name).find(|entry| entry.volume.agent == agent)
+    }
+    /// True while tasks run on the agent that its books have no room for: nothing may be added then.
+    pub(crate) fn is_overcommitted(&self, agent: &Agent) -> bool {
+        let mut tasks = agent.tasks.iter().filter_map(|key| self.tasks.get(key));
+        tasks.any(|task| !task.ended() && !task.charged)
+    }
+    /// Why nothing of the agent may be given away although it is connected.
+    pub(crate) fn withheld_because(&self, agent: &Agent) -> Option<String> {
+        let overcommitted = || "its tasks use more than it has".to_owned();
+        agent.misfit.clone().or_else(|| self.is_overcommitted(agent).then(overcommitted))
+    }
+    /// Refuses what destroys while the registry may be older than the data.
+    pub(crate) fn refuse_in_safe_mode(&self, what: &str) -> Result<(), Rejection> {
+        match &self.safe_mode {
+            None => Ok(()),
+            Some(why) => Err(Rejection::new(
+                ErrorCode::SafeMode,
+                format!("{what} is refused in safe mode: {why}"),
+            )
+            .remedy("restore the latest copy of the registry and restart the master")),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! One volume: the registry's record and what the agent says of it.
+
+use berth_model::resources::Resource;
+use berth_model::task::TaskKey;
+use berth_model::units::Bytes;
+use berth_model::volume::{Enforcement, Volume, VolumeReport, VolumeState};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A volume in the books.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VolumeEntry {
+    pub(crate) volume: Volume,
+    /// Whether its space was taken from the agent's books; false only for a quarantined volume that
+    /// does not fit, and for volumes that hold no space.
+    pub(crate) placed: bool,
+    /// The live task it is charged to.
+    pub(crate) user: Option<TaskKey>,
+    /// Tasks that start when it is READY.
+    pub(crate) waiting: BTreeSet<TaskKey>,
+    /// What its agent last said of it.
+    pub(crate) observed: Option<Observed>,
+}
+
+/// The soft part of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Observed {
+    pub(crate) state: VolumeState,
+    pub(crate) host_path: Arc<str>,
+    pub(crate) driver: Arc<str>,
+    pub(crate) enforcement: Enforcement,
+    pub(crate) used: Option<Bytes>,
+}
+
+impl Observed {
+    pub(crate) fn of(report: &VolumeReport) -> Self {
+        Self {
+            state: report.state,
+            host_path: Arc::clone(&report.host_path),
+            driver: Arc::clone(&report.driver),
+            enforcement: report.enforcement,
+            used: report.used,
+        }
+    }
+}
+
+impl VolumeEntry {
+    pub(crate) fn new(volume: Volume) -> Self {
+        Self { volume, placed: false, user: None, waiting: BTreeSet::new(), observed: None }
+    }
+    /// The volume as a resource.
+    pub(crate) fn resource(&self) -> Resource {
+        self.volume.resource().expect("accepted volumes are whole MiB")
+    }
+    /// The disk under it.
+    pub(crate) fn plain(&self) -> Resource {
+        self.volume.plain_resource().expect("accepted volumes are whole MiB")
+    }
+}
+
+/// Where a volume's space is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nowhere: the disk under it is free.
+    Nowhere,
+    /// Taken, not to be offered.
+    Withheld,
+    /// Free, offered or used.
+    Active,
+}
+
+/// Where a volume of this state belongs while no task uses it.
+pub(crate) fn place_of(state: VolumeState) -> Place {
+    match state {
+        VolumeState::Ready => Place::Active,
+        VolumeState::Creating
+        | VolumeState::Lost
+        | VolumeState::Tombstoned
+        | VolumeState::Quarantined => Place::Withheld,
+        VolumeState::Failed | VolumeState::Trashed | VolumeState::Gone => Place::Nowhere,
+    }
+}

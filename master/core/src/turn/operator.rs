@@ -1,0 +1,219 @@
+//! What operators call for.
+
+use super::Turn;
+use crate::boundary::Output;
+use crate::decide::kill::{kill, teardown};
+use crate::decide::order::{Asked, Order, Source, answered_before};
+use crate::decide::room::{Wish, create_volume};
+use crate::decide::{destroy, reserve, trash};
+use crate::event::Event;
+use crate::state::{Agent, Kill, Pool, State, VolumeEntry, sum_of};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::{AgentId, FrameworkId, OperationId, ReservationId, TaskId, VolumeId};
+use berth_model::operation::OperationState;
+use berth_model::operator::{Request, VolumeChoice};
+use berth_model::resources::Resources;
+use berth_model::task::TaskKey;
+use std::time::Duration;
+
+impl Turn<'_> {
+    pub(super) fn operator(
+        &mut self,
+        reply: u64,
+        operation: OperationId,
+        fingerprint: u64,
+        request: &Request,
+    ) {
+        let result = match answered_before(self.state, operation, fingerprint) {
+            Ok(Some(_)) => Ok(Vec::new()),
+            Err(rejection) => Err(rejection),
+            Ok(None) => {
+                let asked = Asked {
+                    id: operation,
+                    kind: request.kind(),
+                    fingerprint,
+                    framework: None,
+                    now: self.now,
+                };
+                decide(self.state, asked, request)
+            },
+        };
+        // The answer comes before the news of the operation, so that a caller can tell them apart.
+        match result {
+            Ok(events) => {
+                self.say(Output::Reply { reply, result: Ok(operation) });
+                self.apply_all(events);
+            },
+            Err(rejection) => self.say(Output::Reply { reply, result: Err(rejection) }),
+        }
+        if let Request::Teardown { framework } = request
+            && let Some(session) = self.state.frameworks.get(framework).and_then(|f| f.session)
+        {
+            self.close_if_removed(framework, session);
+        }
+    }
+}
+
+fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Event>, Rejection> {
+    let order = |agent| -> Result<Order<'_>, Rejection> {
+        let agent = state.usable_agent(agent)?;
+        Ok(Order { state, agent, source: Source::Agent, asked })
+    };
+    match request {
+        Request::Reserve { agent, resources } => {
+            Ok(reserve::reserve(&order(*agent)?, resources)?.events)
+        },
+        Request::Unreserve { agent, resources } => {
+            Ok(reserve::unreserve(&order(*agent)?, resources)?.events)
+        },
+        Request::Release { reservation } => {
+            let (agent, free) = unused(state, *reservation)?;
+            Ok(reserve::unreserve(&order(agent)?, &free)?.events)
+        },
+        Request::CreateVolume { name, role, principal, size, agent, disk, container_path } => {
+            let wish = Wish {
+                name,
+                role,
+                principal: principal.as_ref(),
+                size: *size,
+                agent: *agent,
+                disk,
+                container_path,
+            };
+            create_volume(state, &wish, asked)
+        },
+        Request::DestroyVolume { volume } => {
+            let entry = choose(state, volume)?;
+            destroy::destroy(&order(entry.volume.agent)?, &[entry])
+        },
+        Request::RestoreVolume { volume } => {
+            let entry = by_id(state, *volume)?;
+            trash::restore(&order(entry.volume.agent)?, entry)
+        },
+        Request::PurgeVolume { volume } => {
+            let entry = by_id(state, *volume)?;
+            trash::purge(&order(entry.volume.agent)?, entry)
+        },
+        Request::Teardown { framework } => remove(state, asked, framework),
+        Request::KillTask { framework, task, grace } => {
+            end_task(state, asked, framework, task, *grace)
+        },
+    }
+}
+
+/// The part of a row that neither volumes nor tasks have.
+fn unused(state: &State, reservation: ReservationId) -> Result<(AgentId, Resources), Rejection> {
+    let row = state.rows.get(&reservation).ok_or_else(|| {
+        Rejection::new(ErrorCode::UnknownReservation, format!("no reservation {reservation}"))
+            .remedy("list the reservations with `berth reservation list`")
+            .field("reservation")
+    })?;
+    let agent = state.usable_agent(row.agent)?;
+    let all = sum_of(&row.resource);
+    let mut free = Resources::new();
+    for pool in [Pool::Available, Pool::Offered] {
+        let held = pool_of(agent, pool);
+        let part = all.minus(&held.missing(&all));
+        free.add_all(&part).map_err(|e| {
+            Rejection::new(ErrorCode::InvalidResources, format!("reservation {reservation}: {e}"))
+        })?;
+    }
+    if free.is_empty() {
+        return Err(Rejection::new(
+            ErrorCode::ResourcesInUse,
+            format!("reservation {reservation} ({}) is wholly in volumes or tasks", row.resource),
+        )
+        .remedy("delete its volumes and end its tasks first"));
+    }
+    Ok((row.agent, free))
+}
+
+fn pool_of(agent: &Agent, pool: Pool) -> &Resources {
+    match pool {
+        Pool::Available => &agent.books.available,
+        Pool::Offered => &agent.books.offered,
+        Pool::Used => &agent.books.used,
+        Pool::Withheld => &agent.books.withheld,
+    }
+}
+
+fn by_id(state: &State, id: VolumeId) -> Result<&VolumeEntry, Rejection> {
+    state.volumes.get(&id).ok_or_else(|| unknown_volume(&id.to_string()))
+}
+
+fn unknown_volume(what: &str) -> Rejection {
+    Rejection::new(ErrorCode::UnknownVolume, format!("no volume {what}"))
+        .remedy("list the volumes with `berth volume list`")
+        .field("volume")
+}
+
+fn choose<'a>(state: &'a State, choice: &VolumeChoice) -> Result<&'a VolumeEntry, Rejection> {
+    let (role, name) = match choice {
+        VolumeChoice::Id(id) => return by_id(state, *id),
+        VolumeChoice::Named { role: Some(role), name } => {
+            let mut found = state.holders(role, name);
+            return found.next().ok_or_else(|| unknown_volume(&format!("{name} of role {role}")));
+        },
+        VolumeChoice::Named { role, name } => (role, name),
+    };
+    debug_assert!(role.is_none(), "a named role was looked up above");
+    let mut found = state.names.iter().filter(|(_, n, _)| n == name);
+    let (first, second) = (found.next(), found.next());
+    match (first, second) {
+        (Some((_, _, id)), None) => by_id(state, *id),
+        (Some((a, _, _)), Some((b, _, _))) => Err(Rejection::new(
+            ErrorCode::AmbiguousId,
+            format!("volume name {name} is used in roles {a} and {b}"),
+        )
+        .remedy("name the role, or the volume's id")
+        .field("volume")),
+        (None, _) => Err(unknown_volume(name.as_str())),
+    }
+}
+
+fn remove(
+    state: &State,
+    asked: Asked<'_>,
+    framework: &FrameworkId,
+) -> Result<Vec<Event>, Rejection> {
+    state.refuse_in_safe_mode("TEARDOWN")?;
+    let known = state.frameworks.get(framework).ok_or_else(|| unknown_framework(framework))?;
+    if known.record.removed.is_some() {
+        return Err(Rejection::new(
+            ErrorCode::FrameworkRemoved,
+            format!("framework {framework} was removed already"),
+        )
+        .field("framework"));
+    }
+    let object = format!("framework {framework} ({})", known.record.info.name);
+    let record = asked.record(None, Vec::new(), object, OperationState::Done);
+    let mut events = teardown(state, framework, asked.now);
+    events.push(record.into());
+    Ok(events)
+}
+
+fn unknown_framework(framework: &FrameworkId) -> Rejection {
+    Rejection::new(ErrorCode::UnknownFramework, format!("no framework {framework}"))
+        .remedy("list the frameworks with `berth framework list`")
+        .field("framework")
+}
+
+fn end_task(
+    state: &State,
+    asked: Asked<'_>,
+    framework: &FrameworkId,
+    task: &TaskId,
+    grace: Option<Duration>,
+) -> Result<Vec<Event>, Rejection> {
+    let key = TaskKey { framework: framework.clone(), task: task.clone() };
+    let known = state.tasks.get(&key).filter(|known| !known.ended()).ok_or_else(|| {
+        Rejection::new(ErrorCode::UnknownTask, format!("no live task {key}"))
+            .remedy("list the tasks with `berth task list`")
+            .field("task")
+    })?;
+    let object = format!("task {key}");
+    let record = asked.record(Some(known.agent), Vec::new(), object, OperationState::Done);
+    let mut events = kill(state, &key, Kill { grace }, asked.now);
+    events.push(record.into());
+    Ok(events)
+}

@@ -1,0 +1,104 @@
+//! What is due.
+
+use super::Turn;
+use crate::allocator::allocate;
+use crate::boundary::Output;
+use crate::decide::adopt::lost;
+use crate::decide::kill::teardown;
+use crate::decide::rescind::rescind;
+use crate::event::{AgentEvent, Event, FrameworkEvent};
+use crate::state::{Link, Timer};
+use berth_model::framework;
+use berth_model::id::{AgentId, FrameworkId};
+use berth_model::link::ToAgent;
+use berth_model::offer::Offer;
+use std::collections::BTreeMap;
+
+impl Turn<'_> {
+    pub(super) fn run_timers(&mut self) {
+        while let Some((at, timer)) = self.state.timers.due(self.now).cloned() {
+            self.apply(AgentEvent::Fired { at, timer: timer.clone() }.into());
+            match timer {
+                Timer::Heartbeat => self.heartbeat(),
+                Timer::AgentSilent(agent) => self.agent_silent(agent),
+                Timer::ReregisterWindow => self.reregister_window(),
+                Timer::FrameworkAway(framework) => self.framework_away(&framework),
+                Timer::OfferOld(offer) => {
+                    let events = self.state.offers.get(&offer).map(rescind);
+                    self.apply_all(events.into_iter().flatten());
+                },
+                Timer::FilterEnds(key) => self.apply(FrameworkEvent::FilterEnded(key).into()),
+                Timer::Look(agent) => self.look(agent),
+            }
+        }
+    }
+
+    fn heartbeat(&mut self) {
+        let agents: Vec<AgentId> = self.state.agents.keys().copied().collect();
+        for agent in agents {
+            self.tell(agent, ToAgent::Heartbeat);
+        }
+        let frameworks: Vec<FrameworkId> = self.state.frameworks.keys().cloned().collect();
+        for framework in frameworks {
+            self.inform(&framework, framework::Event::Heartbeat);
+        }
+        let at = self.now.after(self.state.config.heartbeat);
+        self.apply(AgentEvent::Armed { at, timer: Timer::Heartbeat }.into());
+    }
+
+    fn agent_silent(&mut self, agent: AgentId) {
+        let Some(known) = self.state.agents.get(&agent) else { return };
+        let (Some(session), Some(seen)) = (known.session(), known.last_seen) else { return };
+        let limit = seen.after(self.state.config.agent_timeout);
+        if limit > self.now {
+            let timer = Timer::AgentSilent(agent);
+            self.apply(AgentEvent::Armed { at: limit, timer }.into());
+            return;
+        }
+        let events = lost(self.state, agent, self.now);
+        self.apply_all(events);
+        self.say(Output::CloseAgent { agent, session });
+    }
+
+    fn reregister_window(&mut self) {
+        let away = self.state.agents.iter().filter(|(_, agent)| agent.link == Link::Recovering);
+        let away: Vec<AgentId> = away.map(|(id, _)| *id).collect();
+        for agent in away {
+            let events = lost(self.state, agent, self.now);
+            self.apply_all(events);
+        }
+    }
+
+    fn framework_away(&mut self, id: &FrameworkId) {
+        let Some(known) = self.state.frameworks.get(id) else { return };
+        let over = known.given_up.is_some_and(|at| at <= self.now) && known.session.is_none();
+        if !over {
+            return;
+        }
+        if self.state.safe_mode.is_some() {
+            // What the registry says of the framework may be old; nothing of it is ended.
+            let until = self
+                .now
+                .after(known.record.info.failover_timeout.max(self.state.config.agent_timeout));
+            self.apply(FrameworkEvent::Cut { framework: id.clone(), until }.into());
+            return;
+        }
+        let events = teardown(self.state, id, self.now);
+        self.apply_all(events);
+        self.apply(FrameworkEvent::Closed(id.clone()).into());
+    }
+
+    /// Offers what is free of an agent.
+    fn look(&mut self, agent: AgentId) {
+        self.apply(AgentEvent::Looked(agent).into());
+        let Some(known) = self.state.agents.get(&agent) else { return };
+        let mut made: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
+        for offer in allocate(self.state, known, self.now) {
+            made.entry(offer.framework.clone()).or_default().push(offer.clone());
+            self.apply(FrameworkEvent::Offered(Box::new(offer)).into());
+        }
+        for (framework, offers) in made {
+            self.apply(Event::inform(framework, framework::Event::Offers(offers)));
+        }
+    }
+}
