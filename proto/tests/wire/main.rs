@@ -12,3 +12,7 @@ mod records;
 mod round_trip;
 #[cfg(test)]
 mod stores;
+#[cfg(test)]
+mod tasks;
+#[cfg(test)]
+mod views;

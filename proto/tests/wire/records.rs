@@ -1,6 +1,7 @@
 //! Arbitrary values of the model: calls, messages, records, views.
 
 use crate::nouns::*;
+use crate::tasks::*;
 use berth_model::framework::{Call, Event, Filters, FrameworkInfo};
 use berth_model::id::{ClusterId, ReservationId, SessionId};
 use berth_model::link::{Envelope, FromAgent, OutputStream, Registration, TaskReport, ToAgent};
@@ -13,13 +14,8 @@ use berth_model::record::{
     FrameworkRecord, LedgerDisk, LedgerRecord, LedgerTask, LedgerTaskPhase, LedgerVolume,
     RegistryRecord, ReservationRow,
 };
-use berth_model::units::Scalar;
-use berth_model::view::{
-    AgentState, AgentView, Change, ClusterView, FrameworkView, ReservationView, RoleView, TaskView,
-    VolumeView,
-};
 use berth_proto::convert::LogRequest;
-use proptest::collection::{btree_map, vec};
+use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -367,115 +363,6 @@ pub fn ledger_record() -> BoxedStrategy<LedgerRecord> {
         volume_id().prop_map(LedgerRecord::VolumeForgotten),
         task.prop_map(LedgerRecord::Task),
         task_key().prop_map(LedgerRecord::TaskForgotten),
-    ]
-    .boxed()
-}
-
-fn milli() -> BoxedStrategy<Scalar> {
-    any::<i64>().prop_map(Scalar::from_milli).boxed()
-}
-fn agent_state() -> BoxedStrategy<AgentState> {
-    select(vec![AgentState::Registered, AgentState::Recovering, AgentState::Unreachable]).boxed()
-}
-
-pub fn cluster_view() -> BoxedStrategy<ClusterView> {
-    (cluster(), any::<(u64, u64)>(), arc(), of(text()), any::<(u64, u64, u64)>())
-        .prop_map(|(cluster, (epoch, revision), version, safe_mode, (up, total, connected))| {
-            ClusterView {
-                cluster,
-                epoch,
-                revision,
-                version,
-                safe_mode,
-                agents_registered: up,
-                agents_total: total,
-                frameworks_connected: connected,
-            }
-        })
-        .boxed()
-}
-pub fn agent_view() -> BoxedStrategy<AgentView> {
-    (agent_info(), agent_state(), resources(), resources(), resources(), of(time()))
-        .prop_map(|(info, state, total, used, offered, last_seen)| AgentView {
-            info,
-            state,
-            total,
-            used,
-            offered,
-            last_seen,
-        })
-        .boxed()
-}
-pub fn reservation_view() -> BoxedStrategy<ReservationView> {
-    (row(), milli(), milli())
-        .prop_map(|(row, in_volumes, in_tasks)| ReservationView { row, in_volumes, in_tasks })
-        .boxed()
-}
-pub fn volume_view() -> BoxedStrategy<VolumeView> {
-    (
-        (volume(), arc(), arc(), arc(), arc()),
-        (enforcement(), of(bytes()), vec(task_key(), 0..3), of(offer_id()), of(volume_state())),
-    )
-        .prop_map(
-            |(
-                (volume, hostname, disk, host_path, driver),
-                (enforcement, used, users, offer, observed),
-            )| VolumeView {
-                volume,
-                hostname,
-                disk,
-                host_path,
-                driver,
-                enforcement,
-                used,
-                users,
-                offer,
-                observed,
-            },
-        )
-        .boxed()
-}
-pub fn framework_view() -> BoxedStrategy<FrameworkView> {
-    (
-        (framework(), framework_info(), any::<bool>(), time()),
-        (of(time()), any::<u64>(), any::<u64>(), resources()),
-    )
-        .prop_map(|((id, info, connected, registered), (removed, tasks, offers, used))| {
-            FrameworkView { id, info, connected, registered, removed, tasks, offers, used }
-        })
-        .boxed()
-}
-pub fn task_view() -> BoxedStrategy<TaskView> {
-    (task_status(), text(), resources(), arc(), map())
-        .prop_map(|(status, name, resources, hostname, labels)| TaskView {
-            status,
-            name,
-            resources,
-            hostname,
-            labels,
-        })
-        .boxed()
-}
-pub fn role_view() -> BoxedStrategy<RoleView> {
-    let amounts = || btree_map(arc(), milli(), 0..3);
-    (role(), vec(framework(), 0..3), amounts(), amounts(), any::<u64>())
-        .prop_map(|(role, frameworks, reserved, used, volumes)| RoleView {
-            role,
-            frameworks,
-            reserved,
-            used,
-            volumes,
-        })
-        .boxed()
-}
-pub fn change() -> BoxedStrategy<Change> {
-    prop_oneof![
-        operation_record().prop_map(Change::Operation),
-        volume().prop_map(Change::Volume),
-        task_status().prop_map(Change::Task),
-        (agent(), agent_state()).prop_map(|(agent, state)| Change::Agent { agent, state }),
-        (framework(), any::<bool>())
-            .prop_map(|(framework, connected)| Change::Framework { framework, connected }),
     ]
     .boxed()
 }

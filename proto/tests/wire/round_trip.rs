@@ -1,6 +1,6 @@
 //! Model to wire to model, for every noun.
 
-use crate::{nouns, records};
+use crate::{nouns, records, tasks, views};
 use berth_proto::convert::{Wire, from_wire, to_wire};
 use proptest::prelude::*;
 use prost::Message;
@@ -38,11 +38,11 @@ round_trips! {
     volumes: nouns::volume();
     volume_reports: nouns::volume_report();
     volume_uses: nouns::volume_use();
-    task_infos: nouns::task_info();
-    task_statuses: nouns::task_status();
-    task_keys: nouns::task_key();
-    disks: nouns::disk();
-    agent_infos: nouns::agent_info();
+    task_infos: tasks::task_info();
+    task_statuses: tasks::task_status();
+    task_keys: tasks::task_key();
+    disks: tasks::disk();
+    agent_infos: tasks::agent_info();
     offers: records::offer();
     offer_operations: records::offer_operation();
     operation_records: records::operation_record();
@@ -55,12 +55,12 @@ round_trips! {
     log_requests: records::log_request();
     reservation_rows: records::row();
     ledger_records: records::ledger_record();
-    cluster_views: records::cluster_view();
-    agent_views: records::agent_view();
-    reservation_views: records::reservation_view();
-    volume_views: records::volume_view();
-    framework_views: records::framework_view();
-    task_views: records::task_view();
-    role_views: records::role_view();
-    changes: records::change();
+    cluster_views: views::cluster_view();
+    agent_views: views::agent_view();
+    reservation_views: views::reservation_view();
+    volume_views: views::volume_view();
+    framework_views: views::framework_view();
+    task_views: views::task_view();
+    role_views: views::role_view();
+    changes: views::change();
 }
