@@ -40,6 +40,8 @@ pub struct AgentConfig {
     pub log_limit: Bytes,
     /// Files per output, the one being written included.
     pub log_files: u32,
+    /// The program whose hidden subcommands supervise containers: this one; only tests have another.
+    pub program: PathBuf,
 }
 
 /// What was given on the command line.
@@ -169,6 +171,7 @@ impl AgentConfig {
             sandbox_free_percent_min: percent,
             log_limit: log_size(log_limit)?,
             log_files,
+            program: PathBuf::from("/proc/self/exe"),
         })
     }
 }
@@ -283,8 +286,11 @@ fn check_names(disks: &[Declaration]) -> Result<(), Rejection> {
                 .remedy("give each its own name=…"));
         }
         if disk.name == "root" && disk.source != DiskSource::Root {
-            return Err(refuse("--disk", "the name root belongs to the disk of the work directory")
-                .remedy("give the disk another name=…"));
+            return Err(refuse(
+                "--disk",
+                "the name root belongs to the disk of the work directory",
+            )
+            .remedy("give the disk another name=…"));
         }
     }
     Ok(())
@@ -316,6 +322,7 @@ mod tests {
             sandbox_free_percent_min: 5,
             log_limit: Bytes::from_mib(10),
             log_files: 2,
+            program: PathBuf::from("/proc/self/exe"),
         };
         assert_eq!(AgentConfig::load(None, flags()), Ok(wanted));
     }

@@ -1,0 +1,158 @@
+//! Effects off the deciding task: volumes, disks and file reads on the blocking pool, each answered by an input.
+//!
+//! It decides nothing and keeps no state of volumes. The deciding code asks for one effect per volume at a time, so
+//! only the number of all of them is bounded here. Invariant: every effect is answered exactly once, also when the
+//! code that carries it out panics.
+
+use crate::container::Runtime;
+use crate::volume::Volumes;
+use berth_agent_core::Input;
+use berth_agent_core::effect::{ContainerEffect, VolumeEffect, VolumeOutcome};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::{ClusterId, ContainerId};
+use berth_model::link::OutputStream;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinSet, spawn_blocking};
+
+/// Effects on volumes that are carried out at the same time.
+const VOLUMES_MAX: usize = 16;
+/// Reads of output that are carried out at the same time.
+const READS_MAX: usize = 8;
+/// The most that one read answers.
+const READ_BYTES_MAX: u32 = 1 << 20;
+/// Answers that wait for the engine.
+const ANSWERS_MAX: usize = 1024;
+/// How long the engine waits at its end for what is under way.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// A part of a container's output.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub(super) container: ContainerId,
+    pub(super) stream: OutputStream,
+    pub(super) offset: u64,
+    pub(super) length: u32,
+}
+
+/// Carries out effects.
+#[derive(Debug)]
+pub(super) struct Effects {
+    volumes: Arc<Volumes>,
+    runtime: Arc<Runtime>,
+    answers: mpsc::Sender<Input>,
+    volume_slots: Arc<Semaphore>,
+    read_slots: Arc<Semaphore>,
+    tasks: JoinSet<()>,
+}
+
+impl Effects {
+    pub(super) fn new(
+        volumes: Arc<Volumes>,
+        runtime: Arc<Runtime>,
+    ) -> (Self, mpsc::Receiver<Input>) {
+        let (answers, inputs) = mpsc::channel(ANSWERS_MAX);
+        let effects = Self {
+            volumes,
+            runtime,
+            answers,
+            volume_slots: Arc::new(Semaphore::new(VOLUMES_MAX)),
+            read_slots: Arc::new(Semaphore::new(READS_MAX)),
+            tasks: JoinSet::new(),
+        };
+        (effects, inputs)
+    }
+
+    pub(super) fn volume(&mut self, token: u64, effect: VolumeEffect) {
+        let volumes = Arc::clone(&self.volumes);
+        let volume = effect.spec().id;
+        self.spawn(Arc::clone(&self.volume_slots), async move {
+            let ran = spawn_blocking(move || volumes.run(&effect)).await;
+            let outcome = ran.unwrap_or_else(|_panic| {
+                VolumeOutcome::Unclear(Rejection::new(
+                    ErrorCode::Internal,
+                    format!("the driver of volume {volume} failed; the agent's log says where"),
+                ))
+            });
+            Input::Volume { volume, token, outcome }
+        });
+    }
+
+    pub(super) fn container(&self, effect: ContainerEffect) {
+        self.runtime.run(effect);
+    }
+
+    pub(super) fn read(&mut self, read: u64, part: Part) {
+        let runtime = Arc::clone(&self.runtime);
+        let Part { container, stream, offset, length } = part;
+        let length = usize::try_from(length.min(READ_BYTES_MAX)).expect("a MiB fits");
+        self.spawn(Arc::clone(&self.read_slots), async move {
+            let ran =
+                spawn_blocking(move || runtime.read_log(container, stream, offset, length)).await;
+            let failed = |_panic| {
+                let text = format!("the output of container {container} cannot be read");
+                Err(Rejection::new(ErrorCode::Internal, text))
+            };
+            match ran.unwrap_or_else(failed) {
+                Ok((offset, data)) => Input::FileData { read, offset, data: Ok(data) },
+                Err(error) => Input::FileData { read, offset, data: Err(error) },
+            }
+        });
+    }
+
+    /// Looks at the disks again; what is new comes as inputs.
+    pub(super) fn look_at_disks(&mut self) {
+        let volumes = Arc::clone(&self.volumes);
+        let answers = self.answers.clone();
+        self.reap();
+        self.tasks.spawn(async move {
+            let looked = spawn_blocking(move || {
+                let disks = volumes.disks();
+                disks.refresh();
+                (disks.ledger(), disks.report())
+            });
+            if let Ok((adopted, report)) = looked.await {
+                // The engine is gone: nobody needs the answer.
+                answers.send(Input::DisksAdopted(adopted)).await.ok();
+                answers.send(Input::Disks(report)).await.ok();
+            }
+        });
+    }
+
+    /// Names the cluster in the disks' markers; done before anything is made on them for that cluster.
+    pub(super) async fn join(&self, cluster: ClusterId) {
+        let volumes = Arc::clone(&self.volumes);
+        if spawn_blocking(move || volumes.disks().join(cluster)).await.is_err() {
+            tracing::error!(%cluster, "the disks' markers could not be written");
+        }
+    }
+
+    /// Waits for what is under way, so that the next agent on these disks does not meet it.
+    pub(super) async fn close(mut self) {
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_WAIT, all).await.is_err() {
+            tracing::warn!(
+                "effects are still under way; they are asked for again at the next start"
+            );
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        slots: Arc<Semaphore>,
+        effect: impl Future<Output = Input> + Send + 'static,
+    ) {
+        let answers = self.answers.clone();
+        self.reap();
+        self.tasks.spawn(async move {
+            let _slot = slots.acquire_owned().await;
+            // The engine is gone: the effect is asked for again by the next one.
+            answers.send(effect.await).await.ok();
+        });
+    }
+
+    fn reap(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+    }
+}
