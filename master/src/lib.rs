@@ -1,3 +1,11 @@
 //! The master's shell: registry, engine and API around `berth-master-core`.
 
+pub mod api;
+mod clock;
+mod config;
+pub mod engine;
 pub mod registry;
+mod serve;
+
+pub use config::{ConfigError, MasterConfig};
+pub use serve::{ServeError, run};

@@ -62,8 +62,10 @@ pub(crate) enum AgentEvent {
         agent: AgentId,
         disks: Vec<Disk>,
     },
-    /// Its free resources were looked at.
+    /// Its free resources were looked at, with somebody there who wants some.
     Looked(AgentId),
+    /// Nobody wants anything: the next look may come at once.
+    NotLooked(AgentId),
     VolumeObserved(Box<VolumeReport>),
     /// The agent does not have it.
     VolumeUnobserved(VolumeId),

@@ -4,7 +4,9 @@ use crate::boundary::{Input, RecoverError, Step};
 use crate::config::Config;
 use crate::recover;
 use crate::state::State;
-use crate::turn::Turn;
+use crate::turn::{Turn, check};
+use berth_model::error::Rejection;
+use berth_model::operator::Request;
 use berth_model::record::RegistryRecord;
 use berth_model::units::Timestamp;
 
@@ -31,6 +33,13 @@ impl Master {
     /// Takes in one input, then does what is due.
     pub fn step(&mut self, now: Timestamp, input: Input) -> Step {
         Turn::new(&mut self.state, now).take(input)
+    }
+    /// Would an operator's request be accepted now? Nothing changes and nothing is recorded.
+    ///
+    /// # Errors
+    /// Why it would be refused.
+    pub fn check(&self, now: Timestamp, request: &Request) -> Result<(), Rejection> {
+        check(&self.state, now, request)
     }
     /// When the next [`Input::Tick`] is due.
     #[must_use]

@@ -2,7 +2,7 @@
 //! the cluster's row carries the one the term began with.
 
 use crate::state::{Agent, State, VolumeEntry, sum_of};
-use berth_model::id::{AgentId, FrameworkId};
+use berth_model::id::{AgentId, FrameworkId, OperationId};
 use berth_model::offer::Offer;
 use berth_model::operation::OperationRecord;
 use berth_model::record::ReservationRow;
@@ -169,6 +169,12 @@ pub fn tasks(state: &State) -> Vec<TaskView> {
 #[must_use]
 pub fn operations(state: &State) -> Vec<OperationRecord> {
     state.operations.values().cloned().collect()
+}
+
+/// One operation.
+#[must_use]
+pub fn operation(state: &State, id: OperationId) -> Option<OperationRecord> {
+    state.operations.get(&id).cloned()
 }
 
 /// The roles in use: subscribed to, reserved to, or owning volumes.

@@ -35,6 +35,7 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
             unlook(state, agent);
             change(state, agent, |entry| entry.looked = Some(now));
         },
+        AgentEvent::NotLooked(agent) => unlook(state, agent),
         AgentEvent::VolumeObserved(report) => {
             if let Some(entry) = state.volumes.get_mut(&report.spec.id) {
                 let known = entry.observed.as_ref().and_then(|o| o.used);

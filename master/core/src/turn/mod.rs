@@ -9,6 +9,8 @@ mod framework;
 mod operator;
 mod time;
 
+pub(crate) use operator::check;
+
 use crate::boundary::{Input, Output, Step};
 use crate::decide::launch;
 use crate::event::{AgentEvent, Event, FrameworkEvent, TaskEvent};

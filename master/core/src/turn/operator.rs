@@ -14,6 +14,7 @@ use berth_model::operation::OperationState;
 use berth_model::operator::{Request, VolumeChoice};
 use berth_model::resources::Resources;
 use berth_model::task::TaskKey;
+use berth_model::units::Timestamp;
 use std::time::Duration;
 
 impl Turn<'_> {
@@ -52,6 +53,13 @@ impl Turn<'_> {
             self.close_if_removed(framework, session);
         }
     }
+}
+
+/// Would this request be accepted now? Nothing changes and nothing is recorded.
+pub(crate) fn check(state: &State, now: Timestamp, request: &Request) -> Result<(), Rejection> {
+    let id = OperationId::from_u128(0);
+    let asked = Asked { id, kind: request.kind(), fingerprint: 0, framework: None, now };
+    decide(state, asked, request).map(drop)
 }
 
 fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Event>, Rejection> {

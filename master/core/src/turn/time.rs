@@ -90,6 +90,10 @@ impl Turn<'_> {
 
     /// Offers what is free of an agent.
     fn look(&mut self, agent: AgentId) {
+        if !self.state.frameworks.values().any(|framework| framework.wants().next().is_some()) {
+            self.apply(AgentEvent::NotLooked(agent).into());
+            return;
+        }
         self.apply(AgentEvent::Looked(agent).into());
         let Some(known) = self.state.agents.get(&agent) else { return };
         let mut made: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();

@@ -6,6 +6,7 @@ use crate::statistics::{median, quantile, theil_sen};
 use anyhow::{Context, ensure};
 use berth_cluster_tests::Pair;
 use berth_model::id::OperationId;
+use berth_proto::address::Address;
 use berth_proto::v1;
 use berth_proto::v1::operator_client::OperatorClient;
 use std::path::Path;
@@ -77,8 +78,9 @@ pub(super) fn measure(dir: &Path, effort: Effort, figures: &mut Figures) -> anyh
 }
 
 async fn measure_pair(pair: &Pair, effort: Effort, figures: &mut Figures) -> anyhow::Result<()> {
-    let uri = format!("http://{}", pair.address());
-    let client = OperatorClient::connect(uri).await.context("connect")?;
+    let address: Address = pair.address().parse()?;
+    let channel = address.endpoint()?.connect().await.context("connect")?;
+    let client = OperatorClient::new(channel);
     let pids = [pair.master_pid()?, pair.agent_pid()?];
     let mut present = 0;
     let mut points = Vec::new();

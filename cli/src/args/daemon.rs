@@ -1,0 +1,85 @@
+//! The daemons, and lists of agents.
+
+use super::Read;
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Master {
+    /// Run the master until SIGTERM
+    Run(MasterRun),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MasterRun {
+    /// Where the registry is kept
+    #[arg(long)]
+    pub(crate) work_dir: Option<PathBuf>,
+    /// Where to listen
+    #[arg(long)]
+    pub(crate) listen: Option<String>,
+    /// Settings as a TOML file; flags win
+    #[arg(long)]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agent {
+    /// Run an agent until SIGTERM; its tasks go on without it
+    Run(AgentRun),
+    /// List agents
+    #[command(visible_alias = "ls")]
+    List(Read),
+    /// Show one agent
+    #[command(visible_aliases = ["get", "describe"])]
+    Show {
+        /// Id, its beginning, or the host's name
+        agent: String,
+        #[command(flatten)]
+        read: Read,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentRun {
+    /// The master: HOST:PORT or http://HOST:PORT
+    #[arg(long)]
+    pub(crate) master: Option<String>,
+    /// Where the ledger, the sandboxes and the ROOT disk are kept
+    #[arg(long)]
+    pub(crate) work_dir: Option<PathBuf>,
+    /// The name shown for this machine (default: its host name)
+    #[arg(long)]
+    pub(crate) hostname: Option<String>,
+    /// A disk: root=DIR[,name=NAME][,type=path][,driver=auto|directory|btrfs][,size=SIZE]; may be repeated
+    #[arg(long)]
+    pub(crate) disk: Vec<String>,
+    /// A key=value pair shown in offers; may be repeated
+    #[arg(long)]
+    pub(crate) attribute: Vec<String>,
+    /// What the agent declares, such as cpus:2;mem:2GiB;disk:10GiB;ports:[31000-32000] (default: what is found)
+    #[arg(long)]
+    pub(crate) resources: Option<String>,
+    /// Settings as a TOML file; flags win
+    #[arg(long)]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scheduler {
+    /// Run the service scheduler until SIGTERM
+    Run(SchedulerRun),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchedulerRun {
+    /// The master: HOST:PORT or http://HOST:PORT
+    #[arg(long)]
+    pub(crate) master: String,
+    /// Where its ledger is kept
+    #[arg(long)]
+    pub(crate) work_dir: PathBuf,
+    /// Where to listen for `berth service` and `berth apply`
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub(crate) listen: String,
+}

@@ -1,0 +1,166 @@
+//! The command line as a tree of types.
+
+mod daemon;
+mod storage;
+mod work;
+
+pub(crate) use daemon::{Agent, AgentRun, Master, MasterRun, Scheduler, SchedulerRun};
+pub(crate) use storage::{Disk, Reservation, ReservationCreate, Trash, Volume, VolumeCreate};
+pub(crate) use work::{Apply, Framework, Offer, Operation, Role, Service, Task, Validate};
+
+use crate::output::Show;
+use berth_model::id::OperationId;
+use clap::{Args, Parser, Subcommand};
+
+/// Berth: a cluster resource manager whose heart is persistent storage.
+#[derive(Debug, Parser)]
+#[command(name = "berth", version, disable_help_subcommand = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a whole cluster in one terminal
+    Dev(crate::dev::Args),
+    /// Run the master
+    #[command(subcommand)]
+    Master(Master),
+    /// Run or look at agents
+    #[command(subcommand, visible_alias = "agents")]
+    Agent(Agent),
+    /// Run the service scheduler
+    #[command(subcommand)]
+    Scheduler(Scheduler),
+    /// Look at disks
+    #[command(subcommand, visible_alias = "disks")]
+    Disk(Disk),
+    /// Reserve resources for a role
+    #[command(subcommand, visible_aliases = ["reservations", "rsv"])]
+    Reservation(Reservation),
+    /// Create, look at and delete persistent volumes
+    #[command(subcommand, visible_aliases = ["volumes", "vol"])]
+    Volume(Volume),
+    /// Look at or remove frameworks
+    #[command(subcommand, visible_aliases = ["frameworks", "fw"])]
+    Framework(Framework),
+    /// Look at outstanding offers
+    #[command(subcommand, visible_alias = "offers")]
+    Offer(Offer),
+    /// Look at tasks, their output, or end them
+    #[command(subcommand, visible_alias = "tasks")]
+    Task(Task),
+    /// Look at or wait for operations
+    #[command(subcommand, visible_aliases = ["operations", "op"])]
+    Operation(Operation),
+    /// Look at, restart and delete services
+    #[command(subcommand, visible_aliases = ["services", "svc"])]
+    Service(Service),
+    /// Look at roles in use
+    #[command(subcommand, visible_alias = "roles")]
+    Role(Role),
+    /// Bring services to the state of a document
+    Apply(Apply),
+    /// Check a document without a cluster
+    Validate(Validate),
+    /// Print a completion script for a shell
+    Completion {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the version
+    Version,
+    /// The supervisor of one container (started by the agent)
+    #[command(hide = true)]
+    Supervise(Internal),
+    /// One run of a task's check (started by the agent)
+    #[command(hide = true)]
+    Check(Internal),
+}
+
+/// Shells with completion.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// Passed through to the agent's own programs.
+#[derive(Debug, Args)]
+pub(crate) struct Internal {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) args: Vec<std::ffi::OsString>,
+}
+
+/// Where the cluster is.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Connect {
+    /// The master: HOST:PORT or http://HOST:PORT
+    #[arg(long, env = "BERTH_MASTER", default_value = "127.0.0.1:5050", help_heading = "Cluster")]
+    pub(crate) master: String,
+}
+
+/// Flags of commands that read.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Read {
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+    #[command(flatten)]
+    pub(crate) show: Show,
+}
+
+/// Flags of lists and lookups by role.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OfRole {
+    /// Only what belongs to this role
+    #[arg(short, long, env = "BERTH_ROLE", help_heading = "Cluster")]
+    pub(crate) role: Option<String>,
+}
+
+/// Flags of commands that change something.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Change {
+    /// Wait until it is done (the default)
+    #[arg(long, conflicts_with = "detach", help_heading = "Waiting")]
+    pub(crate) wait: bool,
+    /// How long to wait; the operation goes on afterwards
+    #[arg(long, default_value = "5m", value_parser = duration, help_heading = "Waiting")]
+    pub(crate) timeout: std::time::Duration,
+    /// Do not wait: print the operation's id
+    #[arg(long, help_heading = "Waiting")]
+    pub(crate) detach: bool,
+    /// The operation's id, so that a repeated command does not act twice
+    #[arg(long, value_parser = operation_id, help_heading = "Waiting")]
+    pub(crate) request_id: Option<OperationId>,
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    berth_model::units::parse_duration(text).map_err(|e| e.to_string())
+}
+
+fn operation_id(text: &str) -> Result<OperationId, String> {
+    text.parse().map_err(|e: berth_model::id::IdError| e.to_string())
+}
+
+fn size(text: &str) -> Result<berth_model::units::Bytes, String> {
+    let size: berth_model::units::Bytes =
+        text.parse().map_err(|e: berth_model::units::UnitError| e.to_string())?;
+    size.to_scalar().map_err(|e| e.to_string())?;
+    Ok(size)
+}
+
+fn role(text: &str) -> Result<berth_model::role::Role, String> {
+    berth_model::role::Role::new(text).map_err(|e| e.to_string())
+}
+
+fn volume_name(text: &str) -> Result<berth_model::id::VolumeName, String> {
+    berth_model::id::VolumeName::new(text).map_err(|e| e.to_string())
+}
+
+fn container_path(text: &str) -> Result<String, String> {
+    berth_model::resources::check_container_path(text).map_err(|e| e.to_string())?;
+    Ok(text.to_owned())
+}

@@ -1,0 +1,182 @@
+//! Disks, reservations, volumes.
+
+use super::{Change, OfRole, Read, container_path, role, size, volume_name};
+use crate::confirm::Confirm;
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Disk {
+    /// List disks
+    #[command(visible_alias = "ls")]
+    List(Read),
+    /// Show one disk
+    #[command(visible_aliases = ["get", "describe"])]
+    Show {
+        /// Id, its beginning, or HOST:NAME
+        disk: String,
+        #[command(flatten)]
+        read: Read,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Reservation {
+    /// Reserve resources of one agent for a role
+    Create(ReservationCreate),
+    /// List reservations
+    #[command(visible_alias = "ls")]
+    List {
+        #[command(flatten)]
+        of: OfRole,
+        #[command(flatten)]
+        read: Read,
+    },
+    /// Give the unused part of a reservation back
+    Release {
+        /// Id or its beginning
+        reservation: String,
+        #[command(flatten)]
+        confirm: Confirm,
+        #[command(flatten)]
+        change: Change,
+        #[command(flatten)]
+        read: Read,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReservationCreate {
+    /// What to reserve, such as cpus:1;mem:512MiB;disk:2GiB
+    pub(crate) resources: String,
+    /// For whom
+    #[arg(short, long, env = "BERTH_ROLE", value_parser = role)]
+    pub(crate) role: berth_model::role::Role,
+    /// Where: id, its beginning, or the host's name
+    #[arg(long)]
+    pub(crate) agent: String,
+    /// The disk that a disk amount is on: its id, name, or root directory (default: the ROOT disk)
+    #[arg(long)]
+    pub(crate) disk: Option<String>,
+    /// Show what would be done and do nothing
+    #[arg(long, help_heading = "Safety")]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) change: Change,
+    #[command(flatten)]
+    pub(crate) read: Read,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Volume {
+    /// Create a volume, reserving what is missing
+    Create(VolumeCreate),
+    /// List volumes
+    #[command(visible_alias = "ls")]
+    List {
+        #[command(flatten)]
+        of: OfRole,
+        #[command(flatten)]
+        read: Read,
+    },
+    /// Show one volume
+    #[command(visible_aliases = ["get", "describe"])]
+    Show {
+        /// Name, ROLE/NAME, id, or its beginning
+        volume: String,
+        #[command(flatten)]
+        of: OfRole,
+        #[command(flatten)]
+        read: Read,
+    },
+    /// Move a volume to its agent's trash
+    #[command(visible_alias = "rm")]
+    Delete {
+        /// Name, ROLE/NAME, id, or its beginning
+        volume: String,
+        #[command(flatten)]
+        of: OfRole,
+        #[command(flatten)]
+        confirm: Confirm,
+        #[command(flatten)]
+        change: Change,
+        #[command(flatten)]
+        read: Read,
+    },
+    /// Deleted volumes that can still be restored
+    #[command(subcommand)]
+    Trash(Trash),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VolumeCreate {
+    /// Unique in the role
+    #[arg(value_parser = volume_name)]
+    pub(crate) name: berth_model::id::VolumeName,
+    /// Whose it will be
+    #[arg(short, long, env = "BERTH_ROLE", value_parser = role)]
+    pub(crate) role: berth_model::role::Role,
+    /// How large, in whole MiB, such as 10GiB
+    #[arg(long, value_parser = size)]
+    pub(crate) size: berth_model::units::Bytes,
+    /// Where: id, its beginning, or the host's name (default: the agent with most room)
+    #[arg(long)]
+    pub(crate) agent: Option<String>,
+    /// Which disk: its id, name, or root directory (default: one with room)
+    #[arg(long)]
+    pub(crate) disk: Option<String>,
+    /// Where tasks see it: relative to the sandbox, or an absolute directory that exists on the agent
+    #[arg(long, default_value = "data", value_parser = container_path)]
+    pub(crate) path: String,
+    /// Who owns it, for frameworks that name a principal
+    #[arg(long)]
+    pub(crate) principal: Option<String>,
+    /// Show what would be done and do nothing
+    #[arg(long, help_heading = "Safety")]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) change: Change,
+    #[command(flatten)]
+    pub(crate) read: Read,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Trash {
+    /// List what is in the trash
+    #[command(visible_alias = "ls")]
+    List {
+        #[command(flatten)]
+        of: OfRole,
+        #[command(flatten)]
+        read: Read,
+    },
+    /// Take a volume out of the trash
+    Restore {
+        /// Name, ROLE/NAME, id, or its beginning
+        volume: String,
+        #[command(flatten)]
+        of: OfRole,
+        /// Show what would be done and do nothing
+        #[arg(long, help_heading = "Safety")]
+        dry_run: bool,
+        #[command(flatten)]
+        change: Change,
+        #[command(flatten)]
+        read: Read,
+    },
+    /// Delete a volume from the trash for good
+    Purge {
+        /// Name, ROLE/NAME, id, or its beginning
+        volume: String,
+        #[command(flatten)]
+        of: OfRole,
+        /// With --yes: the volume's name, instead of typing it
+        #[arg(long, help_heading = "Safety")]
+        confirm: Option<String>,
+        #[command(flatten)]
+        safety: Confirm,
+        #[command(flatten)]
+        change: Change,
+        #[command(flatten)]
+        read: Read,
+    },
+}

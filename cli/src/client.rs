@@ -1,0 +1,287 @@
+//! The command line's way to the cluster: typed calls over gRPC, failures with the server's own words.
+
+use crate::args::Connect;
+use crate::failure::{Failure, exit};
+use berth_framework_core::document::Format;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::{FrameworkId, OperationId, TaskId};
+use berth_model::link::OutputStream;
+use berth_model::offer::Offer;
+use berth_model::operation::OperationRecord;
+use berth_model::operator::Request;
+use berth_model::units::{Bytes, Timestamp};
+use berth_model::view::{
+    AgentView, ClusterView, FrameworkView, ReservationView, RoleView, TaskView, VolumeView,
+};
+use berth_proto::address::Address;
+use berth_proto::convert::{LogRequest, MESSAGE_BYTES_MAX, from_wire, list_from_wire, to_wire};
+use berth_proto::service::v1 as services;
+use berth_proto::service::v1::services_client::ServicesClient;
+use berth_proto::status::from_status;
+use berth_proto::v1;
+use berth_proto::v1::operator_client::OperatorClient;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// The name under which the service scheduler subscribes.
+const SCHEDULER: &str = "berth-services";
+
+/// A connection to the master.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    operator: OperatorClient<Channel>,
+}
+
+/// What `berth dev` waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe {
+    pub(crate) agents: u64,
+    pub(crate) scheduler: bool,
+}
+
+fn failed(status: &Status) -> Failure {
+    Failure::from(from_status(status))
+}
+
+async fn channel(address: &str, what: &str) -> Result<Channel, Failure> {
+    let parsed: Address = address.parse().map_err(Failure::from)?;
+    let endpoint = parsed.endpoint().map_err(Failure::from)?;
+    endpoint.connect_timeout(CONNECT).connect().await.map_err(|error| {
+        let cause =
+            std::error::Error::source(&error).map_or_else(String::new, |e| format!(" ({e})"));
+        let refused = Rejection::new(
+            ErrorCode::Unavailable,
+            format!("{what} at {parsed} does not answer{cause}"),
+        );
+        Failure::new(
+            exit::UNREACHABLE,
+            refused.remedy("start it, or name another one with --master or BERTH_MASTER"),
+        )
+    })
+}
+
+/// Asks a cluster how far it has come.
+pub(crate) async fn probe(address: &str) -> Result<Probe, Failure> {
+    let client = Client::connect(&Connect { master: address.to_owned() }).await?;
+    let cluster = client.cluster().await?;
+    let frameworks = client.frameworks(false).await?;
+    let scheduler = frameworks.iter().any(|f| f.connected && &*f.info.name == SCHEDULER);
+    Ok(Probe { agents: cluster.agents_registered, scheduler })
+}
+
+macro_rules! list {
+    ($self:ident, $call:ident, $request:expr, $field:ident) => {{
+        let reply = $self.operator.clone().$call($request).await.map_err(|s| failed(&s))?;
+        list_from_wire(reply.into_inner().$field, stringify!($field)).map_err(Failure::from)
+    }};
+}
+
+impl Client {
+    pub(crate) async fn connect(connect: &Connect) -> Result<Self, Failure> {
+        let channel = channel(&connect.master, "the master").await?;
+        let operator = OperatorClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Self { operator })
+    }
+
+    /// A new operation id.
+    pub(crate) fn mint() -> OperationId {
+        OperationId::from_u128(uuid::Uuid::new_v4().as_u128())
+    }
+
+    /// This machine's time, for ages.
+    #[expect(clippy::unused_self, reason = "the server's time may be used one day")]
+    pub(crate) fn now(&self) -> Timestamp {
+        #[expect(clippy::disallowed_methods, reason = "ages in tables need the wall clock")]
+        let now = SystemTime::now();
+        Timestamp::default().after(now.duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+
+    pub(crate) async fn cluster(&self) -> Result<ClusterView, Failure> {
+        let reply = self.operator.clone().get_cluster(v1::GetClusterRequest {}).await;
+        from_wire(reply.map_err(|s| failed(&s))?.into_inner()).map_err(Failure::from)
+    }
+    pub(crate) async fn agents(&self) -> Result<Vec<AgentView>, Failure> {
+        list!(self, list_agents, v1::ListAgentsRequest {}, agents)
+    }
+    pub(crate) async fn reservations(&self) -> Result<Vec<ReservationView>, Failure> {
+        list!(self, list_reservations, v1::ListReservationsRequest { role: None }, reservations)
+    }
+    pub(crate) async fn volumes(&self, include_trash: bool) -> Result<Vec<VolumeView>, Failure> {
+        list!(self, list_volumes, v1::ListVolumesRequest { role: None, include_trash }, volumes)
+    }
+    pub(crate) async fn frameworks(
+        &self,
+        include_removed: bool,
+    ) -> Result<Vec<FrameworkView>, Failure> {
+        list!(self, list_frameworks, v1::ListFrameworksRequest { include_removed }, frameworks)
+    }
+    pub(crate) async fn offers(&self) -> Result<Vec<Offer>, Failure> {
+        list!(self, list_offers, v1::ListOffersRequest {}, offers)
+    }
+    pub(crate) async fn tasks(&self, include_ended: bool) -> Result<Vec<TaskView>, Failure> {
+        list!(self, list_tasks, v1::ListTasksRequest { include_ended }, tasks)
+    }
+    pub(crate) async fn operations(&self) -> Result<Vec<OperationRecord>, Failure> {
+        list!(self, list_operations, v1::ListOperationsRequest {}, operations)
+    }
+    pub(crate) async fn roles(&self) -> Result<Vec<RoleView>, Failure> {
+        list!(self, list_roles, v1::ListRolesRequest {}, roles)
+    }
+
+    /// Submits a change; with `only_check` asks whether it would be accepted.
+    pub(crate) async fn submit(
+        &self,
+        id: OperationId,
+        request: Request,
+        only_check: bool,
+    ) -> Result<OperationId, Failure> {
+        let message = to_wire(&(id, request));
+        let mut operator = self.operator.clone();
+        let reply =
+            if only_check { operator.check(message).await } else { operator.submit(message).await };
+        let text = reply.map_err(|s| failed(&s))?.into_inner().operation_id;
+        text.parse().map_err(|e: berth_model::id::IdError| Failure::local(e.to_string()))
+    }
+
+    /// The record once the operation has ended, or as it is after `patience`.
+    pub(crate) async fn wait(
+        &self,
+        id: OperationId,
+        patience: Duration,
+    ) -> Result<OperationRecord, Failure> {
+        let timeout_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        let request = v1::WaitOperationRequest { operation_id: id.to_string(), timeout_ms };
+        let reply = self.operator.clone().wait_operation(request).await.map_err(|s| failed(&s))?;
+        from_wire(reply.into_inner()).map_err(Failure::from)
+    }
+
+    pub(crate) async fn read_log(
+        &self,
+        framework: &FrameworkId,
+        task: &TaskId,
+        stream: OutputStream,
+        follow: bool,
+        tail: Option<u64>,
+    ) -> Result<Log, Failure> {
+        let wanted = LogRequest {
+            framework: framework.clone(),
+            task: task.clone(),
+            stream,
+            offset: 0,
+            follow,
+            tail: tail.map(Bytes::new),
+        };
+        let reply = self.operator.clone().read_task_log(to_wire(&wanted)).await;
+        Ok(Log { chunks: reply.map_err(|s| failed(&s))?.into_inner() })
+    }
+}
+
+/// A task's output as it arrives.
+#[derive(Debug)]
+pub(crate) struct Log {
+    chunks: Streaming<v1::LogChunk>,
+}
+
+impl Log {
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        let chunk = self.chunks.message().await.map_err(|s| failed(&s))?;
+        Ok(chunk.map(|c| c.data))
+    }
+}
+
+/// A connection to the service scheduler.
+#[derive(Clone, Debug)]
+pub(crate) struct Services {
+    services: ServicesClient<Channel>,
+}
+
+impl Services {
+    /// Finds the scheduler through the master: its address is in its FrameworkInfo.
+    pub(crate) async fn find(client: &Client) -> Result<Self, Failure> {
+        let frameworks = client.frameworks(false).await?;
+        let mut known: Vec<&FrameworkView> =
+            frameworks.iter().filter(|f| &*f.info.name == SCHEDULER).collect();
+        known.sort_by_key(|f| (f.connected, f.registered));
+        let Some(scheduler) = known.last() else {
+            let error =
+                Rejection::new(ErrorCode::Unavailable, "no service scheduler is subscribed")
+                    .remedy(
+                        "start one with `berth scheduler run --master HOST:PORT --work-dir DIR`",
+                    );
+            return Err(Failure::new(exit::UNREACHABLE, error));
+        };
+        let channel = channel(&scheduler.info.url, "the service scheduler").await?;
+        let services = ServicesClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Self { services })
+    }
+
+    pub(crate) async fn apply(
+        &self,
+        id: OperationId,
+        document: &str,
+        format: Option<Format>,
+        dry_run: bool,
+    ) -> Result<services::ApplyReply, Failure> {
+        let format = match format {
+            None => services::Format::Unspecified,
+            Some(Format::Yaml) => services::Format::Yaml,
+            Some(Format::Json) => services::Format::Json,
+            Some(Format::Toml) => services::Format::Toml,
+        };
+        let request = services::ApplyRequest {
+            request_id: id.to_string(),
+            document: document.to_owned(),
+            format: i32::from(format),
+            dry_run,
+        };
+        let reply = self.services.clone().apply(request).await;
+        Ok(reply.map_err(|s| failed(&s))?.into_inner())
+    }
+    pub(crate) async fn list(&self) -> Result<Vec<services::ServiceView>, Failure> {
+        let reply = self.services.clone().list(services::ListRequest {}).await;
+        Ok(reply.map_err(|s| failed(&s))?.into_inner().services)
+    }
+    pub(crate) async fn get(
+        &self,
+        name: &str,
+        role: Option<&str>,
+    ) -> Result<services::ServiceView, Failure> {
+        let request = services::GetRequest { name: name.to_owned(), role: role.map(str::to_owned) };
+        Ok(self.services.clone().get(request).await.map_err(|s| failed(&s))?.into_inner())
+    }
+    pub(crate) async fn restart(
+        &self,
+        id: OperationId,
+        name: &str,
+        role: Option<&str>,
+    ) -> Result<(), Failure> {
+        let request = services::RestartRequest {
+            request_id: id.to_string(),
+            name: name.to_owned(),
+            role: role.map(str::to_owned),
+            pod: None,
+        };
+        self.services.clone().restart(request).await.map_err(|s| failed(&s))?;
+        Ok(())
+    }
+    /// Answers the volumes that are kept.
+    pub(crate) async fn delete(
+        &self,
+        id: OperationId,
+        name: &str,
+        role: Option<&str>,
+        delete_volumes: bool,
+    ) -> Result<Vec<String>, Failure> {
+        let request = services::DeleteRequest {
+            request_id: id.to_string(),
+            name: name.to_owned(),
+            role: role.map(str::to_owned),
+            delete_volumes,
+        };
+        let reply = self.services.clone().delete(request).await;
+        Ok(reply.map_err(|s| failed(&s))?.into_inner().kept_volumes)
+    }
+}

@@ -1,0 +1,187 @@
+//! Agents and their disks.
+
+use super::{mib, short};
+use crate::output::{Cell, Row};
+use berth_model::agent::DiskHealth;
+use berth_model::resources::Name;
+use berth_model::units::{Bytes, Timestamp};
+use berth_model::view::{AgentState, AgentView};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A disk of an agent.
+#[derive(Debug, Serialize)]
+pub(crate) struct DiskRow {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) agent_id: String,
+    pub(crate) hostname: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) root: String,
+    pub(crate) driver: String,
+    pub(crate) driver_reason: String,
+    pub(crate) enforced: String,
+    pub(crate) size_bytes: u64,
+    pub(crate) free_bytes: u64,
+    pub(crate) health: String,
+}
+
+impl DiskRow {
+    pub(crate) fn all(agent: &AgentView) -> Vec<Self> {
+        agent
+            .info
+            .disks
+            .iter()
+            .map(|disk| Self {
+                id: disk.id.to_string(),
+                name: disk.name.to_string(),
+                agent_id: agent.info.id.to_string(),
+                hostname: agent.info.hostname.to_string(),
+                kind: disk.source.to_string().split(':').next().unwrap_or_default().to_owned(),
+                root: disk.root.to_string(),
+                driver: disk.driver.to_string(),
+                driver_reason: disk.driver_reason.to_string(),
+                enforced: disk.enforcement.as_str().to_owned(),
+                size_bytes: disk.size.get(),
+                free_bytes: disk.free.get(),
+                health: match &disk.health {
+                    DiskHealth::Ok => "ok".to_owned(),
+                    DiskHealth::Faulty(why) => format!("faulty: {why}"),
+                },
+            })
+            .collect()
+    }
+}
+
+impl Row for DiskRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "DISK",
+        "NAME",
+        "HOST",
+        "TYPE",
+        "DRIVER",
+        "ENFORCED",
+        "SIZE",
+        "FREE",
+        "HEALTH",
+        "ROOT",
+        "WHY THIS DRIVER",
+    ];
+    const NARROW: usize = 9;
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::text(short(&self.id)),
+            Cell::text(&self.name),
+            Cell::text(&self.hostname),
+            Cell::text(&self.kind),
+            Cell::text(&self.driver),
+            Cell::text(&self.enforced),
+            Cell::text(Bytes::new(self.size_bytes)),
+            Cell::text(Bytes::new(self.free_bytes)),
+            if self.health == "ok" {
+                Cell::Good(self.health.clone())
+            } else {
+                Cell::Bad(self.health.clone())
+            },
+            Cell::text(&self.root),
+            Cell::text(&self.driver_reason),
+        ]
+    }
+    fn name(&self) -> String {
+        self.id.clone()
+    }
+}
+
+/// An agent.
+#[derive(Debug, Serialize)]
+pub(crate) struct AgentRow {
+    pub(crate) id: String,
+    pub(crate) hostname: String,
+    pub(crate) state: String,
+    pub(crate) cpus_total: String,
+    pub(crate) cpus_used: String,
+    pub(crate) mem_total_bytes: u64,
+    pub(crate) mem_used_bytes: u64,
+    pub(crate) disk_total_bytes: u64,
+    pub(crate) disk_reserved_bytes: u64,
+    pub(crate) disk_in_volumes_bytes: u64,
+    pub(crate) total: String,
+    pub(crate) used: String,
+    pub(crate) offered: String,
+    pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) limitations: Vec<String>,
+    pub(crate) version: String,
+    pub(crate) last_seen_ms: Option<u64>,
+    pub(crate) disks: Vec<DiskRow>,
+}
+
+impl From<&AgentView> for AgentRow {
+    fn from(view: &AgentView) -> Self {
+        let reserved = view.total.filtered(|r| !r.stack.is_unreserved());
+        let volumes = view.total.filtered(|r| r.persistence().is_some());
+        Self {
+            id: view.info.id.to_string(),
+            hostname: view.info.hostname.to_string(),
+            state: view.state.as_str().to_owned(),
+            cpus_total: view.total.total(&Name::Cpus).to_string(),
+            cpus_used: view.used.total(&Name::Cpus).to_string(),
+            mem_total_bytes: mib(&view.total, &Name::Mem).get(),
+            mem_used_bytes: mib(&view.used, &Name::Mem).get(),
+            disk_total_bytes: mib(&view.total, &Name::Disk).get(),
+            disk_reserved_bytes: mib(&reserved, &Name::Disk).get(),
+            disk_in_volumes_bytes: mib(&volumes, &Name::Disk).get(),
+            total: view.total.to_string(),
+            used: view.used.to_string(),
+            offered: view.offered.to_string(),
+            attributes: view.info.attributes.clone(),
+            limitations: view.info.limitations.clone(),
+            version: view.info.version.to_string(),
+            last_seen_ms: view.last_seen.map(Timestamp::ms),
+            disks: DiskRow::all(view),
+        }
+    }
+}
+
+impl Row for AgentRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "AGENT",
+        "HOST",
+        "STATE",
+        "CPUS",
+        "MEM",
+        "DISK",
+        "RESERVED",
+        "IN VOLUMES",
+        "VERSION",
+        "ATTRIBUTES",
+    ];
+    const NARROW: usize = 8;
+    fn cells(&self) -> Vec<Cell> {
+        let attributes: Vec<String> =
+            self.attributes.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        vec![
+            Cell::text(short(&self.id)),
+            Cell::text(&self.hostname),
+            if self.state == AgentState::Registered.as_str() {
+                Cell::Good(self.state.clone())
+            } else {
+                Cell::Bad(self.state.clone())
+            },
+            Cell::text(format!("{}/{}", self.cpus_used, self.cpus_total)),
+            Cell::text(format!(
+                "{}/{}",
+                Bytes::new(self.mem_used_bytes),
+                Bytes::new(self.mem_total_bytes)
+            )),
+            Cell::text(Bytes::new(self.disk_total_bytes)),
+            Cell::text(Bytes::new(self.disk_reserved_bytes)),
+            Cell::text(Bytes::new(self.disk_in_volumes_bytes)),
+            Cell::text(&self.version),
+            Cell::text(attributes.join(",")),
+        ]
+    }
+    fn name(&self) -> String {
+        self.id.clone()
+    }
+}

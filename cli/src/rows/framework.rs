@@ -1,0 +1,169 @@
+//! Frameworks, their offers and roles.
+
+use super::{age, in_unit};
+use crate::output::{Cell, Row};
+use berth_model::offer::Offer;
+use berth_model::resources::Name;
+use berth_model::units::{Scalar, Timestamp};
+use berth_model::view::{FrameworkView, RoleView};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A framework.
+#[derive(Debug, Serialize)]
+pub(crate) struct FrameworkRow {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) state: String,
+    pub(crate) roles: Vec<String>,
+    pub(crate) user: String,
+    pub(crate) principal: Option<String>,
+    pub(crate) hostname: String,
+    pub(crate) url: String,
+    pub(crate) failover_timeout: String,
+    pub(crate) tasks: u64,
+    pub(crate) offers: u64,
+    pub(crate) used: String,
+    pub(crate) registered_ms: u64,
+    pub(crate) removed_ms: Option<u64>,
+    #[serde(skip)]
+    pub(crate) now: Timestamp,
+}
+
+impl FrameworkRow {
+    pub(crate) fn new(view: &FrameworkView, now: Timestamp) -> Self {
+        let state = match (view.removed, view.connected) {
+            (Some(_), _) => "REMOVED",
+            (None, true) => "CONNECTED",
+            (None, false) => "DISCONNECTED",
+        };
+        Self {
+            id: view.id.to_string(),
+            name: view.info.name.to_string(),
+            state: state.to_owned(),
+            roles: view.info.roles.iter().map(ToString::to_string).collect(),
+            user: view.info.user.to_string(),
+            principal: view.info.principal.as_ref().map(ToString::to_string),
+            hostname: view.info.hostname.to_string(),
+            url: view.info.url.to_string(),
+            failover_timeout: berth_model::units::format_duration(view.info.failover_timeout),
+            tasks: view.tasks,
+            offers: view.offers,
+            used: view.used.to_string(),
+            registered_ms: view.registered.ms(),
+            removed_ms: view.removed.map(Timestamp::ms),
+            now,
+        }
+    }
+}
+
+impl Row for FrameworkRow {
+    const COLUMNS: &'static [&'static str] =
+        &["FRAMEWORK", "NAME", "STATE", "ROLES", "TASKS", "OFFERS", "AGE", "URL", "USED"];
+    const NARROW: usize = 7;
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::text(&self.id),
+            Cell::text(&self.name),
+            match self.state.as_str() {
+                "CONNECTED" => Cell::Good(self.state.clone()),
+                "DISCONNECTED" => Cell::Bad(self.state.clone()),
+                _ => Cell::text(&self.state),
+            },
+            Cell::text(if self.roles.is_empty() { "-".to_owned() } else { self.roles.join(",") }),
+            Cell::text(self.tasks),
+            Cell::text(self.offers),
+            Cell::text(age(self.now, self.registered_ms)),
+            Cell::text(if self.url.is_empty() { "-" } else { &self.url }),
+            Cell::text(&self.used),
+        ]
+    }
+    fn name(&self) -> String {
+        self.id.clone()
+    }
+}
+
+/// An offer.
+#[derive(Debug, Serialize)]
+pub(crate) struct OfferRow {
+    pub(crate) id: String,
+    pub(crate) framework_id: String,
+    pub(crate) role: String,
+    pub(crate) agent_id: String,
+    pub(crate) hostname: String,
+    pub(crate) resources: String,
+    pub(crate) seq: u64,
+}
+
+impl From<&Offer> for OfferRow {
+    fn from(offer: &Offer) -> Self {
+        Self {
+            id: offer.id.to_string(),
+            framework_id: offer.framework.to_string(),
+            role: offer.role.to_string(),
+            agent_id: offer.agent.to_string(),
+            hostname: offer.hostname.to_string(),
+            resources: offer.resources.to_string(),
+            seq: offer.seq,
+        }
+    }
+}
+
+impl Row for OfferRow {
+    const COLUMNS: &'static [&'static str] = &["OFFER", "FRAMEWORK", "ROLE", "HOST", "RESOURCES"];
+    const NARROW: usize = 5;
+    fn cells(&self) -> Vec<Cell> {
+        [&self.id, &self.framework_id, &self.role, &self.hostname, &self.resources]
+            .map(Cell::text)
+            .into()
+    }
+    fn name(&self) -> String {
+        self.id.clone()
+    }
+}
+
+/// A role in use.
+#[derive(Debug, Serialize)]
+pub(crate) struct RoleRow {
+    pub(crate) role: String,
+    pub(crate) frameworks: Vec<String>,
+    pub(crate) reserved: BTreeMap<String, String>,
+    pub(crate) used: BTreeMap<String, String>,
+    pub(crate) volumes: u64,
+}
+
+impl From<&RoleView> for RoleRow {
+    fn from(view: &RoleView) -> Self {
+        let amounts = |map: &BTreeMap<std::sync::Arc<str>, Scalar>| {
+            map.iter().map(|(k, v)| (k.to_string(), in_unit(&Name::new(k), *v))).collect()
+        };
+        Self {
+            role: view.role.to_string(),
+            frameworks: view.frameworks.iter().map(ToString::to_string).collect(),
+            reserved: amounts(&view.reserved),
+            used: amounts(&view.used),
+            volumes: view.volumes,
+        }
+    }
+}
+
+impl Row for RoleRow {
+    const COLUMNS: &'static [&'static str] = &["ROLE", "FRAMEWORKS", "VOLUMES", "RESERVED", "USED"];
+    const NARROW: usize = 5;
+    fn cells(&self) -> Vec<Cell> {
+        let shown = |map: &BTreeMap<String, String>| {
+            let items: Vec<String> = map.iter().map(|(k, v)| format!("{k} {v}")).collect();
+            if items.is_empty() { "-".to_owned() } else { items.join(", ") }
+        };
+        vec![
+            Cell::text(&self.role),
+            Cell::text(self.frameworks.len()),
+            Cell::text(self.volumes),
+            Cell::text(shown(&self.reserved)),
+            Cell::text(shown(&self.used)),
+        ]
+    }
+    fn name(&self) -> String {
+        self.role.clone()
+    }
+}

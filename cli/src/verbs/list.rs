@@ -1,0 +1,147 @@
+//! Reading: agents, disks, frameworks, offers, roles.
+
+use crate::args::{Agent, Disk, Framework, Offer, Read, Role};
+use crate::client::Client;
+use crate::confirm::ask;
+use crate::failure::Failure;
+use crate::output::{self, note};
+use crate::resolve::{Kind, find};
+use crate::rows::{AgentRow, DiskRow, FrameworkRow, OfferRow, RoleRow};
+use crate::verbs::operation;
+use berth_model::error::ErrorCode;
+use berth_model::id::DiskId;
+use berth_model::operator::{DiskChoice, Request};
+use berth_model::view::{AgentView, FrameworkView};
+use std::sync::Arc;
+
+const AGENT: Kind =
+    Kind { noun: "agent", unknown: ErrorCode::UnknownAgent, list: "berth agent list" };
+const DISK: Kind = Kind { noun: "disk", unknown: ErrorCode::UnknownDisk, list: "berth disk list" };
+const FRAMEWORK: Kind =
+    Kind { noun: "framework", unknown: ErrorCode::UnknownFramework, list: "berth framework list" };
+const OFFER: Kind =
+    Kind { noun: "offer", unknown: ErrorCode::StaleOffer, list: "berth offer list" };
+
+/// The agent that is meant.
+pub(crate) fn find_agent<'a>(
+    agents: &'a [AgentView],
+    text: &str,
+) -> Result<&'a AgentView, Failure> {
+    find(&AGENT, agents, text, |a| a.info.id.to_string(), |a| vec![a.info.hostname.to_string()])
+}
+
+/// The disk that is meant: a minted id, or the name or root directory it has on its agent.
+pub(crate) fn disk_choice(text: Option<&str>) -> DiskChoice {
+    match text {
+        None => DiskChoice::Any,
+        Some(text) => match text.parse::<DiskId>() {
+            Ok(id) => DiskChoice::Id(id),
+            Err(_not_an_id) => DiskChoice::Named(Arc::from(text)),
+        },
+    }
+}
+
+pub(crate) fn find_framework<'a>(
+    frameworks: &'a [FrameworkView],
+    text: &str,
+) -> Result<&'a FrameworkView, Failure> {
+    find(&FRAMEWORK, frameworks, text, |f| f.id.to_string(), |f| vec![f.info.name.to_string()])
+}
+
+pub(crate) async fn agent_list(read: &Read) -> Result<(), Failure> {
+    let agents = Client::connect(&read.connect).await?.agents().await?;
+    let rows: Vec<AgentRow> = agents.iter().map(AgentRow::from).collect();
+    output::list(&rows, &read.show)
+}
+
+pub(crate) async fn agent(command: &Agent) -> Result<(), Failure> {
+    match command {
+        Agent::List(read) => agent_list(read).await,
+        Agent::Show { agent, read } => {
+            let agents = Client::connect(&read.connect).await?.agents().await?;
+            output::one(&AgentRow::from(find_agent(&agents, agent)?), &read.show)
+        },
+        // Dispatched before a client is needed.
+        Agent::Run(_) => Ok(()),
+    }
+}
+
+pub(crate) async fn disk(command: &Disk) -> Result<(), Failure> {
+    let (Disk::List(read) | Disk::Show { read, .. }) = command;
+    let agents = Client::connect(&read.connect).await?.agents().await?;
+    let rows: Vec<DiskRow> = agents.iter().flat_map(DiskRow::all).collect();
+    match command {
+        Disk::List(_) => output::list(&rows, &read.show),
+        Disk::Show { disk, .. } => {
+            let named = |d: &DiskRow| vec![format!("{}:{}", d.hostname, d.name), d.name.clone()];
+            output::one(find(&DISK, &rows, disk, |d| d.id.clone(), named)?, &read.show)
+        },
+    }
+}
+
+pub(crate) async fn framework(command: &Framework) -> Result<(), Failure> {
+    match command {
+        Framework::List { all, read } => {
+            let client = Client::connect(&read.connect).await?;
+            let now = client.now();
+            let frameworks = client.frameworks(*all).await?;
+            let rows: Vec<FrameworkRow> =
+                frameworks.iter().map(|f| FrameworkRow::new(f, now)).collect();
+            output::list(&rows, &read.show)
+        },
+        Framework::Show { framework, read } => {
+            let client = Client::connect(&read.connect).await?;
+            let now = client.now();
+            let frameworks = client.frameworks(true).await?;
+            let found = find_framework(&frameworks, framework)?;
+            output::one(&FrameworkRow::new(found, now), &read.show)
+        },
+        Framework::Teardown { framework, confirm, change, read } => {
+            let client = Client::connect(&read.connect).await?;
+            let frameworks = client.frameworks(true).await?;
+            let found = find_framework(&frameworks, framework)?;
+            let impact = format!(
+                "framework {} ({}): {} tasks end, {} offers are rescinded; its reservations and volumes stay",
+                found.id, found.info.name, found.tasks, found.offers
+            );
+            if confirm.dry_run {
+                note(&impact);
+                return Ok(());
+            }
+            ask(&impact, confirm)?;
+            let request = Request::Teardown { framework: found.id.clone() };
+            operation::submit_and_show(&client, request, change, &read.show).await
+        },
+    }
+}
+
+pub(crate) async fn offer(command: &Offer) -> Result<(), Failure> {
+    let (Offer::List(read) | Offer::Show { read, .. }) = command;
+    let offers = Client::connect(&read.connect).await?.offers().await?;
+    let rows: Vec<OfferRow> = offers.iter().map(OfferRow::from).collect();
+    match command {
+        Offer::List(_) => output::list(&rows, &read.show),
+        Offer::Show { offer, .. } => {
+            output::one(find(&OFFER, &rows, offer, |o| o.id.clone(), |_| Vec::new())?, &read.show)
+        },
+    }
+}
+
+pub(crate) async fn role(command: &Role) -> Result<(), Failure> {
+    let (Role::List(read) | Role::Show { read, .. }) = command;
+    let roles = Client::connect(&read.connect).await?.roles().await?;
+    let rows: Vec<RoleRow> = roles.iter().map(RoleRow::from).collect();
+    match command {
+        Role::List(_) => output::list(&rows, &read.show),
+        Role::Show { role, .. } => {
+            let found = rows.iter().find(|r| r.role == *role).ok_or_else(|| {
+                Failure::not_found(
+                    ErrorCode::InvalidRole,
+                    format!("role {role} is not in use"),
+                    "see `berth role list`",
+                )
+            })?;
+            output::one(found, &read.show)
+        },
+    }
+}

@@ -1,0 +1,10 @@
+//! What each command does: look up what is meant, ask the cluster, print rows.
+
+pub(crate) mod daemon;
+pub(crate) mod document;
+pub(crate) mod list;
+pub(crate) mod operation;
+pub(crate) mod reservation;
+pub(crate) mod service;
+pub(crate) mod task;
+pub(crate) mod volume;

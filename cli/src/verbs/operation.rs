@@ -1,0 +1,115 @@
+//! Operations: submit, wait, show.
+
+use crate::args::{Change, Operation};
+use crate::client::Client;
+use crate::failure::{Failure, exit};
+use crate::output::{self, Format, Show, note};
+use crate::resolve::{Kind, find};
+use crate::rows::OperationRow;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::OperationId;
+use berth_model::operation::{OperationRecord, OperationState};
+use berth_model::operator::Request;
+use std::time::Duration;
+
+const OPERATION: Kind =
+    Kind { noun: "operation", unknown: ErrorCode::UnknownOperation, list: "berth operation list" };
+
+/// Submits and, unless detached, waits for the end. Answers the record, or nothing when detached (the id is
+/// printed then).
+pub(crate) async fn submit(
+    client: &Client,
+    request: Request,
+    change: &Change,
+    show: &Show,
+) -> Result<Option<OperationRecord>, Failure> {
+    let id = change.request_id.unwrap_or_else(Client::mint);
+    let accepted = client.submit(id, request, false).await?;
+    if change.detach {
+        match show.output {
+            Format::Json | Format::Yaml => {
+                let value = serde_json::json!({ "operation_id": accepted.to_string() });
+                output::document(&value, show)?;
+            },
+            Format::Table | Format::Wide | Format::Name => output::line(&accepted.to_string())?,
+        }
+        return Ok(None);
+    }
+    wait(client, accepted, change.timeout).await.map(Some)
+}
+
+/// As [`submit`], and prints the operation.
+pub(crate) async fn submit_and_show(
+    client: &Client,
+    request: Request,
+    change: &Change,
+    show: &Show,
+) -> Result<(), Failure> {
+    match submit(client, request, change, show).await? {
+        Some(record) => output::one(&OperationRow::new(&record, client.now()), show),
+        None => Ok(()),
+    }
+}
+
+/// Waits for the end; a failed operation is a failure with the reason's own exit code.
+pub(crate) async fn wait(
+    client: &Client,
+    id: OperationId,
+    patience: Duration,
+) -> Result<OperationRecord, Failure> {
+    let record = tokio::select! {
+        record = client.wait(id, patience) => record?,
+        _ = tokio::signal::ctrl_c() => {
+            let error = Rejection::new(ErrorCode::TimedOut, format!("stopped watching operation {id}"))
+                .remedy(format!("it goes on; see `berth operation show {id}`"));
+            return Err(Failure::new(130, error));
+        },
+    };
+    for text in &record.notes {
+        note(text);
+    }
+    match &record.state {
+        OperationState::Done => Ok(record),
+        OperationState::Failed(error) => Err(Failure::from(error.clone())),
+        OperationState::Accepted => {
+            let error = Rejection::new(
+                ErrorCode::TimedOut,
+                format!(
+                    "operation {id} has not ended within {}",
+                    berth_model::units::format_duration(patience)
+                ),
+            );
+            Err(Failure::new(
+                exit::TIMED_OUT,
+                error.remedy(format!("it goes on; wait with `berth operation wait {id}`")),
+            ))
+        },
+    }
+}
+
+pub(crate) async fn run(command: &Operation) -> Result<(), Failure> {
+    let (Operation::List(read) | Operation::Show { read, .. } | Operation::Wait { read, .. }) =
+        command;
+    let client = Client::connect(&read.connect).await?;
+    let now = client.now();
+    let mut records = client.operations().await?;
+    records.sort_by_key(|r| (r.accepted, r.id));
+    match command {
+        Operation::List(_) => {
+            let rows: Vec<OperationRow> =
+                records.iter().map(|r| OperationRow::new(r, now)).collect();
+            output::list(&rows, &read.show)
+        },
+        Operation::Show { operation, .. } => {
+            let found =
+                find(&OPERATION, &records, operation, |r| r.id.to_string(), |_| Vec::new())?;
+            output::one(&OperationRow::new(found, now), &read.show)
+        },
+        Operation::Wait { operation, timeout, .. } => {
+            let found =
+                find(&OPERATION, &records, operation, |r| r.id.to_string(), |_| Vec::new())?;
+            let record = wait(&client, found.id, *timeout).await?;
+            output::one(&OperationRow::new(&record, now), &read.show)
+        },
+    }
+}

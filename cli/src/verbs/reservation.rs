@@ -1,0 +1,116 @@
+//! Reservations of one role on one agent.
+
+use crate::args::{Reservation, ReservationCreate};
+use crate::client::Client;
+use crate::confirm::ask;
+use crate::failure::Failure;
+use crate::output::{self, note};
+use crate::resolve::{Kind, find};
+use crate::rows::ReservationRow;
+use crate::verbs::list::find_agent;
+use crate::verbs::operation;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::operator::Request;
+use berth_model::reservation::Reservation as Level;
+use berth_model::resources::{DiskInfo, DiskSource, Name, Resources, parse_resources};
+use berth_model::view::{AgentView, ReservationView};
+
+const RESERVATION: Kind = Kind {
+    noun: "reservation",
+    unknown: ErrorCode::UnknownReservation,
+    list: "berth reservation list",
+};
+
+fn rows(reservations: &[ReservationView], agents: &[AgentView]) -> Vec<ReservationRow> {
+    let host = |view: &ReservationView| {
+        agents
+            .iter()
+            .find(|a| a.info.id == view.row.agent)
+            .map_or_else(|| view.row.agent.to_string(), |a| a.info.hostname.to_string())
+    };
+    reservations.iter().map(|view| ReservationRow::new(view, &host(view))).collect()
+}
+
+pub(crate) async fn run(command: &Reservation) -> Result<(), Failure> {
+    match command {
+        Reservation::Create(create) => self::create(create).await,
+        Reservation::List { of, read } => {
+            let client = Client::connect(&read.connect).await?;
+            let mut rows = rows(&client.reservations().await?, &client.agents().await?);
+            rows.retain(|row| of.role.as_ref().is_none_or(|role| row.role == *role));
+            output::list(&rows, &read.show)
+        },
+        Reservation::Release { reservation, confirm, change, read } => {
+            let client = Client::connect(&read.connect).await?;
+            let all = client.reservations().await?;
+            let view =
+                find(&RESERVATION, &all, reservation, |r| r.row.id.to_string(), |_| Vec::new())?;
+            let row = rows(std::slice::from_ref(view), &client.agents().await?);
+            for row in &row {
+                note(&format!(
+                    "reservation {} of {} on {}: {} {}, of which {} in volumes and {} in tasks",
+                    row.id,
+                    row.role,
+                    row.hostname,
+                    row.resource,
+                    row.amount,
+                    row.in_volumes,
+                    row.in_tasks
+                ));
+            }
+            let request = Request::Release { reservation: view.row.id };
+            if confirm.dry_run {
+                client.submit(Client::mint(), request, true).await?;
+                return Ok(());
+            }
+            ask("its unused part goes back to everybody", confirm)?;
+            operation::submit_and_show(&client, request, change, &read.show).await
+        },
+    }
+}
+
+async fn create(create: &ReservationCreate) -> Result<(), Failure> {
+    let invalid = |message: String| {
+        Failure::from(Rejection::new(ErrorCode::InvalidResources, message).field("resources"))
+    };
+    let plain = parse_resources(&create.resources).map_err(|e| invalid(e.to_string()))?;
+    let client = Client::connect(&create.read.connect).await?;
+    let agents = client.agents().await?;
+    let agent = find_agent(&agents, &create.agent)?;
+    let source = create.disk.as_deref().map(|text| disk_source(agent, text)).transpose()?;
+    let mut reserved = Resources::new();
+    for mut resource in plain.iter() {
+        if resource.name == Name::Disk && source.as_ref().is_some_and(|s| *s != DiskSource::Root) {
+            let source = source.clone().unwrap_or_default();
+            resource.disk = Some(DiskInfo { source, ..DiskInfo::default() });
+        }
+        let level = Level::dynamic(create.role.clone());
+        let pushed = resource.push(level).map_err(|e| invalid(e.to_string()))?;
+        reserved.add(&pushed).map_err(|e| invalid(e.to_string()))?;
+    }
+    let request = Request::Reserve { agent: agent.info.id, resources: reserved.clone() };
+    if create.dry_run {
+        client.submit(Client::mint(), request, true).await?;
+        note(&format!("would reserve {reserved} on agent {}", agent.info.hostname));
+        return Ok(());
+    }
+    operation::submit_and_show(&client, request, &create.change, &create.read.show).await
+}
+
+/// What resources call the disk that `text` names on `agent`.
+fn disk_source(agent: &AgentView, text: &str) -> Result<DiskSource, Failure> {
+    let found = agent.info.disks.iter().find(|disk| {
+        let id = disk.id.to_string();
+        id == text
+            || (text.len() >= 4 && id.starts_with(text))
+            || *disk.name == *text
+            || *disk.root == *text
+    });
+    found.map(|disk| disk.source.clone()).ok_or_else(|| {
+        Failure::not_found(
+            ErrorCode::UnknownDisk,
+            format!("disk {text} is not known on agent {}", agent.info.hostname),
+            "see `berth disk list`",
+        )
+    })
+}

@@ -1,0 +1,191 @@
+//! Volumes and their trash.
+
+use crate::args::{OfRole, Trash, Volume, VolumeCreate};
+use crate::client::Client;
+use crate::confirm::{ask, type_name};
+use crate::failure::Failure;
+use crate::output::{self, note};
+use crate::resolve::{Kind, find};
+use crate::rows::VolumeRow;
+use crate::verbs::list::{disk_choice, find_agent};
+use crate::verbs::operation;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::Principal;
+use berth_model::operator::{Request, VolumeChoice};
+use berth_model::view::VolumeView;
+use berth_model::volume::VolumeState;
+use std::sync::Arc;
+
+const VOLUME: Kind =
+    Kind { noun: "volume", unknown: ErrorCode::UnknownVolume, list: "berth volume list" };
+const TRASHED: Kind = Kind {
+    noun: "trashed volume",
+    unknown: ErrorCode::UnknownVolume,
+    list: "berth volume trash list",
+};
+
+fn is_of(view: &VolumeView, of: &OfRole) -> bool {
+    of.role.as_ref().is_none_or(|role| view.volume.spec.role.as_str() == role)
+}
+
+/// The volumes of the role that are (not) in the trash.
+async fn volumes(client: &Client, of: &OfRole, trashed: bool) -> Result<Vec<VolumeView>, Failure> {
+    let mut views = client.volumes(true).await?;
+    views.retain(|v| is_of(v, of) && (v.volume.state == VolumeState::Trashed) == trashed);
+    Ok(views)
+}
+
+fn pick<'a>(kind: &Kind, views: &'a [VolumeView], text: &str) -> Result<&'a VolumeView, Failure> {
+    let names = |v: &VolumeView| {
+        let spec = &v.volume.spec;
+        vec![spec.name.to_string(), format!("{}/{}", spec.role, spec.name)]
+    };
+    find(kind, views, text, |v| v.volume.spec.id.to_string(), names)
+}
+
+/// Shows the volume as it is now.
+async fn show_one(
+    client: &Client,
+    id: berth_model::id::VolumeId,
+    show: &output::Show,
+) -> Result<(), Failure> {
+    let views = client.volumes(true).await?;
+    match views.iter().find(|v| v.volume.spec.id == id) {
+        Some(view) => output::one(&VolumeRow::new(view, client.now()), show),
+        None => Ok(()),
+    }
+}
+
+pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
+    match command {
+        Volume::Create(create) => self::create(create).await,
+        Volume::List { of, read } => {
+            let client = Client::connect(&read.connect).await?;
+            let now = client.now();
+            let views = volumes(&client, of, false).await?;
+            let rows: Vec<VolumeRow> = views.iter().map(|v| VolumeRow::new(v, now)).collect();
+            output::list(&rows, &read.show)
+        },
+        Volume::Show { volume, of, read } => {
+            let client = Client::connect(&read.connect).await?;
+            let mut views = volumes(&client, of, false).await?;
+            let view = match pick(&VOLUME, &views, volume) {
+                Ok(view) => view,
+                Err(absent) => {
+                    views = volumes(&client, of, true).await?;
+                    pick(&TRASHED, &views, volume).map_err(|_also_absent| absent)?
+                },
+            };
+            output::one(&VolumeRow::new(view, client.now()), &read.show)
+        },
+        Volume::Delete { volume, of, confirm, change, read } => {
+            let client = Client::connect(&read.connect).await?;
+            let views = volumes(&client, of, false).await?;
+            let view = pick(&VOLUME, &views, volume)?;
+            note(&impact(view));
+            let choice = VolumeChoice::Id(view.volume.spec.id);
+            let request = Request::DestroyVolume { volume: choice };
+            // What cannot be done is said before anybody is asked to confirm it.
+            client.submit(Client::mint(), request.clone(), true).await?;
+            if confirm.dry_run {
+                note("would move it to the trash; its reservation stays");
+                return Ok(());
+            }
+            ask("it goes to the trash, from where it can be restored for a while", confirm)?;
+            let done = operation::submit(&client, request, change, &read.show).await?;
+            match done {
+                Some(_) => show_one(&client, view.volume.spec.id, &read.show).await,
+                None => Ok(()),
+            }
+        },
+        Volume::Trash(trash) => self::trash(trash).await,
+    }
+}
+
+/// What a person wants to know before a volume goes.
+fn impact(view: &VolumeView) -> String {
+    let spec = &view.volume.spec;
+    let used = view.used.map_or_else(String::new, |used| format!(", {used} used"));
+    let users: Vec<String> = view.users.iter().map(ToString::to_string).collect();
+    let users = if users.is_empty() {
+        "nobody".to_owned()
+    } else {
+        format!("task {}", users.join(", task "))
+    };
+    format!(
+        "{}/{}   {}{used}, on {}:{}, {}\n  in use by   {users}",
+        spec.role, spec.name, spec.size, view.hostname, view.disk, view.volume.state
+    )
+}
+
+async fn create(create: &VolumeCreate) -> Result<(), Failure> {
+    let client = Client::connect(&create.read.connect).await?;
+    let agent = match &create.agent {
+        Some(text) => Some(find_agent(&client.agents().await?, text)?.info.id),
+        None => None,
+    };
+    let principal = create.principal.as_deref().map(Principal::new).transpose();
+    let principal = principal.map_err(|e| {
+        Failure::from(Rejection::new(ErrorCode::InvalidId, e.to_string()).field("principal"))
+    })?;
+    let request = Request::CreateVolume {
+        name: create.name.clone(),
+        role: create.role.clone(),
+        principal,
+        size: create.size,
+        agent,
+        disk: disk_choice(create.disk.as_deref()),
+        container_path: Arc::from(create.path.as_str()),
+    };
+    if create.dry_run {
+        client.submit(Client::mint(), request, true).await?;
+        note(&format!("would create volume {}/{} of {}", create.role, create.name, create.size));
+        return Ok(());
+    }
+    let done = operation::submit(&client, request, &create.change, &create.read.show).await?;
+    match done.and_then(|record| record.volumes.first().copied()) {
+        Some(id) => show_one(&client, id, &create.read.show).await,
+        None => Ok(()),
+    }
+}
+
+async fn trash(command: &Trash) -> Result<(), Failure> {
+    match command {
+        Trash::List { of, read } => {
+            let client = Client::connect(&read.connect).await?;
+            let now = client.now();
+            let views = volumes(&client, of, true).await?;
+            let rows: Vec<VolumeRow> = views.iter().map(|v| VolumeRow::new(v, now)).collect();
+            output::list(&rows, &read.show)
+        },
+        Trash::Restore { volume, of, dry_run, change, read } => {
+            let client = Client::connect(&read.connect).await?;
+            let views = volumes(&client, of, true).await?;
+            let id = pick(&TRASHED, &views, volume)?.volume.spec.id;
+            let request = Request::RestoreVolume { volume: id };
+            if *dry_run {
+                client.submit(Client::mint(), request, true).await?;
+                note("would take it out of the trash, reserving what is missing");
+                return Ok(());
+            }
+            match operation::submit(&client, request, change, &read.show).await? {
+                Some(_) => show_one(&client, id, &read.show).await,
+                None => Ok(()),
+            }
+        },
+        Trash::Purge { volume, of, confirm, safety, change, read } => {
+            let client = Client::connect(&read.connect).await?;
+            let views = volumes(&client, of, true).await?;
+            let view = pick(&TRASHED, &views, volume)?;
+            let request = Request::PurgeVolume { volume: view.volume.spec.id };
+            client.submit(Client::mint(), request.clone(), true).await?;
+            let impact = format!("{}\n  its data is deleted for good", impact(view));
+            if safety.dry_run {
+                note(&impact);
+                return Ok(());
+            }
+            type_name(&impact, view.volume.spec.name.as_str(), safety, confirm.as_deref())?;
+            operation::submit_and_show(&client, request, change, &read.show).await
+        },
+    }
+}

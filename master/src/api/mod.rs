@@ -1,0 +1,49 @@
+//! The master's gRPC interface: agents' links, frameworks' sessions, operators' calls, on one port.
+//!
+//! It checks the shape of what arrives (through `berth-proto`), hands it to the engine and passes answers on. It decides
+//! nothing and keeps nothing but the open streams.
+
+mod link;
+mod operator;
+mod scheduler;
+
+use crate::engine::Handle;
+use berth_proto::convert::MESSAGE_BYTES_MAX;
+use berth_proto::v1::agent_link_server::AgentLinkServer;
+use berth_proto::v1::operator_server::OperatorServer;
+use berth_proto::v1::scheduler_server::SchedulerServer;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+
+/// How many messages wait for a slow session before it is closed.
+const SESSION_QUEUE: usize = 4_096;
+
+/// Serves until `stop` completes.
+///
+/// # Errors
+/// The listener failed.
+pub async fn serve(
+    listener: TcpListener,
+    handle: Handle,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), tonic::transport::Error> {
+    let limit = MESSAGE_BYTES_MAX;
+    Server::builder()
+        // Half-open connections are found within half a minute.
+        .http2_keepalive_interval(Some(Duration::from_secs(10)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+        .add_service(
+            AgentLinkServer::new(link::Link::new(handle.clone())).max_decoding_message_size(limit),
+        )
+        .add_service(
+            SchedulerServer::new(scheduler::Sessions::new(handle.clone()))
+                .max_decoding_message_size(limit),
+        )
+        .add_service(
+            OperatorServer::new(operator::Operators::new(handle)).max_decoding_message_size(limit),
+        )
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+        .await
+}
