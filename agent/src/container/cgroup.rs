@@ -4,6 +4,7 @@
 //! agent's own group (v2: or in the root, where the own group may not have children with controllers) are ever
 //! made, changed or removed.
 
+use rustix::fs::Access;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -59,11 +60,13 @@ impl Hierarchies {
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
         let own = fs::read_to_string("/proc/self/cgroup")?;
         let mut found = Self::parse(&mounts, &own);
-        found.cpu = found.cpu.filter(|path| {
-            path.join("cpu.cfs_quota_us").exists() || path.join("cpu.shares").exists()
-        });
-        found.memory = found.memory.filter(|path| path.join("memory.limit_in_bytes").exists());
-        found.unified.retain(|path| path.join("cgroup.procs").exists());
+        // A mount that is read-only, as in many outer containers, counts as absent.
+        let usable =
+            |path: &Path| rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+        found.cpu = found.cpu.filter(|path| usable(path) && path.join("cpu.shares").exists());
+        found.memory =
+            found.memory.filter(|path| usable(path) && path.join("memory.limit_in_bytes").exists());
+        found.unified.retain(|path| usable(path) && path.join("cgroup.procs").exists());
         let controllers = found
             .unified
             .last()
@@ -72,6 +75,10 @@ impl Hierarchies {
         let has = |name: &str| controllers.split_whitespace().any(|have| have == name);
         found.unified_cpu = found.cpu.is_none() && has("cpu");
         found.unified_memory = found.memory.is_none() && has("memory");
+        if !found.wanted().is_empty() && found.delegate().is_none() {
+            found.unified_cpu = false;
+            found.unified_memory = false;
+        }
         Ok(found)
     }
 
@@ -159,7 +166,7 @@ impl Hierarchies {
             }
         }
         if let Some(parent) = self.delegate() {
-            groups.push(make(&parent, name, Kind::Unified)?);
+            groups.push(make(parent, name, Kind::Unified)?);
         }
         for group in groups.iter() {
             match group.kind {
@@ -171,25 +178,28 @@ impl Hierarchies {
         Ok(())
     }
 
-    /// The first v2 parent that can pass its controllers on to `berth` and below.
-    fn delegate(&self) -> Option<PathBuf> {
-        let wanted: Vec<&str> = [(self.unified_cpu, "+cpu"), (self.unified_memory, "+memory")]
-            .into_iter()
-            .filter_map(|(wanted, text)| wanted.then_some(text))
-            .collect();
-        if wanted.is_empty() {
-            return self.unified.first().cloned();
+    /// The controllers to be had from v2, as `cgroup.subtree_control` takes them.
+    fn wanted(&self) -> String {
+        match (self.unified_cpu, self.unified_memory) {
+            (true, true) => "+cpu +memory",
+            (true, false) => "+cpu",
+            (false, true) => "+memory",
+            (false, false) => "",
         }
-        let text = wanted.join(" ");
-        self.unified
-            .iter()
-            .find(|parent| {
-                write(&parent.join("cgroup.subtree_control"), &text).is_ok()
-                    && make_folder(&parent.join("berth")).is_ok()
-                    && write(&parent.join("berth/cgroup.subtree_control"), &text).is_ok()
-            })
-            .or(self.unified.first())
-            .cloned()
+        .to_owned()
+    }
+
+    /// The first v2 parent that can pass the wanted controllers on to `berth` and below.
+    fn delegate(&self) -> Option<&PathBuf> {
+        let wanted = self.wanted();
+        if wanted.is_empty() {
+            return self.unified.first();
+        }
+        self.unified.iter().find(|parent| {
+            write(&parent.join("cgroup.subtree_control"), &wanted).is_ok()
+                && make_folder(&parent.join("berth")).is_ok()
+                && write(&parent.join("berth/cgroup.subtree_control"), &wanted).is_ok()
+        })
     }
 
     fn limit_unified(&self, path: &Path, limits: Limits) -> io::Result<()> {
@@ -405,6 +415,40 @@ mod tests {
                 "memory is not limited: no cgroup controller for memory is mounted or delegated"
             ]
         );
+    }
+
+    #[test]
+    fn version_two_is_given_weight_quota_and_one_fate_for_all() {
+        // Plain files stand for the interface files, which exist before anything is written to them.
+        let root = tempfile::tempdir().unwrap();
+        let group = root.path().join("berth/c1");
+        fs::create_dir_all(&group).unwrap();
+        let mut files: Vec<PathBuf> = ["cpu.weight", "cpu.max", "memory.max", "memory.oom.group"]
+            .map(|name| group.join(name))
+            .into();
+        files.push(root.path().join("cgroup.subtree_control"));
+        files.push(root.path().join("berth/cgroup.subtree_control"));
+        for file in &files {
+            fs::write(file, "").unwrap();
+        }
+        let closed = root.path().join("closed");
+        let hierarchies = Hierarchies {
+            unified: vec![closed, root.path().to_owned()],
+            unified_cpu: true,
+            unified_memory: true,
+            ..Hierarchies::default()
+        };
+        assert_eq!(hierarchies.limitations(), Vec::<String>::new());
+        let limits = Limits { cpu_milli: 1_500, memory_bytes: 1 << 30 };
+        let groups = hierarchies.create("c1", limits).unwrap();
+        assert_eq!(groups, [Group { path: group, kind: Kind::Unified }]);
+        let texts: Vec<String> = files.iter().map(|f| fs::read_to_string(f).unwrap()).collect();
+        assert_eq!(
+            texts,
+            ["59", "150000 100000", "1073741824", "1", "+cpu +memory", "+cpu +memory"]
+        );
+        fs::write(groups[0].path.join("memory.events"), "low 0\nmax 7\noom_kill 2\n").unwrap();
+        assert_eq!(memory_kills(&groups), 2);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use super::checks;
 use super::enter::Role;
+use super::inbox::{Checks, Inbox};
 use super::prepare::{self, Begun, CONTAINER_VARIABLE, Start, run_path};
 use super::record::{Ending, Phase, RunFolder, Spec, State};
 use super::runtime::Shared;
@@ -15,75 +16,29 @@ use crate::host::process;
 use berth_agent_core::effect::{ContainerEvent, Exit};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::ContainerId;
-use berth_model::task::Check;
 use berth_model::units::Bytes;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 /// Between two attempts to kill what a lost supervisor left behind; the kernel tells only a parent.
 const CLEAR_AGAIN: Duration = Duration::from_millis(20);
 
-/// The checks of a container.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Checks {
-    pub health: Option<Check>,
-    pub readiness: Option<Check>,
-}
-
-/// What was asked for since the last look. Asking again replaces, so it cannot grow.
-#[derive(Debug, Default)]
-pub(crate) struct Orders {
-    pub start: Option<Start>,
-    pub adopt: Option<Checks>,
-    pub kill: Option<Duration>,
-    pub release: bool,
-}
-
-impl Orders {
-    fn is_empty(&self) -> bool {
-        self.start.is_none() && self.adopt.is_none() && self.kill.is_none() && !self.release
-    }
-}
-
-/// Where orders are left for a life.
-#[derive(Debug, Default)]
-pub(crate) struct Inbox {
-    orders: Mutex<Orders>,
-    news: Notify,
-}
-
-impl Inbox {
-    pub fn put(&self, change: impl FnOnce(&mut Orders)) {
-        change(&mut self.orders.lock().unwrap_or_else(PoisonError::into_inner));
-        self.news.notify_one();
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
-    /// May be dropped and called again: orders are taken only when they are returned.
-    async fn next(&self) -> Orders {
-        loop {
-            let orders =
-                std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner));
-            if !orders.is_empty() {
-                return orders;
-            }
-            self.news.notified().await;
-        }
-    }
-}
-
 enum Stage {
     /// Nothing is known yet.
     Unknown,
     /// A supervisor lives.
-    Following { watch: Box<Watch>, checks: Checks, quiet: bool },
+    Following {
+        watch: Box<Watch>,
+        checks: Checks,
+        /// Followed only to be killed: nobody asked whether it runs.
+        quiet: bool,
+        /// Tried again when the supervisor, left by an agent that died before it gave the word, ends without
+        /// having started anything.
+        again: Option<Box<Start>>,
+    },
     /// Nothing runs, and this was told.
     Over(ContainerEvent),
 }
@@ -166,20 +121,25 @@ impl Life {
         let checks =
             Checks { health: start.task.health.clone(), readiness: start.task.readiness.clone() };
         let shared = Arc::clone(&self.shared);
+        let asked = start.clone();
         let begun = blocking(move || {
-            prepare::start(&shared.config, &shared.hierarchies, &*shared.volumes, &start)
+            prepare::start(&shared.config, &shared.hierarchies, &*shared.volumes, &asked)
         });
         match begun.await {
             Ok(Begun::Started(child)) => self.follow(Some(child), checks).await,
-            Ok(Begun::Alive) => self.follow(None, checks).await,
+            Ok(Begun::Alive) => {
+                self.follow(None, checks).await;
+                if let Stage::Following { again, .. } = &mut self.stage {
+                    *again = Some(Box::new(start));
+                }
+            },
             Ok(Begun::Past(state)) => self.past(Ok(Some(state))).await,
             Err(rejection) => self.over(ContainerEvent::NotStarted(rejection)).await,
         }
     }
 
     async fn adopt(&mut self, wanted: Checks) {
-        if let Stage::Following { quiet: quiet @ true, checks, watch } = &mut self.stage {
-            // Followed so far only to be killed.
+        if let Stage::Following { quiet: quiet @ true, checks, watch, .. } = &mut self.stage {
             *quiet = false;
             *checks = wanted;
             let state = watch.last().cloned();
@@ -225,7 +185,8 @@ impl Life {
         });
         match watch {
             Ok(watch) => {
-                self.stage = Stage::Following { watch: Box::new(watch), checks, quiet: false };
+                let watch = Box::new(watch);
+                self.stage = Stage::Following { watch, checks, quiet: false, again: None };
             },
             Err(error) => self.lost(&error).await,
         }
@@ -247,7 +208,19 @@ impl Life {
             Ok(Seen::Gone(state)) => {
                 // Awaited: no check may be told after the end.
                 self.checks.shutdown().await;
-                self.past(state).await;
+                let again = match &mut self.stage {
+                    Stage::Following { again, .. } if state == Ok(None) => again.take(),
+                    Stage::Following { .. } | Stage::Unknown | Stage::Over(_) => None,
+                };
+                match again {
+                    Some(start) => {
+                        // Held until then, because an order to end may lie in its pipe.
+                        let earlier = std::mem::replace(&mut self.stage, Stage::Unknown);
+                        Box::pin(self.start(*start)).await;
+                        drop(earlier);
+                    },
+                    None => self.past(state).await,
+                }
             },
             Err(error) => {
                 self.checks.shutdown().await;

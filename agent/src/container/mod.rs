@@ -14,6 +14,7 @@ mod checks;
 mod enter;
 mod garbage;
 mod handover;
+mod inbox;
 mod life;
 mod logs;
 mod mounts;

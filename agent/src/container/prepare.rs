@@ -67,6 +67,11 @@ pub(crate) fn start(
 ) -> Result<Begun, Rejection> {
     let path = run_path(config, start.container);
     let folder = || failed(format!("run folder {}", path.display()));
+    if argv(&start.task.command.program).is_empty() {
+        return Err(Rejection::new(ErrorCode::InvalidArgument, "the task's command is empty")
+            .remedy("give a program, or a text for the shell")
+            .field("task.command"));
+    }
     let account = account(config, &start.task)?;
     make_folder(&config.runs, 0o711).map_err(folder())?;
     make_folder(&path, 0o711).map_err(folder())?;

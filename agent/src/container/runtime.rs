@@ -3,10 +3,11 @@
 //! Nothing here waits. It keeps no state that is not also in the run folders.
 
 use super::cgroup::Hierarchies;
-use super::life::{Checks, Inbox, Life};
+use super::inbox::{Checks, Inbox, Orders};
+use super::life::Life;
 use super::prepare::{Start, run_path};
 use super::{Config, VolumeSource, garbage, logs};
-use crate::host::is_root;
+use crate::host::{is_root, may_mount};
 use berth_agent_core::effect::{ContainerEffect, ContainerEvent};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::ContainerId;
@@ -114,7 +115,7 @@ impl Runtime {
         }
     }
 
-    fn inbox(&self, container: ContainerId, change: impl FnOnce(&mut super::life::Orders)) {
+    fn inbox(&self, container: ContainerId, change: impl FnOnce(&mut Orders)) {
         let mut lives = lock(&self.shared.lives);
         let inbox = lives.entry(container).or_insert_with(|| {
             let inbox = Arc::new(Inbox::default());
@@ -179,7 +180,14 @@ impl Runtime {
                     .to_owned(),
             ];
         }
-        self.shared.hierarchies.limitations()
+        let mut said = self.shared.hierarchies.limitations();
+        if !may_mount() {
+            said.push(
+                "no task can be started: the agent runs as root without CAP_SYS_ADMIN, which private mounts need"
+                    .to_owned(),
+            );
+        }
+        said
     }
 
     /// Deletes the sandboxes of released runs that may go at `now`, and says whose. Blocks; also done every ten

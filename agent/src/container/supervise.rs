@@ -209,7 +209,9 @@ impl Watch<'_> {
         };
         while !self.sweep()? {
             self.wait(Some(SWEEP_AGAIN))?;
+            // What is asked now is being done.
             self.take_signals()?;
+            self.take_orders()?;
         }
         for output in self.outputs.iter_mut().flatten() {
             // Everybody is dead: what is in the pipe is all there will be.
