@@ -75,7 +75,7 @@ impl Runtime {
     /// A runtime and what it will tell. To be called within a tokio runtime.
     #[must_use]
     pub fn new(
-        config: Config,
+        mut config: Config,
         volumes: Arc<VolumeSource>,
     ) -> (Arc<Self>, mpsc::Receiver<(ContainerId, ContainerEvent)>) {
         let hierarchies =
@@ -84,6 +84,8 @@ impl Runtime {
             warn!(%error, "control groups cannot be found");
             Hierarchies::default()
         });
+        // Supervisors have another working directory. Fails only for an empty path, which fails later too.
+        config.runs = std::path::absolute(&config.runs).unwrap_or(config.runs);
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let lives = Mutex::new(BTreeMap::new());
         let shared = Arc::new(Shared { config, hierarchies, volumes, events, lives });
