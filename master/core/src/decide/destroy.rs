@@ -65,7 +65,9 @@ pub(crate) fn destroy(order: &Order<'_>, found: &[&VolumeEntry]) -> Result<Vec<E
             continue;
         }
         waits = true;
-        events.extend(rescind::holding(order.state, order.agent, &sum_of(&entry.resource())));
+        if volume.state == VolumeState::Ready {
+            events.extend(rescind::holding(order.state, order.agent, &sum_of(&entry.resource())));
+        }
         events.push(tombstone(order, volume).into());
         let operation = order.asked.id;
         let message = ToAgent::DestroyVolume { volume: id, generation, operation };

@@ -40,7 +40,7 @@ pub(crate) fn take_in(
 ) -> Vec<Event> {
     let entry = state.volumes.get(&id);
     if let Some(entry) = entry.filter(|entry| entry.volume.agent != agent.info.id) {
-        return elsewhere(entry, agent, report, now);
+        return elsewhere(state, entry, agent, report, now);
     }
     let registry = entry
         .map(|entry| Known { state: entry.volume.state, generation: entry.volume.spec.generation });
@@ -65,6 +65,7 @@ pub(crate) fn take_in(
 
 /// A volume that the registry has on another agent: one of the two is a copy; nobody touches either.
 fn elsewhere(
+    state: &State,
     entry: &VolumeEntry,
     agent: &Agent,
     report: Option<&VolumeReport>,
@@ -82,16 +83,8 @@ fn elsewhere(
         ),
     )
     .remedy("find out which disk was copied, and take one of them away");
-    let volume = &entry.volume;
-    vec![
-        Volume {
-            state: VolumeState::Quarantined,
-            error: Some(error),
-            changed: now,
-            ..volume.clone()
-        }
-        .into(),
-    ]
+    let Some(owner) = state.agents.get(&entry.volume.agent) else { return Vec::new() };
+    withhold(state, owner, entry, VolumeState::Quarantined, error, now)
 }
 
 fn recorded(
@@ -232,8 +225,23 @@ fn withheld(
     let volume = &entry.volume;
     let code =
         if to == VolumeState::Lost { ErrorCode::VolumeLost } else { ErrorCode::VolumeUnavailable };
-    let error = cause(report, code, volume);
-    let mut events = rescind::holding(state, agent, &sum_of(&entry.resource()));
+    withhold(state, agent, entry, to, cause(report, code, volume), now)
+}
+
+/// Takes the volume out of circulation; the operation that was at it has failed.
+fn withhold(
+    state: &State,
+    agent: &Agent,
+    entry: &VolumeEntry,
+    to: VolumeState,
+    error: Rejection,
+    now: Timestamp,
+) -> Vec<Event> {
+    let volume = &entry.volume;
+    let mut events = Vec::new();
+    if volume.state == VolumeState::Ready {
+        events = rescind::holding(state, agent, &sum_of(&entry.resource()));
+    }
     events.push(
         Volume { state: to, error: Some(error.clone()), changed: now, ..volume.clone() }.into(),
     );

@@ -51,14 +51,6 @@ pub(crate) fn check_roles(
     info: &FrameworkInfo,
     suppressed: &BTreeSet<Role>,
 ) -> Result<(), Rejection> {
-    if info.roles.is_empty() {
-        return Err(Rejection::new(
-            ErrorCode::InvalidRole,
-            format!("framework {} names no role", info.name),
-        )
-        .remedy("name the roles to take offers for, such as storage/mysql")
-        .field("roles"));
-    }
     subscribed(&info.roles, suppressed, "suppressed")
 }
 

@@ -34,6 +34,7 @@ use berth_model::record::ReservationRow;
 use berth_model::role::Role;
 use berth_model::task::TaskKey;
 use berth_model::units::Timestamp;
+use berth_model::volume::VolumeState;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything the master knows. Queries read it; only events change it.
@@ -133,14 +134,17 @@ impl State {
         let to = (role.clone(), name.clone(), VolumeId::from_u128(u128::MAX));
         self.names.range(from..=to).filter_map(|(_, _, id)| self.volumes.get(id))
     }
-    /// The volume of an agent that a resource of this role and name means.
+    /// The volume of an agent that a resource of this role and name means; a quarantined one is never
+    /// meant.
     pub(crate) fn volume_on(
         &self,
         agent: AgentId,
         role: &Role,
         name: &VolumeName,
     ) -> Option<&VolumeEntry> {
-        self.holders(role, name).find(|entry| entry.volume.agent == agent)
+        self.holders(role, name).find(|entry| {
+            entry.volume.agent == agent && entry.volume.state != VolumeState::Quarantined
+        })
     }
     /// True while tasks run on the agent that its books have no room for: nothing may be added then.
     pub(crate) fn is_overcommitted(&self, agent: &Agent) -> bool {
