@@ -1,1 +1,138 @@
+//! Which part of an offer is used, and what is said when it does not fit.
 
+use super::*;
+use berth_model::resources::parse_resources;
+
+fn level(place: &str) -> Reservation {
+    let label = |key: &str, value: &str| (Arc::from(key), Arc::from(value));
+    Reservation::dynamic(Role::new("storage/db").unwrap()).with_labels(vec![
+        label(LABEL_SERVICE, "s"),
+        label(LABEL_POD, "p-0"),
+        label(LABEL_PLACE, place),
+    ])
+}
+
+fn need() -> Need {
+    let volume = VolumeWish {
+        name: VolumeName::new("s.p-0.data").unwrap(),
+        size: Bytes::from_mib(1_024),
+        path: "data".to_owned(),
+    };
+    Need {
+        role: Role::new("storage/db").unwrap(),
+        level: level("1"),
+        cpu: "1.5".parse().unwrap(),
+        memory: Bytes::from_mib(512),
+        ports: BTreeMap::from([
+            ("any".to_owned(), PortWish::Near(31_003)),
+            ("fixed".to_owned(), PortWish::Exactly(31_003)),
+        ]),
+        volumes: vec![volume],
+    }
+}
+
+/// The resources of `text`, reserved with `levels` on top of each other.
+fn reserved(text: &str, levels: &[Reservation]) -> Resources {
+    let mut all = Resources::new();
+    for resource in parse_resources(text).unwrap().iter() {
+        all.add(&resource.with_stack(Stack::new(levels.to_vec()).unwrap())).unwrap();
+    }
+    all
+}
+
+fn sum(parts: &[Resources]) -> Resources {
+    let mut all = Resources::new();
+    parts.iter().for_each(|part| all.add_all(part).unwrap());
+    all
+}
+
+#[test]
+fn free_resources_are_reserved_and_volumes_made_on_the_disk_with_room() {
+    let root = parse_resources("cpus:4;mem:2048;disk:4096;ports:[31000-31003]").unwrap();
+    let path = Resource::disk(DiskSource::Path(Arc::from("/srv/d1")), "2048".parse().unwrap());
+    let offered = sum(&[root, Resources::from_list([path]).unwrap()]);
+    let fit = evaluate(&need(), &offered, Volumes::Create).unwrap();
+    assert_eq!(
+        fit.reserve.to_string(),
+        "cpus(storage/db,place=1,pod=p-0,service=s):1.5; mem(storage/db,place=1,pod=p-0,service=s):512; disk(storage/db,place=1,pod=p-0,service=s)[PATH:/srv/d1]:1024; ports(storage/db,place=1,pod=p-0,service=s):[31001-31001,31003-31003]"
+    );
+    assert_eq!(
+        fit.create.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["disk(storage/db,place=1,pod=p-0,service=s)[PATH:/srv/d1,s.p-0.data:data]:1024"]
+    );
+    assert_eq!(
+        fit.ports,
+        BTreeMap::from([("any".to_owned(), 31_001), ("fixed".to_owned(), 31_003)])
+    );
+    // What is used is what is reserved, with the volume in place of its disk.
+    let without = fit.used.filtered(|r| r.persistence().is_none());
+    assert_eq!(without, fit.reserve.filtered(|r| r.name != Name::Disk));
+    assert_eq!(fit.used.volumes(), fit.create);
+}
+
+#[test]
+fn own_reservations_come_first_then_the_roles_then_free_ones_and_no_others() {
+    let role = Role::new("storage/db").unwrap();
+    let foreign = level("1").with_labels(vec![(Arc::from(LABEL_SERVICE), Arc::from("other"))]);
+    let offered = sum(&[
+        reserved("cpus:0.5;mem:512", &[level("1")]),
+        reserved("cpus:0.5;disk:1024", &[Reservation::dynamic(role.clone())]),
+        reserved("cpus:8;mem:4096;disk:4096", &[foreign]),
+        reserved("cpus:8;mem:4096", &[Reservation::dynamic(Role::new("storage/web").unwrap())]),
+        reserved("cpus:8;mem:4096;disk:4096", &[level("2")]),
+        reserved("cpus:1", &[Reservation::fixed(Role::new("storage").unwrap())]),
+        reserved("ports:[31003-31004]", &[]),
+    ]);
+    let fit = evaluate(&need(), &offered, Volumes::Create).unwrap();
+    assert_eq!(
+        fit.reserve.to_string(),
+        "cpus(static:storage > storage/db,place=1,pod=p-0,service=s):0.5; ports(storage/db,place=1,pod=p-0,service=s):[31003-31004]"
+    );
+    assert_eq!(
+        fit.used.to_string(),
+        "cpus(static:storage > storage/db,place=1,pod=p-0,service=s):0.5; cpus(storage/db):0.5; cpus(storage/db,place=1,pod=p-0,service=s):0.5; mem(storage/db,place=1,pod=p-0,service=s):512; disk(storage/db)[ROOT,s.p-0.data:data]:1024; ports(storage/db,place=1,pod=p-0,service=s):[31003-31004]"
+    );
+}
+
+#[test]
+fn a_present_volume_is_used_and_an_absent_one_is_not_made_anew() {
+    let volume = {
+        let fit = evaluate(
+            &need(),
+            &parse_resources("cpus:4;mem:2048;disk:4096;ports:[31000-31003]").unwrap(),
+            Volumes::Create,
+        );
+        Resources::from_list(fit.unwrap().create).unwrap()
+    };
+    let rest = parse_resources("cpus:4;mem:2048;disk:4096;ports:[31000-31003]").unwrap();
+    let moved = Need {
+        volumes: vec![VolumeWish { path: "/var/lib/db".to_owned(), ..need().volumes[0].clone() }],
+        ..need()
+    };
+    let fit = evaluate(&moved, &sum(&[rest.clone(), volume]), Volumes::Present).unwrap();
+    assert_eq!(fit.create, []);
+    assert_eq!(
+        fit.used.volumes()[0].to_string(),
+        "disk(storage/db,place=1,pod=p-0,service=s)[ROOT,s.p-0.data:/var/lib/db]:1024"
+    );
+    assert_eq!(
+        evaluate(&moved, &rest, Volumes::Present).unwrap_err(),
+        ["volume s.p-0.data: not offered"]
+    );
+}
+
+#[test]
+fn every_reason_is_given() {
+    let offered = parse_resources("cpus:1;mem:256;disk:512;ports:[31000-31001]").unwrap();
+    assert_eq!(
+        evaluate(&need(), &offered, Volumes::Create).unwrap_err(),
+        [
+            "disk: 1 GiB wanted on one disk for volume s.p-0.data, at most 512 MiB offered",
+            "cpus: 1.5 wanted, 1 offered",
+            "mem: 512 MiB wanted, 256 MiB offered",
+            "port fixed: 31003 not offered",
+        ]
+    );
+    assert_eq!(place_of(&level("7")), Some(("s", "p-0", 7)));
+    assert_eq!(place_of(&Reservation::dynamic(Role::new("a").unwrap())), None);
+}

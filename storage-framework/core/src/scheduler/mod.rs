@@ -287,6 +287,3 @@ impl Scheduler {
         OperationId::from_u128(derive(self.config.seed, self.soft.operations))
     }
 }
-
-#[cfg(test)]
-mod tests;

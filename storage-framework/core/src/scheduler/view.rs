@@ -262,7 +262,7 @@ impl Scheduler {
         let server = task.goal == Goal::Running;
         let mut view = TaskView {
             name: task.name.clone(),
-            goal: if server { "RUNNING" } else { "FINISHED" },
+            goal: if server { "running" } else { "once" },
             state: if is_done(document, pod, task) {
                 TaskState::Finished.as_str()
             } else {

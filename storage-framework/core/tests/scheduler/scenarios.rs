@@ -1,0 +1,296 @@
+//! The scheduler's promises one by one, told as stories against the small cluster.
+
+use crate::cluster::Cluster;
+use berth_framework_core::document::{Service, parse};
+use berth_framework_core::scheduler::{Command, Input, Output, Reply};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::task::TaskState;
+use std::time::Duration;
+
+const DOCUMENT: &str = "
+apiVersion: berth/v1
+kind: Service
+name: db
+role: storage/test
+pods:
+  p:
+    resources: { cpu: 1, memory: 512MiB, ports: { sql: auto } }
+    volumes: { data: { size: 1GiB, path: data } }
+    tasks:
+      init: { goal: once, scope: volume, cmd: init }
+      server: { goal: running, cmd: 'serve ${port.sql} ${volume.data} on ${instance.host}' }
+";
+
+fn document(from: &str, to: &str) -> Service {
+    assert!(DOCUMENT.contains(from), "{from}");
+    parse(&DOCUMENT.replace(from, to), None).unwrap().remove(0)
+}
+
+fn ask(cluster: &mut Cluster, command: Command) -> Result<Reply, Rejection> {
+    let step = cluster.scheduler.step(cluster.now, Input::Command { request: 9, command });
+    cluster.ledger.extend(step.records);
+    let mut result = None;
+    for output in step.outputs {
+        match output {
+            Output::Reply { request: 9, result: found } => result = Some(found),
+            other => cluster.send(other),
+        }
+    }
+    result.expect("every command is answered in its step")
+}
+
+fn apply(cluster: &mut Cluster, service: Service) -> Result<Reply, Rejection> {
+    ask(cluster, Command::Apply { services: vec![service], dry_run: false })
+}
+
+fn changes(reply: Result<Reply, Rejection>) -> Vec<String> {
+    match reply.unwrap() {
+        Reply::Applied { changes, .. } => changes,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Everything is offered and delivered once; nothing starts by itself.
+fn round(cluster: &mut Cluster) {
+    cluster.connect();
+    cluster.tick(Duration::from_secs(1));
+    cluster.offer();
+    while cluster.deliver(None) {}
+    cluster.check();
+}
+
+fn pod(cluster: &Cluster) -> (String, String) {
+    let view = cluster.scheduler.view("db").unwrap();
+    (view.pods[0].state.to_owned(), view.pods[0].message.clone())
+}
+
+fn live(cluster: &Cluster) -> Vec<String> {
+    let live = cluster.tasks.iter().filter(|(_, task)| !task.state.is_terminal());
+    live.map(|(id, task)| format!("{id} {}", task.state)).collect()
+}
+
+/// Up to the running server.
+fn deploy(cluster: &mut Cluster) {
+    apply(cluster, document("", "")).unwrap();
+    round(cluster);
+    round(cluster);
+    cluster.create_ends(true);
+    cluster.task_starts();
+    round(cluster);
+    cluster.task_ends(true);
+    round(cluster);
+    round(cluster);
+    cluster.task_starts();
+    round(cluster);
+    assert_eq!(live(cluster), ["db.p-0.server.2 TASK_RUNNING"]);
+}
+
+#[test]
+fn one_accept_reserves_creates_and_launches_and_the_server_follows_on_the_same_volume() {
+    let mut cluster = Cluster::new(2);
+    let reply = apply(&mut cluster, document("", ""));
+    assert_eq!(changes(reply), ["db: created with pod p-0"]);
+    assert_eq!(pod(&cluster), ("WAITING".to_owned(), "not connected to the master".to_owned()));
+    round(&mut cluster);
+    round(&mut cluster);
+    assert_eq!(live(&cluster), ["db.p-0.init.1 TASK_STAGING"]);
+    assert_eq!(pod(&cluster).0, "INITIALIZING");
+    cluster.create_ends(true);
+    cluster.task_starts();
+    round(&mut cluster);
+    cluster.task_ends(true);
+    round(&mut cluster);
+    round(&mut cluster);
+    assert_eq!(live(&cluster), ["db.p-0.server.2 TASK_STAGING"]);
+    cluster.task_starts();
+    round(&mut cluster);
+    assert_eq!(pod(&cluster), ("READY".to_owned(), String::new()));
+    let view = cluster.scheduler.view("db").unwrap();
+    assert_eq!((view.state, view.pods[0].tasks[0].state), ("RUNNING", "TASK_FINISHED"));
+    assert!(view.pods[0].volumes[0].id.is_some());
+    let info = &cluster.tasks.values().find(|task| !task.state.is_terminal()).unwrap().info;
+    let port = info.resources.iter().find(|r| r.name.as_str() == "ports").unwrap();
+    let berth_model::resources::Value::Ranges(ports) = &port.value else { panic!("{port}") };
+    let number = ports.as_slice()[0].begin;
+    let want = format!("serve {number} data on host-1");
+    assert_eq!(info.command.program, berth_model::task::Program::Shell(want));
+    assert_eq!(changes(apply(&mut cluster, document("", ""))), ["db: no change"]);
+    assert_eq!(cluster.scheduler.view("db").unwrap().version, 1);
+}
+
+#[test]
+fn failures_back_off_and_the_restart_stays_with_the_data() {
+    let mut cluster = Cluster::new(3);
+    deploy(&mut cluster);
+    let place = cluster.scheduler.view("db").unwrap().pods[0].agent;
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        cluster.task_ends(false);
+        while cluster.deliver(None) {}
+        let (state, message) = pod(&cluster);
+        assert_eq!(state, "BACKOFF", "{message}");
+        let failed = cluster.now;
+        while live(&cluster).is_empty() {
+            round(&mut cluster);
+            assert!(cluster.now.since(failed) < Duration::from_mins(2));
+        }
+        pauses.push(cluster.now.since(failed).as_secs());
+        cluster.task_starts();
+        round(&mut cluster);
+    }
+    assert_eq!(pauses, [1, 2, 4, 8]);
+    let view = cluster.scheduler.view("db").unwrap();
+    assert_eq!((view.pods[0].agent, view.pods[0].tasks[1].restarts), (place, 4));
+}
+
+#[test]
+fn a_pod_waits_for_the_machine_that_has_its_data_and_says_so() {
+    let mut cluster = Cluster::new(3);
+    deploy(&mut cluster);
+    cluster.agent_down(0);
+    round(&mut cluster);
+    assert_eq!(pod(&cluster).0, "UNREACHABLE");
+    assert_eq!(cluster.scheduler.view("db").unwrap().state, "DEGRADED");
+    cluster.restart_scheduler();
+    for _ in 0..40 {
+        round(&mut cluster);
+    }
+    assert_eq!(live(&cluster), ["db.p-0.server.2 TASK_RUNNING"], "nothing was started elsewhere");
+    cluster.agent_up(0);
+    cluster.lose_tasks(0, TaskState::Lost);
+    cluster.agent_down(0);
+    round(&mut cluster);
+    round(&mut cluster);
+    let (state, message) = pod(&cluster);
+    assert_eq!(state, "WAITING");
+    assert_eq!(
+        message,
+        "server ended (TASK_LOST); waiting for agent host-1 (00000000000000000000000000000001), which is unreachable, where db.p-0.data lies"
+    );
+    cluster.agent_up(0);
+    for _ in 0..31 {
+        round(&mut cluster);
+    }
+    assert_eq!(live(&cluster), ["db.p-0.server.3 TASK_STAGING"]);
+}
+
+#[test]
+fn an_unplaced_pod_says_why_each_offer_does_not_fit() {
+    let mut cluster = Cluster::new(2);
+    apply(&mut cluster, document("cpu: 1,", "cpu: 3,")).unwrap();
+    round(&mut cluster);
+    round(&mut cluster);
+    assert_eq!(
+        pod(&cluster),
+        (
+            "WAITING".to_owned(),
+            "no offer fits: host-1: cpus: 3 wanted, 2 offered; host-2: cpus: 3 wanted, 2 offered"
+                .to_owned()
+        )
+    );
+}
+
+#[test]
+fn what_cannot_change_is_refused_by_field_and_the_rest_restarts() {
+    let mut cluster = Cluster::new(1);
+    deploy(&mut cluster);
+    for (from, to, field) in [
+        ("1GiB", "2GiB", "pods.p.volumes.data.size"),
+        ("cpu: 1,", "cpu: 2,", "pods.p.resources.cpu"),
+        ("512MiB", "1GiB", "pods.p.resources.memory"),
+        ("sql: auto", "sql: 31000", "pods.p.resources.ports"),
+        ("storage/test", "storage/other", "role"),
+        ("{ data: { size", "{ log: { size: 1GiB, path: log }, data: { size", "pods.p.volumes"),
+        ("  p:", "  q:", "pods.p"),
+    ] {
+        let mut text = DOCUMENT.replace(from, to);
+        if field == "pods.p.volumes.data.size" {
+            text = text.replace("name: db", "name: db");
+        }
+        let refused = apply(&mut cluster, parse(&text, None).unwrap().remove(0)).unwrap_err();
+        assert_eq!((refused.code, refused.field.as_str()), (ErrorCode::ServiceConflict, field));
+    }
+    assert_eq!(cluster.scheduler.view("db").unwrap().version, 1);
+    let backoff = document("    tasks:", "    restart: { backoff: { start: 2s } }\n    tasks:");
+    assert_eq!(changes(apply(&mut cluster, backoff)), ["db: pod p-0 changed, without a restart"]);
+    round(&mut cluster);
+    assert_eq!(live(&cluster), ["db.p-0.server.2 TASK_RUNNING"]);
+    let command = document("'serve", "'serve --fast");
+    assert_eq!(changes(apply(&mut cluster, command)), ["db: pod p-0 changed, it will restart"]);
+    for _ in 0..3 {
+        round(&mut cluster);
+    }
+    assert_eq!(live(&cluster), ["db.p-0.server.3 TASK_STAGING"]);
+    let restart = Command::Restart { service: "db".to_owned(), instance: Some("p-1".to_owned()) };
+    assert_eq!(
+        ask(&mut cluster, restart).unwrap_err().to_string(),
+        "service db has no pod p-1 (field pod): name one of p-0"
+    );
+}
+
+#[test]
+fn a_task_with_scope_service_and_unknown_outcome_waits_for_a_user() {
+    let mut cluster = Cluster::new(1);
+    apply(&mut cluster, document("scope: volume", "scope: service")).unwrap();
+    round(&mut cluster);
+    round(&mut cluster);
+    cluster.create_ends(true);
+    cluster.task_starts();
+    round(&mut cluster);
+    cluster.lose_tasks(0, TaskState::Lost);
+    for _ in 0..70 {
+        round(&mut cluster);
+    }
+    let (state, message) = pod(&cluster);
+    assert_eq!((state.as_str(), live(&cluster)), ("HELD", Vec::new()));
+    assert_eq!(
+        message,
+        "nobody knows whether init did its work, which may be done only once: see to it, then berth service restart db"
+    );
+    let restart = Command::Restart { service: "db".to_owned(), instance: None };
+    assert_eq!(
+        ask(&mut cluster, restart),
+        Ok(Reply::Restarting { instances: vec!["p-0".to_owned()] })
+    );
+    round(&mut cluster);
+    assert_eq!(live(&cluster), ["db.p-0.init.2 TASK_STAGING"]);
+}
+
+#[test]
+fn deleting_keeps_volumes_unless_told_otherwise() {
+    let mut cluster = Cluster::new(2);
+    deploy(&mut cluster);
+    let delete = |volumes| Command::Delete { service: "db".to_owned(), volumes };
+    let kept = Reply::Deleting { kept_volumes: vec!["db.p-0.data".to_owned()] };
+    assert_eq!(ask(&mut cluster, delete(false)), Ok(kept.clone()));
+    assert_eq!(apply(&mut cluster, document("", "")).unwrap_err().code, ErrorCode::ServiceNotReady);
+    for _ in 0..4 {
+        round(&mut cluster);
+    }
+    assert_eq!(cluster.scheduler.view("db"), None);
+    assert_eq!(cluster.volumes.len(), 1);
+    assert_eq!(ask(&mut cluster, delete(false)), Ok(kept));
+    // The same name takes them up again, with what was done on them.
+    let reply = apply(&mut cluster, document("", ""));
+    assert_eq!(changes(reply), ["db: created with pod p-0, on the volumes that were kept"]);
+    round(&mut cluster);
+    round(&mut cluster);
+    assert_eq!(live(&cluster), ["db.p-0.server.3 TASK_STAGING"]);
+    assert_eq!(ask(&mut cluster, delete(true)), Ok(Reply::Deleting { kept_volumes: Vec::new() }));
+    for _ in 0..6 {
+        round(&mut cluster);
+    }
+    assert_eq!((cluster.volumes.len(), cluster.scheduler.state().services.len()), (0, 0));
+    assert_eq!(
+        ask(&mut cluster, delete(true)).unwrap_err().to_string(),
+        "no service is named db (field name): berth service list shows all"
+    );
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let mut cluster = Cluster::new(1);
+    let command = Command::Apply { services: vec![document("", "")], dry_run: true };
+    assert_eq!(changes(ask(&mut cluster, command)), ["db: created with pod p-0"]);
+    assert_eq!((cluster.ledger.len(), cluster.scheduler.views().len()), (0, 0));
+}
