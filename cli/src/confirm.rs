@@ -8,6 +8,7 @@ use std::io::{BufRead, IsTerminal, Write};
 
 /// Flags of commands that destroy.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Confirm {
     /// Do not ask
     #[arg(short, long, help_heading = "Safety")]

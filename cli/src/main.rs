@@ -89,3 +89,13 @@ fn completion(shell: Shell) -> Result<(), Failure> {
     clap_complete::generate(shell, &mut Cli::command(), "berth", &mut script);
     output::bytes(&script)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -11,6 +11,7 @@ pub(crate) enum Master {
 }
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub(crate) struct MasterRun {
     /// Where the registry is kept
     #[arg(long)]
@@ -41,6 +42,7 @@ pub(crate) enum Agent {
 }
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub(crate) struct AgentRun {
     /// The master: HOST:PORT or http://HOST:PORT
     #[arg(long)]
@@ -72,6 +74,7 @@ pub(crate) enum Scheduler {
 }
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub(crate) struct SchedulerRun {
     /// The master: HOST:PORT or http://HOST:PORT
     #[arg(long)]

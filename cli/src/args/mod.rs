@@ -90,6 +90,7 @@ pub(crate) enum Shell {
 
 /// Passed through to the agent's own programs.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub(crate) struct Internal {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) args: Vec<std::ffi::OsString>,
@@ -97,6 +98,7 @@ pub(crate) struct Internal {
 
 /// Where the cluster is.
 #[derive(Clone, Debug, Args)]
+#[group(skip)]
 pub(crate) struct Connect {
     /// The master: HOST:PORT or http://HOST:PORT
     #[arg(long, env = "BERTH_MASTER", default_value = "127.0.0.1:5050", help_heading = "Cluster")]
@@ -105,6 +107,7 @@ pub(crate) struct Connect {
 
 /// Flags of commands that read.
 #[derive(Clone, Debug, Args)]
+#[group(skip)]
 pub(crate) struct Read {
     #[command(flatten)]
     pub(crate) connect: Connect,
@@ -114,6 +117,7 @@ pub(crate) struct Read {
 
 /// Flags of lists and lookups by role.
 #[derive(Clone, Debug, Args)]
+#[group(skip)]
 pub(crate) struct OfRole {
     /// Only what belongs to this role
     #[arg(short, long, env = "BERTH_ROLE", help_heading = "Cluster")]
@@ -122,6 +126,7 @@ pub(crate) struct OfRole {
 
 /// Flags of commands that change something.
 #[derive(Clone, Debug, Args)]
+#[group(skip)]
 pub(crate) struct Change {
     /// Wait until it is done (the default)
     #[arg(long, conflicts_with = "detach", help_heading = "Waiting")]

@@ -45,6 +45,7 @@ pub(crate) enum Reservation {
 }
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub(crate) struct ReservationCreate {
     /// What to reserve, such as cpus:1;mem:512MiB;disk:2GiB
     pub(crate) resources: String,
@@ -108,6 +109,7 @@ pub(crate) enum Volume {
 }
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub(crate) struct VolumeCreate {
     /// Unique in the role
     #[arg(value_parser = volume_name)]

@@ -215,6 +215,7 @@ pub(crate) enum Role {
 }
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub(crate) struct Apply {
     /// A YAML, JSON or TOML document; - reads YAML or JSON from standard input
     pub(crate) file: PathBuf,
@@ -235,6 +236,7 @@ pub(crate) struct Apply {
 }
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub(crate) struct Validate {
     /// A YAML, JSON or TOML document; - reads YAML or JSON from standard input
     pub(crate) file: PathBuf,

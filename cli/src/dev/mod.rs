@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 /// Flags of `berth dev`.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// How many agents
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]

@@ -39,6 +39,7 @@ pub(crate) enum Color {
 
 /// Flags of every command that prints a result.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Show {
     /// The form of the result
     #[arg(short, long, value_enum, default_value_t, env = "BERTH_OUTPUT", help_heading = "Output")]

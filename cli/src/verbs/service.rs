@@ -130,7 +130,7 @@ impl Row for ServiceRow {
         &["SERVICE", "ROLE", "STATE", "PODS", "HOSTS", "MESSAGE", "VERSION"];
     const NARROW: usize = 6;
     fn cells(&self) -> Vec<Cell> {
-        let ready = self.pods.iter().filter(|p| p.state == "RUNNING").count();
+        let ready = self.pods.iter().filter(|p| p.state == "READY").count();
         let hosts: Vec<&str> =
             self.pods.iter().map(|p| p.hostname.as_str()).filter(|h| !h.is_empty()).collect();
         vec![

@@ -1,6 +1,6 @@
 //! Agents' links: one stream each way, for as long as the connection lives.
 
-use super::SESSION_QUEUE;
+use super::{SESSION_QUEUE, drain};
 use crate::engine::{AgentOutlet, Handle};
 use berth_master_core::Input;
 use berth_model::error::{ErrorCode, Rejection};
@@ -79,6 +79,7 @@ async fn pump(
             message = inbound.message() => message,
             _ = &mut closed => {
                 debug!(%agent, %session, "link closed by the master");
+                drain(inbound).await;
                 break;
             },
         };

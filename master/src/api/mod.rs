@@ -15,10 +15,21 @@ use berth_proto::v1::scheduler_server::SchedulerServer;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::Streaming;
 use tonic::transport::Server;
 
 /// How many messages wait for a slow session before it is closed.
 const SESSION_QUEUE: usize = 4_096;
+
+/// How long a peer may take to end its side after ours has ended.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Reads on until the peer ends the stream. Giving it up at once would reset the connection and could take the last
+/// words that are still on their way with it.
+async fn drain<T>(mut inbound: Streaming<T>) {
+    let ended = async { while let Ok(Some(_late)) = inbound.message().await {} };
+    drop(tokio::time::timeout(GOODBYE, ended).await);
+}
 
 /// Serves until `stop` completes.
 ///

@@ -1,6 +1,6 @@
 //! Frameworks' sessions: calls in, events out.
 
-use super::SESSION_QUEUE;
+use super::{SESSION_QUEUE, drain};
 use crate::engine::{FrameworkOutlet, Handle};
 use berth_master_core::Input;
 use berth_model::error::{ErrorCode, Rejection};
@@ -96,13 +96,17 @@ async fn pump(
         known = id.wait_for(Option::is_some) => known.ok().and_then(|k| k.clone()),
         _ = &mut closed => None,
     };
-    let Some(framework) = framework else { return };
+    let Some(framework) = framework else {
+        drain(inbound).await;
+        return;
+    };
     info!(%framework, %session, "framework subscribed");
     loop {
         let message = tokio::select! {
             message = inbound.message() => message,
             _ = &mut closed => {
                 debug!(%framework, %session, "session closed by the master");
+                drain(inbound).await;
                 break;
             },
         };

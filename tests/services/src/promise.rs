@@ -36,8 +36,9 @@ struct Ledger {
 impl Ledger {
     /// Writes one batch; every row is committed when this answers.
     fn write(&mut self, port: u16) -> anyhow::Result<()> {
-        let rows: Vec<String> =
-            (self.written + 1..=self.written + 100).map(|n| format!("({n}, MD5({n}))")).collect();
+        let rows: Vec<String> = (self.written + 1..=self.written + 100)
+            .map(|n| format!("({n}, UNHEX(MD5({n})))"))
+            .collect();
         sql(port, &format!("INSERT INTO shop.orders VALUES {}", rows.join(",")))?;
         self.written += 100;
         Ok(())
@@ -46,7 +47,7 @@ impl Ledger {
     fn check(&self, port: u16) -> anyhow::Result<()> {
         let seen = sql(
             port,
-            "SELECT COUNT(*), COALESCE(MAX(id),0), COALESCE(SUM(digest = MD5(id)),0) FROM shop.orders",
+            "SELECT COUNT(*), COALESCE(MAX(id),0), COALESCE(SUM(digest = UNHEX(MD5(id))),0) FROM shop.orders",
         )?;
         let wanted = format!("{0}\t{0}\t{0}", self.written);
         ensure!(seen == wanted, "rows: wanted {wanted:?}, found {seen:?}");
@@ -83,7 +84,7 @@ pub fn demo(dir: &Path, document: &Path, say: &mut dyn FnMut(&str)) -> anyhow::R
     ));
     sql(
         home.port,
-        "CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY, digest CHAR(32)) ENGINE=InnoDB",
+        "CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY, digest BINARY(16)) ENGINE=InnoDB",
     )?;
     let mut rows = Ledger { written: 0 };
     rows.write(home.port)?;
@@ -157,12 +158,37 @@ fn recovered(
     restarted: bool,
 ) -> anyhow::Result<Placement> {
     wait_until("the database to come back", PATIENCE, || {
+        is_whole(cluster)?;
         let now = ready_placement(cluster, SERVICE)?;
         ensure!(!restarted || now.pid != before.pid, "still shown as process {}", before.pid);
         rows.check(now.port)?;
         Ok(now)
     })
     .with_context(|| cluster.log_tails())
+}
+
+/// Every agent is registered with the current master and the scheduler has a session: no list shows what was before.
+fn is_whole(cluster: &Cluster) -> anyhow::Result<()> {
+    for agent in cluster.items(&["agent", "list"])? {
+        ensure!(
+            agent["state"] == "REGISTERED",
+            "agent {} is {}",
+            agent["hostname"],
+            agent["state"]
+        );
+    }
+    for framework in cluster.items(&["framework", "list"])? {
+        ensure!(
+            framework["state"] == "CONNECTED",
+            "framework {} is {}",
+            framework["name"],
+            framework["state"]
+        );
+    }
+    for task in cluster.items(&["task", "list"])? {
+        ensure!(task["state"] == "TASK_RUNNING", "task {} is {}", task["id"], task["state"]);
+    }
+    Ok(())
 }
 
 fn finish(

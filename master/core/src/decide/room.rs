@@ -208,11 +208,11 @@ fn rooms_on<'a>(agent: &'a Agent, source: &DiskSource, wish: &Wish<'_>) -> Vec<R
         }
     }
     let Ok(size) = wish.size.to_scalar() else { return Vec::new() };
+    let all = largest(agent, source);
     stacks
         .into_iter()
         .map(|stack| {
             let disk = Resource::disk(source.clone(), size).with_stack(stack.clone());
-            let all = largest(agent, source);
             let reserved = free(agent, &disk, all);
             let below = disk.pop().map_or(Bytes::default(), |below| free(agent, &below, all));
             let both = reserved.checked_add(below).unwrap_or(reserved);
@@ -239,11 +239,12 @@ fn free(agent: &Agent, disk: &Resource, limit: Bytes) -> Bytes {
     let Ok(amount) = limit.to_scalar() else { return Bytes::new(0) };
     let wanted = sum_of(&sized(disk, amount));
     let books = &agent.books;
-    let parts = [&books.available, &books.offered].map(|pool| {
+    let pools = [&books.available, &books.offered].into_iter().filter(|pool| !pool.is_empty());
+    pools.fold(Bytes::default(), |sum, pool| {
         let missing = pool.missing(&wanted).total(&Name::Disk);
-        Bytes::from_scalar(amount.saturating_sub(missing))
-    });
-    parts.iter().fold(Bytes::default(), |sum, part| sum.checked_add(*part).unwrap_or(sum))
+        let part = Bytes::from_scalar(amount.saturating_sub(missing));
+        sum.checked_add(part).unwrap_or(sum)
+    })
 }
 
 fn sized(disk: &Resource, amount: berth_model::units::Scalar) -> Resource {

@@ -100,9 +100,19 @@ fn delete_row(state: &mut State, now: Timestamp, id: ReservationId) {
 
 fn put_volume(state: &mut State, now: Timestamp, volume: Volume) {
     let (id, agent) = (volume.spec.id, volume.agent);
-    let entry = match state.volumes.remove(&id) {
+    let known = state.volumes.remove(&id);
+    let name_of = |v: &Volume| {
+        let (role, name) = (v.spec.role.clone(), v.spec.name.clone());
+        v.state.holds_name().then_some((role, name, id))
+    };
+    let (before, after) = (known.as_ref().and_then(|k| name_of(&k.volume)), name_of(&volume));
+    if before != after {
+        before.iter().for_each(|name| drop(state.names.remove(name)));
+        state.names.extend(after);
+    }
+    let is_new = known.is_none();
+    let entry = match known {
         Some(mut entry) => {
-            unname(state, &entry.volume);
             placing::leave_unless_same(state, &mut entry, &volume);
             entry.volume = volume;
             entry
@@ -110,12 +120,8 @@ fn put_volume(state: &mut State, now: Timestamp, volume: Volume) {
         None => VolumeEntry::new(volume),
     };
     let entry = placing::enter(state, entry);
-    if entry.volume.state.holds_name() {
-        let spec = &entry.volume.spec;
-        state.names.insert((spec.role.clone(), spec.name.clone(), id));
-    }
     state.volumes.insert(id, entry);
-    if let Some(agent) = state.agents.get_mut(&agent) {
+    if is_new && let Some(agent) = state.agents.get_mut(&agent) {
         agent.volumes.insert(id);
     }
     stir(state, now, agent);

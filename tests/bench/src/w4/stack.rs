@@ -7,7 +7,7 @@
 use anyhow::{Context, bail};
 use berth_agent::volume::Volumes;
 use berth_agent::volume::driver::Driver;
-use berth_agent::volume::fake::FakeDriver;
+use berth_agent::volume::fake::Fake;
 use berth_agent_core::{Agent, Input as AgentInput, Output as AgentOutput, stamp};
 use berth_ledger::disk::real::RealDisk;
 use berth_ledger::journal::{Journal, Options};
@@ -97,7 +97,7 @@ impl Stack {
         let options = Options::default();
         let journal = Journal::create(disk, AGENT.as_u128().to_be_bytes(), options)
             .context("create the ledger")?;
-        let driver: Arc<dyn Driver> = Arc::new(FakeDriver::new(Bytes::from_mib(8 << 20)));
+        let driver: Arc<dyn Driver> = Arc::new(Fake::new(Bytes::from_mib(8 << 20)));
         let volumes = Volumes::with_drivers(BTreeMap::from([(DiskSource::Root, driver)]));
         let (agent, step) =
             Agent::recover(berth_agent_core::Config::default(), info()?, Vec::new(), 0, now);
