@@ -238,7 +238,7 @@ fn every_refused_call_names_its_object_and_a_remedy() -> anyhow::Result<()> {
         &[(
             &["volume", "create", "a", "--role", "r", "--size", "16MiB"],
             4,
-            &["VOLUME_EXISTS", "r/a"],
+            &["VOLUME_EXISTS", "volume a of role r"],
         )],
     )?;
     cluster.stop()
