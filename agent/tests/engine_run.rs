@@ -124,6 +124,35 @@ impl Talk {
     }
 }
 
+impl Talk {
+    /// The task's output, as soon as there is some.
+    async fn output(&mut self) -> Vec<u8> {
+        let mut number = 0;
+        loop {
+            number += 1;
+            self.say(ToAgent::ReadFile {
+                read: number,
+                framework: framework(),
+                task: TaskId::new("t-1").unwrap(),
+                stream: OutputStream::Stdout,
+                offset: 0,
+                length: 100,
+            })
+            .await;
+            let data = loop {
+                if let FromAgent::FileData { read, data, .. } = self.next().await
+                    && read == number
+                {
+                    break data.unwrap();
+                }
+            };
+            if !data.is_empty() {
+                return data;
+            }
+        }
+    }
+}
+
 async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future).await.expect("it takes less than a minute")
 }
@@ -251,33 +280,7 @@ async fn a_volume_and_its_task_live_from_first_contact_over_a_restart_to_the_pur
     talk.say(launch(&first, "echo hello; echo precious > data/file; exec sleep 1000")).await;
     let running = talk.status(TaskState::Running).await;
     let pid = running.pid.expect("it runs");
-    let read = |read| ToAgent::ReadFile {
-        read,
-        framework: framework(),
-        task: TaskId::new("t-1").unwrap(),
-        stream: OutputStream::Stdout,
-        offset: 0,
-        length: 100,
-    };
-    let mut number = 0;
-    let text = within(async {
-        loop {
-            number += 1;
-            talk.say(read(number)).await;
-            let data = loop {
-                if let FromAgent::FileData { read, data, .. } = talk.next().await
-                    && read == number
-                {
-                    break data.unwrap();
-                }
-            };
-            if !data.is_empty() {
-                break data;
-            }
-        }
-    })
-    .await;
-    assert_eq!(text, b"hello\n");
+    assert_eq!(within(talk.output()).await, b"hello\n");
 
     // In use it is not destroyed.
     let operation = OperationId::from_u128(2);

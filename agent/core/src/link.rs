@@ -59,6 +59,7 @@ impl Agent {
     pub(crate) fn disconnected(&mut self) {
         self.link = None;
         self.reads.clear();
+        self.drop_wishes();
         self.timers.clear(&Timer::Heartbeat);
         self.timers.clear(&Timer::Silence);
         for key in self.books.tasks().keys() {

@@ -239,7 +239,14 @@ impl World {
                 assert_eq!(books.tasks()[&key].unacknowledged.first(), Some(status));
             },
             Output::Send(FromAgent::Volume { report, .. }) => {
-                assert_eq!(report.state, books.volumes()[&report.spec.id].state);
+                // Written down, if not by now overtaken in the same step.
+                let written = self.ledger.iter().rev().find_map(|record| match record {
+                    LedgerRecord::Volume(v) if v.spec.id == report.spec.id => {
+                        (v.state == report.state).then_some(v.spec.generation)
+                    },
+                    _ => None,
+                });
+                assert_eq!(written, Some(report.spec.generation));
             },
             _ => {},
         }
@@ -346,8 +353,16 @@ impl World {
         let (token, effect) = self.host.effects.remove(index);
         let id = effect.spec().id;
         let fault = Rejection::new(ErrorCode::DiskFaulty, "input/output error");
+        // Failed promises that nothing of the effect remains, also of an earlier attempt.
+        let done = self.host.live.contains_key(&id);
         let outcome = match fate {
-            0..20 => VolumeOutcome::Failed(fault),
+            0..20 if matches!(effect, VolumeEffect::Create { .. }) => {
+                self.host.live.remove(&id);
+                VolumeOutcome::Failed(fault)
+            },
+            0..20 if !(done && matches!(effect, VolumeEffect::Restore { .. })) => {
+                VolumeOutcome::Failed(fault)
+            },
             20..40 => VolumeOutcome::Unclear(fault),
             40..50 => {
                 // Done, but the answer says it is unclear.

@@ -185,7 +185,7 @@ fn destroy_is_refused_while_a_task_uses_the_volume_and_done_in_two_synced_steps_
                 ErrorCode::VolumeInUse,
                 format!("volume {} is used by task F-1/t", volume(1))
             )
-            .remedy("end the task first, then destroy the volume")
+            .remedy("end the task; the volume is destroyed then")
         )
     );
     assert_eq!(scene.agent.books().volumes()[&volume(1)].state, VolumeState::Ready);
@@ -193,10 +193,11 @@ fn destroy_is_refused_while_a_task_uses_the_volume_and_done_in_two_synced_steps_
     let container = scene.agent.books().tasks()[&key("t")].container;
     let event =
         berth_agent_core::effect::ContainerEvent::Exited(berth_agent_core::effect::Exit::Status(0));
-    scene.give(Input::Container { container, event });
-    let step = scene.step(envelope(1, destroy(1, 1, 5)));
+    let late = statuses(&scene.say(launch("late", vec![used(1, 1)]))).remove(0);
+    assert_eq!(late.error.map(|e| e.code), Some(ErrorCode::VolumeNotReady));
+    let step = scene.step(Input::Container { container, event });
     assert!(
-        matches!(step.records.as_slice(), [LedgerRecord::Volume(v)] if v.state == VolumeState::Tombstoned)
+        matches!(step.records.last(), Some(LedgerRecord::Volume(v)) if v.state == VolumeState::Tombstoned)
     );
     let (token, effect) = only_volume_effect(&step.outputs);
     assert_eq!(effect, VolumeEffect::Trash { spec: spec(1, 1) });
@@ -266,8 +267,8 @@ fn create_may_purge_the_oldest_trash_and_reports_what_it_purged() {
     assert_eq!(
         told,
         vec![
-            (volume(2), VolumeState::Gone, vec![]),
-            (volume(3), VolumeState::Ready, vec![volume(2)])
+            (volume(3), VolumeState::Ready, vec![volume(2)]),
+            (volume(2), VolumeState::Gone, vec![])
         ]
     );
     let (_, effect) = only_volume_effect(&outputs);
@@ -330,4 +331,120 @@ fn ready_volumes_are_measured_one_at_a_time() {
     assert_eq!(outputs, vec![Output::Send(FromAgent::Usage(vec![(volume(1), used)]))]);
     let (_, effect) = only_volume_effect(&scene.wait(Duration::from_secs(1)));
     assert_eq!(effect, VolumeEffect::Usage { spec: spec(2, 1) });
+}
+
+#[test]
+fn a_wish_to_destroy_ends_with_the_connection() {
+    let mut scene = Scene::registered();
+    scene.ready_volume(1);
+    let outputs = scene.say(launch("t", vec![used(1, 1)]));
+    scene.answer(&outputs, present());
+    scene.say(destroy(1, 1, 5));
+    scene.connect(2);
+    let container = scene.agent.books().tasks()[&key("t")].container;
+    let event =
+        berth_agent_core::effect::ContainerEvent::Exited(berth_agent_core::effect::Exit::Status(0));
+    scene.give(Input::Container { container, event });
+    assert_eq!(scene.agent.books().volumes()[&volume(1)].state, VolumeState::Ready);
+}
+
+#[test]
+fn a_destroy_that_comes_while_the_volume_is_made_is_done_after_that() {
+    let mut scene = Scene::registered();
+    let outputs = scene.say(ensure(1, 1, 1));
+    assert_eq!(
+        states(&scene.say(destroy(1, 1, 2))),
+        vec![(VolumeState::Creating, Some(ErrorCode::VolumeNotReady))]
+    );
+    let outputs = scene.answer(&outputs, present());
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::Trash { spec: spec(1, 1) });
+}
+
+#[test]
+fn a_lost_volume_whose_data_is_back_is_used_again_after_a_restart() {
+    let mut scene = Scene::registered();
+    scene.ready_volume(1);
+    let outputs = scene.crash().outputs;
+    scene.answer(&outputs, VolumeOutcome::Absent);
+    let state = |scene: &Scene| scene.agent.books().volumes()[&volume(1)].state;
+    assert_eq!(state(&scene), VolumeState::Lost);
+    let outputs = scene.crash().outputs;
+    scene.answer(&outputs, VolumeOutcome::Absent);
+    assert_eq!(state(&scene), VolumeState::Lost);
+    let outputs = scene.crash().outputs;
+    scene.answer(&outputs, present());
+    assert_eq!(state(&scene), VolumeState::Ready);
+}
+
+#[test]
+fn a_quarantined_volume_is_forgotten_when_nothing_of_it_is_left() {
+    let mut scene = Scene::registered();
+    scene.ready_volume(1);
+    let outputs = scene.crash().outputs;
+    let error = Rejection::new(ErrorCode::VolumeUnavailable, "marker names another volume");
+    scene.answer(&outputs, VolumeOutcome::Foreign(error));
+    let outputs = scene.crash().outputs;
+    let outputs = scene.answer(&outputs, VolumeOutcome::Absent);
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::Verify { spec: spec(1, 1), place: Place::Trash });
+    assert_eq!(scene.give(Input::Connected { session: SessionId::from_u128(3) }), vec![]);
+    let outputs = scene.answer(&outputs, VolumeOutcome::Absent);
+    assert!(
+        outputs
+            .iter()
+            .any(|o| matches!(o, Output::Send(FromAgent::Register(r)) if r.volumes.is_empty()))
+    );
+    assert_eq!(scene.agent.books().volumes().len(), 0);
+}
+
+#[test]
+fn what_is_gone_is_gone_in_every_generation() {
+    let mut scene = Scene::registered();
+    trashed(&mut scene, 1);
+    let outputs = scene.say(ensure(1, 2, 8));
+    let outputs = scene.answer(&outputs, VolumeOutcome::Absent);
+    assert_eq!(states(&outputs), vec![(VolumeState::Failed, Some(ErrorCode::VolumeLost))]);
+    let operation = operation(9);
+    let outputs = scene.say(ToAgent::PurgeVolume { volume: volume(1), generation: 1, operation });
+    let told: Vec<_> =
+        reports(&outputs).into_iter().map(|r| (r.state, r.spec.generation, r.operation)).collect();
+    assert_eq!(told, vec![(VolumeState::Gone, 1, Some(operation))]);
+}
+
+#[test]
+fn a_purge_that_fails_is_told_once_and_asked_for_again() {
+    let mut scene = Scene::registered();
+    trashed(&mut scene, 1);
+    let call = ToAgent::PurgeVolume { volume: volume(1), generation: 1, operation: operation(9) };
+    let outputs = scene.say(call);
+    let busy = Rejection::new(ErrorCode::DiskReadOnly, "read-only");
+    let outputs = scene.answer(&outputs, VolumeOutcome::Unclear(busy.clone()));
+    let report = reports(&outputs).remove(0);
+    assert_eq!(
+        (report.state, report.operation, report.error),
+        (VolumeState::Trashed, Some(operation(9)), Some(busy.clone()))
+    );
+    assert_eq!(scene.agent.books().volumes()[&volume(1)].error, None);
+    let outputs = scene.wait(Duration::from_secs(1));
+    let outputs = scene.answer(&outputs, VolumeOutcome::Unclear(busy));
+    assert_eq!(reports(&outputs), vec![]);
+    let outputs = scene.wait(Duration::from_secs(2));
+    let outputs = scene.answer(&outputs, VolumeOutcome::Absent);
+    assert_eq!(states(&outputs), vec![(VolumeState::Gone, None)]);
+}
+
+#[test]
+fn a_volume_is_not_forgotten_while_somebody_looks_for_it() {
+    let mut scene = Scene::registered();
+    scene.ready_volume(1);
+    let outputs = scene.crash().outputs;
+    scene.answer(&outputs, VolumeOutcome::Absent);
+    let outputs = scene.crash().outputs;
+    scene.wait(Duration::from_secs(10));
+    scene.connect(1);
+    assert_eq!(scene.say(ToAgent::ForgetVolume { volume: volume(1), generation: 1 }), vec![]);
+    assert_eq!(volume_effects(&scene.say(ensure(1, 1, 1))), vec![]);
+    scene.answer(&outputs, VolumeOutcome::Absent);
+    assert_eq!(scene.agent.books().volumes().len(), 0);
 }

@@ -11,14 +11,16 @@ use berth_proto::address::Address;
 use berth_proto::convert::{MESSAGE_BYTES_MAX, from_wire};
 use berth_proto::v1;
 use berth_proto::v1::agent_link_client::AgentLinkClient;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(3);
+/// A connection that lasted so long was a good one: the next pause is short again.
+const GOOD_AFTER: Duration = Duration::from_secs(2);
 /// Messages that wait for the network.
 const QUEUE_MAX: usize = 16_384;
 /// Events that wait for the engine; behind that, the network waits.
@@ -88,10 +90,11 @@ async fn dial_forever(master: Address, told: mpsc::Sender<Event>) {
     let mut attempts = 0_u32;
     let mut last_failure = String::new();
     loop {
+        let since = Instant::now();
         match connect(&master, &told).await {
-            Ok(heard) => {
+            Ok(()) => {
                 last_failure.clear();
-                if heard {
+                if since.elapsed() >= GOOD_AFTER {
                     attempts = 0;
                 }
             },
@@ -120,8 +123,8 @@ fn pause(attempts: u32) -> Duration {
     full / 2 + (full / 2).saturating_mul(chance) / (1 << 16)
 }
 
-/// One connection from its beginning to its end; true when the master said anything.
-async fn connect(master: &Address, told: &mpsc::Sender<Event>) -> Result<bool, String> {
+/// One connection from its beginning to its end.
+async fn connect(master: &Address, told: &mpsc::Sender<Event>) -> Result<(), String> {
     let endpoint = master.endpoint().map_err(|e| e.to_string())?;
     let channel = endpoint
         .connect_timeout(CONNECT_TIMEOUT)
@@ -137,11 +140,10 @@ async fn connect(master: &Address, told: &mpsc::Sender<Event>) -> Result<bool, S
     let session = SessionId::from_u128(uuid::Uuid::new_v4().as_u128());
     // The master may answer the call only after the first message, so the engine must be told before.
     if told.send(Event::Opened(session, Connection { messages, open })).await.is_err() {
-        return Ok(false);
+        return Ok(());
     }
-    let mut heard = false;
     let ended = tokio::select! {
-        ended = listen(&mut client, ReceiverStream::new(queue), told, &mut heard) => ended,
+        ended = listen(&mut client, ReceiverStream::new(queue), told) => ended,
         _dropped = closed => Ok(()),
     };
     if let Err(why) = ended {
@@ -149,21 +151,19 @@ async fn connect(master: &Address, told: &mpsc::Sender<Event>) -> Result<bool, S
     }
     // The engine is gone: so is its interest in the end of the connection.
     told.send(Event::Closed).await.ok();
-    Ok(heard)
+    Ok(())
 }
 
 async fn listen(
     client: &mut AgentLinkClient<tonic::transport::Channel>,
     queue: ReceiverStream<v1::FromAgent>,
     told: &mpsc::Sender<Event>,
-    heard: &mut bool,
 ) -> Result<(), String> {
     let answer = client.connect(queue).await.map_err(|status| said(&status))?;
     let mut envelopes = answer.into_inner();
     while let Some(message) = envelopes.message().await.map_err(|status| said(&status))? {
         let envelope: Envelope = from_wire(message)
             .map_err(|e: Rejection| format!("the master sent a malformed message: {e}"))?;
-        *heard = true;
         if told.send(Event::Heard(Box::new(envelope))).await.is_err() {
             return Ok(());
         }
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_limit_and_half_of_each_is_chance() {
-        for (attempts, full) in [(0, 100), (1, 200), (5, 3_200), (6, 5_000), (u32::MAX, 5_000)] {
+        for (attempts, full) in [(0, 100), (1, 200), (4, 1_600), (5, 3_000), (u32::MAX, 3_000)] {
             for _ in 0..50 {
                 let ms = pause(attempts).as_millis();
                 assert!((full / 2..=full).contains(&ms), "{attempts}: {ms}");

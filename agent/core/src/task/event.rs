@@ -132,7 +132,11 @@ impl Agent {
         if let Some(run) = self.runs.get_mut(&task.container) {
             run.phase = RunPhase::Ended;
         }
+        let volumes: Vec<VolumeId> = task.volumes.iter().map(|used| used.volume).collect();
         self.update(task);
+        for volume in volumes {
+            self.volume_released(volume);
+        }
         if self.stopping && self.books.live().is_empty() {
             self.emit(Output::Stopped);
         }

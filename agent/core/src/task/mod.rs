@@ -253,6 +253,10 @@ impl Agent {
             );
             return refuse(ErrorCode::VolumeNotReady, text);
         }
+        if self.is_condemned(id) {
+            let text = format!("volume {id} is to be destroyed as soon as it is unused");
+            return refuse(ErrorCode::VolumeNotReady, text);
+        }
         if let Some(task) = self.books.user(id) {
             return refuse(ErrorCode::VolumeInUse, format!("volume {id} is used by task {task}"));
         }

@@ -24,6 +24,8 @@ impl Agent {
             && known.spec.generation.checked_add(1) == Some(spec.generation)
         {
             self.restore(spec, operation);
+        } else if restore && is_nothing(known.state) && known.spec.generation != spec.generation {
+            self.ensure_unknown(spec, operation, restore);
         } else if known.spec.generation != spec.generation {
             let text = format!(
                 "volume {id} is {} in generation {} on this agent, not in generation {}",
@@ -130,22 +132,23 @@ impl Agent {
     pub(crate) fn destroy(&mut self, id: VolumeId, generation: u64, operation: OperationId) {
         let Some(volume) = self.known(id, generation, operation) else { return };
         match volume.state {
-            VolumeState::Ready => match self.books.user(id) {
+            VolumeState::Ready | VolumeState::Lost => match self.books.user(id) {
                 Some(task) => {
                     let text = format!("volume {id} is used by task {task}");
                     let error = Rejection::new(ErrorCode::VolumeInUse, text)
-                        .remedy("end the task first, then destroy the volume");
+                        .remedy("end the task; the volume is destroyed then");
+                    self.watch(id).destroy = Some(operation);
                     self.tell_refusal(id, operation, error);
                 },
                 None => self.tombstone(volume, operation),
             },
-            VolumeState::Lost => self.tombstone(volume, operation),
             VolumeState::Failed => self.gone(id, Some(operation), None),
             VolumeState::Tombstoned | VolumeState::Trashed | VolumeState::Gone => {
                 self.tell_volume(id);
             },
             VolumeState::Creating => {
                 let text = format!("volume {id} is still being made");
+                self.watch(id).destroy = Some(operation);
                 self.tell_refusal(id, operation, Rejection::new(ErrorCode::VolumeNotReady, text));
             },
             VolumeState::Quarantined => {
@@ -169,6 +172,7 @@ impl Agent {
         watch.attempts = 0;
         watch.unavailable = None;
         watch.verify = false;
+        watch.destroy = None;
         self.write_volume(volume);
         self.advance(id);
     }
@@ -195,18 +199,25 @@ impl Agent {
         }
     }
 
-    /// The volume, if it is known in this generation; otherwise the master is told what is here.
+    /// The volume, if it is known in this generation; otherwise the master is told what is here. Of a volume of
+    /// which nothing is left, nothing is left in any generation.
     fn known(
         &mut self,
         id: VolumeId,
         generation: u64,
         operation: OperationId,
     ) -> Option<LedgerVolume> {
-        let Some(volume) = self.books.volumes().get(&id).cloned() else {
+        let Some(mut volume) = self.books.volumes().get(&id).cloned() else {
             let text = format!("operation {operation} names volume {id}, which was never here");
             self.log(Severity::Warning, text);
             return None;
         };
+        if volume.spec.generation != generation && is_nothing(volume.state) {
+            volume.spec.generation = generation;
+            volume.state = VolumeState::Gone;
+            volume.operation = Some(operation);
+            self.write_volume(volume.clone());
+        }
         if volume.spec.generation != generation {
             let text = format!(
                 "volume {id} is in generation {} on this agent, not in {generation}",
@@ -218,17 +229,25 @@ impl Agent {
         Some(volume)
     }
 
+    pub(super) fn forget_volume(&mut self, id: VolumeId) {
+        self.write(LedgerRecord::VolumeForgotten(id));
+        self.watches.remove(&id);
+        self.unverified.remove(&id);
+        self.timers.clear(&Timer::Retry(id));
+        self.timers.clear(&Timer::Retention(id));
+    }
+
     /// Forgets a volume of which nothing is on the disk.
     pub(crate) fn forget(&mut self, id: VolumeId, generation: u64) {
         let Some(volume) = self.books.volumes().get(&id) else { return };
         let (state, found) = (volume.state, volume.spec.generation);
+        if let Some(watch) = self.watches.get_mut(&id).filter(|watch| watch.busy.is_some()) {
+            watch.forget = Some(generation);
+            return;
+        }
         match state {
             VolumeState::Failed | VolumeState::Lost | VolumeState::Gone if found == generation => {
-                self.write(LedgerRecord::VolumeForgotten(id));
-                self.watches.remove(&id);
-                self.unverified.remove(&id);
-                self.timers.clear(&Timer::Retry(id));
-                self.timers.clear(&Timer::Retention(id));
+                self.forget_volume(id);
             },
             VolumeState::Creating
             | VolumeState::Ready
@@ -245,5 +264,18 @@ impl Agent {
                 self.log(Severity::Warning, text);
             },
         }
+    }
+}
+
+/// Nothing of the volume is on the disk.
+fn is_nothing(state: VolumeState) -> bool {
+    match state {
+        VolumeState::Failed | VolumeState::Gone => true,
+        VolumeState::Creating
+        | VolumeState::Ready
+        | VolumeState::Lost
+        | VolumeState::Tombstoned
+        | VolumeState::Trashed
+        | VolumeState::Quarantined => false,
     }
 }

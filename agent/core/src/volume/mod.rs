@@ -72,6 +72,12 @@ pub(crate) struct Watch {
     verify: bool,
     measure: bool,
     purge: Purge,
+    /// Somebody asked for its destruction when that could not be; done as soon as it can be.
+    destroy: Option<OperationId>,
+    /// To be forgotten in this generation when the effect under way is over.
+    forget: Option<u64>,
+    /// The verification of a quarantined volume has come to the trash.
+    in_trash: bool,
     attempts: u32,
 }
 
@@ -92,12 +98,15 @@ impl Agent {
                     self.watch(id).verify = true;
                     self.retain(&volume);
                 },
+                // The data may have come back, or what lay there may have been moved away by hand.
+                VolumeState::Lost | VolumeState::Quarantined => {
+                    self.unverified.insert(id);
+                    self.watch(id).verify = true;
+                },
                 VolumeState::Creating
                 | VolumeState::Tombstoned
                 | VolumeState::Failed
-                | VolumeState::Lost
-                | VolumeState::Gone
-                | VolumeState::Quarantined => {},
+                | VolumeState::Gone => {},
             }
         }
         let ids: Vec<VolumeId> = self.books.volumes().keys().copied().collect();
@@ -126,10 +135,11 @@ impl Agent {
             VolumeState::Trashed => watch.verify.then_some(Kind::VerifyTrash),
             VolumeState::Ready if watch.verify => Some(Kind::VerifyLive),
             VolumeState::Ready => watch.measure.then_some(Kind::Usage),
-            VolumeState::Failed
-            | VolumeState::Lost
-            | VolumeState::Gone
-            | VolumeState::Quarantined => None,
+            VolumeState::Quarantined if watch.verify && watch.in_trash => Some(Kind::VerifyTrash),
+            VolumeState::Lost | VolumeState::Quarantined => {
+                watch.verify.then_some(Kind::VerifyLive)
+            },
+            VolumeState::Failed | VolumeState::Gone => None,
         };
         if let Some(kind) = wanted {
             self.begin(spec, kind);
@@ -194,6 +204,32 @@ impl Agent {
         self.timers.clear(&Timer::Retry(id));
         self.watch(id).verify = true;
         self.advance(id);
+    }
+
+    /// A task that used the volume has ended.
+    pub(crate) fn volume_released(&mut self, id: VolumeId) {
+        let wanted = self.watches.get_mut(&id).and_then(|watch| watch.destroy.take());
+        let generation = self.books.volumes().get(&id).map(|volume| volume.spec.generation);
+        if let (Some(operation), Some(generation)) = (wanted, generation) {
+            self.destroy(id, generation, operation);
+        }
+    }
+
+    /// Is the volume to be destroyed as soon as nobody uses it?
+    pub(crate) fn is_condemned(&self, id: VolumeId) -> bool {
+        self.watches.get(&id).is_some_and(|watch| watch.destroy.is_some())
+    }
+
+    /// What a master asked for and the ledger does not hold ends with the connection: the next master may know
+    /// better, and repeats it otherwise.
+    pub(crate) fn drop_wishes(&mut self) {
+        for watch in self.watches.values_mut() {
+            watch.destroy = None;
+            watch.forget = None;
+            if matches!(watch.purge, Purge::Asked(_)) {
+                watch.purge = Purge::No;
+            }
+        }
     }
 
     /// Why the volume cannot be used at the moment although it is READY.

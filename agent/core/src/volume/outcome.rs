@@ -29,10 +29,16 @@ impl Agent {
         if kind == Kind::Usage {
             self.schedule_usage();
         }
-        if self.unverified.remove(&id) && self.unverified.is_empty() {
-            self.register();
+        if let Some(generation) = self.watches.get_mut(&id).and_then(|watch| watch.forget.take()) {
+            self.forget(id, generation);
         }
         self.advance(id);
+        // A quarantined volume is looked for in two places.
+        let goes_on =
+            self.watches.get(&id).is_some_and(|watch| watch.in_trash && watch.busy.is_some());
+        if !goes_on && (self.unverified.remove(&id) || kind == Kind::VerifyTrash) {
+            self.register();
+        }
         for other in held {
             self.advance(other);
         }
@@ -53,6 +59,20 @@ impl Agent {
             (Kind::Purge, VolumeState::Trashed) => self.purged(volume, outcome),
             (Kind::VerifyLive, VolumeState::Ready) => self.verified(volume, outcome),
             (Kind::VerifyTrash, VolumeState::Trashed) => self.trash_verified(volume, outcome),
+            (Kind::VerifyLive, VolumeState::Lost) => self.lost_verified(volume, outcome),
+            (Kind::VerifyLive, VolumeState::Quarantined) => {
+                let watch = self.watch(volume.spec.id);
+                watch.in_trash = outcome == VolumeOutcome::Absent;
+                watch.verify = watch.in_trash;
+            },
+            (Kind::VerifyTrash, VolumeState::Quarantined) => {
+                self.watch(volume.spec.id).in_trash = false;
+                if outcome == VolumeOutcome::Absent {
+                    let text = format!("quarantined volume {} was moved away", volume.spec.id);
+                    self.log(Severity::Info, text);
+                    self.forget_volume(volume.spec.id);
+                }
+            },
             (Kind::Usage, VolumeState::Ready) => self.measured(&volume, outcome),
             (
                 Kind::Create
@@ -71,9 +91,7 @@ impl Agent {
         let id = volume.spec.id;
         match outcome {
             VolumeOutcome::Present { host_path, driver, enforcement, purged } => {
-                for other in purged.iter().filter(|other| held.contains(other)) {
-                    self.gone(*other, volume.operation, None);
-                }
+                let operation = volume.operation;
                 volume.state = VolumeState::Ready;
                 volume.restore = false;
                 volume.error = None;
@@ -82,11 +100,16 @@ impl Agent {
                 self.write_volume(volume);
                 let watch = self.watch(id);
                 watch.found = Some(Found { host_path, enforcement });
-                watch.purged = purged;
+                watch.purged.clone_from(&purged);
                 watch.attempts = 0;
                 watch.unavailable = None;
                 self.measure_later(id);
+                // First the report that says what was purged for which volume.
                 self.tell_volume(id);
+                for other in purged.iter().filter(|other| held.contains(other)) {
+                    self.gone(*other, operation, None);
+                }
+                self.volume_released(id);
             },
             VolumeOutcome::Failed(error) => {
                 // What the failed effect purged on the way is found out by looking.
@@ -98,7 +121,8 @@ impl Agent {
                 } else if volume.restore {
                     volume.spec.generation = volume.spec.generation.saturating_sub(1);
                     volume.restore = false;
-                    self.enter_trash(volume, Some(error));
+                    let operation = volume.operation;
+                    self.enter_trash(volume, operation.map(|operation| (operation, error)));
                 } else {
                     self.enter(volume, VolumeState::Failed, error);
                 }
@@ -194,6 +218,21 @@ impl Agent {
         }
     }
 
+    /// The data of a lost volume may have come back: with its identity proven, it is used again.
+    fn lost_verified(&mut self, mut volume: LedgerVolume, outcome: VolumeOutcome) {
+        let id = volume.spec.id;
+        if let VolumeOutcome::Present { host_path, enforcement, driver, purged: _ } = outcome {
+            volume.state = VolumeState::Ready;
+            volume.error = None;
+            volume.driver = driver;
+            volume.changed = self.now;
+            self.write_volume(volume);
+            self.watch(id).found = Some(Found { host_path, enforcement });
+            self.measure_later(id);
+            self.tell_volume(id);
+        }
+    }
+
     fn trash_verified(&mut self, volume: LedgerVolume, outcome: VolumeOutcome) {
         let id = volume.spec.id;
         match outcome {
@@ -240,17 +279,22 @@ impl Agent {
         self.volume_failed(id, &error);
     }
 
-    fn enter_trash(&mut self, mut volume: LedgerVolume, error: Option<Rejection>) {
+    /// Into the trash, or back into it when a restore failed. Why it failed is told once and not kept: it says
+    /// nothing about what lies in the trash.
+    fn enter_trash(&mut self, mut volume: LedgerVolume, failed: Option<(OperationId, Rejection)>) {
         let id = volume.spec.id;
         volume.state = VolumeState::Trashed;
-        volume.error = error;
+        volume.error = None;
         volume.changed = self.now;
         self.retain(&volume);
         self.write_volume(volume);
         let watch = self.watch(id);
         watch.found = None;
         watch.attempts = 0;
-        self.tell_volume(id);
+        match failed {
+            Some((operation, error)) => self.tell_refusal(id, operation, error),
+            None => self.tell_volume(id),
+        }
     }
 
     /// Nothing of the volume is on the disk.
@@ -274,13 +318,32 @@ impl Agent {
     /// The intent stays; the effect is asked for again later. Told once per reason.
     fn put_off(&mut self, mut volume: LedgerVolume, error: Rejection) {
         let id = volume.spec.id;
-        if volume.error.as_ref() != Some(&error) {
+        if volume.state == VolumeState::Trashed {
+            self.put_off_purge(&volume, error);
+        } else if volume.error.as_ref() != Some(&error) {
             self.log(Severity::Warning, format!("volume {id} stays {}: {error}", volume.state));
             volume.error = Some(error);
             self.write_volume(volume);
             self.tell_volume(id);
         }
         self.pause(id);
+    }
+
+    fn put_off_purge(&mut self, volume: &LedgerVolume, error: Rejection) {
+        let id = volume.spec.id;
+        let watch = self.watch(id);
+        let is_new = watch.unavailable.as_ref() != Some(&error);
+        watch.unavailable = Some(error.clone());
+        if is_new {
+            let operation = match watch.purge {
+                Purge::Asked(operation) => Some(operation),
+                Purge::No | Purge::Retention => volume.operation,
+            };
+            self.log(Severity::Warning, format!("volume {id} stays in the trash: {error}"));
+            if let Some(operation) = operation {
+                self.tell_refusal(id, operation, error);
+            }
+        }
     }
 }
 
