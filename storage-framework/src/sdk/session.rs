@@ -69,7 +69,7 @@ pub struct NotSent;
 #[derive(Debug)]
 pub struct Caller {
     calls: mpsc::Sender<v1::SchedulerCall>,
-    #[expect(dead_code, reason = "held, not read: dropping it ends the connection")]
+    /// Its other end lives as long as the connection.
     alive: oneshot::Sender<()>,
 }
 
@@ -79,6 +79,9 @@ impl Caller {
     /// # Errors
     /// It was not sent; drop the caller and wait for the next connection.
     pub fn call(&self, number: u64, call: &Call) -> Result<(), NotSent> {
+        if self.alive.is_closed() {
+            return Err(NotSent);
+        }
         self.calls.try_send(to_wire(&(number, call.clone()))).map_err(|_full_or_closed| NotSent)
     }
 }

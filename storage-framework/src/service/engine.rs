@@ -150,7 +150,8 @@ impl Engine {
         }
         let records = std::mem::take(&mut self.records);
         for record in &records {
-            info!(?record, "recorded");
+            let (what, object) = record.summary();
+            info!(what, object, "recorded");
         }
         let mut ledger = self
             .ledger

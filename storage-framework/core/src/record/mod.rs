@@ -310,6 +310,37 @@ pub enum Record {
 pub struct Unreadable(#[source] serde_json::Error);
 
 impl Record {
+    /// What happened, to which service or pod: for logs.
+    #[must_use]
+    pub fn summary(&self) -> (&'static str, String) {
+        match self {
+            Self::Whole(_) => ("snapshot", String::new()),
+            Self::Framework { id } => ("framework named", id.to_string()),
+            Self::FrameworkLost { at: _ } => ("framework removed", String::new()),
+            Self::Applied { document } => ("document applied", document.name.clone()),
+            Self::Launching { key, place, run } => {
+                ("launching", format!("{key}: {} on {} ({})", run.id, place.hostname, place.agent))
+            },
+            Self::VolumeNamed { key, place: _, volume, id } => {
+                ("volume created", format!("{key}: {volume} is {id}"))
+            },
+            Self::Started { key, run } => ("started", format!("{key}: run {run}")),
+            Self::Stopping { key, run, why } => ("stopping", format!("{key}: run {run}: {why:?}")),
+            Self::Ended { key, run, ended } => {
+                ("ended", format!("{key}: run {run}: {:?}: {}", ended.verdict, ended.message))
+            },
+            Self::Voided { key, place, renamed: _ } => {
+                ("place given up", format!("{key}: {place}"))
+            },
+            Self::Retry { key } => ("retrying", key.to_string()),
+            Self::Deleting { service, volumes: true } => ("deleting with volumes", service.clone()),
+            Self::Deleting { service, volumes: false } => ("deleting", service.clone()),
+            Self::Released { key } => ("released", key.to_string()),
+            Self::Kept { service } => ("deleted, volumes kept", service.clone()),
+            Self::Forgotten { service } => ("deleted", service.clone()),
+        }
+    }
+
     /// As bytes for the ledger.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

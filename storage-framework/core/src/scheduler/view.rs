@@ -7,6 +7,7 @@ use crate::record::{Ended, Phase, Place, PodKey, PodState, Run, Verdict};
 use berth_model::id::{AgentId, FrameworkId, TaskId, VolumeId};
 use berth_model::task::{TaskState, TaskStatus};
 use berth_model::units::{Bytes, Timestamp, format_duration};
+use std::time::Duration;
 
 /// A service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +106,7 @@ impl Scheduler {
                 Some(self.pod_view(&key, pod, self.state.pod(&key)?))
             })
             .collect();
-        let launched = service.pods.values().any(|pod| pod.launches > 1 || pod.ended.is_some());
+        let launched = service.pods.values().any(|pod| pod.launches > 1);
         let state = service_state(service.phase, &pods, launched);
         let message = pods
             .iter()
@@ -165,7 +166,9 @@ impl Scheduler {
             .filter(|ended| ended.verdict != Verdict::Stopped && pod.failures > 0);
         let until = self.not_before(key);
         if until > self.now {
-            let pause = format_duration(until.since(self.now));
+            // In whole seconds, so that watchers are not woken by every tick.
+            let pause = until.since(self.now) + Duration::from_millis(999);
+            let pause = format_duration(Duration::from_secs(pause.as_secs()));
             return (
                 "BACKOFF",
                 format!("{}next attempt in {pause}", ended.map(last_words).unwrap_or_default()),
