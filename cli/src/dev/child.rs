@@ -1,5 +1,6 @@
 //! One child of `berth dev`: started, watched, restarted, stopped.
 
+use crate::output::note;
 use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -78,7 +79,7 @@ impl Supervised {
             if self.wanted.borrow().is_some() || !self.restart {
                 break how;
             }
-            eprintln!("{} ended ({how}); starting it again in 1 s", self.child.name);
+            note(&format!("{} ended ({how}); starting it again in 1 s", self.child.name));
             // Either the pause is over or somebody wants the end.
             let wanted = tokio::time::timeout(RESTART_AFTER, self.wanted.wait_for(Option::is_some));
             if wanted.await.is_ok() {

@@ -6,6 +6,7 @@
 
 mod child;
 
+use crate::output::note;
 use anyhow::{Context, bail};
 use child::{Child, Supervised};
 use nix::fcntl::{Flock, FlockArg};
@@ -60,7 +61,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
     let plan = plan(&work_dir, port, &args)?;
     let names: Vec<String> = plan.iter().map(|child| child.name.clone()).collect();
-    eprintln!("starting {} in {}", names.join(", "), work_dir.display());
+    note(&format!("starting {} in {}", names.join(", "), work_dir.display()));
     let mut running = JoinSet::new();
     let mut controls = Vec::new();
     for child in plan {
@@ -77,14 +78,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             outcome = &mut ready, if !announced => { announced = true; outcome?; },
             Some(ended) = running.join_next() => {
                 let (name, what) = ended.context("a child's watcher ended")?;
-                eprintln!("{name} ended ({what}) and is not restarted; see {}", work_dir.join(&name).join("log").display());
+                note(&format!("{name} ended ({what}) and is not restarted; see {}", work_dir.join(&name).join("log").display()));
                 if running.is_empty() {
                     bail!("every child has ended");
                 }
             },
         }
     }
-    eprintln!("stopping: the scheduler, then the agents with their tasks, then the master");
+    note("stopping: the scheduler, then the agents with their tasks, then the master");
     stop(controls, &mut running).await
 }
 
@@ -167,11 +168,11 @@ async fn announce(url: String, agents: u16, work_dir: PathBuf) -> anyhow::Result
                 ),
                 Err(error) => format!("master does not answer: {error:#}"),
             };
-            eprintln!(
+            note(&format!(
                 "still waiting after {}s: {what}; logs are in {}/*/log",
                 told.as_secs(),
                 work_dir.display()
-            );
+            ));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

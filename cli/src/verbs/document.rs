@@ -90,7 +90,7 @@ pub(crate) async fn apply(command: &Apply) -> Result<(), Failure> {
             output::document(&value, &command.read.show)?;
         },
         Format::Name => {
-            output::text(&reply.services.iter().map(|n| format!("{n}\n")).collect::<String>())?
+            output::text(&reply.services.iter().map(|n| format!("{n}\n")).collect::<String>())?;
         },
         Format::Table | Format::Wide => {
             for change in &reply.changes {
