@@ -448,3 +448,17 @@ fn a_volume_is_not_forgotten_while_somebody_looks_for_it() {
     scene.answer(&outputs, VolumeOutcome::Absent);
     assert_eq!(scene.agent.books().volumes().len(), 0);
 }
+
+#[test]
+fn a_purge_that_was_asked_for_is_not_tried_again_for_the_next_master() {
+    let mut scene = Scene::registered();
+    trashed(&mut scene, 1);
+    let call = ToAgent::PurgeVolume { volume: volume(1), generation: 1, operation: operation(9) };
+    let outputs = scene.say(call);
+    let busy = Rejection::new(ErrorCode::DiskReadOnly, "read-only");
+    scene.answer(&outputs, VolumeOutcome::Unclear(busy));
+    scene.connect(2);
+    let later = volume_effects(&scene.wait(Duration::from_mins(5)));
+    let purges = later.iter().filter(|(_, e)| matches!(e, VolumeEffect::Purge { .. }));
+    assert_eq!(purges.count(), 0);
+}
