@@ -1,0 +1,200 @@
+//! What clients were told, against what is durable (I6, I7).
+
+use super::books::{HeapKey, heap_of};
+use super::{Judges, volume};
+use crate::history::{Asked, Wish};
+use crate::world::World;
+use berth_model::id::{AgentId, OperationId};
+use berth_model::operation::{Action, OperationKind, OperationRecord, OperationState};
+use berth_model::operator::Request;
+use berth_model::record::{RegistryKey, RegistryRecord};
+use berth_model::resources::Resources;
+use berth_model::units::Scalar;
+use berth_model::volume::VolumeState;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How much one operation may have changed a row, at least and at most.
+type Bounds = BTreeMap<(AgentId, HeapKey), (i64, i64)>;
+
+impl Judges {
+    /// I6: an accepted or finished operation is in the registry, a refused one is not; I7: its end never changes.
+    pub(super) fn judge_answers(&mut self, world: &World) {
+        for text in &world.history.contradictions {
+            self.report("I7 at most once", text.clone());
+        }
+        for (id, asked) in &world.history.operations {
+            let record = match world.master.registry.records().get(&RegistryKey::Operation(*id)) {
+                Some(RegistryRecord::Operation(record)) => Some(record),
+                Some(_) | None => None,
+            };
+            if let Some(text) = wrong_answer(*id, asked, record) {
+                self.report("I6 durability", text);
+            }
+            if let (Some(record), Some(OperationState::Done)) = (record, &asked.end) {
+                self.judge_effect(world, record);
+            }
+        }
+    }
+
+    /// I6: the effect of an operation that a client knows to be done holds, or somebody asked for its end.
+    fn judge_effect(&mut self, world: &World, record: &OperationRecord) {
+        for id in &record.volumes {
+            let entry = volume(world.master.registry.records(), *id);
+            let state = entry.map(|v| v.state);
+            if self.vandalised.contains(id) {
+                continue;
+            }
+            match record.kind {
+                OperationKind::Create => {
+                    let ended = self.births.get(id).zip(entry).is_none_or(|(birth, v)| {
+                        world.history.destroy_was_asked(*id, &birth.role, &v.spec.name)
+                    });
+                    let known = self.births.contains_key(id);
+                    if state != Some(VolumeState::Ready) && !(ended && known) {
+                        let text =
+                            format!("operation {} is done, volume {id} is {state:?}", record.id);
+                        self.report("I6 durability", text);
+                    }
+                },
+                OperationKind::Destroy => {
+                    let back = world.history.restored.contains(id);
+                    if state == Some(VolumeState::Ready) && !back {
+                        let text = format!("operation {} is done, volume {id} is READY", record.id);
+                        self.report("I6 durability", text);
+                    }
+                },
+                OperationKind::Reserve
+                | OperationKind::Unreserve
+                | OperationKind::Restore
+                | OperationKind::Purge
+                | OperationKind::Launch
+                | OperationKind::Teardown
+                | OperationKind::Kill => {},
+            }
+        }
+    }
+
+    /// I7 and I6: every row is the sum of what the operations did, each counted once.
+    pub(super) fn judge_amounts(&mut self, world: &World) {
+        let mut bounds = Bounds::new();
+        // A release takes some unused part of some row of its agent: nothing is sure below there.
+        let mut released: BTreeSet<AgentId> = BTreeSet::new();
+        let records = world.master.registry.records();
+        for (id, asked) in &world.history.operations {
+            let Some(RegistryRecord::Operation(record)) = records.get(&RegistryKey::Operation(*id))
+            else {
+                continue;
+            };
+            let implies = matches!(record.kind, OperationKind::Create | OperationKind::Restore);
+            if matches!(record.state, OperationState::Failed(_)) && !implies {
+                continue;
+            }
+            if implies {
+                // What was missing was reserved with it: anything from nothing to all.
+                for ground in record.volumes.iter().filter_map(|id| self.grounds.get(id)) {
+                    let key = record.agent.map(|agent| (agent, heap_of(ground)));
+                    let amount = ground.amount().map_or(0, Scalar::milli);
+                    bounds.entry(key.expect("a volume has an agent")).or_insert((0, 0)).1 += amount;
+                }
+            }
+            // Under an id that was used twice, either wish may have been the first.
+            let sure = asked.wishes.len() == 1;
+            for wish in &asked.wishes {
+                if matches!(wish, Wish::Request(Request::Release { .. })) {
+                    released.extend(record.agent);
+                }
+                add_bounds(&mut bounds, wish, sure, record);
+            }
+        }
+        for record in records.values() {
+            let RegistryRecord::Reservation(row) = record else { continue };
+            let key = (row.agent, heap_of(&row.resource));
+            let amount = row.resource.amount().map_or(0, Scalar::milli);
+            let (low, high) = bounds.remove(&key).unwrap_or((0, 0));
+            let low = if released.contains(&row.agent) { 0 } else { low };
+            if amount < low || amount > high {
+                let text =
+                    format!("row {key:?} holds {amount}, the operations explain {low} to {high}");
+                self.report("I7 at most once", text);
+            }
+        }
+        for (key, (low, _)) in bounds {
+            if low > 0 && !released.contains(&key.0) {
+                let text =
+                    format!("row {key:?} is not there, the operations explain at least {low}");
+                self.report("I6 durability", text);
+            }
+        }
+    }
+}
+
+fn wrong_answer(
+    id: OperationId,
+    asked: &Asked,
+    record: Option<&OperationRecord>,
+) -> Option<String> {
+    let state = record.map(|record| &record.state);
+    if asked.is_refused() {
+        return match state {
+            None | Some(OperationState::Failed(_)) => None,
+            Some(state) => Some(format!("operation {id} was refused and is {}", state.as_str())),
+        };
+    }
+    if asked.accepted && state.is_none() && asked.end.is_none() {
+        let launch = asked.wishes.iter().any(is_soft);
+        return (!launch).then(|| format!("operation {id} was accepted and is unknown"));
+    }
+    match (&asked.end, state) {
+        (Some(end), Some(state)) if end.as_str() != state.as_str() => {
+            Some(format!("operation {id} was {} and is {}", end.as_str(), state.as_str()))
+        },
+        (Some(OperationState::Done), None) if !asked.wishes.iter().any(is_soft) => {
+            Some(format!("operation {id} was done and is unknown"))
+        },
+        (Some(_) | None, _) => None,
+    }
+}
+
+/// Launches and kills live in the agents, not in the registry.
+fn is_soft(wish: &Wish) -> bool {
+    match wish {
+        Wish::Action { action: Action::Launch(_), .. }
+        | Wish::Request(Request::KillTask { .. }) => true,
+        Wish::Action { .. } | Wish::Request(_) => false,
+    }
+}
+
+fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRecord) {
+    let mut sum = |agent: AgentId, resources: &Resources, low: i64, high: i64| {
+        for resource in resources.iter() {
+            let amount = resource.amount().map_or(0, Scalar::milli);
+            let entry = bounds.entry((agent, heap_of(&resource))).or_insert((0, 0));
+            entry.0 += low * amount;
+            entry.1 += high * amount;
+        }
+    };
+    let done = record.state == OperationState::Done;
+    let at_least = i64::from(sure && done);
+    match wish {
+        Wish::Action { agent, action: Action::Reserve(resources) }
+        | Wish::Request(Request::Reserve { agent, resources }) => {
+            sum(*agent, resources, at_least, 1);
+        },
+        Wish::Action { agent, action: Action::Unreserve(resources) }
+        | Wish::Request(Request::Unreserve { agent, resources }) => {
+            sum(*agent, resources, -1, -at_least);
+        },
+        Wish::Action {
+            action: Action::Create(_) | Action::Destroy(_) | Action::Launch(_), ..
+        }
+        | Wish::Request(
+            Request::Release { .. }
+            | Request::CreateVolume { .. }
+            | Request::DestroyVolume { .. }
+            | Request::RestoreVolume { .. }
+            | Request::PurgeVolume { .. }
+            | Request::Teardown { .. }
+            | Request::KillTask { .. },
+        ) => {},
+    }
+}

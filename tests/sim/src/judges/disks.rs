@@ -1,0 +1,183 @@
+//! What lies on the disks, against what was asked and written down (I1, I2, I6, I11).
+
+use super::{Judges, volume, volumes};
+use crate::volumes::{Slot, is_the_one};
+use crate::world::{AgentMachine, World};
+use berth_agent_core::effect::{Place, VolumeEffect};
+use berth_model::id::{AgentId, VolumeId};
+use berth_model::volume::VolumeState;
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Judges {
+    /// Remembers which lives of volumes the agent's ledger has declared over, and which it has called READY.
+    pub(super) fn remember_ends(&mut self, _at: usize, machine: &AgentMachine) {
+        for (id, volume) in &machine.ledger.durable.volumes {
+            match volume.state {
+                VolumeState::Tombstoned | VolumeState::Trashed => {
+                    self.tombs_agent.insert((*id, volume.spec.generation));
+                },
+                VolumeState::Ready => drop(self.ready_ever.insert(*id)),
+                VolumeState::Creating
+                | VolumeState::Failed
+                | VolumeState::Lost
+                | VolumeState::Gone
+                | VolumeState::Quarantined => {},
+            }
+        }
+    }
+
+    /// I1 and I11 over every durable slot.
+    pub(super) fn judge_disks(&mut self, world: &World) {
+        for (at, machine) in world.agents.iter().enumerate() {
+            let now = &machine.volumes.durable;
+            let before = self.disks.remove(&at).unwrap_or_default();
+            if before != *now {
+                self.judge_changes(world, machine.id, &before, now);
+                self.judge_leaks(at, machine);
+            }
+            self.disks.insert(at, now.clone());
+        }
+        self.judge_copies(world);
+    }
+
+    fn judge_changes(
+        &mut self,
+        world: &World,
+        agent: AgentId,
+        before: &BTreeMap<VolumeId, Slot>,
+        now: &BTreeMap<VolumeId, Slot>,
+    ) {
+        for (id, old) in before {
+            let new = now.get(id);
+            let moved = old.place == Place::Live && new.is_none_or(|new| new.place == Place::Trash);
+            if moved || new.is_none() {
+                self.judge_end(world, *id, old);
+            }
+            match new {
+                None => drop(self.deleted.insert(*id)),
+                Some(new) if new.content < old.content || new.generation < old.generation => {
+                    let text = format!("volume {id} on agent {agent} was {old:?} and is {new:?}");
+                    self.report("I1 no unauthorised destruction", text);
+                },
+                Some(_) => {},
+            }
+        }
+        for id in now.keys().filter(|id| !before.contains_key(id)) {
+            if self.deleted.contains(id) && self.ready_ever.contains(id) {
+                let text =
+                    format!("volume {id} was lost or deleted and is made anew on agent {agent}");
+                self.report("I1 no unauthorised destruction", text);
+            }
+        }
+    }
+
+    /// A life that ends must have been asked for, and written down on both sides before.
+    fn judge_end(&mut self, world: &World, id: VolumeId, slot: &Slot) {
+        let unused = slot.content == 0 && !self.ready_ever.contains(&id);
+        if self.vandalised.contains(&id) || unused {
+            return;
+        }
+        let life = (id, slot.generation);
+        let asked = self.births.get(&id).is_some_and(|birth| {
+            let name = volume(world.master.registry.records(), id).map(|v| v.spec.name.clone());
+            name.is_none_or(|name| world.history.destroy_was_asked(id, &birth.role, &name))
+        });
+        let (registry, agent) =
+            (self.tombs_registry.contains(&life), self.tombs_agent.contains(&life));
+        if !(registry && agent && asked) {
+            let text = format!(
+                "volume {id} generation {} ends: asked for {asked}, in the registry {registry}, in the ledger {agent}",
+                slot.generation
+            );
+            self.report("I1 no unauthorised destruction", text);
+        }
+    }
+
+    /// I11: whatever lies on a disk is explained by the agent's ledger.
+    fn judge_leaks(&mut self, at: usize, machine: &AgentMachine) {
+        if machine.tampered {
+            return;
+        }
+        for id in machine.volumes.durable.keys() {
+            let state = machine.ledger.durable.volumes.get(id).map(|volume| volume.state);
+            let explained = match state {
+                Some(
+                    VolumeState::Creating
+                    | VolumeState::Ready
+                    | VolumeState::Lost
+                    | VolumeState::Tombstoned
+                    | VolumeState::Trashed
+                    | VolumeState::Quarantined,
+                ) => true,
+                Some(VolumeState::Failed | VolumeState::Gone) | None => {
+                    self.vandalised.contains(id)
+                },
+            };
+            if !explained {
+                let text = format!("volume {id} lies on agent {at}, whose ledger says {state:?}");
+                self.report("I11 no leak", text);
+            }
+        }
+    }
+
+    /// I2: a volume lies on one machine, the registry's.
+    fn judge_copies(&mut self, world: &World) {
+        let mut seen = BTreeSet::new();
+        for machine in &world.agents {
+            for id in machine.volumes.durable.keys() {
+                let owner = self.births.get(id).map(|birth| birth.agent);
+                if !seen.insert(*id) || owner.is_some_and(|owner| owner != machine.id) {
+                    let text =
+                        format!("volume {id} lies on agent {}, it is {owner:?}'s", machine.id);
+                    self.report("I2 single owner", text);
+                }
+            }
+        }
+    }
+
+    /// I6: what the registry calls READY is READY in the agent's ledger and lies on its disk, both durable.
+    pub(super) fn judge_ready(&mut self, world: &World) {
+        if self.rolled_back {
+            return;
+        }
+        for volume in volumes(world.master.registry.records()) {
+            let (id, generation) = (volume.spec.id, volume.spec.generation);
+            if volume.state != VolumeState::Ready || self.vandalised.contains(&id) {
+                continue;
+            }
+            let machine = world.agents.iter().find(|machine| machine.id == volume.agent);
+            let Some(machine) = machine.filter(|machine| !machine.strayed) else { continue };
+            let written = machine.ledger.durable.volumes.get(&id).is_some_and(|known| {
+                known.state == VolumeState::Ready && known.spec.generation == generation
+            });
+            let there = machine.volumes.durable.get(&id).is_some_and(|slot| {
+                slot.place == Place::Live && is_the_one(slot, machine.id, generation)
+            });
+            if !(there && (written || machine.newest.is_some())) {
+                let text = format!(
+                    "volume {id} is READY in the registry; on the disk {there}, in the ledger {written}"
+                );
+                self.report("I6 durability", text);
+            }
+        }
+    }
+
+    /// An effect is asked for only after its intent is in the ledger.
+    pub fn effect_begins(&mut self, at: usize, durable: &super::Fold, effect: &VolumeEffect) {
+        let spec = effect.spec();
+        let known = durable.volumes.get(&spec.id).filter(|v| v.spec.generation == spec.generation);
+        let state = known.map(|volume| volume.state);
+        let allowed = match effect {
+            VolumeEffect::Create { .. } | VolumeEffect::Restore { .. } => {
+                state == Some(VolumeState::Creating)
+            },
+            VolumeEffect::Trash { .. } => state == Some(VolumeState::Tombstoned),
+            VolumeEffect::Purge { .. } => state == Some(VolumeState::Trashed),
+            VolumeEffect::Verify { .. } | VolumeEffect::Usage { .. } => true,
+        };
+        if !allowed {
+            let text = format!("agent {at} begins {effect:?}, its ledger says {state:?}");
+            self.report("I1 intent first", text);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! An agent's ledger as the judges read it: a fold of the records that shares nothing with the agent's own.
+
+use berth_model::id::{ClusterId, VolumeId};
+use berth_model::record::{LedgerRecord, LedgerTask, LedgerTaskPhase, LedgerVolume};
+use berth_model::task::TaskKey;
+use std::collections::BTreeMap;
+
+/// The state of a ledger.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fold {
+    pub cluster: Option<ClusterId>,
+    pub epoch: u64,
+    pub revision: u64,
+    pub volumes: BTreeMap<VolumeId, LedgerVolume>,
+    pub tasks: BTreeMap<TaskKey, LedgerTask>,
+}
+
+impl Fold {
+    #[must_use]
+    pub fn of(records: &[LedgerRecord]) -> Self {
+        let mut fold = Self::default();
+        fold.extend(records);
+        fold
+    }
+    /// Takes records in.
+    pub fn extend(&mut self, records: &[LedgerRecord]) {
+        for record in records {
+            match record {
+                LedgerRecord::Joined(cluster) => self.cluster = Some(*cluster),
+                LedgerRecord::Epoch { epoch, revision } => {
+                    (self.epoch, self.revision) = (*epoch, *revision);
+                },
+                LedgerRecord::Disk(_) => {},
+                LedgerRecord::Volume(volume) => {
+                    self.volumes.insert(volume.spec.id, volume.clone());
+                },
+                LedgerRecord::VolumeForgotten(id) => drop(self.volumes.remove(id)),
+                LedgerRecord::Task(task) => {
+                    let key =
+                        TaskKey { framework: task.framework.clone(), task: task.info.id.clone() };
+                    self.tasks.insert(key, (**task).clone());
+                },
+                LedgerRecord::TaskForgotten(key) => drop(self.tasks.remove(key)),
+            }
+        }
+    }
+    /// The tasks that have not ended.
+    pub fn live(&self) -> impl Iterator<Item = (&TaskKey, &LedgerTask)> {
+        self.tasks.iter().filter(|(_, task)| task.phase != LedgerTaskPhase::Ended)
+    }
+}

@@ -1,0 +1,244 @@
+//! An operator who asks for random things, repeats a request under the same id until it is answered, and errs.
+//!
+//! For what exists it looks into the registry, as a list would show it. Invariant: an id names one request, unless this is
+//! a deliberate misuse.
+
+use crate::dice::Dice;
+use crate::tally::{Fault, Tally};
+use berth_model::id::{AgentId, FrameworkId, OperationId, ReservationId, VolumeId, VolumeName};
+use berth_model::operation::OperationRecord;
+use berth_model::operator::{DiskChoice, Request, VolumeChoice};
+use berth_model::record::{RegistryKey, RegistryRecord, ReservationRow};
+use berth_model::reservation::Reservation;
+use berth_model::resources::{DiskSource, Resource, Resources};
+use berth_model::role::Role;
+use berth_model::units::{Bytes, Scalar};
+use berth_model::volume::{Volume, VolumeState};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The role of the service's document.
+const SERVICE_ROLE: &str = "svc";
+
+/// What an operator knows of the cluster.
+#[derive(Debug, Default)]
+pub struct Sight {
+    pub agents: Vec<AgentId>,
+    volumes: Vec<Volume>,
+    rows: Vec<ReservationRow>,
+    frameworks: Vec<FrameworkId>,
+}
+
+impl Sight {
+    #[must_use]
+    pub fn of(agents: Vec<AgentId>, records: &BTreeMap<RegistryKey, RegistryRecord>) -> Self {
+        let mut sight = Self { agents, ..Self::default() };
+        for record in records.values() {
+            match record {
+                // What belongs to the service scheduler is left to it: it has to succeed in the end.
+                RegistryRecord::Volume(volume) if volume.spec.role.as_str() != SERVICE_ROLE => {
+                    sight.volumes.push(volume.clone());
+                },
+                RegistryRecord::Reservation(row)
+                    if row.resource.stack.owner().is_none_or(|r| r.as_str() != SERVICE_ROLE) =>
+                {
+                    sight.rows.push(row.clone());
+                },
+                RegistryRecord::Framework(framework) if &*framework.info.name != "services" => {
+                    sight.frameworks.push(framework.id.clone());
+                },
+                RegistryRecord::Volume(_)
+                | RegistryRecord::Reservation(_)
+                | RegistryRecord::Framework(_) => {},
+                RegistryRecord::Meta { .. }
+                | RegistryRecord::Agent(_)
+                | RegistryRecord::AgentSeq { .. }
+                | RegistryRecord::Operation(_) => {},
+            }
+        }
+        sight
+    }
+}
+
+/// One operator.
+#[derive(Debug)]
+pub struct Operator {
+    pub conn: Option<u64>,
+    pub calm: bool,
+    replies: u64,
+    /// By the number of the call.
+    pub unanswered: BTreeMap<u64, (OperationId, Request)>,
+    again: Vec<(OperationId, Request)>,
+    latest: Option<(OperationId, Request)>,
+    dice: Dice,
+}
+
+impl Operator {
+    #[must_use]
+    pub fn new(seed: u64, at: usize) -> Self {
+        Self {
+            conn: None,
+            calm: false,
+            replies: 0,
+            unanswered: BTreeMap::new(),
+            again: Vec::new(),
+            latest: None,
+            dice: Dice::new(seed, &format!("operator {at}")),
+        }
+    }
+    /// How long until it wants something again.
+    pub fn pause(&mut self) -> u64 {
+        self.dice.between(300, 5_000)
+    }
+    /// The connection is over: what was not answered is asked again.
+    pub fn lost_master(&mut self) {
+        self.conn = None;
+        self.again.extend(std::mem::take(&mut self.unanswered).into_values());
+    }
+    /// The number of a call.
+    pub fn number(&mut self, id: OperationId, request: &Request) -> u64 {
+        self.replies += 1;
+        self.unanswered.insert(self.replies, (id, request.clone()));
+        self.replies
+    }
+    /// An operation ended.
+    pub fn ended(&mut self, record: &OperationRecord) {
+        self.again.retain(|(id, _)| *id != record.id);
+    }
+
+    /// What it asks for now, under which id.
+    pub fn act(&mut self, sight: &Sight, tally: &mut Tally) -> Option<(OperationId, Request)> {
+        if let Some(again) = self.again.pop() {
+            tally.fault(Fault::Retry);
+            return Some(again);
+        }
+        if self.calm {
+            return None;
+        }
+        if let Some((id, request)) = self.latest.clone().filter(|_| self.dice.chance(80)) {
+            if self.dice.flip() {
+                tally.fault(Fault::Retry);
+                return Some((id, request));
+            }
+            tally.fault(Fault::IdReused);
+            let other = self.wish(sight)?;
+            return (other != request).then_some((id, other));
+        }
+        let request = if self.dice.chance(70) {
+            tally.fault(Fault::BadInput);
+            self.mistake(sight)?
+        } else {
+            self.wish(sight)?
+        };
+        let id = OperationId::from_u128(self.dice.id());
+        self.latest = Some((id, request.clone()));
+        Some((id, request))
+    }
+
+    fn role(&mut self) -> Role {
+        let roles = ["stores", "stores/db", "web", "ops"];
+        Role::new(roles[self.dice.below(roles.len())]).expect("a good role")
+    }
+    fn name(&mut self) -> VolumeName {
+        VolumeName::new(&format!("data-{}", self.dice.below(8))).expect("a good name")
+    }
+    fn disk(&mut self, agent: AgentId, mib: i64) -> Option<(AgentId, Resources)> {
+        let size = Scalar::from_milli(mib * 1_000);
+        let source = if self.dice.chance(300) {
+            DiskSource::Path(Arc::from("/srv/d1"))
+        } else {
+            DiskSource::Root
+        };
+        let role = self.role();
+        let reserved = Resource::disk(source, size).push(Reservation::dynamic(role)).ok()?;
+        Some((agent, Resources::from_list([reserved]).ok()?))
+    }
+
+    fn wish(&mut self, sight: &Sight) -> Option<Request> {
+        let agent = *self.dice.pick(&sight.agents)?;
+        let volume = self.dice.pick(&sight.volumes).cloned();
+        match self.dice.below(100) {
+            0..12 => {
+                let mib = i64::try_from(self.dice.between(1, 900)).expect("small");
+                let (agent, resources) = self.disk(agent, mib)?;
+                Some(Request::Reserve { agent, resources })
+            },
+            12..20 => {
+                let row = self.dice.pick(&sight.rows)?.clone();
+                if self.dice.flip() {
+                    return Some(Request::Release { reservation: row.id });
+                }
+                let mut part = row.resource;
+                let whole = part.amount().map_or(0, Scalar::milli) / 2_000;
+                if whole > 0 {
+                    let half = Scalar::from_milli(whole * 1_000);
+                    part.value = berth_model::resources::Value::Scalar(half);
+                }
+                let resources = Resources::from_list([part]).ok()?;
+                Some(Request::Unreserve { agent: row.agent, resources })
+            },
+            20..62 => Some(self.create(agent)),
+            62..82 => self.destroy(volume),
+            82..90 => {
+                let trashed = sight.volumes.iter().filter(|v| v.state == VolumeState::Trashed);
+                let ids: Vec<VolumeId> = trashed.map(|v| v.spec.id).collect();
+                self.dice.pick(&ids).map(|id| Request::RestoreVolume { volume: *id })
+            },
+            90..97 => Some(Request::PurgeVolume { volume: volume?.spec.id }),
+            _ => {
+                let framework = self.dice.pick(&sight.frameworks)?.clone();
+                self.dice.chance(100).then_some(Request::Teardown { framework })
+            },
+        }
+    }
+
+    fn create(&mut self, agent: AgentId) -> Request {
+        Request::CreateVolume {
+            name: self.name(),
+            role: self.role(),
+            principal: None,
+            size: Bytes::from_mib(self.dice.between(10, 1_500)),
+            agent: self.dice.flip().then_some(agent),
+            disk: DiskChoice::Any,
+            container_path: Arc::from("data"),
+        }
+    }
+
+    fn destroy(&mut self, volume: Option<Volume>) -> Option<Request> {
+        let volume = if self.dice.flip() {
+            VolumeChoice::Id(volume?.spec.id)
+        } else {
+            let role = self.dice.flip().then(|| self.role());
+            VolumeChoice::Named { role, name: self.name() }
+        };
+        Some(Request::DestroyVolume { volume })
+    }
+
+    fn mistake(&mut self, sight: &Sight) -> Option<Request> {
+        let agent = *self.dice.pick(&sight.agents)?;
+        let nowhere = AgentId::from_u128(self.dice.id());
+        Some(match self.dice.below(5) {
+            0 => {
+                let (agent, resources) = self.disk(agent, 900_000)?;
+                Request::Reserve { agent, resources }
+            },
+            1 => {
+                let (agent, resources) = self.disk(nowhere, 10)?;
+                Request::Reserve { agent, resources }
+            },
+            2 => Request::DestroyVolume {
+                volume: VolumeChoice::Id(VolumeId::from_u128(self.dice.id())),
+            },
+            3 => Request::Release { reservation: ReservationId::from_u128(self.dice.id()) },
+            _ => Request::CreateVolume {
+                name: self.name(),
+                role: Role::star(),
+                principal: None,
+                size: Bytes::from_mib(10),
+                agent: Some(agent),
+                disk: DiskChoice::Any,
+                container_path: Arc::from("../escape"),
+            },
+        })
+    }
+}

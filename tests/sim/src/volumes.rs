@@ -1,0 +1,243 @@
+//! A machine's disks as its volume driver sees them: directories with markers, some of them in the trash.
+//!
+//! The driver here keeps the contract of `VolumeEffect` and nothing else. Changes are seen at once and are durable only
+//! after a sync; when the power goes, each unsynced change is there or not. Invariant: a slot that was synced changes
+//! only by an effect, by hand, or by the writes of its task.
+
+use crate::dice::Dice;
+use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::{AgentId, VolumeId};
+use berth_model::resources::DiskSource;
+use berth_model::units::Bytes;
+use berth_model::volume::{Enforcement, VolumeSpec};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How an effect fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Good,
+    /// Nothing is done.
+    Fails,
+    /// It is done, and the answer says that nobody knows.
+    UnclearDone,
+    /// It is not done, and the answer says that nobody knows.
+    UnclearUndone,
+}
+
+/// A volume's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    pub place: Place,
+    /// As its marker says.
+    pub agent: AgentId,
+    pub generation: u64,
+    pub source: DiskSource,
+    pub bytes: u64,
+    /// Counts what tasks wrote; 0 in a fresh one.
+    pub content: u64,
+}
+
+/// The disks of one machine.
+#[derive(Debug, Clone, Default)]
+pub struct Volumes {
+    pub seen: BTreeMap<VolumeId, Slot>,
+    pub durable: BTreeMap<VolumeId, Slot>,
+    pub capacity: BTreeMap<DiskSource, u64>,
+}
+
+impl Volumes {
+    /// Does the effect as far as the machine sees it.
+    pub fn apply(&mut self, agent: AgentId, effect: &VolumeEffect) -> VolumeOutcome {
+        match effect {
+            VolumeEffect::Create { spec, purgeable } => self.create(agent, spec, purgeable),
+            VolumeEffect::Restore { spec, purgeable } => self.restore(agent, spec, purgeable),
+            VolumeEffect::Trash { spec } => self.trash(agent, spec),
+            VolumeEffect::Purge { spec } => self.purge(agent, spec),
+            VolumeEffect::Verify { spec, place } => self.verify(agent, spec, *place),
+            VolumeEffect::Usage { spec } => match self.seen.get(&spec.id) {
+                Some(_) => VolumeOutcome::Used(Bytes::from_mib(1)),
+                None => VolumeOutcome::Absent,
+            },
+        }
+    }
+
+    /// Is there nothing left to do? Then a failing disk is no reason to say that nothing remains of it.
+    #[must_use]
+    pub fn is_made(&self, agent: AgentId, effect: &VolumeEffect) -> bool {
+        match effect {
+            VolumeEffect::Create { spec, .. } | VolumeEffect::Restore { spec, .. } => {
+                self.seen.get(&spec.id).is_some_and(|slot| {
+                    slot.place == Place::Live && is_the_one(slot, agent, spec.generation)
+                })
+            },
+            VolumeEffect::Trash { .. }
+            | VolumeEffect::Purge { .. }
+            | VolumeEffect::Verify { .. }
+            | VolumeEffect::Usage { .. } => false,
+        }
+    }
+
+    fn create(
+        &mut self,
+        agent: AgentId,
+        spec: &VolumeSpec,
+        purgeable: &[(VolumeSpec, Bytes)],
+    ) -> VolumeOutcome {
+        if let Some(slot) = self.seen.get(&spec.id) {
+            let same = slot.place == Place::Live && is_the_one(slot, agent, spec.generation);
+            return if same { present(spec, Vec::new()) } else { foreign(spec) };
+        }
+        let purged = match self.make_room(agent, spec, purgeable) {
+            Ok(purged) => purged,
+            Err(refusal) => return refusal,
+        };
+        let slot = Slot {
+            place: Place::Live,
+            agent,
+            generation: spec.generation,
+            source: spec.source.clone(),
+            bytes: spec.size.get(),
+            content: 0,
+        };
+        self.seen.insert(spec.id, slot);
+        present(spec, purged)
+    }
+
+    fn restore(
+        &mut self,
+        agent: AgentId,
+        spec: &VolumeSpec,
+        _purgeable: &[(VolumeSpec, Bytes)],
+    ) -> VolumeOutcome {
+        match self.seen.get_mut(&spec.id) {
+            None => VolumeOutcome::Absent,
+            Some(slot) if slot.place == Place::Live && is_the_one(slot, agent, spec.generation) => {
+                present(spec, Vec::new())
+            },
+            Some(slot)
+                if slot.place == Place::Trash
+                    && is_the_one(slot, agent, spec.generation.saturating_sub(1)) =>
+            {
+                slot.place = Place::Live;
+                slot.generation = spec.generation;
+                present(spec, Vec::new())
+            },
+            Some(_) => foreign(spec),
+        }
+    }
+
+    fn trash(&mut self, agent: AgentId, spec: &VolumeSpec) -> VolumeOutcome {
+        match self.seen.get_mut(&spec.id) {
+            None => VolumeOutcome::Absent,
+            Some(slot) if is_the_one(slot, agent, spec.generation) => {
+                slot.place = Place::Trash;
+                present(spec, Vec::new())
+            },
+            Some(_) => foreign(spec),
+        }
+    }
+
+    fn purge(&mut self, agent: AgentId, spec: &VolumeSpec) -> VolumeOutcome {
+        match self.seen.get(&spec.id) {
+            Some(slot) if slot.place == Place::Trash => {
+                if !is_the_one(slot, agent, spec.generation) {
+                    return foreign(spec);
+                }
+                self.seen.remove(&spec.id);
+                VolumeOutcome::Absent
+            },
+            Some(_) | None => VolumeOutcome::Absent,
+        }
+    }
+
+    fn verify(&self, agent: AgentId, spec: &VolumeSpec, place: Place) -> VolumeOutcome {
+        match self.seen.get(&spec.id) {
+            None => VolumeOutcome::Absent,
+            Some(slot) if slot.place != place => VolumeOutcome::Absent,
+            Some(slot) if is_the_one(slot, agent, spec.generation) => present(spec, Vec::new()),
+            Some(_) => foreign(spec),
+        }
+    }
+
+    fn make_room(
+        &mut self,
+        agent: AgentId,
+        spec: &VolumeSpec,
+        purgeable: &[(VolumeSpec, Bytes)],
+    ) -> Result<Vec<VolumeId>, VolumeOutcome> {
+        let mut purged = Vec::new();
+        let mut candidates = purgeable.iter();
+        while self.free(&spec.source) < spec.size.get() {
+            let Some((trash, _)) = candidates.next() else {
+                let text = format!("disk {} has no room for volume {}", spec.source, spec.id);
+                return Err(VolumeOutcome::Failed(Rejection::new(ErrorCode::DiskFull, text)));
+            };
+            let in_trash = self.seen.get(&trash.id).is_some_and(|slot| {
+                slot.place == Place::Trash && is_the_one(slot, agent, trash.generation)
+            });
+            if in_trash {
+                self.seen.remove(&trash.id);
+                purged.push(trash.id);
+            }
+        }
+        Ok(purged)
+    }
+
+    /// Bytes that no directory takes.
+    #[must_use]
+    pub fn free(&self, source: &DiskSource) -> u64 {
+        let used: u64 =
+            self.seen.values().filter(|slot| slot.source == *source).map(|slot| slot.bytes).sum();
+        self.capacity.get(source).copied().unwrap_or(0).saturating_sub(used)
+    }
+
+    /// Everything seen becomes durable.
+    pub fn sync(&mut self) {
+        self.durable.clone_from(&self.seen);
+    }
+
+    /// The power went: what was not synced is there or not.
+    pub fn power_loss(&mut self, dice: &mut Dice) {
+        let ids: Vec<VolumeId> = self.seen.keys().chain(self.durable.keys()).copied().collect();
+        for id in ids {
+            if self.seen.get(&id) != self.durable.get(&id) && dice.flip() {
+                match self.durable.get(&id) {
+                    Some(slot) => drop(self.seen.insert(id, slot.clone())),
+                    None => drop(self.seen.remove(&id)),
+                }
+            }
+        }
+        self.sync();
+    }
+
+    /// A task writes and syncs.
+    pub fn write(&mut self, id: VolumeId, content: u64) {
+        for slots in [&mut self.seen, &mut self.durable] {
+            if let Some(slot) = slots.get_mut(&id) {
+                slot.content = content;
+            }
+        }
+    }
+}
+
+/// Does the marker name this agent and generation?
+#[must_use]
+pub fn is_the_one(slot: &Slot, agent: AgentId, generation: u64) -> bool {
+    slot.agent == agent && slot.generation == generation
+}
+
+fn present(spec: &VolumeSpec, purged: Vec<VolumeId>) -> VolumeOutcome {
+    VolumeOutcome::Present {
+        host_path: Arc::from(spec.id.to_string()),
+        driver: Arc::from("modelled"),
+        enforcement: Enforcement::None,
+        purged,
+    }
+}
+
+fn foreign(spec: &VolumeSpec) -> VolumeOutcome {
+    let text = format!("what lies at volume {} is not generation {}", spec.id, spec.generation);
+    VolumeOutcome::Foreign(Rejection::new(ErrorCode::DirectoryExists, text))
+}

@@ -1,0 +1,142 @@
+//! An agent's machine: its disks, its ledger, its containers, its clock; what outlives the agent's process.
+
+use super::agent::AgentProcess;
+use super::containers::Container;
+use crate::dice::Dice;
+use crate::ledger::{Ledger, OldCopy};
+use crate::options::Breach;
+use crate::volumes::Volumes;
+use berth_model::agent::{AgentInfo, Disk, DiskHealth};
+use berth_model::id::{AgentId, ContainerId, DiskId, VolumeId};
+use berth_model::link::Envelope;
+use berth_model::resources::{DiskSource, Resource, parse_resources};
+use berth_model::units::Bytes;
+use berth_model::volume::Enforcement;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// How many messages of earlier epochs are kept for mischief.
+const STALE_KEPT: usize = 40;
+
+/// What outlives an agent's process.
+#[derive(Debug)]
+pub struct AgentMachine {
+    pub id: AgentId,
+    pub info: AgentInfo,
+    pub ledger: Ledger,
+    pub volumes: Volumes,
+    pub containers: BTreeMap<ContainerId, Container>,
+    pub process: Option<AgentProcess>,
+    /// Counts processes.
+    pub life: u64,
+    /// Counts power losses.
+    pub boot: u64,
+    pub skew: u64,
+    /// The newest ledger, while an older copy of it is in use.
+    pub newest: Option<OldCopy>,
+    /// An older copy of its ledger.
+    pub older: Option<OldCopy>,
+    /// An older copy of its ledger was in use at some time; what it did then is not explained by the newest one.
+    pub tampered: bool,
+    /// That older copy had grown, before the master saw it, beyond what the master knew: it could not be recognised.
+    pub strayed: bool,
+    /// Volumes that somebody removed or changed by hand.
+    pub vandalised: BTreeSet<VolumeId>,
+    /// Volumes whose next effects find no room.
+    pub full_until: u64,
+    pub errors_until: u64,
+    heard: Vec<Envelope>,
+    pub dice: Dice,
+}
+
+impl AgentMachine {
+    #[must_use]
+    pub fn new(seed: u64, at: usize, breach: Option<Breach>) -> Self {
+        let mut dice = Dice::new(seed, &format!("agent {at}"));
+        let id = AgentId::from_u128(dice.id());
+        let mut disks = vec![disk(&mut dice, "root", DiskSource::Root, dice_size(at, 6_000))];
+        if dice.flip() {
+            let source = DiskSource::Path(Arc::from("/srv/d1"));
+            disks.push(disk(&mut dice, "d1", source, dice_size(at, 3_000)));
+        }
+        let mut text = "cpus:4;mem:4096;ports:[31000-31050]".to_owned();
+        for one in &disks {
+            let mib = one.size.whole_mib().expect("made of whole MiB");
+            match &one.source {
+                DiskSource::Root => text += &format!(";disk:{mib}"),
+                DiskSource::Path(_) | DiskSource::Mount(_) => {},
+            }
+        }
+        let mut declared = parse_resources(&text).expect("the text is right");
+        for one in disks.iter().filter(|one| one.source != DiskSource::Root) {
+            let size = one.size.to_scalar().expect("made of whole MiB");
+            let resource = Resource::disk(one.source.clone(), size);
+            declared.add(&resource).expect("fits");
+        }
+        let capacity = disks.iter().map(|one| (one.source.clone(), one.size.get())).collect();
+        let info = AgentInfo {
+            id,
+            hostname: Arc::from(format!("host-{at}")),
+            attributes: BTreeMap::new(),
+            declared,
+            disks,
+            limitations: Vec::new(),
+            version: Arc::from("sim"),
+        };
+        Self {
+            id,
+            info,
+            ledger: Ledger::new(dice.draw(), id.as_u128(), breach),
+            volumes: Volumes { capacity, ..Volumes::default() },
+            containers: BTreeMap::new(),
+            process: None,
+            life: 0,
+            boot: 0,
+            skew: 0,
+            newest: None,
+            older: None,
+            tampered: false,
+            strayed: false,
+            vandalised: BTreeSet::new(),
+            full_until: 0,
+            errors_until: 0,
+            heard: Vec::new(),
+            dice,
+        }
+    }
+
+    /// Keeps what the master said, so that it can come back at the wrong time.
+    pub fn remember_envelope(&mut self, envelope: &Envelope) {
+        if self.heard.len() == STALE_KEPT {
+            self.heard.remove(0);
+        }
+        self.heard.push(envelope.clone());
+    }
+
+    /// A message of an epoch below the one that this agent has stored.
+    pub fn stale_envelope(&mut self) -> Option<Envelope> {
+        let epoch = self.ledger.durable.epoch;
+        let stale: Vec<&Envelope> = self.heard.iter().filter(|e| e.epoch < epoch).collect();
+        let at = (!stale.is_empty()).then(|| self.dice.below(stale.len()))?;
+        stale.get(at).map(|envelope| (*envelope).clone())
+    }
+}
+
+fn dice_size(at: usize, mib: u64) -> u64 {
+    mib + 500 * (at as u64 % 3)
+}
+
+fn disk(dice: &mut Dice, name: &str, source: DiskSource, mib: u64) -> Disk {
+    Disk {
+        id: DiskId::from_u128(dice.id()),
+        name: Arc::from(name),
+        source,
+        root: Arc::from(name),
+        driver: Arc::from("modelled"),
+        driver_reason: Arc::from("simulation"),
+        enforcement: Enforcement::None,
+        size: Bytes::from_mib(mib),
+        free: Bytes::from_mib(mib),
+        health: DiskHealth::Ok,
+    }
+}
