@@ -242,6 +242,8 @@ impl Agent {
         changed.extend(gone.map(|v| v.spec.id));
         self.timers.set(Timer::Heartbeat, first);
         self.expect_master();
+        let (epoch, seen) = (self.books.epoch(), changed.len());
+        self.log(Severity::Info, format!("registered in epoch {epoch}, {seen} volumes to tell of"));
         for id in changed {
             self.tell_volume(id);
         }
