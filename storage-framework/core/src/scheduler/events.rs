@@ -21,6 +21,7 @@ impl Scheduler {
         let suppressed: BTreeSet<Role> = roles.difference(&wanted).cloned().collect();
         self.soft.roles = roles.clone();
         self.soft.suppressed = suppressed.clone();
+        self.soft.wanting = self.wanting();
         self.soft.revived = wanted.into_iter().map(|role| (role, self.now)).collect();
         let info = FrameworkInfo {
             name: Arc::from(self.config.name.as_str()),

@@ -178,6 +178,8 @@ struct Soft {
     roles_told: Option<Timestamp>,
     /// Roles whose offers are wanted, and when the master was last told.
     revived: BTreeMap<Role, Timestamp>,
+    /// Pods that wanted offers when the master was last told.
+    wanting: BTreeSet<PodKey>,
     /// Roles whose offers were refused and not wanted since.
     suppressed: BTreeSet<Role>,
     /// The latest status of live runs.
@@ -222,6 +224,7 @@ impl Scheduler {
             roles: BTreeSet::new(),
             roles_told: None,
             revived: BTreeMap::new(),
+            wanting: BTreeSet::new(),
             suppressed: BTreeSet::new(),
             statuses: BTreeMap::new(),
             heard: BTreeSet::new(),

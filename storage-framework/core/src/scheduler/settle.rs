@@ -108,12 +108,20 @@ impl Scheduler {
 
     /// The roles whose offers are of use now.
     pub(super) fn wanted_roles(&self) -> BTreeSet<Role> {
-        let wanting = self.state.keys().into_iter().filter(|key| match self.want(key) {
+        self.wanting().iter().filter_map(|key| self.role_of(key)).collect()
+    }
+
+    /// The pods that have a use for offers now.
+    pub(super) fn wanting(&self) -> BTreeSet<PodKey> {
+        let wants = |key: &PodKey| match self.want(key) {
             Some(Want::Launch | Want::Release) => true,
             None => self.is_missing(key),
-        });
-        let services = wanting.filter_map(|key| self.state.services.get(&key.service));
-        services.map(|service| service.document.role.clone()).collect()
+        };
+        self.state.keys().into_iter().filter(wants).collect()
+    }
+
+    fn role_of(&self, key: &PodKey) -> Option<Role> {
+        Some(self.state.services.get(&key.service)?.document.role.clone())
     }
 
     /// A run the master does not know: an offer of its volumes would prove that it has ended.
@@ -141,16 +149,18 @@ impl Scheduler {
     }
 
     fn ask_for_offers(&mut self) {
-        let wanted = self.wanted_roles();
+        let wanting = self.wanting();
+        // What a pod wants now may have been declined a moment ago, for another pod's sake.
+        let fresh: BTreeSet<Role> =
+            wanting.difference(&self.soft.wanting).filter_map(|key| self.role_of(key)).collect();
+        let wanted: BTreeSet<Role> = wanting.iter().filter_map(|key| self.role_of(key)).collect();
+        self.soft.wanting = wanting;
         let known = self.soft.roles.clone();
         for role in known.intersection(&self.roles()) {
             if wanted.contains(role) {
-                let recent = self
-                    .soft
-                    .revived
-                    .get(role)
-                    .is_some_and(|at| self.now.since(*at) < REVIVE_EVERY);
-                if recent && !self.soft.suppressed.contains(role) {
+                let revived = self.soft.revived.get(role);
+                let recent = revived.is_some_and(|at| self.now.since(*at) < REVIVE_EVERY);
+                if recent && !fresh.contains(role) && !self.soft.suppressed.contains(role) {
                     continue;
                 }
                 self.soft.suppressed.remove(role);

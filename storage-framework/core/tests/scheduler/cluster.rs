@@ -62,6 +62,8 @@ pub struct Cluster {
     pub service_successes: u32,
     /// The volumes a server has written to.
     pub written: BTreeSet<VolumeName>,
+    /// Roles whose offers are hidden by filters until they are revived.
+    pub filtered: BTreeSet<Role>,
     /// Refuses single operations of an ACCEPT, as Mesos does, instead of all of it.
     pub pipelined: bool,
     starts: u64,
@@ -113,6 +115,7 @@ impl Cluster {
             ledger: Vec::new(),
             service_successes: 0,
             written: BTreeSet::new(),
+            filtered: BTreeSet::new(),
             pipelined: false,
             starts: 1,
             connected: false,
@@ -207,7 +210,8 @@ impl Cluster {
 
     /// Offers everything free of agents that are up, to roles that want it.
     pub fn offer(&mut self) {
-        let roles: Vec<Role> = self.roles.difference(&self.suppressed).cloned().collect();
+        let hidden = |role: &&Role| self.suppressed.contains(role) || self.filtered.contains(role);
+        let roles: Vec<Role> = self.roles.iter().filter(|role| !hidden(role)).cloned().collect();
         for role in roles {
             for agent in self.agents.iter_mut().filter(|agent| agent.up && self.connected) {
                 let resources = agent.free.allocatable_to(&role);
@@ -456,7 +460,10 @@ impl Cluster {
                 self.events.push_back(Event::Answered { call: number, result });
             },
             Call::Decline { offers, .. } => drop(self.take_back(&offers)),
-            Call::Revive(roles) => self.suppressed.retain(|role| !roles.contains(role)),
+            Call::Revive(roles) => {
+                self.suppressed.retain(|role| !roles.contains(role));
+                self.filtered.retain(|role| !roles.contains(role));
+            },
             Call::Suppress(roles) => self.suppressed.extend(roles),
             Call::Acknowledge { task, status, .. } => {
                 if let Some(task) = self.tasks.get_mut(&task)

@@ -291,3 +291,22 @@ fn a_dry_run_changes_nothing() {
     assert_eq!(changes(ask(&mut cluster, command)), ["db: created with pod p-0"]);
     assert_eq!((cluster.ledger.len(), cluster.scheduler.views().len()), (0, 0));
 }
+
+#[test]
+fn a_pod_that_comes_out_of_its_pause_is_offered_what_was_declined_meanwhile() {
+    let mut cluster = Cluster::new(1);
+    deploy(&mut cluster);
+    let big = DOCUMENT.replace("name: db", "name: big").replace("cpu: 1,", "cpu: 9,");
+    apply(&mut cluster, parse(&big, None).unwrap().remove(0)).unwrap();
+    round(&mut cluster);
+    cluster.task_ends(false);
+    while cluster.deliver(None) {}
+    // In the pause everything is offered, and declined for a long time: nobody can use it now.
+    cluster.offer();
+    while cluster.deliver(None) {}
+    assert_eq!(pod(&cluster).0, "BACKOFF");
+    cluster.filtered.insert(crate::cluster::ROLE.parse().unwrap());
+    round(&mut cluster);
+    round(&mut cluster);
+    assert_eq!(live(&cluster), ["db.p-0.server.3 TASK_STAGING"]);
+}
