@@ -1,11 +1,12 @@
 //! Random lives of a small cluster: whatever happens, the invariants hold, a refused call changes
 //! nothing, and the registry's records alone bring back all that is durable.
+#![expect(clippy::unwrap_used, reason = "a script that cannot be written fails the test")]
 
 mod stage;
 
 use berth_master_core::{Input, Output, Step, query};
 use berth_model::framework::{Call, Filters};
-use berth_model::id::{FrameworkId, OfferId, OperationId, SessionId, VolumeId};
+use berth_model::id::{AgentId, FrameworkId, OfferId, OperationId, SessionId, VolumeId};
 use berth_model::link::{FromAgent, Registration, TaskReport, ToAgent};
 use berth_model::operation::{Action, OfferOperation, OperationRecord, OperationState};
 use berth_model::operator::{DiskChoice, Request, VolumeChoice};
@@ -32,9 +33,11 @@ impl Dice {
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
+    fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.roll(length as u64)).expect("below a length")
+    }
     fn pick<T: Clone>(&mut self, list: &[T]) -> Option<T> {
-        let index = self.roll(list.len().max(1) as u64) as usize;
-        list.get(index).cloned()
+        list.get(self.index(list.len().max(1))).cloned()
     }
 }
 
@@ -75,17 +78,21 @@ impl World {
         self.deliver(&step);
         step
     }
+    fn machine(&mut self, agent: AgentId) -> &mut Machine {
+        let index = usize::try_from(agent.as_u128()).expect("a small number") - 1;
+        &mut self.machines[index]
+    }
     fn deliver(&mut self, step: &Step) {
         for output in &step.outputs {
             match output {
                 Output::ToAgent { agent, session, message } => {
-                    let machine = &mut self.machines[agent.as_u128() as usize - 1];
+                    let machine = self.machine(*agent);
                     if machine.session == Some(*session) {
                         machine.inbox.push_back(message.clone());
                     }
                 },
                 Output::CloseAgent { agent, session } => {
-                    let machine = &mut self.machines[agent.as_u128() as usize - 1];
+                    let machine = self.machine(*agent);
                     if machine.session == Some(*session) {
                         machine.session = None;
                         machine.inbox.clear();
@@ -113,7 +120,7 @@ impl World {
             13..=15 => self.framework_calls(),
             16..=19 => self.operator_calls(),
             20..=22 => {
-                let span = [100, 1_100, 5_000, 30_000][self.dice.roll(4) as usize];
+                let span = [100, 1_100, 5_000, 30_000][self.dice.index(4)];
                 let step = self.stage.advance(Duration::from_millis(span));
                 self.deliver(&step);
             },
@@ -131,7 +138,7 @@ impl World {
     }
 
     fn machine_works(&mut self) {
-        let n = self.dice.roll(2) as usize;
+        let n = self.dice.index(2);
         if let Some(message) = self.machines[n].inbox.pop_front() {
             self.obeys(n, message);
             return;
@@ -140,7 +147,7 @@ impl World {
         let Some(key) = self.dice.pick(&tasks) else { return };
         let states =
             [TaskState::Running, TaskState::Running, TaskState::Finished, TaskState::Failed];
-        let to = states[self.dice.roll(4) as usize];
+        let to = states[self.dice.index(4)];
         self.task_says(n, &key, to);
     }
 
@@ -201,7 +208,7 @@ impl World {
     }
 
     fn machine_comes_or_goes(&mut self) {
-        let n = self.dice.roll(2) as usize;
+        let n = self.dice.index(2);
         let agent = agent_id(n as u128 + 1);
         if let Some(session) = self.machines[n].session.take() {
             self.machines[n].inbox.clear();
@@ -246,7 +253,7 @@ impl World {
         if self.dice.roll(4) > 0 {
             return;
         }
-        let n = self.dice.roll(2) as usize;
+        let n = self.dice.index(2);
         let known: Vec<VolumeSpec> =
             self.machines.iter().flat_map(|m| m.volumes.values().map(|v| v.0.clone())).collect();
         let Some(mut spec) = self.dice.pick(&known) else { return };
@@ -254,13 +261,13 @@ impl World {
         if self.dice.roll(4) == 0 {
             spec.id = VolumeId::from_u128(u128::from(self.dice.roll(3)));
         }
-        let state = VolumeState::ALL[self.dice.roll(8) as usize];
+        let state = VolumeState::ALL[self.dice.index(8)];
         let ledger_seq = self.machines[n].seq;
         self.says(n, FromAgent::Volume { ledger_seq, report: report(&spec, state) });
     }
 
     fn framework_comes_or_goes(&mut self) {
-        let index = self.dice.roll(4) as usize;
+        let index = self.dice.index(4);
         self.sessions += 1;
         let over = self.sessions;
         match self.frameworks.get(index).cloned() {
@@ -274,7 +281,7 @@ impl World {
     }
 
     fn subscribes(&mut self, index: usize, over: u128, framework: Option<FrameworkId>) {
-        let roles: &[&str] = [&["storage", "web"][..], &["storage/db"]][self.dice.roll(2) as usize];
+        let roles: &[&str] = [&["storage", "web"][..], &["storage/db"]][self.dice.index(2)];
         let mut info = framework_info("f", roles);
         info.failover_timeout = Duration::from_secs(self.dice.roll(3) * 40);
         let suppressed = std::collections::BTreeSet::new();
@@ -361,7 +368,7 @@ impl World {
         let Some((id, over)) = self.open_framework() else { return };
         let named = task_id(&format!("t{}", self.dice.roll(5)));
         let some_role =
-            [role("storage"), role("web"), role("storage/db")][self.dice.roll(3) as usize].clone();
+            [role("storage"), role("web"), role("storage/db")][self.dice.index(3)].clone();
         let own: Vec<OfferId> =
             self.stage.offers().iter().filter(|o| o.framework == id).map(|o| o.id).collect();
         let agent = agent_id(u128::from(1 + self.dice.roll(3)));
@@ -393,8 +400,7 @@ impl World {
         let chosen = self.dice.pick(&ids).unwrap_or(VolumeId::from_u128(1));
         let agent = agent_id(u128::from(1 + self.dice.roll(3)));
         let size = 64 * (1 + self.dice.roll(8));
-        let owner =
-            [role("storage"), role("web"), role("storage/db")][self.dice.roll(3) as usize].clone();
+        let owner = [role("storage"), role("web"), role("storage/db")][self.dice.index(3)].clone();
         let rows = query::reservations(self.stage.master.state());
         let row = self.dice.pick(&rows).map(|r| r.row.id);
         let request = match self.dice.roll(12) {

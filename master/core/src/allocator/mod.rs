@@ -7,6 +7,7 @@
 
 mod share;
 
+use crate::decide::rescind::{faulty_sources, without_disks};
 use crate::state::{Agent, State};
 use berth_model::id::{FrameworkId, OfferId};
 use berth_model::offer::Offer;
@@ -33,7 +34,11 @@ pub(crate) fn allocate(state: &State, agent: &Agent, now: Timestamp) -> Vec<Offe
         return Vec::new();
     }
     let mut offers = Vec::new();
-    let mut free = agent.books.available.clone();
+    let faulty = faulty_sources(&agent.info.disks);
+    let mut free = match faulty.is_empty() {
+        true => agent.books.available.clone(),
+        false => without_disks(&agent.books.available, &faulty),
+    };
     for (role, framework) in order {
         let part = free.allocatable_to(role);
         if !is_worthwhile(&part) || is_refused(state, agent, role, framework, &part, now) {

@@ -23,6 +23,11 @@ pub(crate) fn adopt(state: &State, agent: &Agent, report: &TaskReport) -> Vec<Ev
     let known = state.tasks.get(&key).filter(|task| task.agent == agent.info.id && !task.told);
     let mut events: Vec<Event> = Vec::new();
     let is_live = !status.state.is_terminal();
+    if is_elsewhere(state, agent.info.id, &key) {
+        // While this agent was away its framework started the task anew: two of one id cannot be told apart.
+        let kill = kill_message(&key, Kill { grace: None });
+        return is_live.then(|| Event::tell(agent.info.id, kill)).into_iter().collect();
+    }
     match known {
         Some(task) if task.status == status => {},
         Some(_) => events.push(TaskEvent::Said(Box::new(status.clone())).into()),
@@ -43,6 +48,11 @@ pub(crate) fn adopt(state: &State, agent: &Agent, report: &TaskReport) -> Vec<Ev
         events.push(Event::inform(key.framework, framework::Event::Status(word)));
     }
     events
+}
+
+/// True when a live task of this id is known on another agent.
+pub(crate) fn is_elsewhere(state: &State, agent: AgentId, key: &TaskKey) -> bool {
+    state.tasks.get(key).is_some_and(|task| task.agent != agent && !task.ended())
 }
 
 fn charges(state: &State, agent: &Agent, report: &TaskReport, key: &TaskKey) -> Vec<Event> {

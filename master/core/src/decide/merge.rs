@@ -169,3 +169,81 @@ fn other_life(registry: VolumeState) -> Verdict {
         | VolumeState::Quarantined => Verdict::Keep,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [Option<VolumeState>; 9] = [
+        None,
+        Some(VolumeState::Creating),
+        Some(VolumeState::Ready),
+        Some(VolumeState::Failed),
+        Some(VolumeState::Lost),
+        Some(VolumeState::Tombstoned),
+        Some(VolumeState::Trashed),
+        Some(VolumeState::Gone),
+        Some(VolumeState::Quarantined),
+    ];
+
+    fn row(registry: Option<VolumeState>, own: u64, reported: u64) -> String {
+        let registry = registry.map(|state| Known { state, generation: own });
+        let cells = COLUMNS.map(|agent| {
+            let agent = agent.map(|state| Known { state, generation: reported });
+            format!("{:?}", merge(registry, agent))
+        });
+        cells.join(" ")
+    }
+
+    #[test]
+    fn every_cell_of_one_generation() {
+        for (registry, want) in [
+            (None, "Keep Adopt Adopt Forget Adopt Adopt Adopt Forget Adopt"),
+            (
+                Some(VolumeState::Creating),
+                "Ensure Ensure Ready Failed Lost Quarantine Quarantine Failed Quarantine",
+            ),
+            (
+                Some(VolumeState::Ready),
+                "Lost Quarantine Keep Lost Lost Quarantine Quarantine Lost Quarantine",
+            ),
+            (
+                Some(VolumeState::Failed),
+                "Keep Keep Quarantine Keep Keep Quarantine Quarantine Keep Quarantine",
+            ),
+            (
+                Some(VolumeState::Lost),
+                "Keep Quarantine Ready Keep Keep Quarantine Quarantine Keep Quarantine",
+            ),
+            (
+                Some(VolumeState::Tombstoned),
+                "Gone Destroy Destroy Gone Destroy Destroy Trashed Gone Quarantine",
+            ),
+            (
+                Some(VolumeState::Trashed),
+                "Gone Quarantine Quarantine Gone Gone Quarantine InTrash Gone Quarantine",
+            ),
+            (Some(VolumeState::Gone), "Gone Adopt Adopt Forget Adopt Adopt Adopt Forget Adopt"),
+            (Some(VolumeState::Quarantined), "Keep Keep Keep Keep Keep Keep Keep Keep Keep"),
+        ] {
+            assert_eq!(row(registry, 3, 3), want, "{registry:?}");
+        }
+    }
+
+    #[test]
+    fn every_cell_of_two_generations() {
+        let q = "Quarantine";
+        for (registry, reported, want) in [
+            (VolumeState::Creating, 2, format!("Ensure {q} {q} Failed {q} {q} Ensure Ensure {q}")),
+            (VolumeState::Creating, 4, format!("Ensure {q} {q} Ensure {q} {q} {q} Ensure {q}")),
+            (VolumeState::Ready, 2, format!("Lost {q} {q} Lost {q} {q} {q} Lost {q}")),
+            (VolumeState::Failed, 2, format!("Keep {q} {q} Keep {q} {q} {q} Keep {q}")),
+            (VolumeState::Lost, 2, format!("Keep {q} {q} Keep {q} {q} {q} Keep {q}")),
+            (VolumeState::Tombstoned, 4, format!("Gone {q} {q} Destroy {q} {q} {q} Destroy {q}")),
+            (VolumeState::Trashed, 4, format!("Gone {q} {q} Keep {q} {q} {q} Keep {q}")),
+            (VolumeState::Quarantined, 2, ["Keep"; 9].join(" ")),
+        ] {
+            assert_eq!(row(Some(registry), 3, reported), want, "{registry:?} 3 and {reported}");
+        }
+    }
+}

@@ -183,9 +183,9 @@ fn failed(
 ) -> Vec<Event> {
     let error = cause(report, ErrorCode::Internal, volume);
     let spec = &volume.spec;
-    // A volume that could not be taken out of the trash still lies there, in its earlier life.
-    let restoring = spec.generation > 1;
-    let next = if restoring {
+    // A volume that could not be taken out of the trash may still lie there, in its earlier life.
+    let in_trash = spec.generation > 1 && report.is_some_and(|r| r.state == VolumeState::Trashed);
+    let next = if in_trash {
         let generation = spec.generation - 1;
         Volume {
             state: VolumeState::Trashed,
@@ -203,14 +203,16 @@ fn failed(
     };
     let mut events: Vec<Event> = vec![next.into()];
     events.extend(ended(state, volume.operation, Err(error), Vec::new(), now));
-    if !restoring {
-        events.push(forget(volume));
+    if !in_trash {
+        events.push(forget(volume, report));
     }
     events
 }
 
-fn forget(volume: &Volume) -> Event {
-    let (id, generation) = (volume.spec.id, volume.spec.generation);
+/// The agent may drop its record, in the life it knows.
+fn forget(volume: &Volume, report: Option<&VolumeReport>) -> Event {
+    let id = volume.spec.id;
+    let generation = report.map_or(volume.spec.generation, |r| r.spec.generation);
     Event::tell(volume.agent, ToAgent::ForgetVolume { volume: id, generation })
 }
 
@@ -299,7 +301,7 @@ fn gone(
         events.extend(ended(state, volume.operation, Ok(()), Vec::new(), now));
     }
     if report.is_some() {
-        events.push(forget(volume));
+        events.push(forget(volume, report));
     }
     events
 }

@@ -1,13 +1,16 @@
 //! Takes offers back when what they hold is needed or gone.
 
 use super::order::insufficient;
-use crate::event::{Event, FrameworkEvent};
+use crate::event::{AgentEvent, Event, FrameworkEvent};
 use crate::state::{Agent, Filter, FilterKey, State};
+use berth_model::agent::{Disk, DiskHealth};
 use berth_model::error::Rejection;
 use berth_model::framework::{self, Filters};
+use berth_model::id::AgentId;
 use berth_model::offer::Offer;
-use berth_model::resources::Resources;
+use berth_model::resources::{DiskSource, Name, Resources};
 use berth_model::units::Timestamp;
+use std::collections::BTreeSet;
 
 /// Ends one offer and says so.
 pub(crate) fn rescind(offer: &Offer) -> Vec<Event> {
@@ -91,4 +94,30 @@ pub(crate) fn holding(state: &State, agent: &Agent, wanted: &Resources) -> Vec<E
         .filter(|offer| offer.resources.contains(wanted))
         .flat_map(rescind)
         .collect()
+}
+
+/// Disks changed: offers that hold anything of a faulty one are void.
+pub(crate) fn disks_changed(state: &State, agent: AgentId, disks: Vec<Disk>) -> Vec<Event> {
+    let faulty = faulty_sources(&disks);
+    let known = state.agents.get(&agent).into_iter().flat_map(|known| &known.offers);
+    let offers = known.filter_map(|id| state.offers.get(id));
+    let mut events: Vec<Event> = offers
+        .filter(|offer| {
+            !faulty.is_empty() && without_disks(&offer.resources, &faulty) != offer.resources
+        })
+        .flat_map(rescind)
+        .collect();
+    events.push(AgentEvent::Disks { agent, disks }.into());
+    events
+}
+
+/// The disks that are withheld.
+pub(crate) fn faulty_sources(disks: &[Disk]) -> BTreeSet<DiskSource> {
+    let faulty = disks.iter().filter(|disk| disk.health != DiskHealth::Ok);
+    faulty.map(|disk| disk.source.clone()).collect()
+}
+
+/// What is left without these disks and everything on them.
+pub(crate) fn without_disks(resources: &Resources, disks: &BTreeSet<DiskSource>) -> Resources {
+    resources.filtered(|r| r.name != Name::Disk || !disks.contains(&r.disk_source()))
 }

@@ -46,7 +46,8 @@ pub(crate) fn subscribe(
     Ok((id, records))
 }
 
-/// Refuses roles that cannot be subscribed to.
+/// Refuses roles that cannot be subscribed to. No role at all is fine: a scheduler without work yet
+/// takes no offers, and names its roles later.
 pub(crate) fn check_roles(
     info: &FrameworkInfo,
     suppressed: &BTreeSet<Role>,

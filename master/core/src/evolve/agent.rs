@@ -3,6 +3,7 @@
 use super::stir;
 use crate::event::AgentEvent;
 use crate::state::{Agent, Link, Observed, State, Timer};
+use berth_model::agent::Disk;
 use berth_model::id::AgentId;
 use berth_model::units::Timestamp;
 
@@ -29,7 +30,15 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
             stir(state, now, agent);
         },
         AgentEvent::Disks { agent, disks } => {
-            change(state, agent, |entry| entry.info.disks = disks);
+            let health = |disks: &[Disk]| -> Vec<_> {
+                disks.iter().map(|disk| (disk.id, disk.health.clone())).collect()
+            };
+            let Some(entry) = state.agents.get_mut(&agent) else { return };
+            let changed = health(&entry.info.disks) != health(&disks);
+            entry.info.disks = disks;
+            if changed {
+                stir(state, now, agent);
+            }
         },
         AgentEvent::Looked(agent) => {
             unlook(state, agent);

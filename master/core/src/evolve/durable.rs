@@ -107,7 +107,9 @@ fn put_volume(state: &mut State, now: Timestamp, volume: Volume) {
     };
     let (before, after) = (known.as_ref().and_then(|k| name_of(&k.volume)), name_of(&volume));
     if before != after {
-        before.iter().for_each(|name| drop(state.names.remove(name)));
+        if let Some(name) = before {
+            state.names.remove(&name);
+        }
         state.names.extend(after);
     }
     let is_new = known.is_none();

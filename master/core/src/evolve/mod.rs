@@ -36,10 +36,18 @@ fn stir(state: &mut State, now: Timestamp, agent: AgentId) {
     state.timers.arm(due, Timer::Look(agent));
 }
 
-/// Every connected agent may be of interest to somebody new.
+/// Somebody new wants something, and has said so: every connected agent is looked at without delay.
 fn stir_all(state: &mut State, now: Timestamp) {
     let agents: Vec<AgentId> = state.agents.keys().copied().collect();
     for agent in agents {
-        stir(state, now, agent);
+        let Some(entry) = state.agents.get_mut(&agent) else { continue };
+        if entry.session().is_none() {
+            continue;
+        }
+        entry.seq += 1;
+        if let Some(due) = entry.look_due.replace(now) {
+            state.timers.disarm(due, Timer::Look(agent));
+        }
+        state.timers.arm(now, Timer::Look(agent));
     }
 }

@@ -104,23 +104,28 @@ impl State {
                 .field("agent")
         })
     }
-    /// The agent if it is connected and its books can be trusted.
-    pub(crate) fn usable_agent(&self, id: AgentId) -> Result<&Agent, Rejection> {
+    /// The agent if it is connected.
+    pub(crate) fn connected_agent(&self, id: AgentId) -> Result<&Agent, Rejection> {
         let agent = self.agent(id)?;
-        if agent.session().is_none() {
-            let state = agent.state().as_str();
-            return Err(Rejection::new(
-                ErrorCode::AgentUnreachable,
-                format!("agent {id} ({}) is {state}", agent.info.hostname),
-            )
-            .remedy("start the agent, or wait until it is REGISTERED again"));
+        if agent.session().is_some() {
+            return Ok(agent);
         }
+        let state = agent.state().as_str();
+        Err(Rejection::new(
+            ErrorCode::AgentUnreachable,
+            format!("agent {id} ({}) is {state}", agent.info.hostname),
+        )
+        .remedy("start the agent, or wait until it is REGISTERED again"))
+    }
+    /// The agent if it is connected and has what its books say.
+    pub(crate) fn usable_agent(&self, id: AgentId) -> Result<&Agent, Rejection> {
+        let agent = self.connected_agent(id)?;
         match self.withheld_because(agent) {
             Some(why) => Err(Rejection::new(
                 ErrorCode::InsufficientResources,
                 format!("agent {id} ({}) is withheld: {why}", agent.info.hostname),
             )
-            .remedy("give the agent back the resources it declared before, and restart it")),
+            .remedy("give the agent back what it declared before, or free what is missing, and restart it")),
             None => Ok(agent),
         }
     }

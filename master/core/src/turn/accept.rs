@@ -55,6 +55,7 @@ impl Turn<'_> {
         if new.is_empty() && !ids.is_empty() {
             self.inform(id, answer(Ok(ids.clone())));
             self.repeat(id, &ids);
+            self.give_back(id, offers);
             return;
         }
         let used = match self.check_offers(id, offers) {
@@ -148,12 +149,7 @@ impl Turn<'_> {
         operations: Vec<OfferOperation>,
         cause: &Rejection,
     ) {
-        for offer in offers {
-            let known = self.state.offers.get(offer).filter(|o| o.framework == *id);
-            if let Some(event) = known.map(|o| FrameworkEvent::OfferEnded(o.id)) {
-                self.apply(event.into());
-            }
-        }
+        self.give_back(id, offers);
         for operation in operations {
             let asked = asked(id, &operation, self.now);
             let state = OperationState::Failed(cause.clone());
@@ -163,6 +159,16 @@ impl Turn<'_> {
                 for task in tasks {
                     self.refuse_task(id, task, TaskState::Dropped, cause);
                 }
+            }
+        }
+    }
+
+    /// Ends what is left of the named offers: a call that names an offer uses it, whatever comes of it.
+    fn give_back(&mut self, id: &FrameworkId, offers: &[OfferId]) {
+        for offer in offers {
+            let known = self.state.offers.get(offer).filter(|o| o.framework == *id);
+            if let Some(event) = known.map(|o| FrameworkEvent::OfferEnded(o.id)) {
+                self.apply(event.into());
             }
         }
     }

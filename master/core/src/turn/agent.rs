@@ -2,8 +2,10 @@
 
 use super::Turn;
 use crate::boundary::Output;
+use crate::decide::admit;
+use crate::decide::adopt;
 use crate::decide::report::{Occasion, is_sane, take_in};
-use crate::decide::{admit, adopt};
+use crate::decide::rescind::disks_changed;
 use crate::event::{AgentEvent, Event, TaskEvent};
 use crate::state::State;
 use berth_model::error::{ErrorCode, Rejection};
@@ -32,7 +34,10 @@ impl Turn<'_> {
             FromAgent::Register(_) | FromAgent::Heartbeat { .. } => {},
             FromAgent::Volume { ledger_seq, report } => self.volume(agent, ledger_seq, &report),
             FromAgent::Status(status) => self.status(agent, status),
-            FromAgent::Disks(disks) => self.apply(AgentEvent::Disks { agent, disks }.into()),
+            FromAgent::Disks(disks) => {
+                let events = disks_changed(self.state, agent, disks);
+                self.apply_all(events);
+            },
             FromAgent::Usage(measured) => {
                 for (volume, used) in measured {
                     let entry = self.state.volumes.get(&volume);
@@ -73,8 +78,9 @@ impl Turn<'_> {
         self.remember_seq(agent, registration.ledger_seq);
         self.apply(AgentEvent::Opened { agent, session }.into());
         self.tell(agent, ToAgent::Registered { heartbeat });
-        self.merge_volumes(agent, &registration.volumes);
+        // Tasks first: a launch that only now goes out must not be missed among the reported ones.
         self.merge_tasks(agent, registration);
+        self.merge_volumes(agent, &registration.volumes);
     }
 
     fn remember_seq(&mut self, agent: AgentId, ledger_seq: u64) {
@@ -135,14 +141,18 @@ impl Turn<'_> {
         let overtaken = known.is_some_and(|t| t.ended() && !status.state.is_terminal());
         if known.is_some_and(|t| t.status != status) && !overtaken {
             let status = TaskStatus { agent: Some(agent), ..status.clone() };
+            let nobody_acknowledges = status.state.is_terminal() && status.id.is_none();
             self.apply(TaskEvent::Said(Box::new(status)).into());
+            if nobody_acknowledges {
+                self.apply(TaskEvent::Told(key.clone()).into());
+            }
             self.charge_late(agent);
         }
-        if !removed {
+        if !removed && !adopt::is_elsewhere(self.state, agent, &key) {
             self.inform(&key.framework, framework::Event::Status(status));
             return;
         }
-        // Nobody else will: the framework is gone for good.
+        // Nobody else will: the framework is gone for good, or means another task by this id.
         if let Some(id) = status.id {
             self.acknowledge(agent, &key, id);
         }

@@ -67,16 +67,21 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
         let agent = state.usable_agent(agent)?;
         Ok(Order { state, agent, source: Source::Agent, asked })
     };
+    // What gives resources back is also possible on an agent that has become too small for them.
+    let release = |agent| -> Result<Order<'_>, Rejection> {
+        let agent = state.connected_agent(agent)?;
+        Ok(Order { state, agent, source: Source::Agent, asked })
+    };
     match request {
         Request::Reserve { agent, resources } => {
             Ok(reserve::reserve(&order(*agent)?, resources)?.events)
         },
         Request::Unreserve { agent, resources } => {
-            Ok(reserve::unreserve(&order(*agent)?, resources)?.events)
+            Ok(reserve::unreserve(&release(*agent)?, resources)?.events)
         },
         Request::Release { reservation } => {
             let (agent, free) = unused(state, *reservation)?;
-            Ok(reserve::unreserve(&order(agent)?, &free)?.events)
+            Ok(reserve::unreserve(&release(agent)?, &free)?.events)
         },
         Request::CreateVolume { name, role, principal, size, agent, disk, container_path } => {
             let wish = Wish {
@@ -92,7 +97,7 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
         },
         Request::DestroyVolume { volume } => {
             let entry = choose(state, volume)?;
-            destroy::destroy(&order(entry.volume.agent)?, &[entry])
+            destroy::destroy(&release(entry.volume.agent)?, &[entry])
         },
         Request::RestoreVolume { volume } => {
             let entry = by_id(state, *volume)?;
@@ -100,7 +105,7 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
         },
         Request::PurgeVolume { volume } => {
             let entry = by_id(state, *volume)?;
-            trash::purge(&order(entry.volume.agent)?, entry)
+            trash::purge(&release(entry.volume.agent)?, entry)
         },
         Request::Teardown { framework } => remove(state, asked, framework),
         Request::KillTask { framework, task, grace } => {
@@ -116,7 +121,7 @@ fn unused(state: &State, reservation: ReservationId) -> Result<(AgentId, Resourc
             .remedy("list the reservations with `berth reservation list`")
             .field("reservation")
     })?;
-    let agent = state.usable_agent(row.agent)?;
+    let agent = state.connected_agent(row.agent)?;
     let all = sum_of(&row.resource);
     let mut free = Resources::new();
     for pool in [Pool::Available, Pool::Offered] {

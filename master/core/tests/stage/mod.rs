@@ -1,6 +1,7 @@
 //! A stage for scripts: a master, its registry as a map, and agents and frameworks as plain ids. After
 //! each input the invariants are checked and the registry's fold is recovered from.
 #![expect(dead_code, reason = "each test file uses a part of the stage")]
+#![expect(clippy::unwrap_used, reason = "a stage that cannot be set up fails the test")]
 
 use berth_master_core::{Config, Input, Master, Output, Step, invariants, query};
 use berth_model::agent::{AgentInfo, Disk, DiskHealth};
