@@ -14,7 +14,7 @@ use berth_model::view::AgentState;
 use berth_model::volume::{VolumeReport, VolumeState};
 use stage::{
     Stage, agent_id, answered, create_request, ensured, events, framework_info, messages, mib, op,
-    operations, plus, refused, report, res, reserved, role, session, status, statuses, sum, task,
+    operations, plus, refused, report, res, reserved, session, status, statuses, sum, task,
     task_id, total_disk, vname, volume,
 };
 use std::time::Duration;
@@ -355,5 +355,96 @@ fn less_than_is_reserved_is_kept_and_withheld() {
     stage.advance(Duration::from_secs(2));
     let step = stage.back(1, MACHINE, vec![report(&spec, VolumeState::Ready)], vec![]);
     assert_eq!(stage::offered(&step).len(), 1, "the whole declaration is offered again");
-    assert_eq!(role("storage").as_str(), "storage");
+}
+
+#[test]
+fn nothing_on_a_faulty_disk_is_offered() {
+    let mut stage = Stage::new();
+    stage.register(1, MACHINE);
+    stage.make_volume(1, session(1), "data", 512);
+    let (_, step) = stage.subscribe(50, framework_info("db", &["storage"]));
+    let offer = stage::offered(&step).remove(0);
+    assert_eq!(offer.resources.volumes().len(), 1);
+    let mut disks = stage::info(agent_id(1), MACHINE).disks;
+    disks[0].health = berth_model::agent::DiskHealth::Faulty("EIO".to_owned());
+    let step = stage.agent_says(1, session(1), FromAgent::Disks(disks));
+    assert_eq!(events(&step), [Event::Rescind(offer.id)]);
+    let step = stage.advance(Duration::from_secs(1));
+    let rest = stage::offered(&step).remove(0).resources;
+    assert_eq!(rest, res("cpus:2;mem:2048;ports:[31000-32000]"));
+    let (answer, _) = stage.operator(70, create_request("more", "storage", 64));
+    assert_eq!(answer.unwrap_err().code, ErrorCode::DiskFaulty);
+    let healthy = stage::info(agent_id(1), MACHINE).disks;
+    stage.agent_says(1, session(1), FromAgent::Disks(healthy));
+    let step = stage.advance(Duration::from_secs(1));
+    assert_eq!(stage::offered(&step)[0].resources.volumes().len(), 1);
+}
+
+#[test]
+fn tasks_that_use_more_than_there_is_keep_their_agent_out_of_offers_until_one_ends() {
+    let mut stage = Stage::new();
+    let (framework, _) = stage.subscribe(50, framework_info("db", &["storage"]));
+    let running = |name: &str, cpus: &str| TaskReport {
+        status: status(&framework, name, agent_id(1), TaskState::Running, 1),
+        resources: res(cpus),
+        volumes: vec![],
+        name: name.to_owned(),
+        container: berth_model::id::ContainerId::from_u128(7),
+    };
+    let tasks = vec![running("a", "cpus:1.5"), running("b", "cpus:1.5")];
+    let step = stage.back(1, MACHINE, vec![], tasks);
+    assert_eq!(stage::offered(&step), []);
+    let (answer, _) = stage.operator(
+        70,
+        Request::Reserve { agent: agent_id(1), resources: reserved("mem:1", "storage") },
+    );
+    assert_eq!(answer.unwrap_err().code, ErrorCode::InsufficientResources);
+    let over = stage.session_of(1, &step);
+    let ended = status(&framework, "a", agent_id(1), TaskState::Finished, 2);
+    stage.agent_says(1, over, FromAgent::Status(ended));
+    let step = stage.advance(Duration::from_secs(1));
+    let rest = stage::offered(&step).remove(0).resources;
+    assert_eq!(rest, res("cpus:0.5;mem:2048;disk:10240;ports:[31000-32000]"));
+}
+
+#[test]
+fn tombstones_are_told_again_and_followed_through() {
+    let mut stage = Stage::new();
+    stage.register(1, MACHINE);
+    let spec = stage.make_volume(1, session(1), "data", 512);
+    let destroy = Request::DestroyVolume { volume: VolumeChoice::Id(spec.id) };
+    let (answer, _) = stage.operator(5, destroy);
+    assert_eq!(answer, Ok(op(5)));
+    stage.restart();
+    let step = stage.back(1, MACHINE, vec![report(&spec, VolumeState::Ready)], vec![]);
+    let again = ToAgent::DestroyVolume { volume: spec.id, generation: 1, operation: op(5) };
+    assert!(messages(&step).contains(&again));
+    let over = stage.session_of(1, &step);
+    stage.put(Input::AgentDisconnected { agent: agent_id(1), session: over });
+    let step = stage.back(1, MACHINE, vec![report(&spec, VolumeState::Trashed)], vec![]);
+    assert_eq!(operations(&step), [("DESTROY", "DONE", None)]);
+    let over = stage.session_of(1, &step);
+    stage.put(Input::AgentDisconnected { agent: agent_id(1), session: over });
+    stage.back(1, MACHINE, vec![], vec![]);
+    assert_eq!(stage.volume_states(), [], "gone with the retention of its agent");
+    let notes = &berth_master_core::query::operations(stage.master.state())[0].notes;
+    assert_eq!(
+        notes[..],
+        [format!("volume data ({}) was deleted from the trash by its agent", spec.id)]
+    );
+}
+
+#[test]
+fn an_unfinished_create_is_asked_for_again_with_the_same_operation() {
+    let mut stage = Stage::new();
+    stage.register(1, MACHINE);
+    let (_, step) = stage.operator(5, create_request("data", "storage", 512));
+    let spec = ensured(&step).unwrap();
+    stage.restart();
+    let step = stage.back(1, MACHINE, vec![], vec![]);
+    let again = ToAgent::EnsureVolume { spec: spec.clone(), operation: op(5), restore: false };
+    assert!(messages(&step).contains(&again), "{:?}", messages(&step));
+    let over = stage.session_of(1, &step);
+    let step = stage.reports(1, over, report(&spec, VolumeState::Ready));
+    assert_eq!(operations(&step), [("CREATE", "DONE", None)]);
 }

@@ -13,6 +13,7 @@ use berth_model::id::{AgentId, FrameworkId};
 use berth_model::link::ToAgent;
 use berth_model::offer::Offer;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 impl Turn<'_> {
     pub(super) fn run_timers(&mut self) {
@@ -42,7 +43,8 @@ impl Turn<'_> {
         for framework in frameworks {
             self.inform(&framework, framework::Event::Heartbeat);
         }
-        let at = self.now.after(self.state.config.heartbeat);
+        let pause = self.state.config.heartbeat.max(Duration::from_millis(1));
+        let at = self.now.after(pause);
         self.apply(AgentEvent::Armed { at, timer: Timer::Heartbeat }.into());
     }
 
