@@ -7,8 +7,9 @@
 mod container_stage;
 
 use berth_agent_core::effect::Exit;
+use berth_model::error::ErrorCode;
 use berth_model::id::ContainerId;
-use container_stage::{Stage, fresh_container, is_alive, shell, supervisor, until};
+use container_stage::{Stage, as_user, fresh_container, is_alive, shell, supervisor, until};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -76,6 +77,42 @@ async fn an_end_asked_for_together_with_the_start_is_not_forgotten() {
     stage.kill(container, Duration::from_secs(5));
     stage.running().await;
     assert_eq!(stage.exit().await, Exit::Signal(15));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_cannot_be_looked_at_is_dead_before_it_is_called_over() {
+    let mut stage = Stage::new();
+    let container = stage.launch(shell("exec sleep 1000"));
+    let pid = stage.running().await;
+    let lock = stage.run_folder(container).join("lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    stage.restart();
+    stage.adopt(container);
+    let exit = stage.exit().await;
+    assert!(!is_alive(pid), "called over while it runs: {exit:?}");
+    let path = stage.run_folder(container);
+    let why = format!("run folder {}: Is a directory (os error 21)", path.display());
+    assert_eq!(exit, Exit::Unknown(why));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_refused_the_second_time_leaves_nothing_of_the_first() {
+    let mut stage = Stage::new();
+    let container = stage.launch(shell("exec sleep 1000"));
+    let pid = stage.running().await;
+    // The agent died before it wrote down that the task runs, and the user's entry is gone since.
+    stage.restart();
+    stage.start(container, as_user(shell("exec sleep 1000"), "nobody-here"), Vec::new());
+    assert_eq!(stage.running().await, pid);
+    let lock = stage.run_folder(container).join("lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    stage.restart();
+    stage.start(container, shell("exec sleep 1000"), Vec::new());
+    let (code, message, _) = stage.refusal().await;
+    assert!(!is_alive(pid), "called not started while it runs: {message}");
+    assert_eq!(code, ErrorCode::LaunchFailed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

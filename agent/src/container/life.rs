@@ -134,7 +134,11 @@ impl Life {
                 }
             },
             Ok(Begun::Past(state)) => self.past(Ok(Some(state))).await,
-            Err(rejection) => self.over(ContainerEvent::NotStarted(rejection)).await,
+            Err(rejection) => {
+                // What failed may have been the look at an earlier start of the same run.
+                self.clear().await;
+                self.over(ContainerEvent::NotStarted(rejection)).await;
+            },
         }
     }
 
@@ -162,6 +166,7 @@ impl Life {
         });
         match looked {
             Ok(None) => {
+                self.clear().await;
                 self.over(unknown(format!("run folder {} is not there", path.display()))).await;
             },
             Ok(Some((true, state))) => self.past(state.map_err(|e| e.to_string())).await,
@@ -172,6 +177,7 @@ impl Life {
                 }
             },
             Err(error) => {
+                self.clear().await;
                 self.over(unknown(format!("run folder {}: {error}", path.display()))).await;
             },
         }
@@ -305,15 +311,21 @@ impl Life {
         }
     }
 
-    /// Kills whatever a lost supervisor left running, until nothing is left.
+    /// Kills whatever a lost supervisor left running, until nothing is left, the supervisor included.
     async fn clear(&self) {
         let groups = self.spec().map(|spec| spec.groups).unwrap_or_default();
         let marker = format!("{CONTAINER_VARIABLE}={}", self.container);
+        let path = run_path(&self.shared.config, self.container);
         loop {
-            let (groups, marker) = (groups.clone(), marker.clone());
+            let (groups, marker, path) = (groups.clone(), marker.clone(), path.clone());
             let killed = blocking(move || -> io::Result<bool> {
                 let members = cgroup::kill_all(&groups)?;
-                Ok(process::kill_marked(&marker)? > 0 || members)
+                let killed = process::kill_marked(&marker)? > 0;
+                // A supervisor that lives may still start something; without its command it ends by itself. Where
+                // the lock cannot be looked at, killing is all that can be done.
+                let supervised = RunFolder::open(&path)
+                    .and_then(|run| run.map_or(Ok(false), |run| Ok(run.lock()?.is_none())));
+                Ok(members || killed || supervised.unwrap_or(false))
             });
             match killed.await {
                 Ok(false) => break,

@@ -67,12 +67,6 @@ pub(crate) fn start(
 ) -> Result<Begun, Rejection> {
     let path = run_path(config, start.container);
     let folder = || failed(format!("run folder {}", path.display()));
-    if argv(&start.task.command.program).is_empty() {
-        return Err(Rejection::new(ErrorCode::InvalidArgument, "the task's command is empty")
-            .remedy("give a program, or a text for the shell")
-            .field("task.command"));
-    }
-    let account = account(config, &start.task)?;
     make_folder(&config.runs, 0o711).map_err(folder())?;
     make_folder(&path, 0o711).map_err(folder())?;
     let gone = || Rejection::new(ErrorCode::LaunchFailed, format!("{} vanished", path.display()));
@@ -87,6 +81,13 @@ pub(crate) fn start(
             },
         }
     }
+    // Only now: what was started before runs on, whatever would speak against a start today.
+    if argv(&start.task.command.program).is_empty() {
+        return Err(Rejection::new(ErrorCode::InvalidArgument, "the task's command is empty")
+            .remedy("give a program, or a text for the shell")
+            .field("task.command"));
+    }
+    let account = account(config, &start.task)?;
     let mut spec = spec(config, start, account, &path);
     places::check(&spec.mounts, &config.runs, &spec.sandbox)?;
     check_privilege(config, &spec)?;
