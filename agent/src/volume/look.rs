@@ -54,6 +54,13 @@ impl Target {
         }
     }
 
+    /// What an interrupted deletion left of the volume in the trash.
+    #[must_use]
+    pub fn going(spec: &VolumeSpec) -> Self {
+        let trash = Self::trash(spec);
+        Self { entry: format!("{}.going", trash.entry), ..trash }
+    }
+
     /// The volume's last life in the trash, where a restore that was interrupted may have begun the next one.
     #[must_use]
     pub fn previous(spec: &VolumeSpec) -> Self {

@@ -11,7 +11,7 @@ use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const MIB: usize = 1 << 20;
 
@@ -111,9 +111,9 @@ fn a_plain_directory_in_place_of_a_subvolume_and_a_nested_subvolume_are_refused(
         assert!(
             reason(&stopped).contains("nested belongs to another file system or is a subvolume")
         );
-        assert_eq!(fs::read_to_string(trashed.join("nested/rows")).unwrap(), "rows");
-        let _deleted =
-            run("btrfs", &["subvolume", "delete", &trashed.join("nested").to_string_lossy()]);
+        let nested = PathBuf::from(format!("{}.going/nested", trashed.display()));
+        assert_eq!(fs::read_to_string(nested.join("rows")).unwrap(), "rows");
+        let _deleted = run("btrfs", &["subvolume", "delete", &nested.to_string_lossy()]);
         assert_eq!(brief(&volumes.purge(&volume)), "absent");
     });
 }

@@ -249,7 +249,9 @@ fn everything_is_synced_in_its_order_before_the_answer() {
         traced_order(&["purge", "2"]),
         [
             "mkdirat disk",
-            "unlinkat ID.2",
+            "renameat2 ID.2.going",
+            "fsync .trash",
+            "unlinkat ID.2.going",
             "fsync .trash",
             "unlinkat ID",
             "fsync .meta",

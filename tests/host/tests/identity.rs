@@ -307,6 +307,33 @@ fn a_mount_over_a_volume_hides_it_and_is_refused() {
     });
 }
 
+/// Where a volume lies whose deletion was begun.
+fn going(trashed: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.going", trashed.display()))
+}
+
+#[test]
+fn what_a_stopped_deletion_left_is_never_restored() {
+    let host = host();
+    let (spec, directory) = host.make(1);
+    for number in 0..100 {
+        fs::write(directory.join(number.to_string()), "rows").unwrap();
+    }
+    // The deleter stops at what looks like a disk.
+    fs::create_dir_all(directory.join("sub/.meta")).unwrap();
+    fs::write(directory.join("sub/.meta/disk"), "").unwrap();
+    let trashed = place(&host.volumes.trash(&spec));
+    assert_eq!(brief(&host.volumes.purge(&spec)), "unclear VOLUME_UNAVAILABLE");
+    assert_eq!(brief(&host.volumes.restore(&generation(&spec, 2))), "unclear VOLUME_UNAVAILABLE");
+    let left = host.volumes.verify_trash(&spec);
+    assert_eq!(place(&left), going(&trashed));
+    assert!(!directory.exists() && !trashed.exists());
+    fs::remove_dir_all(going(&trashed).join("sub")).unwrap();
+    assert_eq!(brief(&host.volumes.restore(&generation(&spec, 2))), "absent");
+    assert_eq!(fs::read_dir(host.path(".trash")).unwrap().count(), 0);
+    assert!(!directory.exists() && !host.marker(&spec).exists());
+}
+
 #[test]
 fn purge_follows_no_link_and_reports_what_cannot_go() {
     let host = host();
@@ -324,6 +351,7 @@ fn purge_follows_no_link_and_reports_what_cannot_go() {
         let stopped = host.volumes.purge(&spec);
         assert_eq!(brief(&stopped), "unclear VOLUME_UNAVAILABLE");
         assert!(reason(&stopped).contains("sub/locked is immutable or append-only"), "{stopped:?}");
+        let locked = going(&trashed).join("sub/locked");
         assert!(locked.exists());
         let _changed = run("chattr", &["-i", &locked.to_string_lossy()]);
     } else {

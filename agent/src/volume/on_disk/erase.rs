@@ -1,8 +1,8 @@
 //! PURGE: what lies in the trash is verified, is not mounted, and is deleted by handle; its marker goes last.
 
 use super::super::driver::Fault;
-use super::super::look::{self, Here, Target, look};
-use super::{OnDisk, exists};
+use super::super::look::{self, Here, Target};
+use super::{OnDisk, exists, settle};
 use crate::disk::adopt::{self, Handle};
 use crate::disk::probe::DriverKind;
 use crate::disk::remove::{Limits, RemoveError, remove_tree, volume_attribute};
@@ -10,6 +10,7 @@ use crate::disk::{code_of, is_broken, marker, mounts, subvolume};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::volume::VolumeSpec;
+use rustix::fs::RenameFlags;
 use std::ffi::CString;
 use std::os::fd::AsFd as _;
 
@@ -18,7 +19,7 @@ impl OnDisk {
     pub(super) fn purge(&self, spec: &VolumeSpec) -> Result<(), Fault> {
         let handle = self.handle()?;
         let unclear = self.unclear(spec, "purging");
-        if let Some(here) = look(&self.disk, &handle, spec, Target::trash(spec))? {
+        if let Some(here) = self.in_trash(&handle, spec)? {
             self.delete(&handle, &here, spec)?;
         }
         self.sweep(&handle, spec)?;
@@ -77,7 +78,15 @@ impl OnDisk {
                 Some(subvolume::id(here.directory.as_fd()).map_err(&unclear)?)
             },
         };
-        let name = CString::new(here.entry.as_str()).expect("entries hold digits and dots");
+        // Half of a volume is worse than none: from here on no restore finds it, whenever the deletion is stopped.
+        let going = Target::going(spec).entry;
+        if here.entry != going {
+            let flags = RenameFlags::NOREPLACE;
+            rustix::fs::renameat_with(trash, here.entry.as_str(), trash, going.as_str(), flags)
+                .map_err(&unclear)?;
+        }
+        settle(trash, here.identity.driver).map_err(&unclear)?;
+        let name = CString::new(going).expect("entries hold letters, digits and dots");
         let limits = Limits { entries: u64::MAX, volume };
         remove_tree(trash, &name, &limits).map_err(|error| self.left_alone(spec, error))?;
         rustix::fs::fsync(trash).map_err(&unclear)?;

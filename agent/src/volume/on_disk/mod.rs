@@ -3,7 +3,8 @@
 //! Invariants that hold after a crash at any step: (a) a marker that is there means that the volume's directory
 //! was there before it: a marker alone is lost data, never a reason to make an empty volume; (b) a directory in
 //! `volumes/` under a volume's uuid is complete: limited, bound to its marker, synced; (c) what is deleted lies in
-//! the trash, was verified on the handle that is emptied, and its marker goes last.
+//! the trash, was verified on the handle that is emptied, and its marker goes last; (d) what has lost anything to a
+//! deletion carries a name under which no restore finds it.
 
 mod erase;
 mod make;
@@ -103,6 +104,14 @@ impl OnDisk {
         Ok(!any)
     }
 
+    /// The volume in the trash, whole or as what an interrupted deletion left of it.
+    fn in_trash(&self, handle: &Handle, spec: &VolumeSpec) -> Result<Option<Here>, Fault> {
+        match look(&self.disk, handle, spec, Target::trash(spec))? {
+            Some(here) => Ok(Some(here)),
+            None => look(&self.disk, handle, spec, Target::going(spec)),
+        }
+    }
+
     fn kind(&self) -> DriverKind {
         self.disk.choice().map_or(DriverKind::Directory, |choice| choice.driver)
     }
@@ -141,11 +150,10 @@ impl Driver for OnDisk {
 
     fn observe(&self, spec: &VolumeSpec, place: Place) -> Result<Option<Found>, Fault> {
         let handle = self.handle()?;
-        let target = match place {
-            Place::Live => Target::live(spec),
-            Place::Trash => Target::trash(spec),
+        let here = match place {
+            Place::Live => look(&self.disk, &handle, spec, Target::live(spec))?,
+            Place::Trash => self.in_trash(&handle, spec)?,
         };
-        let here = look(&self.disk, &handle, spec, target)?;
         Ok(here.map(|here| self.found(&here, place)))
     }
 
@@ -153,7 +161,7 @@ impl Driver for OnDisk {
         let handle = self.disk.readable().map_err(Fault::Unclear)?;
         let here = match look(&self.disk, &handle, spec, Target::live(spec))? {
             Some(here) => Some(here),
-            None => look(&self.disk, &handle, spec, Target::trash(spec))?,
+            None => self.in_trash(&handle, spec)?,
         };
         let Some(here) = here else {
             let text = format!("volume {} is not on disk {}", spec.id, self.disk.root().display());

@@ -88,6 +88,17 @@ impl OnDisk {
         Ok(here)
     }
 
+    /// What is left of the last life when its deletion had begun goes too: after a restore that found nothing, nobody
+    /// would ask for it again.
+    fn finish_deletion(&self, handle: &Handle, spec: &VolumeSpec) -> Result<(), Fault> {
+        let Some(generation) = spec.generation.checked_sub(1) else { return Ok(()) };
+        let last = VolumeSpec { generation, ..spec.clone() };
+        match look(&self.disk, handle, &last, Target::going(&last))? {
+            Some(_rest) => self.purge(&last),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn out_of_trash(
         &self,
         handle: &Handle,
@@ -100,7 +111,10 @@ impl OnDisk {
             self.sync_both(handle, here.identity.driver).map_err(unclear)?;
             return Ok(Some(self.found(&here, Place::Live)));
         }
-        let Some(here) = self.interrupted_restore(handle, spec)? else { return Ok(None) };
+        let Some(here) = self.interrupted_restore(handle, spec)? else {
+            self.finish_deletion(handle, spec)?;
+            return Ok(None);
+        };
         self.limit(&here).map_err(&unclear)?;
         self.rename(handle, &here, Place::Trash, &target).map_err(&unclear)?;
         self.sync_both(handle, here.identity.driver).map_err(&unclear)?;
