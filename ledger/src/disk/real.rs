@@ -10,7 +10,7 @@
 //! ahead would make every open look at a torn tail.
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -18,6 +18,8 @@ use rustix::fs::FlockOperation;
 use super::{Call, Disk, Error, Kind};
 
 const LOCK: &str = "lock";
+/// Records hold what users gave to their tasks, passwords in environments among it.
+const OWNER_ONLY: u32 = 0o600;
 
 /// One real folder, locked.
 #[derive(Debug)]
@@ -53,6 +55,7 @@ impl RealDisk {
             create_durably(folder).map_err(|e| failed(&e))?;
         }
         let lock = OpenOptions::new()
+            .mode(OWNER_ONLY)
             .create(true)
             .truncate(false)
             .write(true)
@@ -161,6 +164,7 @@ impl Disk for RealDisk {
         let path = self.path(Call::Create, name)?;
         let writer = self.writer(Call::Create, name)?;
         let file = OpenOptions::new()
+            .mode(OWNER_ONLY)
             .read(true)
             .write(true)
             .create_new(true)

@@ -2,6 +2,7 @@
 //!
 //! What the simulator teaches is only worth something if the real folder answers the same.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use berth_ledger::disk::real::RealDisk;
@@ -119,6 +120,25 @@ fn a_journal_lives_alike_on_both_disks() {
     check_journal(|| disk.clone());
     let folder = tempfile::tempdir().unwrap();
     check_journal(|| real(&folder.path().join("made/by/open")));
+}
+
+#[test]
+fn only_the_owner_may_read_a_real_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(real(folder.path()), OWNER, Options::default()).unwrap();
+    journal.append(&["a password"]).unwrap();
+    journal.snapshot(b"a password").unwrap();
+    let mut modes: Vec<(String, u32)> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            (entry.file_name().into_string().unwrap(), mode)
+        })
+        .collect();
+    modes.sort_unstable();
+    let names = ["lock", "log-00000000000000000003", "snapshot-00000000000000000002"];
+    assert_eq!(modes, names.map(|name| (name.to_owned(), 0o600)));
 }
 
 #[test]
