@@ -59,12 +59,18 @@ pub async fn run(
     info!(%address, "serving");
     ready(address);
     // Open streams would keep a graceful server up for ever; everything that was answered is synced already.
-    tokio::select! {
-        served = api::serve(listener, handle, std::future::pending()) => served?,
-        () = stop => info!("stopping: what was answered is synced, the rest is for the next start"),
+    let outcome = tokio::select! {
+        served = api::serve(listener, handle, std::future::pending()) => served.map_err(ServeError::from),
+        () = stop => {
+            info!("stopping: what was answered is synced, the rest is for the next start");
+            Ok(())
+        },
         outcome = &mut running => return joined(outcome),
-    }
-    Ok(())
+    };
+    // The registry is closed before the process may end.
+    running.abort();
+    drop(running.await);
+    outcome
 }
 
 fn joined(

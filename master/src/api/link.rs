@@ -38,7 +38,7 @@ impl AgentLink for Link {
     ) -> Result<Response<Self::ConnectStream>, Status> {
         let peer = request.remote_addr();
         let mut inbound = request.into_inner();
-        let first = inbound.message().await?.ok_or_else(|| {
+        let first = super::first_message(&mut inbound).await?.ok_or_else(|| {
             to_status(
                 &Rejection::new(ErrorCode::InvalidArgument, "the link ended before a registration")
                     .remedy("send a registration first"),
@@ -56,10 +56,10 @@ impl AgentLink for Link {
         info!(%agent, %session, ?peer, "agent connects");
         let (sender, outbound) = mpsc::channel::<Envelope>(SESSION_QUEUE);
         let (closing, closed) = oneshot::channel();
-        let attached = self.handle.attach_agent(AgentOutlet { session, sender, closing }).await;
-        attached.map_err(|e| to_status(&e))?;
         let handle = self.handle.clone();
-        handle.input(Input::Agent { agent, session, message }).await.map_err(|e| to_status(&e))?;
+        let outlet = AgentOutlet { session, sender, closing };
+        let first = Input::Agent { agent, session, message };
+        handle.open_agent(outlet, first).await.map_err(|e| to_status(&e))?;
         tokio::spawn(pump(handle, inbound, closed, agent, session));
         let stream = ReceiverStream::new(outbound).map(|envelope| Ok(to_wire(&envelope)));
         Ok(Response::new(Box::pin(stream)))

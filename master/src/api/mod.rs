@@ -8,21 +8,38 @@ mod operator;
 mod scheduler;
 
 use crate::engine::Handle;
+use berth_model::error::{ErrorCode, Rejection};
 use berth_proto::convert::MESSAGE_BYTES_MAX;
+use berth_proto::status::to_status;
 use berth_proto::v1::agent_link_server::AgentLinkServer;
 use berth_proto::v1::operator_server::OperatorServer;
 use berth_proto::v1::scheduler_server::SchedulerServer;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::Streaming;
 use tonic::transport::Server;
+use tonic::{Status, Streaming};
 
 /// How many messages wait for a slow session before it is closed.
 const SESSION_QUEUE: usize = 4_096;
 
 /// How long a peer may take to end its side after ours has ended.
 const GOODBYE: Duration = Duration::from_secs(5);
+
+/// How long a new session may stay silent.
+const FIRST_WORD: Duration = Duration::from_secs(10);
+
+/// The first message of a session; a peer that says nothing is sent away.
+async fn first_message<T>(inbound: &mut Streaming<T>) -> Result<Option<T>, Status> {
+    match tokio::time::timeout(FIRST_WORD, inbound.message()).await {
+        Ok(first) => first,
+        Err(_elapsed) => Err(to_status(
+            &Rejection::new(ErrorCode::TimedOut, "the session has not begun within 10s")
+                .field("body")
+                .remedy("send the first message at once"),
+        )),
+    }
+}
 
 /// Reads on until the peer ends the stream. Giving it up at once would reset the connection and could take the last
 /// words that are still on their way with it.

@@ -3,7 +3,7 @@
 use crate::engine::{FileRange, Handle, Reading};
 use berth_master_core::query;
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{OperationId, TaskId};
+use berth_model::id::{FrameworkId, OperationId, TaskId};
 use berth_model::operation::OperationRecord;
 use berth_model::role::Role;
 use berth_model::volume::VolumeState;
@@ -238,7 +238,7 @@ async fn send_log(
     }
     loop {
         // Looked at before the read: what a task wrote before its end is read before the stream ends.
-        let ended = has_ended(&handle, &task).await;
+        let ended = has_ended(&handle, &framework, &task).await;
         match handle.read_file(range(next, CHUNK)).await {
             Ok((_, Ok(data))) if data.is_empty() => {
                 if !follow || ended || sender.is_closed() {
@@ -260,9 +260,13 @@ async fn send_log(
     }
 }
 
-async fn has_ended(handle: &Handle, task: &TaskId) -> bool {
-    let task = task.clone();
-    let found = handle
-        .query(move |r| query::tasks(r.state).into_iter().find(|view| view.status.task == task));
+async fn has_ended(handle: &Handle, framework: &FrameworkId, task: &TaskId) -> bool {
+    // Task ids are unique within a framework only.
+    let (framework, task) = (framework.clone(), task.clone());
+    let found = handle.query(move |r| {
+        query::tasks(r.state)
+            .into_iter()
+            .find(|view| view.status.framework == framework && view.status.task == task)
+    });
     found.await.ok().flatten().is_none_or(|view| view.status.state.is_terminal())
 }

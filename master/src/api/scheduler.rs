@@ -51,7 +51,7 @@ impl Scheduler for Sessions {
                     .remedy("subscribe first"),
             )
         };
-        let first = inbound.message().await?.ok_or_else(subscribe_first)?;
+        let first = super::first_message(&mut inbound).await?.ok_or_else(subscribe_first)?;
         let (call, print, body) = read_call(first).map_err(|e| to_status(&e))?;
         if !matches!(body, Call::Subscribe { .. }) {
             return Err(subscribe_first());
@@ -59,11 +59,9 @@ impl Scheduler for Sessions {
         let session = SessionId::from_u128(uuid::Uuid::new_v4().as_u128());
         let (sender, mut from_engine) = mpsc::channel::<Event>(SESSION_QUEUE);
         let (closing, closed) = oneshot::channel();
-        let attached =
-            self.handle.attach_framework(FrameworkOutlet { session, sender, closing }).await;
-        attached.map_err(|e| to_status(&e))?;
-        let input = Input::Framework { session, framework: None, call, fingerprint: print, body };
-        self.handle.input(input).await.map_err(|e| to_status(&e))?;
+        let outlet = FrameworkOutlet { session, sender, closing };
+        let first = Input::Framework { session, framework: None, call, fingerprint: print, body };
+        self.handle.open_framework(outlet, first).await.map_err(|e| to_status(&e))?;
 
         // The id the master gave is needed on every later call; it is in the first event.
         let (id_in, id) = watch::channel(None::<FrameworkId>);
@@ -92,7 +90,9 @@ async fn pump(
     mut id: watch::Receiver<Option<FrameworkId>>,
 ) {
     // Calls are taken once the session has its framework; a refused subscriber never gets one.
+    // A session that was both opened and closed by now is still to be reported as ended: the id comes first.
     let framework = tokio::select! {
+        biased;
         known = id.wait_for(Option::is_some) => known.ok().and_then(|k| k.clone()),
         _ = &mut closed => None,
     };

@@ -14,6 +14,8 @@ pub(super) enum Release {
     RefuseCall { session: SessionId, call: u64, error: Rejection },
     /// An answer to a query.
     Deliver(Box<dyn FnOnce() + Send>),
+    /// The peer of a connection is gone, so what leads to it is dropped.
+    Detach(SessionId),
 }
 
 impl fmt::Debug for Release {
@@ -22,6 +24,7 @@ impl fmt::Debug for Release {
             Self::Output(output) => write!(f, "{output:?}"),
             Self::RefuseCall { call, error, .. } => write!(f, "RefuseCall({call}, {error})"),
             Self::Deliver(_) => f.write_str("Deliver"),
+            Self::Detach(session) => write!(f, "Detach({session})"),
         }
     }
 }
@@ -45,6 +48,9 @@ impl Batch {
     }
     pub(super) fn add_call_refusal(&mut self, session: SessionId, call: u64, error: Rejection) {
         self.releases.push(Release::RefuseCall { session, call, error });
+    }
+    pub(super) fn add_detach(&mut self, session: SessionId) {
+        self.releases.push(Release::Detach(session));
     }
     pub(super) fn len(&self) -> usize {
         self.writes.len() + self.releases.len()

@@ -1,4 +1,7 @@
 //! The registry thread: it encodes and commits one batch at a time, blocking as long as the disk does.
+//!
+//! Dropping the committer waits for the thread: a process that ends while RocksDB closes in another thread crashes
+//! in the library's destructors.
 
 use super::EngineError;
 use crate::registry::{Change, Store, StoreError};
@@ -6,6 +9,7 @@ use berth_model::record::RegistryWrite;
 use berth_proto::registry;
 use std::thread;
 use tokio::sync::mpsc;
+use tracing::error;
 
 pub(super) fn encode(writes: &[RegistryWrite]) -> Vec<Change> {
     writes
@@ -23,16 +27,17 @@ pub(super) fn encode(writes: &[RegistryWrite]) -> Vec<Change> {
 /// The engine's end of the registry thread.
 #[derive(Debug)]
 pub(super) struct Committer {
-    batches: mpsc::Sender<Vec<RegistryWrite>>,
+    batches: Option<mpsc::Sender<Vec<RegistryWrite>>>,
     results: mpsc::Receiver<Result<u64, StoreError>>,
     revision: u64,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Committer {
     pub(super) fn start(mut store: Box<dyn Store>, revision: u64) -> Result<Self, EngineError> {
         let (batches, mut inbox) = mpsc::channel::<Vec<RegistryWrite>>(1);
         let (results_in, results) = mpsc::channel(1);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("registry".to_owned())
             .spawn(move || {
                 let mut revision = revision;
@@ -48,7 +53,7 @@ impl Committer {
                 }
             })
             .map_err(|e| EngineError::Thread { what: e.to_string() })?;
-        Ok(Self { batches, results, revision })
+        Ok(Self { batches: Some(batches), results, revision, thread: Some(thread) })
     }
 
     /// The revision of the last finished commit.
@@ -58,7 +63,8 @@ impl Committer {
 
     /// Starts a commit; at most one runs at a time.
     pub(super) fn commit(&mut self, writes: Vec<RegistryWrite>) -> Result<(), EngineError> {
-        self.batches
+        let batches = self.batches.as_ref().expect("it is taken only by drop");
+        batches
             .try_send(writes)
             .map_err(|e| EngineError::Thread { what: format!("it takes no batch ({e})") })
     }
@@ -71,6 +77,17 @@ impl Committer {
                 Ok(self.revision)
             },
             None => Err(EngineError::Thread { what: "it ended".to_owned() }),
+        }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        drop(self.batches.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            error!("the registry thread has panicked");
         }
     }
 }

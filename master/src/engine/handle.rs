@@ -44,8 +44,8 @@ pub struct FileRange {
 pub(super) enum Message {
     Input(Box<Input>),
     Query(Query),
-    AttachAgent(AgentOutlet),
-    AttachFramework(FrameworkOutlet),
+    OpenAgent(AgentOutlet, Box<Input>),
+    OpenFramework(FrameworkOutlet, Box<Input>),
     Submit {
         operation: OperationId,
         fingerprint: u64,
@@ -98,19 +98,25 @@ impl Handle {
     pub async fn input(&self, input: Input) -> Result<(), Rejection> {
         self.send(Message::Input(Box::new(input))).await
     }
-    /// Opens the way out to an agent.
+    /// Opens the way out to an agent and hands its first message to the core: both or, when the caller gives up,
+    /// neither. [`Input::AgentDisconnected`] closes it again.
     ///
     /// # Errors
     /// The engine has ended.
-    pub async fn attach_agent(&self, outlet: AgentOutlet) -> Result<(), Rejection> {
-        self.send(Message::AttachAgent(outlet)).await
+    pub async fn open_agent(&self, outlet: AgentOutlet, first: Input) -> Result<(), Rejection> {
+        self.send(Message::OpenAgent(outlet, Box::new(first))).await
     }
-    /// Opens the way out to a framework.
+    /// Opens the way out to a framework and hands its first call to the core: both or neither.
+    /// [`Input::FrameworkDisconnected`] closes it again.
     ///
     /// # Errors
     /// The engine has ended.
-    pub async fn attach_framework(&self, outlet: FrameworkOutlet) -> Result<(), Rejection> {
-        self.send(Message::AttachFramework(outlet)).await
+    pub async fn open_framework(
+        &self,
+        outlet: FrameworkOutlet,
+        first: Input,
+    ) -> Result<(), Rejection> {
+        self.send(Message::OpenFramework(outlet, Box::new(first))).await
     }
     /// Asks for a change; answers once it is accepted, that is, its intent is synced.
     ///

@@ -9,6 +9,8 @@ mod batch;
 mod committer;
 mod handle;
 mod outlets;
+#[cfg(test)]
+mod tests;
 
 pub use handle::{FileData, FileRange, Handle, Query, Reading};
 pub use outlets::{AgentOutlet, FrameworkOutlet};
@@ -182,11 +184,30 @@ impl Engine {
         self.open.add_outputs(step.outputs);
     }
 
+    fn take_input(&mut self, input: Input) {
+        let gone = match &input {
+            Input::AgentDisconnected { session, .. }
+            | Input::FrameworkDisconnected { session, .. } => Some(*session),
+            _ => None,
+        };
+        self.step(input);
+        // After what was decided before: a peer that only ended its own side still reads its answers.
+        if let Some(session) = gone {
+            self.open.add_detach(session);
+        }
+    }
+
     fn take(&mut self, message: Message) {
         match message {
-            Message::Input(input) => self.step(*input),
-            Message::AttachAgent(outlet) => self.outlets.attach_agent(outlet),
-            Message::AttachFramework(outlet) => self.outlets.attach_framework(outlet),
+            Message::Input(input) => self.take_input(*input),
+            Message::OpenAgent(outlet, first) => {
+                self.outlets.attach_agent(outlet);
+                self.step(*first);
+            },
+            Message::OpenFramework(outlet, first) => {
+                self.outlets.attach_framework(outlet);
+                self.step(*first);
+            },
             Message::Watch(sender) => self.outlets.watch(sender),
             Message::Submit { operation, fingerprint, request, answer } => {
                 let reply = self.outlets.expect_reply(answer);

@@ -106,6 +106,10 @@ impl Outlets {
         for release in releases {
             match release {
                 Release::Deliver(deliver) => deliver(),
+                Release::Detach(session) => {
+                    self.agents.remove(&session);
+                    self.frameworks.remove(&session);
+                },
                 Release::Output(output) => self.emit(*output, revision),
                 Release::RefuseCall { session, call, error } => {
                     self.tell_framework(session, Event::Answered { call, result: Err(error) });

@@ -4,12 +4,14 @@
 //! know what the records mean. Invariant: when `commit` answers, the batch is on stable storage as a whole; when it
 //! fails, the caller must stop (nothing is retried, no state is rolled back: restart is the only recovery).
 
+mod batch;
 mod memory;
 mod rocks;
 
 #[cfg(test)]
 mod conformance;
 
+pub use batch::encode;
 pub use memory::{FailingStore, MemoryStore};
 pub use rocks::RocksStore;
 

@@ -6,7 +6,10 @@
 //! lost acknowledged batches (a log cut at a record boundary, which no checksum inside the log can show).
 
 use super::{Change, Loaded, Store, StoreError};
-use rocksdb::{DB, DBRecoveryMode, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{
+    DB, DBRecoveryMode, IteratorMode, MemtableFactory, Options, ReadOptions, WriteBatch,
+    WriteOptions,
+};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -39,6 +42,9 @@ fn options() -> Options {
     // An incomplete last record is what a crash leaves and is dropped; a checksum that does not match is not.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     // The registry is small and held in memory as well: the database is a log with an index.
+    // Nobody reads it between start and stop, so the memtable need not be a search tree.
+    options.set_memtable_factory(MemtableFactory::Vector);
+    options.set_allow_concurrent_memtable_write(false);
     options.set_write_buffer_size(16 << 20);
     options.set_max_total_wal_size(64 << 20);
     options.set_max_background_jobs(1);
@@ -61,14 +67,22 @@ impl RocksStore {
         };
         std::fs::create_dir_all(path).map_err(|e| write("create the folder", e))?;
         let mark_path = path.join(ACKNOWLEDGED);
-        let is_new = !path.join("CURRENT").exists();
-        if is_new && mark_path.exists() {
+        let held = holds_data(path).map_err(|e| write("list the folder", e))?;
+        if held && !path.join("CURRENT").exists() {
             return Err(StoreError::Corrupt {
                 path: shown,
                 what: "the file CURRENT is missing while others are there".to_owned(),
             });
         }
         let db = DB::open(&options(), path).map_err(|e| open_error(&shown, &e))?;
+        let revision = read_revision(&db, &shown)?;
+        let has_mark = mark_path.exists();
+        if revision > 0 && !has_mark {
+            return Err(StoreError::Corrupt {
+                path: shown,
+                what: format!("the file {ACKNOWLEDGED} is missing"),
+            });
+        }
         let acknowledged = OpenOptions::new()
             .read(true)
             .write(true)
@@ -76,15 +90,14 @@ impl RocksStore {
             .truncate(false)
             .open(&mark_path)
             .map_err(|e| write("open the file acknowledged", e))?;
-        if is_new {
+        if !has_mark {
+            // Before the first commit, so that the mark's absence later on is damage.
             acknowledged.sync_all().map_err(|e| write("sync the file acknowledged", e))?;
             File::open(path)
                 .and_then(|folder| folder.sync_all())
                 .map_err(|e| write("sync the folder", e))?;
         }
-        let mut store =
-            Self { path: path.to_owned(), db, acknowledged, revision: 0, poisoned: false };
-        store.revision = store.read_revision()?;
+        let store = Self { path: path.to_owned(), db, acknowledged, revision, poisoned: false };
         store.check_acknowledged()?;
         Ok(store)
     }
@@ -97,24 +110,15 @@ impl RocksStore {
         StoreError::Corrupt { path: self.shown(), what: what.into() }
     }
 
-    fn read_revision(&self) -> Result<u64, StoreError> {
-        let stored = self.db.get(REVISION_KEY).map_err(|e| self.corrupt(e.to_string()))?;
-        match stored {
-            None => Ok(0),
-            Some(bytes) => <[u8; 8]>::try_from(bytes.as_slice())
-                .map(u64::from_be_bytes)
-                .map_err(|_e| self.corrupt("the revision record has the wrong length")),
-        }
-    }
-
-    /// The mark is `revision` and its complement, 16 bytes; a torn or empty one says nothing.
+    /// The mark is `revision` and its complement, 16 bytes. One that a power cut left empty or as zeros, which is how
+    /// file systems show bytes that never reached the disk, says nothing.
     fn check_acknowledged(&self) -> Result<(), StoreError> {
         let mut mark = [0_u8; 16];
         let read = self
             .acknowledged
             .read_at(&mut mark, 0)
             .map_err(|e| self.corrupt(format!("cannot read the file {ACKNOWLEDGED}: {e}")))?;
-        if read == 0 {
+        if read == 0 || (read == mark.len() && mark == [0; 16]) {
             return Ok(());
         }
         let (low, high) = mark.split_at(8);
@@ -163,6 +167,29 @@ impl RocksStore {
             cause: e.to_string(),
         })
     }
+}
+
+/// The revision that the database holds; 0 when it is new.
+fn read_revision(db: &DB, path: &str) -> Result<u64, StoreError> {
+    let corrupt = |what: String| StoreError::Corrupt { path: path.to_owned(), what };
+    match db.get(REVISION_KEY).map_err(|e| corrupt(e.to_string()))? {
+        None => Ok(0),
+        Some(bytes) => <[u8; 8]>::try_from(bytes.as_slice())
+            .map(u64::from_be_bytes)
+            .map_err(|_e| corrupt("the revision record has the wrong length".to_owned())),
+    }
+}
+
+/// Has anything been stored in this folder? RocksDB writes the first of these after CURRENT.
+fn holds_data(path: &Path) -> std::io::Result<bool> {
+    for entry in std::fs::read_dir(path)? {
+        let name = entry?.file_name();
+        let is_data = Path::new(&name).extension().is_some_and(|e| e == "sst" || e == "log");
+        if is_data || name == ACKNOWLEDGED {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn open_error(path: &str, error: &rocksdb::Error) -> StoreError {
@@ -310,5 +337,45 @@ mod tests {
         std::fs::remove_file(folder.path().join("CURRENT")).unwrap();
         let error = RocksStore::open(folder.path()).unwrap_err();
         assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    }
+
+    #[test]
+    fn data_without_its_guard_files_is_refused() {
+        // Opened as if it were new, the database would delete what it does not know.
+        let damaged = copy(written().path());
+        for name in ["CURRENT", ACKNOWLEDGED] {
+            std::fs::remove_file(damaged.path().join(name)).unwrap();
+        }
+        let error = reopen(damaged.path()).map(|l| l.revision).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+
+        // Without the mark a log cut between two records looks whole.
+        let damaged = copy(written().path());
+        std::fs::remove_file(damaged.path().join(ACKNOWLEDGED)).unwrap();
+        let error = reopen(damaged.path()).map(|l| l.revision).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+        assert!(!damaged.path().join(ACKNOWLEDGED).exists(), "the refusal did not last");
+    }
+
+    #[test]
+    fn a_mark_that_a_power_cut_emptied_says_nothing() {
+        let good = reopen(written().path()).unwrap();
+        for left in [Vec::new(), vec![0; 16]] {
+            let cut = copy(written().path());
+            std::fs::write(cut.path().join(ACKNOWLEDGED), left).unwrap();
+            assert_eq!(reopen(cut.path()).unwrap(), good);
+        }
+        let torn = copy(written().path());
+        std::fs::write(torn.path().join(ACKNOWLEDGED), [1; 16]).unwrap();
+        let error = reopen(torn.path()).map(|l| l.revision).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_crash_while_the_registry_was_made_is_no_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(RocksStore::open(folder.path()).unwrap());
+        std::fs::remove_file(folder.path().join(ACKNOWLEDGED)).unwrap();
+        assert_eq!(reopen(folder.path()).unwrap(), Loaded::default());
     }
 }
