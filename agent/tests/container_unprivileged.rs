@@ -63,7 +63,29 @@ fn ordinary() {
         runs_and_ends(&mut stage).await;
         volumes_are_links(&mut stage).await;
         refusals(&mut stage).await;
+        the_kernel_tells_no_more(&mut stage).await;
     });
+}
+
+/// Each user has only so many descriptors that tell of changes: without one, a container is still followed.
+async fn the_kernel_tells_no_more(stage: &mut Stage) {
+    use rustix::fs::inotify;
+    let all: Vec<_> = std::iter::from_fn(|| inotify::init(inotify::CreateFlags::CLOEXEC).ok())
+        .take(100_000)
+        .collect();
+    assert_eq!(
+        inotify::init(inotify::CreateFlags::CLOEXEC).map(drop),
+        Err(rustix::io::Errno::MFILE),
+        "after {}",
+        all.len()
+    );
+    let container = stage.launch(shell("exec sleep 1000"));
+    let pid = stage.running().await;
+    stage.restart();
+    stage.adopt(container);
+    assert_eq!(stage.running().await, pid);
+    stage.kill(container, Duration::from_secs(5));
+    assert_eq!(stage.exit().await, Exit::Signal(15));
 }
 
 async fn runs_and_ends(stage: &mut Stage) {

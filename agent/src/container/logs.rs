@@ -43,8 +43,10 @@ impl LogWriter {
             }
             let room = usize::try_from(self.limit - self.length).unwrap_or(usize::MAX);
             let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.current.write_all(now)?;
-            self.length += u64::try_from(now.len()).unwrap_or(u64::MAX);
+            let written = self.current.write_all(now);
+            // A full disk may have taken a part.
+            self.length = self.current.metadata()?.len();
+            written?;
             bytes = later;
         }
         Ok(())
@@ -52,7 +54,11 @@ impl LogWriter {
 
     fn rotate(&mut self) -> io::Result<()> {
         let folder = self.folder.as_fd();
-        renameat(folder, self.name, folder, format!("{}.{}", self.name, self.start))?;
+        match renameat(folder, self.name, folder, format!("{}.{}", self.name, self.start)) {
+            // Renamed the last time, when there was no room for a new file.
+            Ok(()) | Err(Errno::NOENT) => {},
+            Err(error) => return Err(error.into()),
+        }
         self.current = create(folder, self.name)?;
         self.start += self.length;
         self.length = 0;
@@ -204,6 +210,17 @@ mod tests {
         let mut again = LogWriter::open(folder(dir.path()), "stdout", 10, 2).unwrap();
         again.write(b"DE").unwrap();
         assert_eq!(at(20, 9), (20, b"ABCDE".to_vec()));
+    }
+
+    #[test]
+    fn a_rotation_that_stopped_half_way_is_completed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = LogWriter::open(folder(dir.path()), "stdout", 10, 3).unwrap();
+        log.write(b"0123456789").unwrap();
+        fs::rename(dir.path().join("stdout"), dir.path().join("stdout.0")).unwrap();
+        log.write(b"ab").unwrap();
+        let all = read(folder(dir.path()).as_fd(), "stdout", 0, 100).unwrap();
+        assert_eq!(all, (0, b"0123456789ab".to_vec()));
     }
 
     #[test]

@@ -14,6 +14,11 @@ use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
+use tracing::debug;
+
+/// Between two looks at the folder where the kernel tells nobody of changes: it gives each user only so many
+/// descriptors for that, often 128, and a container that runs must not be given up for one.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Between two looks at the lock of a supervisor that has not yet written who it is; the kernel tells nobody
 /// when a lock is given back. It takes moments.
@@ -31,7 +36,8 @@ pub(crate) enum Seen {
 #[derive(Debug)]
 pub(crate) struct Watch {
     run: RunFolder,
-    changes: AsyncFd<OwnedFd>,
+    /// Absent when the kernel has none left to give.
+    changes: Option<AsyncFd<OwnedFd>>,
     supervisor: Option<AsyncFd<OwnedFd>>,
     /// Held open, so that an order is not lost while the supervisor is still coming up.
     orders: File,
@@ -42,10 +48,13 @@ pub(crate) struct Watch {
 impl Watch {
     /// Begins to look; `child` is given when the supervisor is a child of this process.
     pub fn begin(run: RunFolder, child: Option<Child>) -> io::Result<Self> {
-        let changes =
-            inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-        inotify::add_watch(&changes, run.path(), inotify::WatchFlags::MOVED_TO)?;
-        let changes = waitable(changes)?;
+        let changes = match notice(&run) {
+            Ok(changes) => Some(changes),
+            Err(error) => {
+                debug!(%error, folder = %run.path().display(), "changes are looked for now and then");
+                None
+            },
+        };
         let orders = run.orders()?;
         let mut watch = Self { run, changes, supervisor: None, orders, child, last: None };
         if let Some(pid) = watch.child.as_ref().and_then(|child| process::pid(child.id())) {
@@ -89,13 +98,13 @@ impl Watch {
                     return self.gone();
                 }
                 tokio::select! {
-                    changed = changed(&self.changes) => changed?,
+                    changed = changed(self.changes.as_ref()) => changed?,
                     () = tokio::time::sleep(LOCK_AGAIN) => {},
                 }
                 continue;
             };
             tokio::select! {
-                changed = changed(&self.changes) => changed?,
+                changed = changed(self.changes.as_ref()) => changed?,
                 ended = supervisor.readable() => {
                     ended?.retain_ready();
                     return self.gone();
@@ -113,8 +122,18 @@ impl Watch {
     }
 }
 
-/// Until a file was put into the folder; which one is not looked at.
-async fn changed(changes: &AsyncFd<OwnedFd>) -> io::Result<()> {
+fn notice(run: &RunFolder) -> io::Result<AsyncFd<OwnedFd>> {
+    let changes = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+    inotify::add_watch(&changes, run.path(), inotify::WatchFlags::MOVED_TO)?;
+    waitable(changes)
+}
+
+/// Until a file was put into the folder, or it is time to look again; which one is not looked at.
+async fn changed(changes: Option<&AsyncFd<OwnedFd>>) -> io::Result<()> {
+    let Some(changes) = changes else {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        return Ok(());
+    };
     loop {
         let mut ready = changes.readable().await?;
         let mut buffer = [0_u8; 4096];

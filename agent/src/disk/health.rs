@@ -337,7 +337,7 @@ impl Disk {
             Err(errno) => {
                 let message =
                     format!("writing {}/.meta/disk failed ({errno})", self.root.display());
-                state.broken = is_broken(errno);
+                state.broken |= is_broken(errno);
                 state.fault = Some(Rejection::new(code_of(errno), message));
             },
         }
