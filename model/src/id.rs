@@ -114,12 +114,12 @@ macro_rules! uuid_id {
         }
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:032x}", self.0)
+                write_hex(self.0, f)
             }
         }
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:032x}", self.0)
+                write_hex(self.0, f)
             }
         }
         impl FromStr for $name {
@@ -131,6 +131,17 @@ macro_rules! uuid_id {
             }
         }
     };
+}
+
+/// Ids are written into every record: digit by digit is several times faster than the general formatter.
+fn write_hex(bits: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0_u8; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bits.to_be_bytes()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    f.pad(std::str::from_utf8(&text).expect("hexadecimal digits are text"))
 }
 
 fn parse_hex(text: &str) -> Option<u128> {

@@ -5,6 +5,7 @@
 
 use crate::id::Principal;
 use crate::role::Role;
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -87,8 +88,31 @@ impl fmt::Display for Reservation {
 }
 
 /// A reservation stack; cheap to clone. Empty means unreserved.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Eq, Hash)]
+#[expect(
+    clippy::derived_hash_with_manual_eq,
+    reason = "the short cut answers as the comparison would"
+)]
 pub struct Stack(Arc<[Reservation]>);
+
+// Stacks are compared all the time and mostly with their own clones.
+impl PartialEq for Stack {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Ord for Stack {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for Stack {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Default for Stack {
     fn default() -> Self {

@@ -1,18 +1,18 @@
-//! `make bench`: runs the benchmarks and writes their figures.
+//! `make bench`: runs the benchmarks and writes their figures. `--quick` looks for ten seconds, `--core` leaves the daemons out.
 #![expect(clippy::print_stdout, reason = "this program talks to a person")]
 
 use anyhow::Context;
 use berth_bench::w4::{self, Effort};
 
 fn main() -> anyhow::Result<()> {
-    let quick = std::env::args().any(|arg| arg == "--quick");
+    let has = |flag: &str| std::env::args().any(|arg| arg == flag);
     let dir = tempfile::Builder::new()
         .prefix("berth-bench-")
         .tempdir_in(".")
         .context("create a folder here, on the file system that is measured")?;
-    let effort = if quick { Effort::QUICK } else { Effort::FULL };
+    let effort = if has("--quick") { Effort::QUICK } else { Effort::FULL };
     println!("w4: durable RESERVE+CREATE (several minutes)");
-    let figures = w4::run(dir.path(), effort)?;
+    let figures = w4::run(dir.path(), effort, !has("--core"))?;
     print!("{}", figures.table());
     println!("written to {}", figures.write("w4")?.display());
     Ok(())

@@ -38,9 +38,11 @@ impl Effort {
 ///
 /// # Errors
 /// A volume could not be created, or a daemon could not be started.
-pub fn run(dir: &Path, effort: Effort) -> anyhow::Result<Figures> {
+pub fn run(dir: &Path, effort: Effort, with_daemons: bool) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
     core::measure(dir, effort, &mut figures)?;
-    end_to_end::measure(dir, effort, &mut figures)?;
+    if with_daemons {
+        end_to_end::measure(dir, effort, &mut figures)?;
+    }
     Ok(figures)
 }

@@ -11,7 +11,7 @@ use berth_agent::volume::fake::Fake;
 use berth_agent_core::{Agent, Input as AgentInput, Output as AgentOutput, stamp};
 use berth_ledger::disk::real::RealDisk;
 use berth_ledger::journal::{Journal, Options};
-use berth_master::registry::{Change as Write, RocksStore, Store};
+use berth_master::registry::{self, Change as Write, RocksStore, Store};
 use berth_master_core::{Config, Input, Master, Output};
 use berth_model::agent::{AgentInfo, Disk, DiskHealth};
 use berth_model::id::{
@@ -26,7 +26,7 @@ use berth_model::role::Role;
 use berth_model::units::{Bytes, Timestamp};
 use berth_model::view::Change;
 use berth_model::volume::Enforcement;
-use berth_proto::{ledger, registry};
+use berth_proto::ledger;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
@@ -282,22 +282,12 @@ impl Stack {
 
 /// The batch and how many bytes it puts into the registry's log.
 fn encode(writes: &[RegistryWrite]) -> (Vec<Write>, usize) {
-    let mut bytes = 0;
-    let batch = writes
-        .iter()
-        .map(|write| match write {
-            RegistryWrite::Put(record) => {
-                let (key, value) = registry::encode(record);
-                // A tag and two lengths stand before key and value in the log.
-                bytes += key.len() + value.len() + 4;
-                Write::Put { key, value }
-            },
-            RegistryWrite::Delete(key) => {
-                let key = registry::encode_key(key);
-                bytes += key.len() + 2;
-                Write::Delete { key }
-            },
-        })
-        .collect();
-    (batch, bytes + 40)
+    let batch = registry::encode(writes);
+    // A tag and two lengths stand before key and value in the log, a header before the batch.
+    let bytes = batch.iter().map(|write| match write {
+        Write::Put { key, value } => key.len() + value.len() + 4,
+        Write::Delete { key } => key.len() + 2,
+    });
+    let bytes = bytes.sum::<usize>() + 40;
+    (batch, bytes)
 }
