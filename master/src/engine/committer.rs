@@ -4,25 +4,11 @@
 //! in the library's destructors.
 
 use super::EngineError;
-use crate::registry::{Change, Store, StoreError};
+use crate::registry::{self, Store, StoreError};
 use berth_model::record::RegistryWrite;
-use berth_proto::registry;
 use std::thread;
 use tokio::sync::mpsc;
 use tracing::error;
-
-pub(super) fn encode(writes: &[RegistryWrite]) -> Vec<Change> {
-    writes
-        .iter()
-        .map(|write| match write {
-            RegistryWrite::Put(record) => {
-                let (key, value) = registry::encode(record);
-                Change::Put { key, value }
-            },
-            RegistryWrite::Delete(key) => Change::Delete { key: registry::encode_key(key) },
-        })
-        .collect()
-}
 
 /// The engine's end of the registry thread.
 #[derive(Debug)]
@@ -42,7 +28,7 @@ impl Committer {
             .spawn(move || {
                 let mut revision = revision;
                 while let Some(writes) = inbox.blocking_recv() {
-                    let outcome = store.commit(revision, &encode(&writes));
+                    let outcome = store.commit(revision, &registry::encode(&writes));
                     let failed = outcome.is_err();
                     if let Ok(committed) = outcome {
                         revision = committed;

@@ -16,7 +16,7 @@ pub use handle::{FileData, FileRange, Handle, Query, Reading};
 pub use outlets::{AgentOutlet, FrameworkOutlet};
 
 use crate::clock::Clock;
-use crate::registry::{Loaded, Store, StoreError};
+use crate::registry::{Loaded, Store, StoreError, encode};
 use batch::{Batch, Release};
 use berth_master_core::{Config, Input, Master, RecoverError};
 use berth_model::error::{ErrorCode, Rejection};
@@ -117,7 +117,7 @@ impl Engine {
         };
         let (core, step) =
             Master::recover(config, records, clock.now()).map_err(EngineError::Recover)?;
-        let encoded = committer::encode(&step.writes);
+        let encoded = encode(&step.writes);
         let revision = store.commit(revision, &encoded)?;
         info!(%cluster, epoch, revision, "epoch opened");
         let committer = Committer::start(store, revision)?;
