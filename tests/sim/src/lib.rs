@@ -8,6 +8,7 @@ mod framework;
 mod history;
 mod judges;
 mod ledger;
+pub mod mutants;
 mod network;
 mod operator;
 mod options;

@@ -83,7 +83,7 @@ impl Fault {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     faults: BTreeMap<Fault, u64>,
-    deeds: BTreeMap<&'static str, u64>,
+    deeds: BTreeMap<String, u64>,
 }
 
 impl Tally {
@@ -92,8 +92,8 @@ impl Tally {
         *self.faults.entry(fault).or_insert(0) += 1;
     }
     /// One more deed, such as a volume that became READY.
-    pub fn deed(&mut self, deed: &'static str) {
-        *self.deeds.entry(deed).or_insert(0) += 1;
+    pub fn deed(&mut self, deed: &str) {
+        *self.deeds.entry(deed.to_owned()).or_insert(0) += 1;
     }
     /// How often a fault happened.
     #[must_use]
@@ -117,7 +117,7 @@ impl Tally {
             *self.faults.entry(*fault).or_insert(0) += count;
         }
         for (deed, count) in &other.deeds {
-            *self.deeds.entry(deed).or_insert(0) += count;
+            *self.deeds.entry(deed.clone()).or_insert(0) += count;
         }
     }
 }

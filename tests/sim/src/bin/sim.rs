@@ -1,5 +1,5 @@
-//! Runs seeds and says what was found: `sim --seeds 300 --from 1 [--events N] [--verbose] [--replay SEED]
-//! [--break RULE]`, where RULE is a rule of the shells that is broken on purpose.
+//! Runs seeds and says what was found: `sim --seeds 300 --from 1 [--events N] [--verbose]
+//! [--first] [--replay SEED] [--break RULE]`, where RULE is a rule of the shells that is broken on purpose.
 
 use berth_sim::{Breach, Options, Tally, run_seed};
 use std::io::{self, Write};
@@ -12,13 +12,21 @@ struct Settings {
     seeds: u64,
     from: u64,
     verbose: bool,
+    /// Stop at the first seed with a violation.
+    first: bool,
     replay: Option<u64>,
     options: Options,
 }
 
 fn settings() -> Result<Settings, String> {
-    let mut settings =
-        Settings { seeds: 300, from: 1, verbose: false, replay: None, options: Options::default() };
+    let mut settings = Settings {
+        seeds: 300,
+        from: 1,
+        verbose: false,
+        first: false,
+        replay: None,
+        options: Options::default(),
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         if word == "--break" {
@@ -39,9 +47,10 @@ fn settings() -> Result<Settings, String> {
             "--events" => settings.options.events = number()?,
             "--replay" => settings.replay = Some(number()?),
             "--verbose" => settings.verbose = true,
+            "--first" => settings.first = true,
             _ => {
                 return Err(format!(
-                    "{word} is unknown: sim [--seeds N] [--from S] [--events E] [--verbose] [--replay SEED] [--break RULE]"
+                    "{word} is unknown: sim [--seeds N] [--from S] [--events E] [--verbose] [--first] [--replay SEED] [--break RULE]"
                 ));
             },
         }
@@ -80,10 +89,11 @@ fn replay(out: &mut impl Write, seed: u64, options: &Options) -> io::Result<u64>
 }
 
 fn run(out: &mut impl Write, settings: &Settings) -> io::Result<u64> {
-    let (mut events, mut found) = (0, 0);
+    let (mut seeds, mut events, mut found) = (0, 0, 0);
     let mut tally = Tally::default();
     for seed in settings.from..settings.from.saturating_add(settings.seeds) {
         let outcome = run_seed(seed, &settings.options);
+        seeds += 1;
         events += outcome.events;
         tally.add(&outcome.tally);
         if settings.verbose {
@@ -101,13 +111,16 @@ fn run(out: &mut impl Write, settings: &Settings) -> io::Result<u64> {
         for violation in &outcome.violations {
             writeln!(out, "seed {seed}: {}: {}", violation.rule, violation.text)?;
         }
+        if settings.first {
+            break;
+        }
     }
     if settings.verbose {
         for line in tally.lines() {
             writeln!(out, "{line}")?;
         }
     }
-    writeln!(out, "seeds {} events {events} violations {found}", settings.seeds)?;
+    writeln!(out, "seeds {seeds} events {events} violations {found}")?;
     Ok(found)
 }
 

@@ -121,7 +121,7 @@ impl Framework {
     }
 
     fn launch(&mut self, offer: &Offer, mut used: Vec<Resource>) -> Vec<OfferOperation> {
-        for (name, low, high) in [(Name::Cpus, 50, 600), (Name::Mem, 16_000, 300_000)] {
+        for (name, low, high) in [(Name::Cpus, 50, 1_600), (Name::Mem, 16_000, 1_200_000)] {
             let mut there = offer.resources.iter().filter(|r| r.name == name);
             let Some(resource) = there.next() else { continue };
             let most = resource.amount().map_or(0, Scalar::milli);

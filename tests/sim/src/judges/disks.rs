@@ -122,6 +122,9 @@ impl Judges {
 
     /// I2: a volume lies on one machine, the registry's.
     fn judge_copies(&mut self, world: &World) {
+        if self.rolled_back {
+            return;
+        }
         let mut seen = BTreeSet::new();
         for machine in &world.agents {
             for id in machine.volumes.durable.keys() {
@@ -142,11 +145,26 @@ impl Judges {
         }
         for volume in volumes(world.master.registry.records()) {
             let (id, generation) = (volume.spec.id, volume.spec.generation);
-            if volume.state != VolumeState::Ready || self.vandalised.contains(&id) {
+            if self.vandalised.contains(&id) {
                 continue;
             }
             let machine = world.agents.iter().find(|machine| machine.id == volume.agent);
             let Some(machine) = machine.filter(|machine| !machine.strayed) else { continue };
+            match volume.state {
+                VolumeState::Ready => {},
+                VolumeState::Lost | VolumeState::Quarantined if !machine.tampered => {
+                    let text = format!("volume {id} is {} and nobody touched it", volume.state);
+                    self.report("I6 durability", text);
+                    continue;
+                },
+                VolumeState::Creating
+                | VolumeState::Failed
+                | VolumeState::Lost
+                | VolumeState::Tombstoned
+                | VolumeState::Trashed
+                | VolumeState::Gone
+                | VolumeState::Quarantined => continue,
+            }
             let written = machine.ledger.durable.volumes.get(&id).is_some_and(|known| {
                 known.state == VolumeState::Ready && known.spec.generation == generation
             });
@@ -162,9 +180,17 @@ impl Judges {
         }
     }
 
-    /// An effect is asked for only after its intent is in the ledger.
-    pub fn effect_begins(&mut self, at: usize, durable: &super::Fold, effect: &VolumeEffect) {
-        let spec = effect.spec();
+    /// An effect is asked for only after its intent is in the ledger, and takes nothing from a running task.
+    pub fn effect_begins(&mut self, at: usize, machine: &AgentMachine, effect: &VolumeEffect) {
+        let (spec, durable) = (effect.spec(), &machine.ledger.durable);
+        let moves = matches!(effect, VolumeEffect::Trash { .. } | VolumeEffect::Purge { .. });
+        let user = machine.containers.values().find(|container| {
+            container.is_running() && container.volumes.iter().any(|(id, _)| *id == spec.id)
+        });
+        if let Some(user) = user.filter(|_| moves) {
+            let text = format!("agent {at} begins {effect:?} under task {}", user.key);
+            self.report("I1 no unauthorised destruction", text);
+        }
         let known = durable.volumes.get(&spec.id).filter(|v| v.spec.generation == spec.generation);
         let state = known.map(|volume| volume.state);
         let allowed = match effect {

@@ -6,7 +6,7 @@ use crate::world::{MasterProcess, World};
 use berth_agent_core::{Output, Step};
 use berth_model::id::{AgentId, SessionId};
 use berth_model::link::{Envelope, Registration, ToAgent};
-use berth_model::record::{RegistryKey, RegistryRecord, RegistryWrite};
+use berth_model::record::{LedgerRecord, RegistryKey, RegistryRecord, RegistryWrite};
 use berth_model::volume::VolumeState;
 use std::collections::BTreeSet;
 
@@ -80,17 +80,25 @@ impl Judges {
     }
 
     /// I12: a message of a lower epoch than the stored one has no effect.
+    /// What is obeyed is of an epoch that the same step writes down, or an earlier one did.
     pub fn agent_obeys(&mut self, at: usize, stored: u64, epoch: u64, step: &Step) {
-        if epoch >= stored {
-            return;
-        }
         let acts = step.outputs.iter().any(|output| match output {
             Output::Volume { .. } | Output::Container(_) | Output::ReadFile { .. } => true,
             Output::Send(_) | Output::Disconnect { .. } | Output::Log { .. } | Output::Stopped => {
                 false
             },
         });
-        if acts || !step.records.is_empty() {
+        let written = step.records.iter().fold(stored, |highest, record| match record {
+            LedgerRecord::Epoch { epoch, .. } => *epoch,
+            LedgerRecord::Joined(_)
+            | LedgerRecord::Disk(_)
+            | LedgerRecord::Volume(_)
+            | LedgerRecord::VolumeForgotten(_)
+            | LedgerRecord::Task(_)
+            | LedgerRecord::TaskForgotten(_) => highest,
+        });
+        let obeys = acts || !step.records.is_empty();
+        if obeys && (epoch < stored || epoch > written) {
             let text = format!("agent {at} has stored epoch {stored} and obeys epoch {epoch}");
             self.report("I12 fencing", text);
         }

@@ -60,6 +60,8 @@ pub struct Judges {
     vandalised: BTreeSet<VolumeId>,
     /// The container in which a task first ran.
     started: BTreeMap<TaskKey, ContainerId>,
+    /// The volume on which the service's pod first ran.
+    pod_volume: Option<VolumeId>,
     /// Which life of the master used an epoch.
     epochs: BTreeMap<u64, u64>,
     ledger_epochs: BTreeMap<usize, u64>,

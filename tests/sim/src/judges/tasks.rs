@@ -9,6 +9,9 @@ use berth_model::task::TaskInfo;
 use berth_model::volume::{VolumeSpec, VolumeState, VolumeUse};
 use std::collections::BTreeSet;
 
+/// How the ids of the service's tasks begin.
+const SERVICE_TASKS: &str = "store.";
+
 impl Judges {
     /// I8: a container is asked for with volumes that the ledger calls READY, in the right life.
     pub fn container_asked(
@@ -45,6 +48,9 @@ impl Judges {
             let text = format!("task {} was started twice, in {first} and in {id}", container.key);
             self.report("I7 at most once", text);
         }
+        if container.key.task.as_str().starts_with(SERVICE_TASKS) {
+            self.judge_pod(world, id, &container.volumes);
+        }
         for (used, generation) in &container.volumes {
             let entry = volume(world.master.registry.records(), *used);
             let here =
@@ -53,6 +59,23 @@ impl Judges {
                 let text = format!("task {} uses volume {used}: {entry:?}", container.key);
                 self.report("I8 placement", text);
             }
+        }
+    }
+
+    /// I8: the service's only pod runs once, and always on the volume on which it first ran.
+    fn judge_pod(&mut self, world: &World, id: ContainerId, volumes: &[(VolumeId, u64)]) {
+        let others = world.agents.iter().flat_map(|machine| &machine.containers);
+        let twin = others
+            .filter(|(other, container)| **other != id && container.is_running())
+            .find(|(_, container)| container.key.task.as_str().starts_with(SERVICE_TASKS));
+        if let Some((_, twin)) = twin {
+            self.report("I8 placement", format!("the service's pod runs twice, as {}", twin.key));
+        }
+        let Some((volume, _)) = volumes.first() else { return };
+        let first = *self.pod_volume.get_or_insert(*volume);
+        if first != *volume && !self.vandalised.contains(&first) {
+            let text = format!("the service's pod ran on volume {first} and now on {volume}");
+            self.report("I8 placement", text);
         }
     }
 

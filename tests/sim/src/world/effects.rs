@@ -36,7 +36,7 @@ impl World {
                 self.judges.report("one effect per volume", text);
             }
         }
-        self.judges.effect_begins(at, &machine.ledger.durable, &effect);
+        self.judges.effect_begins(at, machine, &effect);
         let making = matches!(effect, VolumeEffect::Create { .. } | VolumeEffect::Restore { .. });
         let fate = if making && self.now < machine.full_until {
             self.tally.fault(Fault::DiskFull);

@@ -34,6 +34,8 @@ pub struct AgentMachine {
     pub skew: u64,
     /// The newest ledger, while an older copy of it is in use.
     pub newest: Option<OldCopy>,
+    /// How far its ledger had got when it last said something that the registry took in.
+    pub told_seq: u64,
     /// An older copy of its ledger.
     pub older: Option<OldCopy>,
     /// An older copy of its ledger was in use at some time; what it did then is not explained by the newest one.
@@ -94,6 +96,7 @@ impl AgentMachine {
             boot: 0,
             skew: 0,
             newest: None,
+            told_seq: 0,
             older: None,
             tampered: false,
             strayed: false,

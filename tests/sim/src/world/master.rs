@@ -2,7 +2,6 @@
 //! before it is synced. A failed commit ends the process.
 
 use super::World;
-use super::trouble::told_seq;
 use crate::dice::Dice;
 use crate::judges::RollbackProof;
 use crate::network::{Client, Manner, Packet, Side};
@@ -35,6 +34,8 @@ pub struct MasterMachine {
 pub struct Batch {
     writes: Vec<RegistryWrite>,
     outputs: Vec<Output>,
+    /// What agents' ledgers had got to, as this batch takes it in.
+    told: Vec<(usize, u64)>,
 }
 
 /// A running master.
@@ -198,6 +199,9 @@ impl World {
             Ok(revision) => {
                 process.revision = revision;
                 process.listening = true;
+                for (at, seq) in batch.told {
+                    self.agents[at].told_seq = self.agents[at].told_seq.max(seq);
+                }
                 self.master_says(batch.outputs);
                 self.master_flies();
             },
@@ -281,8 +285,9 @@ impl World {
                 let Client::Agent(at) = client else { return };
                 if let FromAgent::Register(registration) = &message
                     && self.agents[at].newest.is_some()
+                    && !self.master.rolled_back
                 {
-                    let told = told_seq(self.master.registry.records(), self.agents[at].id);
+                    let told = self.agents[at].told_seq;
                     let old = registration.ledger_seq < told;
                     self.tally.deed(if old { "old ledgers shown" } else { "old ledgers unknown" });
                     self.agents[at].strayed |= !old;
@@ -307,6 +312,21 @@ impl World {
                 return;
             },
         };
+        let told = match &input {
+            Input::Agent { message: FromAgent::Volume { ledger_seq, .. }, .. } => Some(*ledger_seq),
+            Input::Agent { .. }
+            | Input::AgentDisconnected { .. }
+            | Input::Framework { .. }
+            | Input::FrameworkDisconnected { .. }
+            | Input::Operator { .. }
+            | Input::ReadFile { .. }
+            | Input::Tick => None,
+        };
+        if let (Some(told), Client::Agent(at)) = (told, client)
+            && !self.agents[at].tampered
+        {
+            process.open.told.push((at, told));
+        }
         self.master_input(input);
     }
 

@@ -29,6 +29,7 @@ use crate::options::{Breach, Options};
 use crate::queue::{Event, Queue};
 use crate::service::Service;
 use crate::tally::Tally;
+use berth_model::record::RegistryRecord;
 use berth_model::units::Timestamp;
 
 /// Virtual time begins here.
@@ -144,6 +145,12 @@ impl World {
                 break;
             }
         }
+        for record in self.master.registry.records().values() {
+            if let RegistryRecord::Operation(record) = record {
+                let text = format!("operations {} {}", record.kind, record.state.as_str());
+                self.tally.deed(&text);
+            }
+        }
         self.judges.take()
     }
 
@@ -155,6 +162,9 @@ impl World {
         self.note(|| format!("{event:?}"));
         self.happen(event);
         self.judge();
+        if self.events > self.options.events.saturating_mul(50) {
+            self.judges.report("I16 progress", "the world does not come to rest".to_owned());
+        }
         if self.judges.is_dissatisfied() {
             return false;
         }

@@ -8,8 +8,6 @@ use crate::registry::Copy;
 use crate::tally::Fault;
 use berth_agent_core::Input;
 use berth_model::id::{AgentId, VolumeId};
-use berth_model::record::{RegistryKey, RegistryRecord};
-use std::collections::BTreeMap;
 
 /// The faults of one seed.
 #[derive(Debug)]
@@ -35,18 +33,10 @@ impl Plan {
             loss_per_mille: loss[dice.below(loss.len())],
             pause_ms: dice.between(1_500, 12_000),
             strikes_per_mille: strikes[dice.below(strikes.len())],
-            registry_rollback: dice.chance(120),
+            registry_rollback: dice.chance(200),
             copy: None,
             vandals: dice.chance(350),
         }
-    }
-}
-
-/// How far an agent's ledger had got, as far as the registry knows.
-pub(crate) fn told_seq(records: &BTreeMap<RegistryKey, RegistryRecord>, agent: AgentId) -> u64 {
-    match records.get(&RegistryKey::AgentSeq(agent)) {
-        Some(RegistryRecord::AgentSeq { ledger_seq, .. }) => *ledger_seq,
-        Some(_) | None => 0,
     }
 }
 
@@ -159,8 +149,8 @@ impl World {
     /// An older copy of the ledger is used for a while. Only copies that the master can recognise as old are used:
     /// what was never told may be forgotten.
     fn roll_ledger_back(&mut self, at: usize) {
-        let told = told_seq(self.master.registry.records(), self.agents[at].id);
         let machine = &mut self.agents[at];
+        let told = machine.told_seq;
         if machine.newest.is_some() {
             return;
         }
