@@ -418,3 +418,20 @@ async fn an_agent_waits_for_a_master_that_is_not_there_yet() {
     master.admit().await;
     agent.stop(Stop::LeaveTasks).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_too_large_to_be_executed_is_refused_and_the_agent_goes_on() {
+    let work_dir = work_dir();
+    let mut master = Master::start().await;
+    let agent = start(config(&master.address, work_dir.path()));
+    let (mut talk, registration) = master.admit().await;
+    let mut task = task(&registration, "true");
+    for number in 0..50 {
+        task.command.env.insert(format!("V{number}"), "x".repeat(100_000));
+    }
+    talk.say(ToAgent::Launch { framework: framework(), task: Box::new(task), volumes: vec![] })
+        .await;
+    let status = talk.status(TaskState::Failed).await;
+    assert!(status.message.contains("Argument list too long"), "{status:?}");
+    agent.stop(Stop::LeaveTasks).await;
+}

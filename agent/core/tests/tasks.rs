@@ -242,6 +242,19 @@ fn a_kill_survives_a_crash() {
 }
 
 #[test]
+fn a_task_that_is_to_end_is_not_started_after_a_crash() {
+    let mut scene = Scene::registered();
+    scene.say(launch("t", vec![]));
+    scene.say(kill("t", None));
+    let container = scene.agent.books().tasks()[&key("t")].container;
+    let adopt = ContainerEffect::Adopt { container, health: None, readiness: None };
+    assert_eq!(container_effects(&scene.crash().outputs), vec![adopt]);
+    let gone = ContainerEvent::Exited(Exit::Unknown("nothing is there".to_owned()));
+    scene.event("t", gone);
+    assert_eq!(scene.agent.books().tasks()[&key("t")].status.state, TaskState::Killed);
+}
+
+#[test]
 fn a_task_whose_volumes_are_still_verified_is_killed_without_being_started() {
     let mut scene = Scene::registered();
     scene.ready_volume(1);

@@ -462,3 +462,42 @@ fn a_purge_that_was_asked_for_is_not_tried_again_for_the_next_master() {
     let purges = later.iter().filter(|(_, e)| matches!(e, VolumeEffect::Purge { .. }));
     assert_eq!(purges.count(), 0);
 }
+
+#[test]
+fn retention_goes_on_when_the_master_that_asked_for_a_purge_is_gone() {
+    let mut scene = Scene::registered();
+    trashed(&mut scene, 1);
+    let outputs = scene.wait(Duration::from_hours(24));
+    let busy = Rejection::new(ErrorCode::DiskReadOnly, "read-only");
+    scene.answer(&outputs, VolumeOutcome::Unclear(busy.clone()));
+    // The master was silent for so long that it was given up.
+    scene.connect(1);
+    let call = ToAgent::PurgeVolume { volume: volume(1), generation: 1, operation: operation(9) };
+    let outputs = scene.say(call);
+    scene.answer(&outputs, VolumeOutcome::Unclear(busy));
+    scene.connect(2);
+    let (_, effect) = only_volume_effect(&scene.wait(Duration::from_mins(5)));
+    assert_eq!(effect, VolumeEffect::Purge { spec: spec(1, 1) });
+}
+
+#[test]
+fn a_restore_that_was_asked_for_is_answered_when_the_volume_was_purged_for_another() {
+    let mut scene = Scene::registered();
+    trashed(&mut scene, 1);
+    let outputs = scene.say(ensure(3, 1, 3));
+    assert_eq!(volume_effects(&scene.say(ensure(1, 2, 7))), vec![]);
+    let outcome = VolumeOutcome::Present {
+        host_path: Arc::from("/srv/root/v"),
+        driver: Arc::from("directory"),
+        enforcement: Enforcement::None,
+        purged: vec![volume(1)],
+    };
+    let outputs = scene.answer(&outputs, outcome);
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::Restore { spec: spec(1, 2), purgeable: vec![] });
+    let report = reports(&scene.answer(&outputs, VolumeOutcome::Absent)).remove(0);
+    assert_eq!(
+        (report.state, report.operation, report.error.map(|e| e.code)),
+        (VolumeState::Failed, Some(operation(7)), Some(ErrorCode::VolumeLost))
+    );
+}

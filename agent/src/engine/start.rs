@@ -24,6 +24,7 @@ use berth_ledger::journal::{self, Journal, Options};
 use berth_model::agent::AgentInfo;
 use berth_model::id::{AgentId, ContainerId};
 use berth_model::record::LedgerRecord;
+use berth_proto::convert::MESSAGE_BYTES_MAX;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
@@ -33,6 +34,11 @@ use tokio::sync::mpsc;
 
 const MINTED: &str = "identity.minted";
 const IDENTITY: &str = "identity";
+/// A record holds what came in one message, so whatever the master may send can be written down.
+const LEDGER: Options =
+    Options { record_bytes_max: MESSAGE_BYTES_MAX, segment_bytes_max: SEGMENT_BYTES_MAX };
+/// Read back in some milliseconds at start.
+const SEGMENT_BYTES_MAX: u64 = 8 << 20;
 
 /// What an agent runs on.
 pub(super) struct Opened {
@@ -146,8 +152,7 @@ fn open_ledger(work_dir: &Path) -> Result<(AgentId, Journal<RealDisk>, journal::
     let final_name = work_dir.join(IDENTITY);
     if let Some(agent) = read_identity(&final_name)? {
         let owner = agent.as_u128().to_be_bytes();
-        let (journal, recovered) =
-            Journal::open(disk, owner, Options::default()).map_err(failed)?;
+        let (journal, recovered) = Journal::open(disk, owner, LEDGER).map_err(failed)?;
         return Ok((agent, journal, recovered));
     }
     let agent = match read_identity(&minted)? {
@@ -158,12 +163,12 @@ fn open_ledger(work_dir: &Path) -> Result<(AgentId, Journal<RealDisk>, journal::
     files::replace(&folder, MINTED, format!("{agent}\n").as_bytes())
         .map_err(at("cannot write", &minted))?;
     let owner = agent.as_u128().to_be_bytes();
-    let (journal, recovered) = match Journal::create(disk, owner, Options::default()) {
+    let (journal, recovered) = match Journal::create(disk, owner, LEDGER) {
         Ok(journal) => (journal, none_recovered()),
         // A first start was interrupted after the ledger was made.
         Err(journal::Error::Occupied { .. }) => {
             let disk = RealDisk::open(&path).map_err(|e| failed(e.into()))?;
-            Journal::open(disk, owner, Options::default()).map_err(failed)?
+            Journal::open(disk, owner, LEDGER).map_err(failed)?
         },
         Err(other) => return Err(failed(other)),
     };

@@ -72,7 +72,7 @@ impl Agent {
             let (phase, effect) = match task.phase {
                 LedgerTaskPhase::Ended => (RunPhase::Ended, None),
                 // Whether the start was still asked for is unknown; a start that happened answers like an adoption.
-                LedgerTaskPhase::Starting if self.all_ready(&task) => {
+                LedgerTaskPhase::Starting if !task.killing && self.all_ready(&task) => {
                     (RunPhase::Asked, Some(self.start_effect(&task)))
                 },
                 LedgerTaskPhase::Starting | LedgerTaskPhase::Running => {

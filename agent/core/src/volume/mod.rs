@@ -223,11 +223,13 @@ impl Agent {
     /// What a master asked for and the ledger does not hold ends with the connection: the next master may know
     /// better, and repeats it otherwise.
     pub(crate) fn drop_wishes(&mut self) {
-        for watch in self.watches.values_mut() {
+        for (id, watch) in &mut self.watches {
             watch.destroy = None;
             watch.forget = None;
             if matches!(watch.purge, Purge::Asked(_)) {
-                watch.purge = Purge::No;
+                // A retention that was over before is over still; its timer has fired.
+                let runs = self.timers.is_set(&Timer::Retention(*id));
+                watch.purge = if runs { Purge::No } else { Purge::Retention };
             }
         }
     }

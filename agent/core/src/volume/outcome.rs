@@ -107,7 +107,11 @@ impl Agent {
                 // First the report that says what was purged for which volume.
                 self.tell_volume(id);
                 for other in purged.iter().filter(|other| held.contains(other)) {
-                    self.gone(*other, operation, None);
+                    // Somebody may have asked for a restore meanwhile, which finds out by itself.
+                    let trash = self.books.volumes().get(other);
+                    if trash.is_some_and(|other| other.state == VolumeState::Trashed) {
+                        self.gone(*other, operation, None);
+                    }
                 }
                 self.volume_released(id);
             },
