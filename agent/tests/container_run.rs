@@ -276,6 +276,25 @@ async fn a_run_of_an_earlier_boot_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn runs_that_no_task_explains_are_released_or_told() {
+    let mut stage = Stage::new();
+    let mut over = Vec::new();
+    for _ in 0..2 {
+        over.push(stage.launch(shell("true")));
+        stage.running().await;
+        stage.exit().await;
+    }
+    let alive = stage.launch(shell("exec sleep 1000"));
+    let pid = stage.running().await;
+    stage.restart();
+    let known = std::collections::BTreeSet::from([over[0]]);
+    assert_eq!(stage.runtime.release_unknown(&known).unwrap(), [alive]);
+    let released = |container| stage.run_folder(container).join("released").exists();
+    assert_eq!([over[0], over[1], alive].map(released), [false, true, false]);
+    assert!(is_alive(pid));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sandboxes_of_released_runs_go_after_their_time() {
     let mut stage = Stage::new();
     let gone = stage.launch(shell("mkdir -p a/b; ln -s / a/root; echo x > a/b/c"));

@@ -8,6 +8,7 @@ use super::record::RunFolder;
 use crate::disk::remove::{Limits, remove_tree};
 use berth_model::id::ContainerId;
 use rustix::fs::{Mode, OFlags, RenameFlags, renameat_with};
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs;
 use std::io;
@@ -27,6 +28,34 @@ pub(crate) fn release(run: &RunFolder) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         Ok(_) | Err(_) => Ok(()),
     }
+}
+
+/// Releases the runs that no task in the ledger explains: the agent died after it forgot the task and before it
+/// noted the release. Says which of them are supervised; those are left alone.
+pub(crate) fn release_unknown(
+    config: &Config,
+    known: &BTreeSet<ContainerId>,
+) -> io::Result<Vec<ContainerId>> {
+    let mut alive = Vec::new();
+    let entries = match fs::read_dir(&config.runs) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(alive),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Ok(container) = name.parse::<ContainerId>() else { continue };
+        if known.contains(&container) {
+            continue;
+        }
+        let Some(run) = RunFolder::open(&entry.path())? else { continue };
+        match run.lock()? {
+            Some(_nobody) => release(&run)?,
+            None => alive.push(container),
+        }
+    }
+    Ok(alive)
 }
 
 /// Deletes what may go at `now` and says what was deleted. A run that cannot be deleted is logged and kept.

@@ -13,7 +13,7 @@ use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::ContainerId;
 use berth_model::link::OutputStream;
 use rustix::fs::{Mode, OFlags};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
@@ -190,6 +190,15 @@ impl Runtime {
             );
         }
         said
+    }
+
+    /// Releases the runs that are over and not of a `known` container, so that their sandboxes go in their time.
+    /// Says which others run. Blocks; for the start of the agent.
+    ///
+    /// # Errors
+    /// The folder of runs or a run cannot be read.
+    pub fn release_unknown(&self, known: &BTreeSet<ContainerId>) -> io::Result<Vec<ContainerId>> {
+        garbage::release_unknown(&self.shared.config, known)
     }
 
     /// Deletes the sandboxes of released runs that may go at `now`, and says whose. Blocks; also done every ten

@@ -62,6 +62,8 @@ struct Ground {
     volumes: Arc<Volumes>,
     /// Directories on the disks that no record explains.
     unknown: Vec<String>,
+    /// The containers of the ledger's tasks.
+    known: BTreeSet<ContainerId>,
 }
 
 pub(super) async fn open(config: &AgentConfig) -> Result<Opened, Error> {
@@ -69,7 +71,7 @@ pub(super) async fn open(config: &AgentConfig) -> Result<Opened, Error> {
     let ground = tokio::task::spawn_blocking(move || open_ground(&settings))
         .await
         .map_err(|_e| Error::Part("start"))??;
-    let Ground { work_dir, agent, journal, records, seq, volumes, unknown } = ground;
+    let Ground { work_dir, agent, journal, records, seq, volumes, unknown, known } = ground;
     let mut containers = container::Config::new(work_dir.join("runs"), agent);
     containers.program.clone_from(&config.program);
     if let Some(hostname) = &config.hostname {
@@ -86,6 +88,20 @@ pub(super) async fn open(config: &AgentConfig) -> Result<Opened, Error> {
     let disks = volumes.disks().report();
     let mut limitations = runtime.limitations();
     limitations.extend(unknown);
+    let front = Arc::clone(&runtime);
+    let runs_unknown = tokio::task::spawn_blocking(move || front.release_unknown(&known))
+        .await
+        .map_err(|_e| Error::Part("start"))?;
+    match runs_unknown {
+        Ok(alive) => limitations.extend(alive.iter().map(|container| {
+            let path = work_dir.join("runs").join(container.to_string());
+            format!(
+                "container {container} runs and is of no task in the ledger: look at {} and end it by hand",
+                path.display()
+            )
+        })),
+        Err(error) => tracing::warn!(%error, "runs that no task explains cannot be looked for"),
+    }
     let info = AgentInfo {
         id: agent,
         hostname,
@@ -136,7 +152,9 @@ fn open_ground(config: &AgentConfig) -> Result<Ground, Error> {
             text
         })
         .collect();
-    Ok(Ground { work_dir, agent, journal, records, seq: recovered.seq, volumes, unknown })
+    let known = books.tasks().values().map(|task| task.container).collect();
+    let seq = recovered.seq;
+    Ok(Ground { work_dir, agent, journal, records, seq, volumes, unknown, known })
 }
 
 fn at<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
