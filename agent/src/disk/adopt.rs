@@ -1,8 +1,8 @@
 //! Opening a disk: is the directory the disk it should be? Only a directory that nobody knows anything about is
 //! made a disk; everything else is recognised by its marker or refused with the evidence.
 //!
-//! Layout below a disk's root: `volumes/<uuid>`, `.trash/<uuid>.<generation>`, `.meta/<uuid>` (identity of a
-//! volume), `.meta/disk` (identity of the disk), `.meta/place` (file system and inode the disk was adopted on;
+//! Layout below a disk's root: `volumes/<uuid>`, `.trash/<uuid>.<generation>` (with `.going` behind it while it is
+//! deleted), `.meta/<uuid>` (identity of a volume), `.meta/disk` (identity of the disk), `.meta/place` (file system and inode the disk was adopted on;
 //! an operator removes it to confirm that a disk was moved or restored on purpose).
 
 use super::filesystem::{self, Position};
