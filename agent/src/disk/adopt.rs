@@ -2,8 +2,8 @@
 //! made a disk; everything else is recognised by its marker or refused with the evidence.
 //!
 //! Layout below a disk's root: `volumes/<uuid>`, `.trash/<uuid>.<generation>` (with `.going` behind it while it is
-//! deleted), `.meta/<uuid>` (identity of a volume), `.meta/disk` (identity of the disk), `.meta/place` (file system and inode the disk was adopted on;
-//! an operator removes it to confirm that a disk was moved or restored on purpose).
+//! deleted), `.meta/<uuid>` (identity of a volume), `.meta/disk` (identity of the disk), `.meta/place` (file system
+//! and inode the disk was adopted on; an operator removes it to confirm that a disk was moved or restored on purpose).
 
 use super::filesystem::{self, Position};
 use super::marker::{self, Fields, ReadError};
