@@ -3,11 +3,13 @@
 use super::clock::Clock;
 use super::ledger::Ledger;
 use super::requests::{Asked, Requests};
+use super::rival::{Found, Rivals};
 use super::views::Views;
 use crate::sdk::{Caller, Client, Notice};
 use berth_framework_core::record::Record;
 use berth_framework_core::scheduler::{Input, Output, Scheduler, ServiceView};
 use berth_ledger::journal;
+use berth_model::error::Rejection;
 use berth_model::framework::Call;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +35,9 @@ pub enum EngineError {
         /// How.
         what: String,
     },
+    /// Another scheduler runs the services, or ran them and left them to nobody.
+    #[error("{0}")]
+    Rival(Rejection),
 }
 
 /// Talks to the engine.
@@ -50,13 +55,19 @@ pub(super) struct Engine {
     inbox: mpsc::Receiver<Asked>,
     requests: Requests,
     caller: Option<Caller>,
+    rivals: Rivals,
     views: Views,
     records: Vec<Record>,
     outputs: Vec<Output>,
 }
 
 impl Engine {
-    pub(super) fn new(core: Scheduler, ledger: Ledger, clock: Clock) -> (Self, Handle) {
+    pub(super) fn new(
+        core: Scheduler,
+        ledger: Ledger,
+        clock: Clock,
+        rivals: Rivals,
+    ) -> (Self, Handle) {
         let (to, inbox) = mpsc::channel(REQUESTS_MAX);
         let views = Views::new(core.views());
         let handle = Handle { requests: to, views: views.subscribe() };
@@ -67,6 +78,7 @@ impl Engine {
             inbox,
             requests: Requests::default(),
             caller: None,
+            rivals,
             views,
             records: Vec::new(),
             outputs: Vec::new(),
@@ -74,7 +86,7 @@ impl Engine {
         (engine, handle)
     }
 
-    /// Runs until the ledger fails or the client ends.
+    /// Runs until the ledger fails, another scheduler is found, or the client ends.
     pub(super) async fn run(mut self, mut client: Client) -> Result<(), EngineError> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -82,7 +94,7 @@ impl Engine {
             // Each arm is cancel-safe: a message leaves its queue only when its arm is taken.
             tokio::select! {
                 notice = client.next() => match notice {
-                    Some(notice) => self.notice(notice),
+                    Some(notice) => self.notice(notice).await?,
                     None => return Ok(()),
                 },
                 Some(asked) = self.inbox.recv() => self.asked(asked),
@@ -90,7 +102,7 @@ impl Engine {
             }
             for _ in 1..BATCH_MAX {
                 if let Some(notice) = client.ready() {
-                    self.notice(notice);
+                    self.notice(notice).await?;
                 } else if let Ok(asked) = self.inbox.try_recv() {
                     self.asked(asked);
                 } else {
@@ -110,13 +122,15 @@ impl Engine {
         self.outputs.extend(step.outputs);
     }
 
-    fn notice(&mut self, notice: Notice) {
+    async fn notice(&mut self, notice: Notice) -> Result<(), EngineError> {
         match notice {
             Notice::Connected(caller) => {
                 // Calls that are still waiting belong to the connection before.
                 self.forget_calls();
-                self.caller = Some(caller);
-                self.input(Input::Connected);
+                if self.may_subscribe().await? {
+                    self.caller = Some(caller);
+                    self.input(Input::Connected);
+                }
             },
             Notice::Event(event) => {
                 debug!(?event, "event");
@@ -130,6 +144,22 @@ impl Engine {
                 }
                 self.forget_calls();
                 self.input(Input::Disconnected);
+            },
+        }
+        Ok(())
+    }
+
+    /// False when the master has to be asked again, over another connection.
+    async fn may_subscribe(&mut self) -> Result<bool, EngineError> {
+        if self.core.state().framework.is_some() {
+            return Ok(true);
+        }
+        match self.rivals.look().await {
+            Found::Nobody => Ok(true),
+            Found::Somebody(rejection) => Err(EngineError::Rival(rejection)),
+            Found::Unclear(rejection) => {
+                info!(error = %rejection, "not subscribed: there may be another service scheduler");
+                Ok(false)
             },
         }
     }

@@ -9,6 +9,7 @@ mod clock;
 mod engine;
 mod ledger;
 mod requests;
+mod rival;
 mod views;
 
 pub use engine::EngineError;
@@ -22,6 +23,7 @@ use berth_proto::address::Address;
 use clock::Clock;
 use engine::Engine;
 use ledger::Ledger;
+use rival::Rivals;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -76,7 +78,7 @@ pub enum ServeError {
 /// the services running; the next start takes them up again.
 ///
 /// # Errors
-/// The ledger or the address cannot be used, or a commit failed later.
+/// The ledger or the address cannot be used, the master has another service scheduler, or a commit failed later.
 pub async fn run(
     config: SchedulerConfig,
     ready: impl FnOnce(SocketAddr),
@@ -90,12 +92,15 @@ pub async fn run(
     let host =
         if address.ip().is_unspecified() { hostname.clone() } else { address.ip().to_string() };
     let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let url = format!("http://{host}:{}", address.port());
+    let rivals =
+        Rivals::new(&config.master, url.clone(), hostname.clone()).map_err(ServeError::Master)?;
     let core = Config {
         name: FRAMEWORK_NAME.to_owned(),
         user: String::new(),
         principal: Some(Principal::new(PRINCIPAL).expect("a name without slashes")),
         failover_timeout: FAILOVER_TIMEOUT,
-        url: format!("http://{host}:{}", address.port()),
+        url,
         hostname,
         seed: uuid::Uuid::new_v4().as_u128(),
     };
@@ -104,7 +109,7 @@ pub async fn run(
     info!(%address, records = records.len(), services = scheduler.state().services.len(), "scheduler recovered");
     let client =
         sdk::Client::start(config.master, sdk::Options::default()).map_err(ServeError::Master)?;
-    let (engine, handle) = Engine::new(scheduler, ledger, clock);
+    let (engine, handle) = Engine::new(scheduler, ledger, clock, rivals);
     ready(address);
     // Open streams would keep a graceful server up for ever; everything that was answered is synced already.
     tokio::select! {

@@ -1,18 +1,26 @@
-//! A master of a few lines: the test reads calls and writes events.
+//! A master of a few lines: the test reads calls and writes events, and says which frameworks there are.
 
 use berth_model::framework::{Call, Event};
+use berth_model::view::FrameworkView;
 use berth_proto::convert::{from_wire, to_wire};
 use berth_proto::v1;
 use berth_proto::v1::scheduler_server::{Scheduler, SchedulerServer};
+use std::convert::Infallible;
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_stream::{Stream, StreamExt};
+use tonic::body::Body;
+use tonic::codegen::{BoxFuture, Service, http};
+use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::ProstCodec;
 
 /// The generous end of every wait.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,6 +32,7 @@ pub struct Session {
 
 pub struct Master {
     pub address: SocketAddr,
+    pub frameworks: Frameworks,
     sessions: mpsc::Receiver<Session>,
 }
 
@@ -55,17 +64,50 @@ impl Scheduler for Sessions {
     }
 }
 
+/// The only call of the operators' interface that schedulers make.
+#[derive(Clone, Default)]
+pub struct Frameworks(pub Arc<Mutex<Vec<FrameworkView>>>);
+
+impl NamedService for Frameworks {
+    const NAME: &'static str = "berth.v1.Operator";
+}
+
+impl Service<http::Request<Body>> for Frameworks {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        assert_eq!(request.uri().path(), "/berth.v1.Operator/ListFrameworks");
+        let listed = self.clone();
+        Box::pin(async move { Ok(Grpc::new(ProstCodec::default()).unary(listed, request).await) })
+    }
+}
+
+impl UnaryService<v1::ListFrameworksRequest> for Frameworks {
+    type Response = v1::ListFrameworksReply;
+    type Future = BoxFuture<Response<Self::Response>, Status>;
+    fn call(&mut self, _request: Request<v1::ListFrameworksRequest>) -> Self::Future {
+        let frameworks = self.0.lock().unwrap().iter().map(to_wire).collect();
+        Box::pin(async { Ok(Response::new(v1::ListFrameworksReply { frameworks })) })
+    }
+}
+
 impl Master {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (to, sessions) = mpsc::channel(4);
+        let frameworks = Frameworks::default();
         tokio::spawn(
             tonic::transport::Server::builder()
                 .add_service(SchedulerServer::new(Sessions { to }))
+                .add_service(frameworks.clone())
                 .serve_with_incoming(TcpListenerStream::new(listener)),
         );
-        Self { address, sessions }
+        Self { address, frameworks, sessions }
     }
 
     pub async fn session(&mut self) -> Session {

@@ -2,18 +2,19 @@
 
 use crate::master::{Master, Session, until, within};
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::framework::{Call, Event};
+use berth_model::framework::{Call, Event, FrameworkInfo};
 use berth_model::id::{AgentId, FrameworkId, OfferId, StatusId, TaskId};
 use berth_model::offer::Offer;
 use berth_model::operation::{Action, OperationKind};
-use berth_model::resources::parse_resources;
+use berth_model::resources::{Resources, parse_resources};
 use berth_model::role::Role;
 use berth_model::task::{StatusSource, TaskReason, TaskState, TaskStatus};
 use berth_model::units::Timestamp;
+use berth_model::view::FrameworkView;
 use berth_proto::service::v1;
 use berth_proto::service::v1::services_client::ServicesClient;
 use berth_proto::status::from_status;
-use berth_storage_framework::service::{SchedulerConfig, run};
+use berth_storage_framework::service::{EngineError, SchedulerConfig, ServeError, run};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -195,6 +196,83 @@ async fn a_service_is_applied_launched_shown_and_taken_up_again_after_a_restart(
     let known = TaskStatus { id: None, ..status(&task, TaskState::Running) };
     session.say(&Event::Status(known)).await;
     until("RUNNING again", || scheduler.state(), |(state, _)| state == "RUNNING").await;
+    scheduler.stop().await;
+}
+
+fn known(id: &str, url: &str, hostname: &str) -> FrameworkView {
+    FrameworkView {
+        id: FrameworkId::new(id).unwrap(),
+        info: FrameworkInfo {
+            name: Arc::from("berth-services"),
+            user: Arc::from(""),
+            roles: BTreeSet::new(),
+            principal: None,
+            failover_timeout: Duration::from_secs(60),
+            url: Arc::from(url),
+            hostname: Arc::from(hostname),
+        },
+        connected: false,
+        registered: Timestamp::from_ms(1),
+        removed: None,
+        tasks: 0,
+        offers: 0,
+        used: Resources::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_second_scheduler_with_another_ledger_refuses_to_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let master = Master::start().await;
+    let removed = FrameworkView {
+        removed: Some(Timestamp::from_ms(9)),
+        ..known("f-0", "http://10.0.0.1:1", "one")
+    };
+    *master.frameworks.0.lock().unwrap() = vec![removed, known("f-1", "http://10.0.0.2:1", "two")];
+    let config = SchedulerConfig {
+        master: master.address.to_string().parse().unwrap(),
+        work_dir: folder.path().to_owned(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+    };
+    let ended = run(config, |_| (), std::future::pending());
+    let error = within("the refusal", ended).await.unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            ServeError::Engine(EngineError::Rival(r)) if r.code == ErrorCode::SessionExists
+        ),
+        "{error:?}"
+    );
+    assert_eq!(
+        error.to_string(),
+        "the master has a service scheduler already: framework f-1 at http://10.0.0.2:1 on two (not connected): start the scheduler with the work directory it had, or remove the old framework first with berth framework teardown f-1"
+    );
+}
+
+#[tokio::test]
+async fn a_scheduler_whose_subscription_was_cut_off_is_no_rival_of_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut master = Master::start().await;
+    let scheduler = start(&master, folder.path()).await;
+    let mut session = master.session().await;
+    let (_, Call::Subscribe { info, framework: None, .. }) = session.call().await else {
+        panic!("the first call is SUBSCRIBE")
+    };
+    // The master took it in, and the answer was lost.
+    *master.frameworks.0.lock().unwrap() = vec![known("f-1", &info.url, &info.hostname)];
+    drop(session);
+    let mut session = master.session().await;
+    assert!(matches!(session.call().await.1, Call::Subscribe { framework: None, .. }));
+    welcome(&session).await;
+    // What follows the id leaves after it is synced.
+    session.wait_for("RECONCILE", |_, call| matches!(call, Call::Reconcile(_)).then_some(())).await;
+    scheduler.stop().await;
+    // With an id of its own it asks nobody.
+    *master.frameworks.0.lock().unwrap() = vec![known("f-2", "http://10.0.0.2:1", "two")];
+    let scheduler = start(&master, folder.path()).await;
+    let mut session = master.session().await;
+    let (_, call) = session.call().await;
+    assert!(matches!(call, Call::Subscribe { framework: Some(_), .. }), "{call:?}");
     scheduler.stop().await;
 }
 
