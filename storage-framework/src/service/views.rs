@@ -59,6 +59,7 @@ fn pod(view: &PodView) -> v1::PodView {
         volumes: volumes.collect(),
         tasks: view.tasks.iter().map(task).collect(),
         message: view.message.clone(),
+        ports: view.ports.iter().map(|(name, number)| (name.clone(), u32::from(*number))).collect(),
     }
 }
 

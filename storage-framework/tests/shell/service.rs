@@ -31,7 +31,7 @@ name: db
 role: storage/test
 pods:
   p:
-    resources: { cpu: 1, memory: 512MiB }
+    resources: { cpu: 1, memory: 512MiB, ports: { sql: auto } }
     volumes: { data: { size: 1GiB, path: data } }
     tasks: { server: { goal: running, cmd: serve } }
 ";
@@ -125,7 +125,7 @@ async fn launch(session: &mut Session) -> (Vec<OperationKind>, TaskId) {
         agent: AgentId::from_u128(1),
         hostname: Arc::from("host"),
         attributes: BTreeMap::new(),
-        resources: parse_resources("cpus:2;mem:1024;disk:4096").unwrap(),
+        resources: parse_resources("cpus:2;mem:1024;disk:4096;ports:[31005-31005]").unwrap(),
         seq: 1,
     };
     session.say(&Event::Offers(vec![offer])).await;
@@ -177,6 +177,9 @@ async fn a_service_is_applied_launched_shown_and_taken_up_again_after_a_restart(
         .wait_for("ACKNOWLEDGE", |_, call| matches!(call, Call::Acknowledge { .. }).then_some(()))
         .await;
     until("RUNNING", || scheduler.state(), |(state, _)| state == "RUNNING").await;
+    let request = v1::GetRequest { name: "db".to_owned(), role: None };
+    let view = scheduler.users.get(request).await.unwrap().into_inner();
+    assert_eq!(view.pods[0].ports, BTreeMap::from([("sql".to_owned(), 31_005)]));
 
     scheduler.stop().await;
     let scheduler = start(&master, folder.path()).await;

@@ -7,6 +7,7 @@ use crate::record::{Ended, Phase, Place, PodKey, PodState, Run, Verdict};
 use berth_model::id::{AgentId, FrameworkId, TaskId, VolumeId};
 use berth_model::task::{TaskState, TaskStatus};
 use berth_model::units::{Bytes, Timestamp, format_duration};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A service.
@@ -45,6 +46,8 @@ pub struct PodView {
     pub volumes: Vec<VolumeView>,
     /// Its tasks, in the order they run.
     pub tasks: Vec<TaskView>,
+    /// The numbers behind its ports, by name; empty without a place.
+    pub ports: BTreeMap<String, u16>,
     /// Why it waits.
     pub message: String,
 }
@@ -141,6 +144,7 @@ impl Scheduler {
             hostname: place.map(|place| place.hostname.clone()).unwrap_or_default(),
             volumes: volumes.collect(),
             tasks: document.tasks.iter().map(|task| self.task_view(document, pod, task)).collect(),
+            ports: place.map(ports).unwrap_or_default(),
             message,
         }
     }
@@ -294,6 +298,12 @@ impl Scheduler {
         }
         view
     }
+}
+
+fn ports(place: &Place) -> BTreeMap<String, u16> {
+    let number =
+        |(name, number): (&String, &u64)| Some((name.clone(), u16::try_from(*number).ok()?));
+    place.ports.iter().filter_map(number).collect()
 }
 
 fn last_words(ended: &Ended) -> String {

@@ -5,6 +5,7 @@ use berth_framework_core::document::{Service, parse};
 use berth_framework_core::scheduler::{Command, Input, Output, Reply};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::task::TaskState;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const DOCUMENT: &str = "
@@ -91,6 +92,7 @@ fn one_accept_reserves_creates_and_launches_and_the_server_follows_on_the_same_v
     let reply = apply(&mut cluster, document("", ""));
     assert_eq!(changes(reply), ["db: created with pod p-0"]);
     assert_eq!(pod(&cluster), ("WAITING".to_owned(), "not connected to the master".to_owned()));
+    assert_eq!(cluster.scheduler.view("db").unwrap().pods[0].ports, BTreeMap::new());
     round(&mut cluster);
     round(&mut cluster);
     assert_eq!(live(&cluster), ["db.p-0.init.1 TASK_STAGING"]);
@@ -108,10 +110,12 @@ fn one_accept_reserves_creates_and_launches_and_the_server_follows_on_the_same_v
     let view = cluster.scheduler.view("db").unwrap();
     assert_eq!((view.state, view.pods[0].tasks[0].state), ("RUNNING", "TASK_FINISHED"));
     assert!(view.pods[0].volumes[0].id.is_some());
+    let shown = view.pods[0].ports.clone();
     let info = &cluster.tasks.values().find(|task| !task.state.is_terminal()).unwrap().info;
     let port = info.resources.iter().find(|r| r.name.as_str() == "ports").unwrap();
     let berth_model::resources::Value::Ranges(ports) = &port.value else { panic!("{port}") };
     let number = ports.as_slice()[0].begin;
+    assert_eq!(shown, BTreeMap::from([("sql".to_owned(), u16::try_from(number).unwrap())]));
     let want = format!("serve {number} data on host-1");
     assert_eq!(info.command.program, berth_model::task::Program::Shell(want));
     assert_eq!(changes(apply(&mut cluster, document("", ""))), ["db: no change"]);
