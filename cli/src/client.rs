@@ -26,6 +26,8 @@ use tonic::{Status, Streaming};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
+/// A server that does not even answer pings for so long hangs.
+const SILENCE: Duration = Duration::from_secs(10);
 /// The name under which the service scheduler subscribes.
 const SCHEDULER: &str = "berth-services";
 
@@ -49,7 +51,11 @@ fn failed(status: &Status) -> Failure {
 async fn channel(address: &str, what: &str) -> Result<Channel, Failure> {
     let parsed: Address = address.parse().map_err(Failure::from)?;
     let endpoint = parsed.endpoint().map_err(Failure::from)?;
-    endpoint.connect_timeout(CONNECT).connect().await.map_err(|error| {
+    let endpoint = endpoint
+        .connect_timeout(CONNECT)
+        .http2_keep_alive_interval(CONNECT)
+        .keep_alive_timeout(SILENCE);
+    endpoint.connect().await.map_err(|error| {
         let cause =
             std::error::Error::source(&error).map_or_else(String::new, |e| format!(" ({e})"));
         let refused = Rejection::new(

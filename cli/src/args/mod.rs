@@ -142,8 +142,12 @@ pub(crate) struct Change {
     pub(crate) request_id: Option<OperationId>,
 }
 
+/// Deadlines beyond it cannot be computed with.
+const DURATION_MAX: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
+
 fn duration(text: &str) -> Result<std::time::Duration, String> {
-    berth_model::units::parse_duration(text).map_err(|e| e.to_string())
+    let span = berth_model::units::parse_duration(text).map_err(|e| e.to_string())?;
+    if span > DURATION_MAX { Err("longer than a year".to_owned()) } else { Ok(span) }
 }
 
 fn operation_id(text: &str) -> Result<OperationId, String> {

@@ -44,7 +44,7 @@ const STOP_TASKS: Duration = Duration::from_secs(60);
 /// How long master and scheduler may take to end.
 const STOP_DAEMON: Duration = Duration::from_secs(10);
 
-/// Runs the cluster until SIGINT or SIGTERM.
+/// Runs the cluster until SIGINT, SIGTERM or SIGHUP.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     berth_model::resources::parse_resources(&args.resources).context("--resources")?;
     std::fs::create_dir_all(&args.work_dir)
@@ -58,6 +58,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let url = format!("http://127.0.0.1:{port}");
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    // The terminal was closed.
+    let mut hang_up = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
 
     let plan = plan(&work_dir, port, &args)?;
     let names: Vec<String> = plan.iter().map(|child| child.name.clone()).collect();
@@ -71,22 +73,31 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     }
     let mut ready = Box::pin(announce(url, args.agents, work_dir.clone()));
     let mut announced = false;
-    loop {
+    // Whatever happens here, the children are stopped in order afterwards.
+    let outcome = loop {
         tokio::select! {
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
-            outcome = &mut ready, if !announced => { announced = true; outcome?; },
+            _ = interrupt.recv() => break Ok(()),
+            _ = terminate.recv() => break Ok(()),
+            _ = hang_up.recv() => break Ok(()),
+            outcome = &mut ready, if !announced => {
+                announced = true;
+                if let Err(error) = outcome { break Err(error); }
+            },
             Some(ended) = running.join_next() => {
-                let (name, what) = ended.context("a child's watcher ended")?;
+                let (name, what) = match ended.context("a child's watcher ended") {
+                    Ok(ended) => ended,
+                    Err(error) => break Err(error),
+                };
                 note(&format!("{name} ended ({what}) and is not restarted; see {}", work_dir.join(&name).join("log").display()));
                 if running.is_empty() {
                     bail!("every child has ended");
                 }
             },
         }
-    }
+    };
     note("stopping: the scheduler, then the agents with their tasks, then the master");
-    stop(controls, &mut running).await
+    let stopped = stop(controls, &mut running).await;
+    outcome.and(stopped)
 }
 
 /// Children in the order of their start.

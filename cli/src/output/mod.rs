@@ -149,16 +149,30 @@ pub(crate) fn text(content: &str) -> Result<(), Failure> {
 
 /// Prints bytes as they are.
 pub(crate) fn bytes(content: &[u8]) -> Result<(), Failure> {
+    part(content).map(drop)
+}
+
+/// Whether anybody still reads the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// More may be written.
+    Reads,
+    /// It went away.
+    Gone,
+}
+
+/// Prints a part of a result that goes on.
+pub(crate) fn part(content: &[u8]) -> Result<Reader, Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(content).and_then(|()| out.flush()) {
-        Ok(()) => Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Ok(()) => Ok(Reader::Reads),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
         Err(e) => Err(Failure::local(format!("write the result: {e}"))),
     }
 }
 
-/// Tells the person, not the program that reads the result.
-#[expect(clippy::print_stderr, reason = "chatter belongs on standard error")]
+/// Tells the person, not the program that reads the result. Nobody listening is no reason to stop: `berth dev` has
+/// children to look after.
 pub(crate) fn note(content: &str) {
-    eprintln!("{content}");
+    drop(writeln!(std::io::stderr(), "{content}"));
 }

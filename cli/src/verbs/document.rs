@@ -100,7 +100,8 @@ pub(crate) async fn apply(command: &Apply) -> Result<(), Failure> {
     }
     if command.wait && !command.dry_run {
         for applied in &services {
-            service::wait_running(&scheduler, applied.name.as_ref(), command.timeout).await?;
+            let (name, role) = (applied.name.as_ref(), applied.role.as_str());
+            service::wait_running(&scheduler, name, role, command.timeout).await?;
         }
     }
     Ok(())

@@ -11,6 +11,10 @@ use berth_model::id::OperationId;
 use berth_model::operation::{OperationRecord, OperationState};
 use berth_model::operator::Request;
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long one call waits; the server allows ten minutes.
+const WAIT_ONCE: Duration = Duration::from_secs(300);
 
 const OPERATION: Kind =
     Kind { noun: "operation", unknown: ErrorCode::UnknownOperation, list: "berth operation list" };
@@ -24,7 +28,14 @@ pub(crate) async fn submit(
     show: &Show,
 ) -> Result<Option<OperationRecord>, Failure> {
     let id = change.request_id.unwrap_or_else(Client::mint);
-    let accepted = client.submit(id, request, false).await?;
+    let accepted = client.submit(id, request, false).await.map_err(|mut failure| {
+        if failure.error.code == ErrorCode::Unavailable {
+            failure.error = failure.error.remedy(format!(
+                "it may have been accepted: repeat the command with --request-id {id}, it does not act twice"
+            ));
+        }
+        failure
+    })?;
     if change.detach {
         match show.output {
             Format::Json | Format::Yaml => {
@@ -58,7 +69,7 @@ pub(crate) async fn wait(
     patience: Duration,
 ) -> Result<OperationRecord, Failure> {
     let record = tokio::select! {
-        record = client.wait(id, patience) => record?,
+        record = until_end(client, id, patience) => record?,
         _ = tokio::signal::ctrl_c() => {
             let error = Rejection::new(ErrorCode::TimedOut, format!("stopped watching operation {id}"))
                 .remedy(format!("it goes on; see `berth operation show {id}`"));
@@ -84,6 +95,29 @@ pub(crate) async fn wait(
                 error.remedy(format!("it goes on; wait with `berth operation wait {id}`")),
             ))
         },
+    }
+}
+
+/// Asks again as long as the server's own limit is the shorter one.
+async fn until_end(
+    client: &Client,
+    id: OperationId,
+    patience: Duration,
+) -> Result<OperationRecord, Failure> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let record = client.wait(id, left.min(WAIT_ONCE)).await.map_err(|mut failure| {
+            if failure.error.code == ErrorCode::Unavailable {
+                let remedy =
+                    format!("operation {id} goes on; wait with `berth operation wait {id}`");
+                failure.error = failure.error.remedy(remedy);
+            }
+            failure
+        })?;
+        if record.state.is_final() || left <= WAIT_ONCE {
+            return Ok(record);
+        }
     }
 }
 

@@ -263,7 +263,7 @@ pub(crate) async fn run(command: &Service) -> Result<(), Failure> {
                 return output::line(&format!("service {service} is restarting"));
             }
             let patience = *timeout;
-            wait_for(&scheduler, service, patience, |view| {
+            wait_for(&scheduler, service, of.role.as_deref(), patience, |view| {
                 view.state == "RUNNING" && running_ids(view).iter().all(|id| !before.contains(id))
             })
             .await?;
@@ -343,12 +343,13 @@ fn late(service: &str, state: &str, patience: Duration) -> Failure {
 async fn wait_for(
     scheduler: &Services,
     service: &str,
+    role: Option<&str>,
     patience: Duration,
     is_there: impl Fn(&ServiceView) -> bool,
 ) -> Result<(), Failure> {
     let deadline = Instant::now() + patience;
     loop {
-        if is_there(&scheduler.get(service, None).await?) {
+        if is_there(&scheduler.get(service, role).await?) {
             return Ok(());
         }
         if Instant::now() >= deadline {
@@ -362,7 +363,8 @@ async fn wait_for(
 pub(crate) async fn wait_running(
     scheduler: &Services,
     service: &str,
+    role: &str,
     patience: Duration,
 ) -> Result<(), Failure> {
-    wait_for(scheduler, service, patience, |view| view.state == "RUNNING").await
+    wait_for(scheduler, service, Some(role), patience, |view| view.state == "RUNNING").await
 }

@@ -4,7 +4,7 @@ use crate::args::Task;
 use crate::client::Client;
 use crate::confirm::ask;
 use crate::failure::Failure;
-use crate::output::{self, note};
+use crate::output::{self, Reader, note};
 use crate::resolve::{Kind, find};
 use crate::rows::TaskRow;
 use crate::verbs::operation;
@@ -46,7 +46,8 @@ pub(crate) async fn run(command: &Task) -> Result<(), Failure> {
             loop {
                 tokio::select! {
                     part = log.next() => match part? {
-                        Some(data) => output::bytes(&data)?,
+                        Some(data) if output::part(&data)? == Reader::Gone => return Ok(()),
+                        Some(_written) => {},
                         None => return Ok(()),
                     },
                     _ = tokio::signal::ctrl_c() => return Ok(()),

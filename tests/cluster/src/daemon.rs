@@ -2,6 +2,8 @@
 
 use crate::{berth_bin, is_alive, kill9, run, wait_until};
 use anyhow::{Context, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use std::fs::OpenOptions;
 use std::net::TcpListener;
@@ -164,6 +166,14 @@ impl Pair {
         child.kill().context("kill the agent")?;
         child.wait().context("reap the agent")?;
         Ok(())
+    }
+    /// Sends the master a signal.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn signal_master(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.master_pid()?).context("pid")?);
+        kill(pid, signal).with_context(|| format!("send {signal} to the master"))
     }
     /// The agent's exit status, once it has ended by itself.
     ///

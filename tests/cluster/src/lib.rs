@@ -248,10 +248,17 @@ impl Cluster {
     ///
     /// # Errors
     /// It ended otherwise, or not within 90 seconds.
-    pub fn stop(mut self) -> anyhow::Result<()> {
+    pub fn stop(self) -> anyhow::Result<()> {
+        self.stop_with(Signal::SIGINT)
+    }
+    /// As [`Cluster::stop`], with another signal.
+    ///
+    /// # Errors
+    /// It ended otherwise, or not within 90 seconds.
+    pub fn stop_with(mut self, signal: Signal) -> anyhow::Result<()> {
         let mut dev = self.dev.take().context("berth dev is not running")?;
         let pid = Pid::from_raw(i32::try_from(dev.id()).context("pid")?);
-        kill(pid, Signal::SIGINT).context("send SIGINT to berth dev")?;
+        kill(pid, signal).with_context(|| format!("send {signal} to berth dev"))?;
         let ended = wait_until("berth dev to end", Duration::from_secs(90), || {
             dev.try_wait().context("wait for berth dev")?.context("still running")
         });

@@ -1,9 +1,10 @@
 //! The command line against a real cluster: results, refusals, exit codes.
 
 use anyhow::{Context, ensure};
-use berth_cluster_tests::{Cluster, wait_until};
+use berth_cluster_tests::{Cluster, berth_bin, processes_of, wait_until};
+use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -296,4 +297,35 @@ fn lists_are_json_that_jq_reads_and_names_that_shells_read() -> anyhow::Result<(
     let root = (&Value::from("root"), &Value::from("ok"), &Value::from(10_u64 << 30));
     ensure!(seen == [root, root], "{disks:?}");
     cluster.stop()
+}
+
+#[test]
+fn a_reader_or_a_terminal_that_goes_away_leaves_nothing_running() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let cluster = cluster(&dir)?;
+    let talker = SLEEPER.replace("exec sleep 1000", "while :; do echo again; sleep 0.1; done");
+    apply(&cluster, &talker)?;
+
+    // A reader that goes away ends what is followed.
+    let task = cluster.items(&["task", "list"])?[0]["id"].as_str().context("id")?.to_owned();
+    let mut logs = Command::new(berth_bin()?)
+        .args(["task", "logs", "--follow", &task, "--master", cluster.url()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    BufReader::new(logs.stdout.take().context("pipe")?).read_line(&mut line)?;
+    ensure!(line == "started\n", "{line:?}");
+    let ended = wait_until("`task logs` to end", Duration::from_secs(10), || {
+        logs.try_wait()?.context("it still runs")
+    });
+    logs.kill()?;
+    ensure!(ended?.success(), "`task logs` failed");
+
+    // A closed terminal stops the cluster as Ctrl-C does.
+    let dir = cluster.dir().to_owned();
+    cluster.stop_with(Signal::SIGHUP)?;
+    let left = processes_of(&dir);
+    ensure!(left.is_empty(), "left running: {left:?}");
+    Ok(())
 }

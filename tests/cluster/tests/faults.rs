@@ -2,6 +2,7 @@
 
 use anyhow::{Context, ensure};
 use berth_cluster_tests::{Pair, wait_until};
+use nix::sys::signal::Signal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -202,4 +203,31 @@ fn a_second_daemon_on_the_same_folder_is_refused() -> anyhow::Result<()> {
         ensure!(run.code != 0 && run.stderr.contains("another process"), "{folder}: {run:?}");
     }
     Ok(())
+}
+
+#[test]
+fn a_master_that_is_told_to_stop_ends_without_a_crash() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut pair = Pair::new(dir.path())?;
+    // It used to be a race at the process's end, lost about every third time.
+    for round in 0..12 {
+        pair.start_master()?;
+        wait_until("the master to serve", PATIENCE, || pair.items(&["agent", "list"]))?;
+        pair.signal_master(Signal::SIGTERM)?;
+        let code = pair.master_ended()?;
+        ensure!(code == 0, "round {round} ended with {code}\n{}", pair.log_tails());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_master_that_hangs_is_reported_as_unreachable() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut pair = Pair::new(dir.path())?;
+    pair.start()?;
+    pair.signal_master(Signal::SIGSTOP)?;
+    let run = pair.berth(&["volume", "create", "a", "--role", "r", "--size", "8MiB"])?;
+    ensure!(run.code == 6 && run.stderr.contains("hint:"), "{run:?}");
+    pair.signal_master(Signal::SIGCONT)?;
+    pair.wait_registered()
 }
