@@ -111,6 +111,28 @@ async fn checks_run_in_the_container_and_tell_changes_only() {
     assert_eq!(stage.exit().await, Exit::Signal(15));
 }
 
+/// An agent may itself run in a chroot, whose root is not the root of its mount namespace.
+#[test]
+fn checks_run_in_the_container_of_an_agent_in_a_chroot() {
+    let mut probe = std::process::Command::new("unshare");
+    if !probe.args(["--mount", "true"]).status().is_ok_and(|s| s.success()) {
+        eprintln!("SKIPPED: no mount namespace can be made here");
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let script = "mount --make-rprivate / && mount --rbind / \"$0\" && exec chroot \"$0\" \"$@\"";
+    let outcome = std::process::Command::new("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .arg(root.path())
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "checks_run_in_the_container_and_tell_changes_only", "--nocapture"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&outcome.stdout);
+    let errors = String::from_utf8_lossy(&outcome.stderr);
+    assert!(outcome.status.success() && text.contains("1 passed"), "{text}\n{errors}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_are_counted_after_the_grace_and_slow_checks_are_killed() {
     let mut stage = Stage::new();

@@ -175,10 +175,19 @@ fn enter_mounts(state: &State) -> Result<(), Rejection> {
         Phase::Starting | Phase::Refused(_) | Phase::Ended(_) => return Err(gone()),
     }
     let supervisor = state.supervisor.open().map_err(launch("the supervisor cannot be found"))?;
-    let supervisor = supervisor.ok_or_else(gone)?;
-    rustix::thread::move_into_thread_name_spaces(supervisor.as_fd(), ThreadNameSpaceType::MOUNT)
+    let handle = supervisor.ok_or_else(gone)?;
+    // Entering a mount namespace leads to its topmost root. The supervisor's own root may lie below it, as in a
+    // chroot; opened before the supervisor is known to live still, it is its root and nobody else's.
+    let root = File::open(format!("/proc/{}/root", state.supervisor.pid))
+        .map_err(launch("the container's root directory cannot be opened"))?;
+    state.supervisor.open().map_err(launch("the supervisor cannot be found"))?.ok_or_else(gone)?;
+    rustix::thread::move_into_thread_name_spaces(handle.as_fd(), ThreadNameSpaceType::MOUNT)
         .map_err(io::Error::from)
-        .map_err(launch("the container's mount namespace cannot be entered"))
+        .map_err(launch("the container's mount namespace cannot be entered"))?;
+    rustix::process::fchdir(&root)
+        .and_then(|()| rustix::process::chroot("."))
+        .map_err(io::Error::from)
+        .map_err(launch("the container's root directory cannot be entered"))
 }
 
 /// Changes into the sandbox as the task's user, or names the folder that stands in the way.
