@@ -103,23 +103,26 @@ impl Scheduler {
             let with_volumes = service.phase == Phase::Deleting { volumes: true };
             let Some(pod) = service.pods.get(&key.pod) else { continue };
             let current = pod.place.as_ref().map(|place| place.number);
+            let here = pod.place.as_ref().is_some_and(|place| place.agent == group.agent);
             let next = pod.next_place;
             let mine = group.resources.filtered(|resource| {
                 let top = resource.stack.top().filter(|top| top.principal == self.config.principal);
                 let Some((name, instance, number)) = top.and_then(place_of) else { return false };
-                let stale = number < next && current != Some(number);
+                // A number is used again when nothing was made under it, perhaps elsewhere.
+                let stale = (number < next && current != Some(number))
+                    || (current == Some(number) && !here);
                 name == key.service && instance == key.instance() && (deleting || stale)
             });
             let plain = mine.filtered(|resource| resource.persistence().is_none());
             let doomed = if deleting && with_volumes { mine.volumes() } else { Vec::new() };
             if !plain.is_empty() || !doomed.is_empty() {
                 let complete = deleting
+                    && here
                     && doomed.is_empty()
                     && self.is_last_release(&key, &plain, with_volumes);
                 self.give_back(group, &key, plain, doomed, complete);
                 return true;
             }
-            let here = pod.place.as_ref().is_some_and(|place| place.agent == group.agent);
             if deleting && here {
                 self.seen_empty(&key);
             }
