@@ -69,6 +69,23 @@ pub enum LedgerError {
     },
 }
 
+impl LedgerError {
+    /// Is another process using it?
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        match self {
+            Self::Folder { source, .. } => source.kind == disk::Kind::Locked,
+            Self::Journal { source: journal::Error::Disk(disk), .. } => {
+                disk.kind == disk::Kind::Locked
+            },
+            Self::Journal { .. }
+            | Self::Marker { .. }
+            | Self::Gone { .. }
+            | Self::Record { .. } => false,
+        }
+    }
+}
+
 /// The open ledger.
 #[derive(Debug)]
 pub(super) struct Ledger {

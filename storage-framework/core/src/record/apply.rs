@@ -41,6 +41,10 @@ impl State {
                     pod.place.iter_mut().for_each(|place| place.confirmed = true);
                 }
             },
+            Record::Ready { key, run } => {
+                let Some(pod) = self.pod_mut(key) else { return };
+                pod.deployed |= pod.run.as_ref().is_some_and(|live| live.number == *run);
+            },
             Record::Stopping { key, run, why } => {
                 let run = self
                     .pod_mut(key)
@@ -100,6 +104,7 @@ impl State {
             phase: Phase::Active,
             pods: Default::default(),
         });
+        let anew = state.phase == Phase::Kept;
         state.document = document.clone();
         state.version += 1;
         state.phase = Phase::Active;
@@ -110,6 +115,7 @@ impl State {
                 .or_insert_with(|| PodState { next_place: 1, ..PodState::default() });
             pod.released = false;
             pod.failures = 0;
+            pod.deployed &= !anew;
         }
     }
 
@@ -123,7 +129,11 @@ impl State {
         let Some(pod) = self.pod_mut(key) else { return };
         pod.place = Some(place.clone());
         pod.run = Some(run.clone());
-        pod.launches += u64::from(server);
+        if server {
+            pod.launches += 1;
+        } else {
+            *pod.tries.entry(run.task.clone()).or_default() += 1;
+        }
     }
 
     fn end(&mut self, key: &PodKey, run: u64, ended: &Ended) {
@@ -151,8 +161,12 @@ impl State {
                 pod.failures = if stable { 1 } else { pod.failures.saturating_add(1) };
             },
         }
-        if ended.verdict == Verdict::NeverStarted && goal == Some(Goal::Running) {
-            pod.launches = pod.launches.saturating_sub(1);
+        if ended.verdict == Verdict::NeverStarted {
+            let count = match scope {
+                Some(_) => pod.tries.entry(run.task).or_default(),
+                None => &mut pod.launches,
+            };
+            *count = count.saturating_sub(1);
         }
         pod.ended = Some(ended.clone());
     }

@@ -151,6 +151,12 @@ pub struct PodState {
     pub failures: u32,
     /// Launches of the task that is kept running.
     pub launches: u64,
+    /// Launches of one-shot tasks, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tries: BTreeMap<String, u64>,
+    /// It has been ready since its service was deployed.
+    #[serde(default)]
+    pub deployed: bool,
     /// A task with scope service whose outcome nobody knows; it runs again only when a user says so.
     pub held: Option<String>,
     /// Nothing of it is left in the cluster but, when they are kept, its volumes.
@@ -248,6 +254,13 @@ pub enum Record {
         /// Which run.
         run: u64,
     },
+    /// The run of the task that is kept running has become ready, for the first time in this deployment.
+    Ready {
+        /// Whose.
+        key: PodKey,
+        /// Which run.
+        run: u64,
+    },
     /// The run shall end.
     Stopping {
         /// Whose.
@@ -325,6 +338,7 @@ impl Record {
                 ("volume created", format!("{key}: {volume} is {id}"))
             },
             Self::Started { key, run } => ("started", format!("{key}: run {run}")),
+            Self::Ready { key, run } => ("ready", format!("{key}: run {run}")),
             Self::Stopping { key, run, why } => ("stopping", format!("{key}: run {run}: {why:?}")),
             Self::Ended { key, run, ended } => {
                 ("ended", format!("{key}: run {run}: {:?}: {}", ended.verdict, ended.message))

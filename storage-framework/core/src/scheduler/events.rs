@@ -217,6 +217,11 @@ impl Scheduler {
             self.record(Record::Started { key: key.clone(), run: run.number });
         }
         let goal = self.pod_document(key).and_then(|pod| pod.task(&run.task)).map(|task| task.goal);
+        let ready = status.state == TaskState::Running && status.ready == Some(true);
+        let deployed = self.state.pod(key).is_some_and(|pod| pod.deployed);
+        if ready && goal == Some(Goal::Running) && !deployed {
+            self.record(Record::Ready { key: key.clone(), run: run.number });
+        }
         match verdict(run, goal == Some(Goal::Running), status) {
             Some(verdict) => {
                 let message = ended_message(status);

@@ -7,7 +7,7 @@ use crate::record::{Ended, Phase, Place, PodKey, PodState, Run, Verdict};
 use berth_model::id::{AgentId, FrameworkId, TaskId, VolumeId};
 use berth_model::task::{TaskState, TaskStatus};
 use berth_model::units::{Bytes, Timestamp, format_duration};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A service.
@@ -109,8 +109,13 @@ impl Scheduler {
                 Some(self.pod_view(&key, pod, self.state.pod(&key)?))
             })
             .collect();
-        let launched = service.pods.values().any(|pod| pod.launches > 1);
-        let state = service_state(service.phase, &pods, launched);
+        let deployed: BTreeSet<String> = service
+            .pods
+            .iter()
+            .filter(|(_, pod)| pod.deployed)
+            .map(|(pod, _)| PodKey { service: name.to_owned(), pod: pod.clone() }.instance())
+            .collect();
+        let state = service_state(service.phase, &pods, |pod| deployed.contains(&pod.name));
         let message = pods
             .iter()
             .filter(|pod| !pod.message.is_empty())
@@ -173,13 +178,10 @@ impl Scheduler {
             // In whole seconds, so that watchers are not woken by every tick.
             let pause = until.since(self.now) + Duration::from_millis(999);
             let pause = format_duration(Duration::from_secs(pause.as_secs()));
-            return (
-                "BACKOFF",
-                format!("{}next attempt in {pause}", ended.map(last_words).unwrap_or_default()),
-            );
+            let after = ended.map(|ended| format!(" after: {}", last_words(ended)));
+            return ("BACKOFF", format!("trying again in {pause}{}", after.unwrap_or_default()));
         }
-        let last = ended.map(last_words).unwrap_or_default();
-        ("WAITING", format!("{last}{}", self.wait_message(key, pod.place.as_ref())))
+        ("WAITING", self.wait_message(key, pod.place.as_ref(), ended))
     }
 
     fn run_state(
@@ -242,58 +244,75 @@ impl Scheduler {
         format!("agent {} ({}){away}", place.hostname, place.agent)
     }
 
-    fn wait_message(&self, key: &PodKey, place: Option<&Place>) -> String {
-        if self.soft.link != Link::Up {
-            return "not connected to the master".to_owned();
-        }
+    fn wait_message(&self, key: &PodKey, place: Option<&Place>, ended: Option<&Ended>) -> String {
         let refusals = self.soft.refusals.get(key);
-        let Some(place) = place else {
-            return match refusals {
+        let reason = match place {
+            _ if self.soft.link != Link::Up => "not connected to the master".to_owned(),
+            Some(place) => {
+                let refusal = refusals.and_then(|refusals| refusals.get(&place.hostname));
+                let away = self.soft.unreachable.contains(&place.agent);
+                if let Some(ended) = ended.filter(|_| refusal.is_none() && !away) {
+                    // Its machine is there: the next offer, which is about to come, will do.
+                    return format!("trying again now after: {}", last_words(ended));
+                }
+                self.wait_for(place, refusal)
+            },
+            None => match refusals {
                 None => "waiting for an offer".to_owned(),
                 Some(refusals) => {
                     let lines: Vec<String> =
                         refusals.iter().map(|(host, reason)| format!("{host}: {reason}")).collect();
                     format!("no offer fits: {}", lines.join("; "))
                 },
-            };
+            },
         };
+        match ended {
+            Some(ended) => format!("{}; {reason}", last_words(ended)),
+            None => reason,
+        }
+    }
+
+    fn wait_for(&self, place: &Place, refusal: Option<&String>) -> String {
         let volumes: Vec<String> =
             place.volumes.values().map(|volume| volume.name.to_string()).collect();
-        let reason = refusals.and_then(|refusals| refusals.get(&place.hostname));
-        let reason =
-            reason.map(|reason| format!(" (its latest offer: {reason})")).unwrap_or_default();
-        format!("waiting for {}, where {} lies{reason}", self.agent_name(place), volumes.join(", "))
+        let refusal =
+            refusal.map(|reason| format!(" (its latest offer: {reason})")).unwrap_or_default();
+        let volumes = volumes.join(", ");
+        format!("waiting for {}, where {volumes} lies{refusal}", self.agent_name(place))
     }
 
     fn task_view(&self, document: &Pod, pod: &PodState, task: &Task) -> TaskView {
         let server = task.goal == Goal::Running;
+        let done = is_done(document, pod, task);
+        let launches = if server { Some(&pod.launches) } else { pod.tries.get(&task.name) };
         let mut view = TaskView {
             name: task.name.clone(),
             goal: if server { "running" } else { "once" },
-            state: if is_done(document, pod, task) {
-                TaskState::Finished.as_str()
-            } else {
-                "PENDING"
-            },
+            state: if done { TaskState::Finished.as_str() } else { "PENDING" },
             id: None,
             pid: None,
             ready: None,
             healthy: None,
-            restarts: if server { pod.launches.saturating_sub(1) } else { 0 },
+            restarts: launches.map_or(0, |launches| launches.saturating_sub(1)),
             message: String::new(),
             since: Timestamp::default(),
         };
         if let Some(run) = pod.run.as_ref().filter(|run| run.task == task.name) {
             let status = self.soft.statuses.get(&run.number);
+            let running = status.filter(|status| status.state == TaskState::Running);
             view.id = Some(run.id.clone());
             view.state = status.map_or(TaskState::Staging, |status| status.state).as_str();
             view.pid = status.and_then(|status| status.pid);
-            view.ready = status.and_then(|status| status.ready);
-            view.healthy = status.and_then(|status| status.healthy);
+            // What a check said before the task was lost from sight, or began to end, holds no more.
+            view.ready = running.and_then(|status| status.ready);
+            view.healthy = running.and_then(|status| status.healthy);
             view.message = status.map(|status| status.message.clone()).unwrap_or_default();
             view.since = status.map_or(run.at, |status| status.at);
         } else if let Some(ended) = pod.ended.as_ref().filter(|ended| ended.task == task.name) {
-            view.message.clone_from(&ended.message);
+            // That it finished is its state already.
+            if !done {
+                view.message.clone_from(&ended.message);
+            }
             view.since = ended.at;
         }
         view
@@ -307,22 +326,28 @@ fn ports(place: &Place) -> BTreeMap<String, u16> {
 }
 
 fn last_words(ended: &Ended) -> String {
-    format!("{} ended ({}); ", ended.task, ended.message)
+    format!("{} ended ({})", ended.task, ended.message)
 }
 
-fn service_state(phase: Phase, pods: &[PodView], launched: bool) -> &'static str {
+fn service_state(
+    phase: Phase,
+    pods: &[PodView],
+    deployed: impl Fn(&PodView) -> bool,
+) -> &'static str {
     if phase != Phase::Active {
         return "DELETING";
     }
+    let mut unready = pods.iter().filter(|pod| pod.state != "READY").peekable();
+    if unready.peek().is_none() {
+        return "RUNNING";
+    }
     let any = |states: &[&str]| pods.iter().any(|pod| states.contains(&pod.state));
-    if pods.iter().all(|pod| pod.state == "READY") {
-        "RUNNING"
-    } else if any(&["WAITING", "HELD"]) {
+    if any(&["WAITING", "HELD"]) {
         "WAITING"
-    } else if any(&["UNREACHABLE", "BACKOFF"])
-        || launched && any(&["RUNNING", "STARTING", "STOPPING"])
-    {
+    } else if unready.any(deployed) {
         "DEGRADED"
+    } else if any(&["UNREACHABLE"]) {
+        "WAITING"
     } else {
         "DEPLOYING"
     }

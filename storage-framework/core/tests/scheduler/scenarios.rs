@@ -4,7 +4,8 @@ use crate::cluster::Cluster;
 use berth_framework_core::document::{Service, parse};
 use berth_framework_core::scheduler::{Command, Input, Output, Reply};
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::task::TaskState;
+use berth_model::framework::Event;
+use berth_model::task::{TaskState, TaskStatus};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -145,6 +146,94 @@ fn failures_back_off_and_the_restart_stays_with_the_data() {
     assert_eq!(pauses, [1, 2, 4, 8]);
     let view = cluster.scheduler.view("db").unwrap();
     assert_eq!((view.pods[0].agent, view.pods[0].tasks[1].restarts), (place, 4));
+}
+
+/// The service's state; the pod's state and message; a task's state, ready, restarts and message.
+type Shown = (&'static str, String, String, (&'static str, Option<bool>, u64, String));
+
+fn shown(cluster: &Cluster, task: usize) -> Shown {
+    let view = cluster.scheduler.view("db").unwrap();
+    let row = &view.pods[0].tasks[task];
+    let (state, message) = pod(cluster);
+    (view.state, state, message, (row.state, row.ready, row.restarts, row.message.clone()))
+}
+
+#[test]
+fn a_service_that_never_ran_says_what_failed_and_is_deploying() {
+    let mut cluster = Cluster::new(2);
+    apply(&mut cluster, document("", "")).unwrap();
+    round(&mut cluster);
+    round(&mut cluster);
+    cluster.create_ends(true);
+    cluster.task_starts();
+    round(&mut cluster);
+    cluster.task_ends(false);
+    while cluster.deliver(None) {}
+    let failed = || "TASK_FAILED".to_owned();
+    assert_eq!(
+        shown(&cluster, 0),
+        (
+            "DEPLOYING",
+            "BACKOFF".to_owned(),
+            "trying again in 1s after: init ended (TASK_FAILED)".to_owned(),
+            ("PENDING", None, 0, failed())
+        )
+    );
+    cluster.tick(Duration::from_secs(1));
+    assert_eq!(
+        shown(&cluster, 0),
+        (
+            "WAITING",
+            "WAITING".to_owned(),
+            "trying again now after: init ended (TASK_FAILED)".to_owned(),
+            ("PENDING", None, 0, failed())
+        )
+    );
+    while live(&cluster).is_empty() {
+        round(&mut cluster);
+    }
+    cluster.task_starts();
+    round(&mut cluster);
+    assert_eq!(shown(&cluster, 0).3, ("TASK_RUNNING", Some(true), 1, String::new()));
+    cluster.agent_down(0);
+    cluster.agent_down(1);
+    round(&mut cluster);
+    assert_eq!(shown(&cluster, 0).0, "WAITING");
+}
+
+#[test]
+fn a_service_that_ran_is_degraded_and_its_finished_tasks_say_nothing_of_the_server() {
+    let mut cluster = Cluster::new(2);
+    deploy(&mut cluster);
+    assert_eq!(shown(&cluster, 0).3, ("TASK_FINISHED", None, 0, String::new()));
+    // A scheduler that was started anew still knows that it ran.
+    cluster.restart_scheduler();
+    round(&mut cluster);
+    cluster.task_ends(false);
+    while cluster.deliver(None) {}
+    let after = "trying again in 1s after: server ended (TASK_FAILED)".to_owned();
+    let row = ("PENDING", None, 0, "TASK_FAILED".to_owned());
+    assert_eq!(shown(&cluster, 1), ("DEGRADED", "BACKOFF".to_owned(), after, row));
+    assert_eq!(shown(&cluster, 0).3, ("TASK_FINISHED", None, 0, String::new()));
+}
+
+#[test]
+fn a_task_that_is_out_of_sight_is_not_ready() {
+    let mut cluster = Cluster::new(1);
+    deploy(&mut cluster);
+    let running = cluster.status_of("db.p-0.server.2");
+    for (state, ready) in [
+        (TaskState::Running, Some(true)),
+        (TaskState::Unreachable, None),
+        (TaskState::Killing, None),
+    ] {
+        let status =
+            TaskStatus { state, ready: Some(true), healthy: Some(true), ..running.clone() };
+        let event = Input::Event(Box::new(Event::Status(status)));
+        cluster.scheduler.step(cluster.now, event);
+        let row = &cluster.scheduler.view("db").unwrap().pods[0].tasks[1];
+        assert_eq!((row.state, row.ready, row.healthy), (state.as_str(), ready, ready));
+    }
 }
 
 #[test]
