@@ -57,6 +57,11 @@ impl Turn<'_> {
 
     fn register(&mut self, agent: AgentId, session: SessionId, registration: &Registration) {
         if let Err(rejection) = admit::check(self.state, agent, session, registration) {
+            // What an agent of this cluster has seen counts even when it may not come in.
+            if registration.cluster == Some(self.state.config.cluster) {
+                let rollback = admit::rollback(self.state, agent, registration);
+                self.apply_all(rollback);
+            }
             let message = ToAgent::Refused(rejection);
             self.say(Output::ToAgent { agent, session, message });
             self.say(Output::CloseAgent { agent, session });

@@ -68,12 +68,14 @@ impl Judges {
         let twin = others
             .filter(|(other, container)| **other != id && container.is_running())
             .find(|(_, container)| container.key.task.as_str().starts_with(SERVICE_TASKS));
-        if let Some((_, twin)) = twin {
+        // An old ledger may hold a start that was long over; its agent does it again before it asks anybody.
+        let old = world.agents.iter().any(|machine| machine.tampered);
+        if let Some((_, twin)) = twin.filter(|_| !old) {
             self.report("I8 placement", format!("the service's pod runs twice, as {}", twin.key));
         }
         let Some((volume, _)) = volumes.first() else { return };
         let first = *self.pod_volume.get_or_insert(*volume);
-        if first != *volume && !self.vandalised.contains(&first) {
+        if first != *volume && !self.vandalised.contains(&first) && !self.rolled_back {
             let text = format!("the service's pod ran on volume {first} and now on {volume}");
             self.report("I8 placement", text);
         }

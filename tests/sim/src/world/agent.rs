@@ -163,8 +163,10 @@ impl World {
             | Input::Tick
             | Input::Shutdown { .. } => None,
         };
+        // What is due by now happens in the same step and is no answer to the message.
+        let due = process.core.next_deadline().is_some_and(|due| due <= now);
         let step = process.core.step(now, input);
-        if let Some(epoch) = epoch {
+        if let Some(epoch) = epoch.filter(|_| !due) {
             self.judges.agent_obeys(at, process.decided.epoch, epoch, &step);
         }
         self.note(|| format!("  agent {at} writes {:?} does {:?}", step.records, step.outputs));

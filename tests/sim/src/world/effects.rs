@@ -108,6 +108,7 @@ impl World {
         process.busy.retain(|_, busy| *busy != token);
         if !unsynced {
             machine.volumes.sync();
+            self.dirt.disks = true;
         }
         let volume = effect.spec().id;
         self.agent_input(at, Input::Volume { volume, token, outcome });
