@@ -28,6 +28,8 @@ use tonic::{Status, Streaming};
 const CONNECT: Duration = Duration::from_secs(5);
 /// A server that does not even answer pings for so long hangs.
 const SILENCE: Duration = Duration::from_secs(10);
+/// What is asked unless the service scheduler is.
+const MASTER: &str = "the master";
 /// The name under which the service scheduler subscribes.
 const SCHEDULER: &str = "berth-services";
 
@@ -64,7 +66,11 @@ async fn channel(address: &str, what: &str) -> Result<Channel, Failure> {
         );
         Failure::new(
             exit::UNREACHABLE,
-            refused.remedy("start it, or name another one with --master or BERTH_MASTER"),
+            refused.remedy(if what == MASTER {
+                "start it, or name another one with --master or BERTH_MASTER"
+            } else {
+                "start it again with the work directory it had: `berth scheduler run --work-dir DIR`"
+            }),
         )
     })
 }
@@ -87,7 +93,7 @@ macro_rules! list {
 
 impl Client {
     pub(crate) async fn connect(connect: &Connect) -> Result<Self, Failure> {
-        let channel = channel(&connect.master, "the master").await?;
+        let channel = channel(&connect.master, MASTER).await?;
         let operator = OperatorClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         Ok(Self { operator })
     }

@@ -14,6 +14,7 @@ pub(crate) mod exit {
     pub(crate) const TIMED_OUT: u8 = 7;
     pub(crate) const GUARD: u8 = 8;
     pub(crate) const PROBLEMS: u8 = 9;
+    pub(crate) const INTERRUPTED: u8 = 130;
 }
 
 /// A refusal or failure with its exit code.

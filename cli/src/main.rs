@@ -55,7 +55,10 @@ fn run(command: Command) -> ExitCode {
 async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Dev(args) => {
-            dev::run(args).await.map_err(|error| Failure::local(format!("{error:#}")))
+            dev::run(args).await.map_err(|error| match error.downcast::<Failure>() {
+                Ok(failure) => failure,
+                Err(error) => Failure::local(format!("{error:#}")),
+            })
         },
         Command::Master(Master::Run(args)) => daemon::master(args).await,
         Command::Agent(Agent::Run(args)) => daemon::agent(args).await,

@@ -48,7 +48,11 @@ pub(crate) fn find<'a, T>(
             );
             Err(Failure::new(
                 exit::USAGE,
-                error.remedy("give more digits of the id, or the role with --role"),
+                error.remedy(if kind.unknown == ErrorCode::UnknownVolume {
+                    "give more digits of the id, or the role with --role"
+                } else {
+                    "give more of it, up to the whole id"
+                }),
             ))
         },
     }

@@ -89,7 +89,7 @@ pub(crate) enum Task {
         #[command(flatten)]
         connect: Connect,
     },
-    /// End a task: SIGTERM, then SIGKILL after its grace time
+    /// End a task: SIGTERM, then SIGKILL after its grace time. Done when the agent has been told; `task show` says when it has ended
     Kill {
         /// Id or its beginning
         task: String,
@@ -170,6 +170,9 @@ pub(crate) enum Service {
         /// How long to wait until it is running again
         #[arg(long, default_value = "5m", value_parser = duration, help_heading = "Waiting")]
         timeout: std::time::Duration,
+        /// Wait until it is done (the default)
+        #[arg(long, conflicts_with = "detach", help_heading = "Waiting")]
+        wait: bool,
         /// Do not wait
         #[arg(long, help_heading = "Waiting")]
         detach: bool,
@@ -191,6 +194,9 @@ pub(crate) enum Service {
         /// How long to wait until it is gone
         #[arg(long, default_value = "5m", value_parser = duration, help_heading = "Waiting")]
         timeout: std::time::Duration,
+        /// Wait until it is done (the default)
+        #[arg(long, conflicts_with = "detach", help_heading = "Waiting")]
+        wait: bool,
         /// Do not wait
         #[arg(long, help_heading = "Waiting")]
         detach: bool,
@@ -225,6 +231,9 @@ pub(crate) struct Apply {
     /// Wait until every service of the document is running
     #[arg(long, help_heading = "Waiting")]
     pub(crate) wait: bool,
+    /// Do not wait (the default)
+    #[arg(long, conflicts_with = "wait", help_heading = "Waiting")]
+    pub(crate) detach: bool,
     /// How long to wait
     #[arg(long, default_value = "5m", value_parser = duration, help_heading = "Waiting")]
     pub(crate) timeout: std::time::Duration,

@@ -6,8 +6,10 @@
 
 mod child;
 
+use crate::failure::Failure;
 use crate::output::note;
 use anyhow::{Context, bail};
+use berth_model::error::{ErrorCode, Rejection};
 use child::{Child, Supervised};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
@@ -141,17 +143,17 @@ fn plan(work_dir: &Path, port: u16, args: &Args) -> anyhow::Result<Vec<Child>> {
 fn lock(work_dir: &Path) -> anyhow::Result<Flock<File>> {
     let path = work_dir.join("lock");
     let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
-        anyhow::anyhow!(
-            "another `berth dev` uses {} ({errno}): stop it, or choose another --work-dir",
-            work_dir.display()
-        )
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, _errno)| {
+        let text = format!("another `berth dev` uses {}", work_dir.display());
+        let error = Rejection::new(ErrorCode::Locked, text);
+        Failure::from(error.remedy("stop it, or choose another --work-dir")).into()
     })
 }
 
 fn choose_port(port: u16) -> anyhow::Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", port)).with_context(|| {
-        format!("port {port} on 127.0.0.1 is taken: choose another --port, or 0 for a free one")
+    let listener = TcpListener::bind(("127.0.0.1", port)).map_err(|error| {
+        let text = format!("port {port} on 127.0.0.1 cannot be used ({error})");
+        Failure::usage(text, "choose another --port, or 0 for a free one")
     })?;
     Ok(listener.local_addr().context("read the chosen port")?.port())
 }

@@ -137,6 +137,19 @@ pub(crate) fn document(value: &Value, show: &Show) -> Result<(), Failure> {
     text(&(json + "\n"))
 }
 
+/// What a dry run would do: a document where one is wanted, else a word to the person.
+pub(crate) fn planned(content: &str, show: &Show) -> Result<(), Failure> {
+    match show.output {
+        Format::Json | Format::Yaml => {
+            document(&serde_json::json!({ "dry_run": true, "plan": content }), show)
+        },
+        Format::Table | Format::Wide | Format::Name => {
+            note(content);
+            Ok(())
+        },
+    }
+}
+
 /// Prints a line of a result.
 pub(crate) fn line(content: &str) -> Result<(), Failure> {
     text(&format!("{content}\n"))

@@ -1,6 +1,7 @@
 //! Rows as aligned columns, objects as `key: value` lines.
 
 use super::{Cell, Format, Row, Show};
+use berth_model::units::Bytes;
 use comfy_table::{Attribute, Cell as Drawn, Color, ContentArrangement, Table, presets};
 use serde_json::Value;
 
@@ -80,7 +81,12 @@ fn describe_into(value: &Value, indent: usize, text: &mut String) {
             | Value::Array(_)
             | Value::Object(_) => {
                 let label = format!("{key}:");
-                text.push_str(&format!("{:indent$}{label:<1$} {2}\n", "", width + 1, plain(value)));
+                text.push_str(&format!(
+                    "{:indent$}{label:<1$} {2}\n",
+                    "",
+                    width + 1,
+                    for_people(key, value)
+                ));
             },
         }
     }
@@ -95,5 +101,49 @@ fn plain(value: &Value) -> String {
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         Value::Object(_) => "-".to_owned(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+/// Sizes and times as people read them; JSON has the numbers.
+fn for_people(key: &str, value: &Value) -> String {
+    match value.as_u64() {
+        Some(bytes) if key.ends_with("_bytes") => Bytes::new(bytes).to_string(),
+        Some(ms) if key.ends_with("_ms") => utc(ms),
+        Some(_) | None => plain(value),
+    }
+}
+
+/// `2026-11-23 00:41:31 UTC`, by the algorithm for civil days from a day count (Howard Hinnant).
+fn utc(ms: u64) -> String {
+    let (days, second) = (ms / 86_400_000, ms / 1_000 % 86_400);
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute) = (second / 3_600, second / 60 % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{:02} UTC", second % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_written_for_people() {
+        for (ms, wanted) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_400_000, "2000-02-29 00:00:00 UTC"),
+            (1_795_392_563_447, "2026-11-23 00:09:23 UTC"),
+        ] {
+            assert_eq!(utc(ms), wanted);
+        }
+        let row =
+            serde_json::json!({ "size_bytes": 1_073_741_824_u64, "name": "a", "used_bytes": null });
+        assert_eq!(describe(&row), "name:       a\nsize_bytes: 1 GiB\nused_bytes: -\n");
     }
 }

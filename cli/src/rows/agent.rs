@@ -1,6 +1,6 @@
 //! Agents and their disks.
 
-use super::{mib, short};
+use super::{cut, mib, number, short};
 use crate::output::{Cell, Row};
 use berth_model::agent::DiskHealth;
 use berth_model::resources::Name;
@@ -82,7 +82,7 @@ impl Row for DiskRow {
             if self.health == "ok" {
                 Cell::Good(self.health.clone())
             } else {
-                Cell::Bad(self.health.clone())
+                Cell::Bad(cut(&self.health, 48))
             },
             Cell::text(&self.root),
             Cell::text(&self.driver_reason),
@@ -99,8 +99,8 @@ pub(crate) struct AgentRow {
     pub(crate) id: String,
     pub(crate) hostname: String,
     pub(crate) state: String,
-    pub(crate) cpus_total: String,
-    pub(crate) cpus_used: String,
+    pub(crate) cpus_total: f64,
+    pub(crate) cpus_used: f64,
     pub(crate) mem_total_bytes: u64,
     pub(crate) mem_used_bytes: u64,
     pub(crate) disk_total_bytes: u64,
@@ -124,8 +124,8 @@ impl From<&AgentView> for AgentRow {
             id: view.info.id.to_string(),
             hostname: view.info.hostname.to_string(),
             state: view.state.as_str().to_owned(),
-            cpus_total: view.total.total(&Name::Cpus).to_string(),
-            cpus_used: view.used.total(&Name::Cpus).to_string(),
+            cpus_total: number(view.total.total(&Name::Cpus)),
+            cpus_used: number(view.used.total(&Name::Cpus)),
             mem_total_bytes: mib(&view.total, &Name::Mem).get(),
             mem_used_bytes: mib(&view.used, &Name::Mem).get(),
             disk_total_bytes: mib(&view.total, &Name::Disk).get(),

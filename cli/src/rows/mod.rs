@@ -10,7 +10,7 @@ mod task;
 
 pub(crate) use agent::{AgentRow, DiskRow};
 pub(crate) use framework::{FrameworkRow, OfferRow, RoleRow};
-pub(crate) use storage::{ReservationRow, VolumeRow};
+pub(crate) use storage::{ReservationRow, TrashRow, VolumeRow};
 pub(crate) use task::{OperationRow, TaskRow};
 
 use berth_model::error::Rejection;
@@ -22,6 +22,19 @@ use serde::Serialize;
 pub(crate) fn short(id: &str) -> String {
     let is_minted = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
     if is_minted { id.get(..8).unwrap_or(id).to_owned() } else { id.to_owned() }
+}
+
+/// Long texts end with an ellipsis in tables; JSON and `show` have them whole.
+pub(crate) fn cut(text: &str, length: usize) -> String {
+    if text.chars().count() <= length {
+        return text.to_owned();
+    }
+    text.chars().take(length.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// An amount as JSON has it.
+fn number(amount: Scalar) -> f64 {
+    amount.to_string().parse().unwrap_or_default()
 }
 
 /// `3d`, `5h`, `12m`, `40s`.

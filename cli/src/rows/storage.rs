@@ -1,6 +1,6 @@
 //! Reservations and volumes.
 
-use super::{ErrorRow, age, in_unit, short};
+use super::{ErrorRow, age, in_unit, number, short};
 use crate::output::{Cell, Row};
 use berth_model::resources::Name;
 use berth_model::units::{Bytes, Timestamp};
@@ -19,6 +19,10 @@ pub(crate) struct ReservationRow {
     pub(crate) resource: String,
     pub(crate) disk: String,
     pub(crate) amount: String,
+    /// Of mem and disk.
+    pub(crate) amount_bytes: Option<u64>,
+    /// Of everything that is counted by a number.
+    pub(crate) amount_number: Option<f64>,
     pub(crate) in_volumes: String,
     pub(crate) in_tasks: String,
     pub(crate) created_ms: u64,
@@ -46,6 +50,9 @@ impl ReservationRow {
                 String::new()
             },
             amount,
+            amount_bytes: matches!(resource.name, Name::Mem | Name::Disk)
+                .then(|| resource.size().get()),
+            amount_number: resource.amount().map(number),
             in_volumes: in_unit(&resource.name, view.in_volumes),
             in_tasks: in_unit(&resource.name, view.in_tasks),
             created_ms: view.row.created.ms(),
@@ -194,5 +201,33 @@ impl Row for VolumeRow {
     }
     fn name(&self) -> String {
         format!("{}/{}", self.role, self.name)
+    }
+}
+
+/// A volume in the trash: the same row, but what matters is since when it lies there.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct TrashRow(pub(crate) VolumeRow);
+
+impl Row for TrashRow {
+    const COLUMNS: &'static [&'static str] =
+        &["VOLUME", "ROLE", "SIZE", "HOST", "DISK", "STATE", "DELETED", "ID", "GENERATION"];
+    const NARROW: usize = 8;
+    fn cells(&self) -> Vec<Cell> {
+        let Self(row) = self;
+        vec![
+            Cell::text(&row.name),
+            Cell::text(&row.role),
+            Cell::text(Bytes::new(row.size_bytes)),
+            Cell::text(&row.hostname),
+            Cell::text(&row.disk),
+            Cell::Pending(row.state.clone()),
+            Cell::text(format!("{} ago", age(row.now, row.changed_ms))),
+            Cell::text(short(&row.id)),
+            Cell::text(row.generation),
+        ]
+    }
+    fn name(&self) -> String {
+        self.0.name()
     }
 }

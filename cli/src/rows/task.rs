@@ -1,6 +1,6 @@
 //! Tasks and operations.
 
-use super::{ErrorRow, age, short};
+use super::{ErrorRow, age, cut, short};
 use crate::output::{Cell, Row};
 use berth_model::operation::{OperationRecord, OperationState};
 use berth_model::task::TaskState;
@@ -145,7 +145,7 @@ impl Row for OperationRow {
                 "FAILED" => Cell::Bad(self.state.clone()),
                 _ => Cell::Pending(self.state.clone()),
             },
-            Cell::text(&self.object),
+            Cell::text(cut(&self.object, 60)),
             Cell::text(age(self.now, self.accepted_ms)),
             Cell::maybe(took),
             Cell::maybe(self.framework_id.as_ref()),

@@ -3,10 +3,13 @@
 use crate::args::{AgentRun, Internal, MasterRun, SchedulerRun};
 use crate::failure::{Failure, exit};
 use crate::output::{line, note};
+use berth_agent::engine::Error as AgentError;
 use berth_agent::{AgentConfig, Flags};
-use berth_master::MasterConfig;
+use berth_master::engine::EngineError;
+use berth_master::registry::StoreError;
+use berth_master::{MasterConfig, ServeError as MasterError};
 use berth_model::error::{ErrorCode, Rejection};
-use berth_storage_framework::service::SchedulerConfig;
+use berth_storage_framework::service::{SchedulerConfig, ServeError as SchedulerError};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -49,6 +52,51 @@ fn start_logging() {
     if let Err(error) = ready {
         note(&format!("warning: logging cannot be set up: {error}"));
     }
+}
+
+/// Why a master ended, with the code that is documented for it.
+fn master_ended(error: &MasterError) -> Failure {
+    let code = match error {
+        MasterError::Listen { .. } => ErrorCode::InvalidArgument,
+        MasterError::Store(store) | MasterError::Engine(EngineError::Store(store)) => match store {
+            StoreError::Locked { .. } => ErrorCode::Locked,
+            StoreError::Corrupt { .. } | StoreError::CutOff { .. } => ErrorCode::RegistryCorrupt,
+            StoreError::Write { .. } | StoreError::Poisoned { .. } => ErrorCode::DiskFaulty,
+            StoreError::Conflict { .. } => ErrorCode::Internal,
+        },
+        MasterError::Engine(EngineError::Record(_) | EngineError::Recover(_)) => {
+            ErrorCode::RegistryCorrupt
+        },
+        MasterError::Engine(EngineError::Thread { .. }) | MasterError::Server(_) => {
+            ErrorCode::Internal
+        },
+    };
+    coded(code, error)
+}
+
+/// Why an agent ended, with the code that is documented for it.
+fn agent_ended(error: &AgentError) -> Failure {
+    let Failure { error: whole, .. } = ended(error);
+    let mut rejection = error.rejection();
+    rejection.message = whole.message;
+    Failure::from(rejection)
+}
+
+/// Why a scheduler ended, with the code that is documented for it.
+fn scheduler_ended(error: &SchedulerError) -> Failure {
+    match error {
+        SchedulerError::Master(rejection) => Failure::from(rejection.clone()),
+        SchedulerError::Listen { .. } => coded(ErrorCode::InvalidArgument, error),
+        SchedulerError::Ledger(ledger) if ledger.is_locked() => coded(ErrorCode::Locked, error),
+        SchedulerError::Ledger(_) => coded(ErrorCode::LedgerCorrupt, error),
+        SchedulerError::Engine(_) | SchedulerError::Server(_) => ended(error),
+    }
+}
+
+fn coded(code: ErrorCode, error: &dyn std::error::Error) -> Failure {
+    let Failure { error: mut rejection, .. } = ended(error);
+    rejection.code = code;
+    Failure::from(rejection)
 }
 
 /// A daemon that could not start or had to end: the whole chain of causes.
@@ -95,7 +143,7 @@ pub(crate) async fn master(args: MasterRun) -> Result<(), Failure> {
     let stop = stop_signal()?;
     berth_master::run(config, |address| serving("master", address), stop)
         .await
-        .map_err(|e| ended(&e))
+        .map_err(|e| master_ended(&e))
 }
 
 pub(crate) async fn agent(args: AgentRun) -> Result<(), Failure> {
@@ -103,8 +151,8 @@ pub(crate) async fn agent(args: AgentRun) -> Result<(), Failure> {
     let flags = Flags { master, work_dir, hostname, attributes: attribute, resources, disks: disk };
     let config = AgentConfig::load(config.as_deref(), flags).map_err(Failure::from)?;
     start_logging();
-    let stop = berth_agent::engine::signals().map_err(|e| ended(&e))?;
-    berth_agent::engine::run(config, stop).await.map_err(|e| ended(&e))
+    let stop = berth_agent::engine::signals().map_err(|e| agent_ended(&e))?;
+    berth_agent::engine::run(config, stop).await.map_err(|e| agent_ended(&e))
 }
 
 pub(crate) async fn scheduler(args: SchedulerRun) -> Result<(), Failure> {
@@ -123,5 +171,5 @@ pub(crate) async fn scheduler(args: SchedulerRun) -> Result<(), Failure> {
     let stop = stop_signal()?;
     berth_storage_framework::service::run(config, |address| serving("scheduler", address), stop)
         .await
-        .map_err(|e| ended(&e))
+        .map_err(|e| scheduler_ended(&e))
 }

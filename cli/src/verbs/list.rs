@@ -10,6 +10,7 @@ use crate::rows::{AgentRow, DiskRow, FrameworkRow, OfferRow, RoleRow};
 use crate::verbs::operation;
 use berth_model::error::ErrorCode;
 use berth_model::id::DiskId;
+use berth_model::operation::OperationKind;
 use berth_model::operator::{DiskChoice, Request};
 use berth_model::view::{AgentView, FrameworkView};
 use std::sync::Arc;
@@ -49,7 +50,14 @@ pub(crate) fn find_framework<'a>(
 }
 
 pub(crate) async fn agent_list(read: &Read) -> Result<(), Failure> {
-    let agents = Client::connect(&read.connect).await?.agents().await?;
+    let client = Client::connect(&read.connect).await?;
+    let mut agents = client.agents().await?;
+    agents.sort_by(|a, b| a.info.hostname.cmp(&b.info.hostname));
+    if let Some(why) = client.cluster().await?.safe_mode {
+        note(&format!(
+            "warning: the master is in safe mode and refuses to destroy anything: {why}"
+        ));
+    }
     let rows: Vec<AgentRow> = agents.iter().map(AgentRow::from).collect();
     output::list(&rows, &read.show)
 }
@@ -69,7 +77,8 @@ pub(crate) async fn agent(command: &Agent) -> Result<(), Failure> {
 pub(crate) async fn disk(command: &Disk) -> Result<(), Failure> {
     let (Disk::List(read) | Disk::Show { read, .. }) = command;
     let agents = Client::connect(&read.connect).await?.agents().await?;
-    let rows: Vec<DiskRow> = agents.iter().flat_map(DiskRow::all).collect();
+    let mut rows: Vec<DiskRow> = agents.iter().flat_map(DiskRow::all).collect();
+    rows.sort_by(|a, b| (&a.hostname, &a.name).cmp(&(&b.hostname, &b.name)));
     match command {
         Disk::List(_) => output::list(&rows, &read.show),
         Disk::Show { disk, .. } => {
@@ -98,15 +107,20 @@ pub(crate) async fn framework(command: &Framework) -> Result<(), Failure> {
         },
         Framework::Teardown { framework, confirm, change, read } => {
             let client = Client::connect(&read.connect).await?;
+            if operation::repeated(&client, OperationKind::Teardown, change, &read.show)
+                .await?
+                .is_some()
+            {
+                return Ok(());
+            }
             let frameworks = client.frameworks(true).await?;
             let found = find_framework(&frameworks, framework)?;
             let impact = format!(
-                "framework {} ({}): {} tasks end, {} offers are rescinded; its reservations and volumes stay",
+                "framework {} ({}): {} tasks end and {} offers are rescinded; its reservations and volumes stay",
                 found.id, found.info.name, found.tasks, found.offers
             );
             if confirm.dry_run {
-                note(&impact);
-                return Ok(());
+                return output::planned(&format!("would remove {impact}"), &read.show);
             }
             ask(&impact, confirm)?;
             let request = Request::Teardown { framework: found.id.clone() };

@@ -8,7 +8,7 @@ use crate::resolve::{Kind, find};
 use crate::rows::OperationRow;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::OperationId;
-use berth_model::operation::{OperationRecord, OperationState};
+use berth_model::operation::{OperationKind, OperationRecord, OperationState};
 use berth_model::operator::Request;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -49,6 +49,31 @@ pub(crate) async fn submit(
     wait(client, accepted, change.timeout).await.map(Some)
 }
 
+/// The operation that a command with this request id has started before. Looked at before names are looked up: what the first
+/// run removed cannot be found by name any more.
+pub(crate) async fn repeated(
+    client: &Client,
+    kind: OperationKind,
+    change: &Change,
+    show: &Show,
+) -> Result<Option<()>, Failure> {
+    let Some(id) = change.request_id else { return Ok(None) };
+    let records = client.operations().await?;
+    let Some(record) = records.into_iter().find(|record| record.id == id) else { return Ok(None) };
+    if record.kind != kind {
+        let error = Rejection::new(
+            ErrorCode::RequestIdReused,
+            format!("request id {id} was used for {} ({})", record.kind, record.object),
+        );
+        return Err(Failure::from(error.remedy("leave --request-id out, or give a new one")));
+    }
+    if change.detach {
+        return output::line(&id.to_string()).map(Some);
+    }
+    let record = wait(client, id, change.timeout).await?;
+    output::one(&OperationRow::new(&record, client.now()), show).map(Some)
+}
+
 /// As [`submit`], and prints the operation.
 pub(crate) async fn submit_and_show(
     client: &Client,
@@ -73,7 +98,7 @@ pub(crate) async fn wait(
         _ = tokio::signal::ctrl_c() => {
             let error = Rejection::new(ErrorCode::TimedOut, format!("stopped watching operation {id}"))
                 .remedy(format!("it goes on; see `berth operation show {id}`"));
-            return Err(Failure::new(130, error));
+            return Err(Failure::new(exit::INTERRUPTED, error));
         },
     };
     for text in &record.notes {

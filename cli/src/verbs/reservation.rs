@@ -10,6 +10,7 @@ use crate::rows::ReservationRow;
 use crate::verbs::list::find_agent;
 use crate::verbs::operation;
 use berth_model::error::{ErrorCode, Rejection};
+use berth_model::operation::OperationKind;
 use berth_model::operator::Request;
 use berth_model::reservation::Reservation as Level;
 use berth_model::resources::{DiskInfo, DiskSource, Name, Resources, parse_resources};
@@ -38,10 +39,19 @@ pub(crate) async fn run(command: &Reservation) -> Result<(), Failure> {
             let client = Client::connect(&read.connect).await?;
             let mut rows = rows(&client.reservations().await?, &client.agents().await?);
             rows.retain(|row| of.role.as_ref().is_none_or(|role| row.role == *role));
+            rows.sort_by(|a, b| {
+                (&a.role, &a.hostname, &a.resource).cmp(&(&b.role, &b.hostname, &b.resource))
+            });
             output::list(&rows, &read.show)
         },
         Reservation::Release { reservation, confirm, change, read } => {
             let client = Client::connect(&read.connect).await?;
+            if operation::repeated(&client, OperationKind::Unreserve, change, &read.show)
+                .await?
+                .is_some()
+            {
+                return Ok(());
+            }
             let all = client.reservations().await?;
             let view =
                 find(&RESERVATION, &all, reservation, |r| r.row.id.to_string(), |_| Vec::new())?;
@@ -61,7 +71,7 @@ pub(crate) async fn run(command: &Reservation) -> Result<(), Failure> {
             let request = Request::Release { reservation: view.row.id };
             if confirm.dry_run {
                 client.submit(Client::mint(), request, true).await?;
-                return Ok(());
+                return output::planned("would give its unused part back", &read.show);
             }
             ask("its unused part goes back to everybody", confirm)?;
             operation::submit_and_show(&client, request, change, &read.show).await
@@ -91,10 +101,24 @@ async fn create(create: &ReservationCreate) -> Result<(), Failure> {
     let request = Request::Reserve { agent: agent.info.id, resources: reserved.clone() };
     if create.dry_run {
         client.submit(Client::mint(), request, true).await?;
-        note(&format!("would reserve {reserved} on agent {}", agent.info.hostname));
+        let text = format!("would reserve {reserved} on agent {}", agent.info.hostname);
+        return output::planned(&text, &create.read.show);
+    }
+    let done = operation::submit(&client, request, &create.change, &create.read.show).await?;
+    if done.is_none() {
         return Ok(());
     }
-    operation::submit_and_show(&client, request, &create.change, &create.read.show).await
+    // The rows it went into, with the ids that `release` takes; equal reservations add up in one row.
+    let mut touched = client.reservations().await?;
+    touched.retain(|view| {
+        let row = &view.row;
+        row.agent == agent.info.id
+            && row.resource.stack.owner() == Some(&create.role)
+            && reserved.iter().any(|r| {
+                r.name == row.resource.name && r.disk_source() == row.resource.disk_source()
+            })
+    });
+    output::list(&rows(&touched, &agents), &create.read.show)
 }
 
 /// What resources call the disk that `text` names on `agent`.

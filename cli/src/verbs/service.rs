@@ -10,6 +10,7 @@ use berth_model::error::{ErrorCode, Rejection};
 use berth_model::units::{Bytes, format_duration};
 use berth_proto::service::v1::{PodTaskView, PodView, ServiceView};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -45,6 +46,7 @@ struct PodRow {
     agent_id: Option<String>,
     hostname: String,
     message: String,
+    ports: BTreeMap<String, u32>,
     volumes: Vec<VolumeRow>,
     tasks: Vec<TaskRow>,
 }
@@ -95,6 +97,7 @@ impl From<&PodView> for PodRow {
             agent_id: view.agent_id.clone(),
             hostname: view.hostname.clone(),
             message: view.message.clone(),
+            ports: view.ports.clone().into_iter().collect(),
             volumes: volumes.collect(),
             tasks: view.tasks.iter().map(TaskRow::from).collect(),
         }
@@ -159,7 +162,9 @@ struct StatusRow {
     restarts: u64,
     hostname: String,
     pid: Option<u32>,
+    ports: String,
     message: String,
+    task_id: Option<String>,
     volumes: String,
 }
 
@@ -175,9 +180,11 @@ impl StatusRow {
                     format!("{} {} ({id})", v.name, Bytes::new(v.size_bytes))
                 })
                 .collect();
+            let ports: Vec<String> = pod.ports.iter().map(|(n, p)| format!("{n}={p}")).collect();
             for task in &pod.tasks {
+                let is_server = task.goal == "running";
                 rows.push(Self {
-                    pod: format!("{}-{}", pod.name, pod.index),
+                    pod: pod.name.clone(),
                     task: task.name.clone(),
                     goal: task.goal.clone(),
                     state: task.state.clone(),
@@ -185,11 +192,14 @@ impl StatusRow {
                     restarts: task.restarts,
                     hostname: pod.hostname.clone(),
                     pid: task.pid,
-                    message: if task.message.is_empty() {
+                    ports: if is_server { ports.join(",") } else { String::new() },
+                    // What the pod waits for is said once, beside the task it is there for.
+                    message: if is_server && !pod.message.is_empty() {
                         pod.message.clone()
                     } else {
                         task.message.clone()
                     },
+                    task_id: task.task_id.clone(),
                     volumes: volumes.join(", "),
                 });
             }
@@ -199,20 +209,24 @@ impl StatusRow {
 }
 
 impl Row for StatusRow {
-    const COLUMNS: &'static [&'static str] =
-        &["POD", "TASK", "GOAL", "STATE", "READY", "RESTARTS", "HOST", "PID", "MESSAGE", "VOLUMES"];
+    const COLUMNS: &'static [&'static str] = &[
+        "POD", "TASK", "STATE", "READY", "RESTARTS", "HOST", "PORTS", "TASK ID", "MESSAGE", "GOAL",
+        "PID", "VOLUMES",
+    ];
     const NARROW: usize = 9;
     fn cells(&self) -> Vec<Cell> {
         vec![
             Cell::text(&self.pod),
             Cell::text(&self.task),
-            Cell::text(&self.goal),
             colored(&self.state),
             Cell::maybe(self.ready.map(|r| if r { "yes" } else { "no" })),
             Cell::text(self.restarts),
             Cell::text(if self.hostname.is_empty() { "-" } else { &self.hostname }),
-            Cell::maybe(self.pid),
+            Cell::text(if self.ports.is_empty() { "-" } else { &self.ports }),
+            Cell::maybe(self.task_id.as_ref()),
             Cell::text(&self.message),
+            Cell::text(&self.goal),
+            Cell::maybe(self.pid),
             Cell::text(&self.volumes),
         ]
     }
@@ -248,13 +262,12 @@ pub(crate) async fn run(command: &Service) -> Result<(), Failure> {
                 },
             }
         },
-        Service::Restart { service, of, confirm, timeout, detach, read } => {
+        Service::Restart { service, of, confirm, timeout, wait: _, detach, read } => {
             let scheduler = Services::find(&Client::connect(&read.connect).await?).await?;
             let view = scheduler.get(service, of.role.as_deref()).await?;
             let impact = format!("service {service}: its running tasks end and are started again");
             if confirm.dry_run {
-                note(&impact);
-                return Ok(());
+                return output::planned(&impact, &read.show);
             }
             ask(&impact, confirm)?;
             let before = running_ids(&view);
@@ -270,7 +283,7 @@ pub(crate) async fn run(command: &Service) -> Result<(), Failure> {
             let view = scheduler.get(service, of.role.as_deref()).await?;
             output::one(&ServiceRow::new(&view, false), &read.show)
         },
-        Service::Delete { service, delete_volumes, of, confirm, timeout, detach, read } => {
+        Service::Delete { service, delete_volumes, of, confirm, timeout, wait: _, detach, read } => {
             let flags = (*delete_volumes, *detach);
             delete(&Deletion { service, of, confirm, timeout: *timeout, read }, flags).await
         },
@@ -307,8 +320,7 @@ async fn delete(
     };
     let impact = format!("service {service}: its tasks end; volumes {} {fate}", volumes.join(", "));
     if confirm.dry_run {
-        note(&impact);
-        return Ok(());
+        return output::planned(&impact, &read.show);
     }
     ask(&impact, confirm)?;
     let kept = scheduler.delete(Client::mint(), service, role, delete_volumes).await?;

@@ -3,13 +3,14 @@
 use crate::args::Task;
 use crate::client::Client;
 use crate::confirm::ask;
-use crate::failure::Failure;
-use crate::output::{self, Reader, note};
+use crate::failure::{Failure, exit};
+use crate::output::{self, Reader};
 use crate::resolve::{Kind, find};
 use crate::rows::TaskRow;
 use crate::verbs::operation;
-use berth_model::error::ErrorCode;
+use berth_model::error::{ErrorCode, Rejection};
 use berth_model::link::OutputStream;
+use berth_model::operation::OperationKind;
 use berth_model::operator::Request;
 use berth_model::view::TaskView;
 
@@ -37,8 +38,10 @@ pub(crate) async fn run(command: &Task) -> Result<(), Failure> {
         },
         Task::Logs { task, follow, stderr, tail, connect } => {
             let client = Client::connect(connect).await?;
+            // What runs is meant rather than what ran before it under a similar name.
+            let live = client.tasks(false).await?;
             let tasks = client.tasks(true).await?;
-            let found = pick(&tasks, task)?;
+            let found = pick(&live, task).or_else(|_none| pick(&tasks, task))?;
             let stream = if *stderr { OutputStream::Stderr } else { OutputStream::Stdout };
             let mut log = client
                 .read_log(&found.status.framework, &found.status.task, stream, *follow, *tail)
@@ -50,12 +53,21 @@ pub(crate) async fn run(command: &Task) -> Result<(), Failure> {
                         Some(_written) => {},
                         None => return Ok(()),
                     },
-                    _ = tokio::signal::ctrl_c() => return Ok(()),
+                    _ = tokio::signal::ctrl_c() => {
+                        let ended = Rejection::new(ErrorCode::TimedOut, "interrupted");
+                        return Err(Failure::new(exit::INTERRUPTED, ended.remedy("the task goes on")));
+                    },
                 }
             }
         },
         Task::Kill { task, grace, confirm, change, read } => {
             let client = Client::connect(&read.connect).await?;
+            if operation::repeated(&client, OperationKind::Kill, change, &read.show)
+                .await?
+                .is_some()
+            {
+                return Ok(());
+            }
             let tasks = client.tasks(true).await?;
             let found = pick(&tasks, task)?;
             let impact = format!(
@@ -69,8 +81,7 @@ pub(crate) async fn run(command: &Task) -> Result<(), Failure> {
             };
             if confirm.dry_run {
                 client.submit(Client::mint(), request, true).await?;
-                note(&impact);
-                return Ok(());
+                return output::planned(&format!("would end {impact}"), &read.show);
             }
             ask(&impact, confirm)?;
             operation::submit_and_show(&client, request, change, &read.show).await

@@ -6,11 +6,12 @@ use crate::confirm::{ask, type_name};
 use crate::failure::Failure;
 use crate::output::{self, note};
 use crate::resolve::{Kind, find};
-use crate::rows::VolumeRow;
+use crate::rows::{TrashRow, VolumeRow};
 use crate::verbs::list::{disk_choice, find_agent};
 use crate::verbs::operation;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::Principal;
+use berth_model::operation::OperationKind;
 use berth_model::operator::{Request, VolumeChoice};
 use berth_model::view::VolumeView;
 use berth_model::volume::VolumeState;
@@ -31,6 +32,10 @@ fn is_of(view: &VolumeView, of: &OfRole) -> bool {
 /// The volumes of the role that are (not) in the trash.
 async fn volumes(client: &Client, of: &OfRole, trashed: bool) -> Result<Vec<VolumeView>, Failure> {
     let mut views = client.volumes(true).await?;
+    views.sort_by(|a, b| {
+        let key = |v: &VolumeView| (v.volume.spec.role.clone(), v.volume.spec.name.clone());
+        key(a).cmp(&key(b))
+    });
     views.retain(|v| is_of(v, of) && (v.volume.state == VolumeState::Trashed) == trashed);
     Ok(views)
 }
@@ -80,18 +85,30 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
         },
         Volume::Delete { volume, of, confirm, change, read } => {
             let client = Client::connect(&read.connect).await?;
+            if operation::repeated(&client, OperationKind::Destroy, change, &read.show)
+                .await?
+                .is_some()
+            {
+                return Ok(());
+            }
             let views = volumes(&client, of, false).await?;
-            let view = pick(&VOLUME, &views, volume)?;
+            let view = match pick(&VOLUME, &views, volume) {
+                Ok(view) => view,
+                Err(absent) => return Err(in_trash(&client, of, volume).await?.unwrap_or(absent)),
+            };
             note(&impact(view));
             let choice = VolumeChoice::Id(view.volume.spec.id);
             let request = Request::DestroyVolume { volume: choice };
             // What cannot be done is said before anybody is asked to confirm it.
             client.submit(Client::mint(), request.clone(), true).await?;
             if confirm.dry_run {
-                note("would move it to the trash; its reservation stays");
-                return Ok(());
+                let text = "would move it to the trash; its reservation stays";
+                return output::planned(text, &read.show);
             }
-            ask("it goes to the trash, from where it can be restored for a while", confirm)?;
+            ask(
+                "it goes to the trash, from where it can be restored for a while; its reservation stays",
+                confirm,
+            )?;
             let done = operation::submit(&client, request, change, &read.show).await?;
             match done {
                 Some(_) => show_one(&client, view.volume.spec.id, &read.show).await,
@@ -100,6 +117,21 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
         },
         Volume::Trash(trash) => self::trash(trash).await,
     }
+}
+
+/// That the volume is in the trash already, when it is.
+async fn in_trash(client: &Client, of: &OfRole, text: &str) -> Result<Option<Failure>, Failure> {
+    let trashed = volumes(client, of, true).await?;
+    let Ok(view) = pick(&TRASHED, &trashed, text) else { return Ok(None) };
+    let name = &view.volume.spec.name;
+    let error = Rejection::new(
+        ErrorCode::VolumeNotReady,
+        format!("volume {name} of role {} is in the trash already", view.volume.spec.role),
+    );
+    let remedy = format!(
+        "restore it with `berth volume trash restore {name}`, or delete it for good with `berth volume trash purge {name}`"
+    );
+    Ok(Some(Failure::from(error.remedy(remedy))))
 }
 
 /// What a person wants to know before a volume goes.
@@ -139,8 +171,9 @@ async fn create(create: &VolumeCreate) -> Result<(), Failure> {
     };
     if create.dry_run {
         client.submit(Client::mint(), request, true).await?;
-        note(&format!("would create volume {}/{} of {}", create.role, create.name, create.size));
-        return Ok(());
+        let text =
+            format!("would create volume {}/{} of {}", create.role, create.name, create.size);
+        return output::planned(&text, &create.read.show);
     }
     let done = operation::submit(&client, request, &create.change, &create.read.show).await?;
     match done.and_then(|record| record.volumes.first().copied()) {
@@ -155,18 +188,25 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
             let client = Client::connect(&read.connect).await?;
             let now = client.now();
             let views = volumes(&client, of, true).await?;
-            let rows: Vec<VolumeRow> = views.iter().map(|v| VolumeRow::new(v, now)).collect();
+            let rows: Vec<TrashRow> =
+                views.iter().map(|v| TrashRow(VolumeRow::new(v, now))).collect();
             output::list(&rows, &read.show)
         },
         Trash::Restore { volume, of, dry_run, change, read } => {
             let client = Client::connect(&read.connect).await?;
+            if operation::repeated(&client, OperationKind::Restore, change, &read.show)
+                .await?
+                .is_some()
+            {
+                return Ok(());
+            }
             let views = volumes(&client, of, true).await?;
             let id = pick(&TRASHED, &views, volume)?.volume.spec.id;
             let request = Request::RestoreVolume { volume: id };
             if *dry_run {
                 client.submit(Client::mint(), request, true).await?;
-                note("would take it out of the trash, reserving what is missing");
-                return Ok(());
+                let text = "would take it out of the trash, reserving what is missing";
+                return output::planned(text, &read.show);
             }
             match operation::submit(&client, request, change, &read.show).await? {
                 Some(_) => show_one(&client, id, &read.show).await,
@@ -175,14 +215,19 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
         },
         Trash::Purge { volume, of, confirm, safety, change, read } => {
             let client = Client::connect(&read.connect).await?;
+            if operation::repeated(&client, OperationKind::Purge, change, &read.show)
+                .await?
+                .is_some()
+            {
+                return Ok(());
+            }
             let views = volumes(&client, of, true).await?;
             let view = pick(&TRASHED, &views, volume)?;
             let request = Request::PurgeVolume { volume: view.volume.spec.id };
             client.submit(Client::mint(), request.clone(), true).await?;
             let impact = format!("{}\n  its data is deleted for good", impact(view));
             if safety.dry_run {
-                note(&impact);
-                return Ok(());
+                return output::planned(&format!("would delete for good:\n{impact}"), &read.show);
             }
             type_name(&impact, view.volume.spec.name.as_str(), safety, confirm.as_deref())?;
             operation::submit_and_show(&client, request, change, &read.show).await
