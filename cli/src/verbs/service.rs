@@ -283,7 +283,16 @@ pub(crate) async fn run(command: &Service) -> Result<(), Failure> {
             let view = scheduler.get(service, of.role.as_deref()).await?;
             output::one(&ServiceRow::new(&view, false), &read.show)
         },
-        Service::Delete { service, delete_volumes, of, confirm, timeout, wait: _, detach, read } => {
+        Service::Delete {
+            service,
+            delete_volumes,
+            of,
+            confirm,
+            timeout,
+            wait: _,
+            detach,
+            read,
+        } => {
             let flags = (*delete_volumes, *detach);
             delete(&Deletion { service, of, confirm, timeout: *timeout, read }, flags).await
         },
