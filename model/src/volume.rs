@@ -132,6 +132,9 @@ pub struct Volume {
     pub framework: Option<FrameworkId>,
     /// The operation that last changed the intent.
     pub operation: OperationId,
+    /// The disk that this operation reserved to make the volume, as it was before; given back should that fail, and
+    /// absent once the volume is READY.
+    pub reserved_from: Option<Resource>,
 }
 
 impl Volume {

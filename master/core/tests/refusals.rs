@@ -63,7 +63,25 @@ fn operators_are_refused_with_code_object_and_remedy() {
             "on agent 00000000000000000000000000000001 (host-1)",
         ),
         (wish(&|w| w.agent = Some(agent_id(9))), ErrorCode::UnknownAgent, "no agent"),
-        (wish(&|w| w.disk = DiskChoice::Named(Arc::from("ssd"))), ErrorCode::UnknownDisk, "ssd"),
+        (
+            wish(&|w| w.disk = DiskChoice::Named(Arc::from("ssd"))),
+            ErrorCode::UnknownDisk,
+            "no disk ssd on any agent",
+        ),
+        (
+            wish(&|w| {
+                w.disk = DiskChoice::Named(Arc::from("ssd"));
+                w.agent = Some(agent_id(1));
+            }),
+            ErrorCode::UnknownDisk,
+            "no disk ssd on agent host-1",
+        ),
+        // The disk's id is 3e9 in hexadecimal; three digits are too few.
+        (
+            wish(&|w| w.disk = DiskChoice::Named(Arc::from("000"))),
+            ErrorCode::UnknownDisk,
+            "no disk 000 on any agent",
+        ),
         (on(agent_id(9), reserved("cpus:1", "a")), ErrorCode::UnknownAgent, "no agent"),
         (
             on(agent_id(1), reserved("cpus:3", "a")),
@@ -135,6 +153,84 @@ fn operators_are_refused_with_code_object_and_remedy() {
     for request in [destroy, wish(&|_| {}), wish(&|w| w.agent = Some(agent_id(1)))] {
         let (answer, _) = stage.operator(901, request);
         assert_eq!(answer.unwrap_err().code, ErrorCode::AgentUnreachable);
+    }
+}
+
+#[test]
+fn a_disk_is_named_by_its_name_its_root_or_the_beginning_of_its_id() {
+    let id = "000000000000000000000000000003e9";
+    for word in ["root", "/srv", "/srv/", &id[..4], id] {
+        let mut stage = Stage::new();
+        stage.register(1, MACHINE);
+        let disk = DiskChoice::Named(Arc::from(word));
+        let (answer, _) = stage.operator(5, Wish { disk, ..Wish::default() }.request());
+        assert_eq!(answer, Ok(op(5)), "{word}");
+    }
+}
+
+#[test]
+fn a_volume_goes_where_its_role_has_disk_before_more_is_reserved() {
+    let mut stage = Stage::new();
+    stage.register(1, "cpus:1;mem:64;disk:4096");
+    stage.register(2, "cpus:1;mem:64;disk:8192");
+    let reserve =
+        Request::Reserve { agent: agent_id(1), resources: reserved("disk:1024", "storage") };
+    let (answer, _) = stage.operator(5, reserve);
+    assert_eq!(answer, Ok(op(5)));
+    for (id, size, agent) in [(6, 768, 1), (7, 512, 2), (8, 256, 1)] {
+        let request = create_request(&format!("v{id}"), "storage", size);
+        let (answer, _) = stage.operator(id, request);
+        assert_eq!(answer, Ok(op(id)));
+        let volume = stage.volume(&format!("v{id}")).volume;
+        assert_eq!(volume.agent, agent_id(agent), "{size}");
+    }
+}
+
+#[test]
+fn what_a_failed_create_reserved_goes_back_and_no_more() {
+    // Of 1,024 MiB, so much is reserved before; the master may die in between.
+    for (before, master_dies) in [(0, false), (0, true), (256, true), (1024, false)] {
+        let mut stage = Stage::new();
+        stage.register(1, MACHINE);
+        if before > 0 {
+            let resources = reserved(&format!("disk:{before}"), "storage");
+            let (answer, _) = stage.operator(4, Request::Reserve { agent: agent_id(1), resources });
+            assert_eq!(answer, Ok(op(4)));
+        }
+        let rows = |stage: &Stage| {
+            let views = query::reservations(stage.master.state());
+            views.iter().map(|view| view.row.resource.to_string()).collect::<Vec<_>>()
+        };
+        let wanted = rows(&stage);
+        let (answer, step) = stage.operator(5, create_request("data", "storage", 1024));
+        assert_eq!(answer, Ok(op(5)));
+        let spec = ensured(&step).unwrap();
+        assert_eq!(rows(&stage), ["disk(storage):1024"]);
+        let mut over = session(1);
+        if master_dies {
+            stage.restart();
+            let making = report(&spec, VolumeState::Creating);
+            let step = stage.back(1, MACHINE, vec![making], vec![]);
+            over = stage.session_of(1, &step);
+        }
+        let full = berth_model::error::Rejection::new(ErrorCode::DiskFull, "no space is left");
+        let failed = VolumeReport { error: Some(full), ..report(&spec, VolumeState::Failed) };
+        let step = stage.reports(1, over, failed);
+        assert_eq!(operations(&step), [("CREATE", "FAILED", Some(ErrorCode::DiskFull))]);
+        assert_eq!(rows(&stage), wanted, "{before}");
+        let total = query::agents(stage.master.state())[0].total.clone();
+        assert_eq!(stage::total_disk(&total), 10_240);
+        // A volume that was made keeps its reservation, whatever becomes of it.
+        let spec = stage.make_volume(1, over, "data", 1024);
+        stage.reports(1, over, report(&spec, VolumeState::Lost));
+        let delete = Request::DestroyVolume { volume: VolumeChoice::Id(spec.id) };
+        let (answer, _) = stage.operator(6, delete);
+        assert_eq!(answer, Ok(op(6)));
+        stage.reports(1, over, report(&spec, VolumeState::Gone));
+        assert_eq!(
+            (stage.volume_states(), rows(&stage)),
+            (vec![], vec!["disk(storage):1024".to_owned()])
+        );
     }
 }
 

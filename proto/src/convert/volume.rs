@@ -63,6 +63,7 @@ impl Wire for Volume {
             changed,
             framework,
             operation,
+            reserved_from,
         } = self;
         v1::Volume {
             spec: Some(spec.to_wire()),
@@ -75,6 +76,7 @@ impl Wire for Volume {
             changed_ms: changed.ms(),
             framework_id: framework.as_ref().map(ToString::to_string),
             operation_id: operation.to_string(),
+            reserved_from: reserved_from.as_ref().map(Wire::to_wire),
         }
     }
 
@@ -90,6 +92,7 @@ impl Wire for Volume {
             changed_ms,
             framework_id,
             operation_id,
+            reserved_from,
         } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
@@ -102,6 +105,7 @@ impl Wire for Volume {
             changed: Timestamp::from_ms(changed_ms),
             framework: field::optional_id(framework_id.as_deref(), &at.field("framework_id"))?,
             operation: field::id(&operation_id, &at.field("operation_id"))?,
+            reserved_from: field::optional(reserved_from, &at.field("reserved_from"))?,
         })
     }
 }

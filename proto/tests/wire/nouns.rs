@@ -239,12 +239,12 @@ pub fn spec() -> BoxedStrategy<VolumeSpec> {
 pub fn volume() -> BoxedStrategy<Volume> {
     (
         (spec(), agent(), stack(), container_path(), volume_state()),
-        (of(rejection()), time(), time(), of(framework()), operation_id()),
+        (of(rejection()), time(), time(), of(framework()), operation_id(), of(resource())),
     )
         .prop_map(
             |(
                 (spec, agent, stack, container_path, state),
-                (error, created, changed, framework, operation),
+                (error, created, changed, framework, operation, reserved_from),
             )| Volume {
                 spec,
                 agent,
@@ -256,6 +256,7 @@ pub fn volume() -> BoxedStrategy<Volume> {
                 changed,
                 framework,
                 operation,
+                reserved_from,
             },
         )
         .boxed()

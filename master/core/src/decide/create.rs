@@ -170,6 +170,7 @@ impl NewVolume {
             changed: asked.now,
             framework: asked.framework.cloned(),
             operation: asked.id,
+            reserved_from: None,
         })
     }
 }

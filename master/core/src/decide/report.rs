@@ -7,6 +7,7 @@ use super::create::ensure;
 use super::merge::{Known, Verdict, merge};
 use super::order::{ended, noted};
 use super::rescind;
+use super::room::give_back;
 use crate::event::{AgentEvent, Event};
 use crate::state::{Agent, State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
@@ -130,7 +131,13 @@ fn ready(
     report: Option<&VolumeReport>,
     now: Timestamp,
 ) -> Vec<Event> {
-    let next = Volume { state: VolumeState::Ready, error: None, changed: now, ..volume.clone() };
+    let next = Volume {
+        state: VolumeState::Ready,
+        error: None,
+        changed: now,
+        reserved_from: None,
+        ..volume.clone()
+    };
     let mut events: Vec<Event> = vec![next.into()];
     let mut notes = Vec::new();
     for purged in report.iter().flat_map(|r| &r.purged) {
@@ -191,6 +198,7 @@ fn failed(
             state: VolumeState::Trashed,
             spec: VolumeSpec { generation, ..spec.clone() },
             changed: now,
+            reserved_from: None,
             ..volume.clone()
         }
     } else {
@@ -198,10 +206,12 @@ fn failed(
             state: VolumeState::Failed,
             error: Some(error.clone()),
             changed: now,
+            reserved_from: None,
             ..volume.clone()
         }
     };
     let mut events: Vec<Event> = vec![next.into()];
+    events.extend(give_back(state, volume, now));
     events.extend(ended(state, volume.operation, Err(error), Vec::new(), now));
     if !in_trash {
         events.push(forget(volume, report));
@@ -363,6 +373,7 @@ fn adopted(agent: &Agent, report: &VolumeReport, now: Timestamp) -> Volume {
         changed: now,
         framework: None,
         operation: report.operation.unwrap_or(OperationId::from_u128(0)),
+        reserved_from: None,
     }
 }
 

@@ -1,20 +1,25 @@
-//! Finds room for a volume that an operator asks for, and reserves what is missing of it.
+//! Finds room for a volume that an operator asks for, and reserves what is missing of it until the volume is there.
 
 use super::create::{NewVolume, accepted, check_disk, free_name};
 use super::order::{Asked, Order, Source};
 use super::reserve::RowChanges;
 use crate::event::Event;
 use crate::state::{Agent, RowKey, State, sum_of};
+use berth_model::agent::Disk;
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{AgentId, Principal, VolumeName};
+use berth_model::id::{AgentId, OperationId, Principal, VolumeName, derive};
 use berth_model::operator::DiskChoice;
 use berth_model::reservation::{Reservation, Stack};
 use berth_model::resources::{DiskSource, Name, Resource};
 use berth_model::role::Role;
-use berth_model::units::Bytes;
+use berth_model::units::{Bytes, Scalar, Timestamp};
+use berth_model::volume::Volume;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// Shorter beginnings of an id say too little.
+const ID_PREFIX_MIN: usize = 4;
 
 /// A volume as an operator asks for it.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +65,9 @@ pub(crate) fn create_volume(
     };
     let volume = new.into_volume(&order, 0, room.stack)?;
     let plain = volume.plain_resource().map_err(|e| bad_size(e.to_string()))?;
-    events.extend(reserve_missing(&order, &plain)?);
+    let missing = reserve_missing(&order, &plain)?;
+    events.extend(missing.events);
+    let volume = Volume { reserved_from: missing.from, ..volume };
     events.extend(accepted(&order, vec![volume]));
     Ok(events)
 }
@@ -111,17 +118,14 @@ fn find<'a>(state: &'a State, wish: &Wish<'_>) -> Result<Room<'a>, Rejection> {
         }
     }
     if disks == 0 {
-        return Err(Rejection::new(
-            ErrorCode::UnknownDisk,
-            format!("volume {}: no divisible disk fits the choice {:?}", wish.name, wish.disk),
-        )
-        .remedy("list the disks with `berth disk list`")
-        .field("disk"));
+        return Err(Rejection::new(ErrorCode::UnknownDisk, no_disk(state, wish))
+            .remedy("see berth disk list")
+            .field("disk"));
     }
     // A new reservation only where none has room; other disks before ROOT; then the emptiest.
     let order = |room: &Room<'_>| {
         let root = room.source == DiskSource::Root;
-        (root, Reverse(room.free), room.agent.info.id, !room.reserved)
+        (!room.reserved, root, Reverse(room.free), room.agent.info.id)
     };
     let mut fitting: Vec<usize> =
         (0..rooms.len()).filter(|i| rooms[*i].free >= wish.size).collect();
@@ -129,6 +133,19 @@ fn find<'a>(state: &'a State, wish: &Wish<'_>) -> Result<Room<'a>, Rejection> {
     match fitting.first() {
         Some(index) => Ok(rooms.swap_remove(*index)),
         None => Err(no_room(wish, &rooms, faulty)),
+    }
+}
+
+fn no_disk(state: &State, wish: &Wish<'_>) -> String {
+    let word = match wish.disk {
+        DiskChoice::Any => String::new(),
+        DiskChoice::Id(id) => format!(" {id}"),
+        DiskChoice::Named(name) => format!(" {name}"),
+        DiskChoice::Source(source) => format!(" {source}"),
+    };
+    match wish.agent.and_then(|id| state.agents.get(&id)) {
+        Some(agent) => format!("no disk{word} on agent {}", agent.info.hostname),
+        None => format!("no disk{word} on any agent"),
     }
 }
 
@@ -168,15 +185,23 @@ fn chosen(agent: &Agent, choice: &DiskChoice) -> BTreeSet<DiskSource> {
         .map(|resource| resource.disk_source())
         .filter(DiskSource::is_divisible)
         .collect();
-    let is_meant = |source: &DiskSource| match choice {
-        DiskChoice::Any => true,
-        DiskChoice::Source(wanted) => wanted == source,
-        DiskChoice::Id(id) => agent.info.disks.iter().any(|d| d.id == *id && d.source == *source),
-        DiskChoice::Named(name) => {
-            agent.info.disks.iter().any(|d| d.name == *name && d.source == *source)
-        },
+    let is_meant = |source: &DiskSource| {
+        let mut disks = agent.info.disks.iter().filter(|disk| disk.source == *source);
+        match choice {
+            DiskChoice::Any => true,
+            DiskChoice::Source(wanted) => wanted == source,
+            DiskChoice::Id(id) => disks.any(|disk| disk.id == *id),
+            DiskChoice::Named(word) => disks.any(|disk| is_called(disk, word)),
+        }
     };
     sources.into_iter().filter(is_meant).collect()
+}
+
+/// By its name, its root directory, or the beginning of its id.
+fn is_called(disk: &Disk, word: &str) -> bool {
+    let root = if word.len() > 1 { word.trim_end_matches('/') } else { word };
+    let begins = word.len() >= ID_PREFIX_MIN && disk.id.to_string().starts_with(word);
+    *disk.name == *word || *disk.root == *root || begins
 }
 
 /// The reservations of the role that exist on the disk, and those that could be made.
@@ -247,20 +272,28 @@ fn free(agent: &Agent, disk: &Resource, limit: Bytes) -> Bytes {
     })
 }
 
-fn sized(disk: &Resource, amount: berth_model::units::Scalar) -> Resource {
+fn sized(disk: &Resource, amount: Scalar) -> Resource {
     Resource { value: berth_model::resources::Value::Scalar(amount), ..disk.clone() }
+}
+
+/// What had to be reserved.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    pub(crate) events: Vec<Event>,
+    /// As it was before; absent when nothing was missing.
+    pub(crate) from: Option<Resource>,
 }
 
 /// Makes sure that `disk`, reserved, is there to be taken, reserving from the levels below what is
 /// missing.
-pub(crate) fn reserve_missing(order: &Order<'_>, disk: &Resource) -> Result<Vec<Event>, Rejection> {
+pub(crate) fn reserve_missing(order: &Order<'_>, disk: &Resource) -> Result<Missing, Rejection> {
     let size = disk.size();
     let have = free(order.agent, disk, size);
-    if have >= size {
-        return order.secure(&sum_of(disk));
-    }
-    let short = Bytes::new(size.get() - have.get());
-    let Ok(missing) = short.to_scalar() else { return order.secure(&sum_of(disk)) };
+    let short = Bytes::new(size.get().saturating_sub(have.get()));
+    let missing = short.to_scalar().ok().filter(|missing| missing.is_positive());
+    let Some(missing) = missing else {
+        return Ok(Missing { events: order.secure(&sum_of(disk))?, from: None });
+    };
     let mut below = disk.pop();
     while let Some(level) = &below
         && free(order.agent, level, short) < short
@@ -274,11 +307,33 @@ pub(crate) fn reserve_missing(order: &Order<'_>, disk: &Resource) -> Result<Vec<
     }
     let mut events = order.secure(&wanted)?;
     let mut rows = RowChanges::new(order.state, order.agent);
-    rows.shrink(&sized(&below, missing))?;
+    let from = sized(&below, missing);
+    rows.shrink(&from)?;
     rows.grow(&sized(disk, missing));
     events.extend(rows.events(order.asked.id, order.asked.now));
-    Ok(events)
+    Ok(Missing { events, from: Some(from) })
 }
+
+/// Undoes what was reserved for a volume that could not be made; its space is free again.
+pub(crate) fn give_back(state: &State, volume: &Volume, now: Timestamp) -> Vec<Event> {
+    let (Some(from), Some(agent)) = (&volume.reserved_from, state.agents.get(&volume.agent)) else {
+        return Vec::new();
+    };
+    let (Some(amount), Ok(plain)) = (from.amount(), volume.plain_resource()) else {
+        return Vec::new();
+    };
+    let mut rows = RowChanges::new(state, agent);
+    // The row holds the volume, so it cannot have less; were it otherwise, it is not ours to mend.
+    if rows.shrink(&sized(&plain, amount)).is_err() {
+        return Vec::new();
+    }
+    rows.grow(from);
+    let undoing = OperationId::from_u128(derive(volume.operation.as_u128(), GIVEN_BACK));
+    rows.events(undoing, now)
+}
+
+/// Rows that come back get ids apart from those the operation made.
+const GIVEN_BACK: u64 = 1 << 33;
 
 fn missing_disk(order: &Order<'_>, disk: &Resource, have: Bytes, short: Bytes) -> Rejection {
     let info = &order.agent.info;

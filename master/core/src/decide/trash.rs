@@ -17,12 +17,14 @@ pub(crate) fn restore(order: &Order<'_>, entry: &VolumeEntry) -> Result<Vec<Even
     let spec = &entry.volume.spec;
     let mut events = free_name(order.state, &spec.role, &spec.name)?;
     check_disk(order.agent, &spec.source)?;
-    events.extend(reserve_missing(order, &entry.plain())?);
+    let missing = reserve_missing(order, &entry.plain())?;
+    events.extend(missing.events);
     let volume = Volume {
         state: VolumeState::Creating,
         operation: order.asked.id,
         changed: order.asked.now,
         error: None,
+        reserved_from: missing.from,
         spec: VolumeSpec { generation: spec.generation + 1, ..spec.clone() },
         ..entry.volume.clone()
     };
