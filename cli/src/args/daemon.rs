@@ -53,8 +53,11 @@ pub(crate) struct AgentRun {
     /// The name shown for this machine (default: its host name)
     #[arg(long)]
     pub(crate) hostname: Option<String>,
-    /// A disk: root=DIR[,name=NAME][,type=path][,driver=auto|directory|btrfs][,size=SIZE]; may be repeated
-    #[arg(long)]
+    // Not a doc comment: the brackets would be read as links.
+    #[arg(
+        long,
+        help = "A disk: root=DIR[,name=NAME][,type=path][,driver=auto|directory|btrfs][,size=SIZE]; may be repeated"
+    )]
     pub(crate) disk: Vec<String>,
     /// A key=value pair shown in offers; may be repeated
     #[arg(long)]
