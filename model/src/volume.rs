@@ -134,7 +134,7 @@ pub struct Volume {
     pub operation: OperationId,
     /// The disk that this operation reserved to make the volume, as it was before; given back should that fail, and
     /// absent once the volume is READY.
-    pub reserved_from: Option<Resource>,
+    pub reserved_from: Option<Box<Resource>>,
 }
 
 impl Volume {

@@ -8,6 +8,7 @@ use berth_model::operation::OperationRecord;
 use berth_model::record::ReservationRow;
 use berth_model::resources::Resources;
 use berth_model::role::Role;
+use berth_model::task::{TaskState, TaskStatus};
 use berth_model::units::Scalar;
 use berth_model::view::{
     AgentState, AgentView, ClusterView, FrameworkView, ReservationView, RoleView, TaskView,
@@ -152,7 +153,7 @@ pub fn tasks(state: &State) -> Vec<TaskView> {
         .tasks
         .values()
         .map(|task| TaskView {
-            status: task.status.clone(),
+            status: seen(&task.status),
             name: task.name.clone(),
             resources: task.resources.clone(),
             hostname: state
@@ -163,6 +164,16 @@ pub fn tasks(state: &State) -> Vec<TaskView> {
             labels: task.labels.clone(),
         })
         .collect()
+}
+
+/// What a check said before the task was lost from sight, or began to end, holds no more.
+fn seen(status: &TaskStatus) -> TaskStatus {
+    let running = status.state == TaskState::Running;
+    TaskStatus {
+        ready: status.ready.filter(|_| running),
+        healthy: status.healthy.filter(|_| running),
+        ..status.clone()
+    }
 }
 
 /// The operations, ended ones for a while.

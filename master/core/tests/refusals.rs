@@ -14,9 +14,9 @@ use berth_model::offer::Offer;
 use berth_model::operation::{Action, OfferOperation};
 use berth_model::operator::{DiskChoice, Request, VolumeChoice};
 use berth_model::resources::{DiskSource, MountMode, Resource, Resources};
-use berth_model::task::{Program, TaskInfo, TaskReason, TaskState};
+use berth_model::task::{Program, TaskInfo, TaskReason, TaskState, TaskStatus};
 use berth_model::units::Bytes;
-use berth_model::volume::{VolumeReport, VolumeState};
+use berth_model::volume::VolumeState;
 use stage::{
     Stage, agent_id, answered, create_request, ensured, events, framework_info, messages, mib,
     offered, op, operations, plus, principal, report, res, reserved, role, session, statuses, sum,
@@ -153,84 +153,6 @@ fn operators_are_refused_with_code_object_and_remedy() {
     for request in [destroy, wish(&|_| {}), wish(&|w| w.agent = Some(agent_id(1)))] {
         let (answer, _) = stage.operator(901, request);
         assert_eq!(answer.unwrap_err().code, ErrorCode::AgentUnreachable);
-    }
-}
-
-#[test]
-fn a_disk_is_named_by_its_name_its_root_or_the_beginning_of_its_id() {
-    let id = "000000000000000000000000000003e9";
-    for word in ["root", "/srv", "/srv/", &id[..4], id] {
-        let mut stage = Stage::new();
-        stage.register(1, MACHINE);
-        let disk = DiskChoice::Named(Arc::from(word));
-        let (answer, _) = stage.operator(5, Wish { disk, ..Wish::default() }.request());
-        assert_eq!(answer, Ok(op(5)), "{word}");
-    }
-}
-
-#[test]
-fn a_volume_goes_where_its_role_has_disk_before_more_is_reserved() {
-    let mut stage = Stage::new();
-    stage.register(1, "cpus:1;mem:64;disk:4096");
-    stage.register(2, "cpus:1;mem:64;disk:8192");
-    let reserve =
-        Request::Reserve { agent: agent_id(1), resources: reserved("disk:1024", "storage") };
-    let (answer, _) = stage.operator(5, reserve);
-    assert_eq!(answer, Ok(op(5)));
-    for (id, size, agent) in [(6, 768, 1), (7, 512, 2), (8, 256, 1)] {
-        let request = create_request(&format!("v{id}"), "storage", size);
-        let (answer, _) = stage.operator(id, request);
-        assert_eq!(answer, Ok(op(id)));
-        let volume = stage.volume(&format!("v{id}")).volume;
-        assert_eq!(volume.agent, agent_id(agent), "{size}");
-    }
-}
-
-#[test]
-fn what_a_failed_create_reserved_goes_back_and_no_more() {
-    // Of 1,024 MiB, so much is reserved before; the master may die in between.
-    for (before, master_dies) in [(0, false), (0, true), (256, true), (1024, false)] {
-        let mut stage = Stage::new();
-        stage.register(1, MACHINE);
-        if before > 0 {
-            let resources = reserved(&format!("disk:{before}"), "storage");
-            let (answer, _) = stage.operator(4, Request::Reserve { agent: agent_id(1), resources });
-            assert_eq!(answer, Ok(op(4)));
-        }
-        let rows = |stage: &Stage| {
-            let views = query::reservations(stage.master.state());
-            views.iter().map(|view| view.row.resource.to_string()).collect::<Vec<_>>()
-        };
-        let wanted = rows(&stage);
-        let (answer, step) = stage.operator(5, create_request("data", "storage", 1024));
-        assert_eq!(answer, Ok(op(5)));
-        let spec = ensured(&step).unwrap();
-        assert_eq!(rows(&stage), ["disk(storage):1024"]);
-        let mut over = session(1);
-        if master_dies {
-            stage.restart();
-            let making = report(&spec, VolumeState::Creating);
-            let step = stage.back(1, MACHINE, vec![making], vec![]);
-            over = stage.session_of(1, &step);
-        }
-        let full = berth_model::error::Rejection::new(ErrorCode::DiskFull, "no space is left");
-        let failed = VolumeReport { error: Some(full), ..report(&spec, VolumeState::Failed) };
-        let step = stage.reports(1, over, failed);
-        assert_eq!(operations(&step), [("CREATE", "FAILED", Some(ErrorCode::DiskFull))]);
-        assert_eq!(rows(&stage), wanted, "{before}");
-        let total = query::agents(stage.master.state())[0].total.clone();
-        assert_eq!(stage::total_disk(&total), 10_240);
-        // A volume that was made keeps its reservation, whatever becomes of it.
-        let spec = stage.make_volume(1, over, "data", 1024);
-        stage.reports(1, over, report(&spec, VolumeState::Lost));
-        let delete = Request::DestroyVolume { volume: VolumeChoice::Id(spec.id) };
-        let (answer, _) = stage.operator(6, delete);
-        assert_eq!(answer, Ok(op(6)));
-        stage.reports(1, over, report(&spec, VolumeState::Gone));
-        assert_eq!(
-            (stage.volume_states(), rows(&stage)),
-            (vec![], vec!["disk(storage):1024".to_owned()])
-        );
     }
 }
 
@@ -549,84 +471,30 @@ fn only_so_many_ended_operations_are_remembered() {
 }
 
 #[test]
-fn trash_is_restored_in_its_next_life_or_stays_where_it_is() {
+fn a_task_that_is_out_of_sight_is_not_shown_as_ready() {
     let mut stage = Stage::new();
     stage.register(1, MACHINE);
-    let spec = stage.make_volume(1, session(1), "data", 512);
-    let (answer, _) =
-        stage.operator(5, Request::DestroyVolume { volume: VolumeChoice::Id(spec.id) });
-    assert_eq!(answer, Ok(op(5)));
-    stage.reports(1, session(1), report(&spec, VolumeState::Trashed));
-    let row = query::reservations(stage.master.state())[0].row.id;
-    let (answer, _) = stage.operator(6, Request::Release { reservation: row });
-    assert_eq!(answer, Ok(op(6)));
-
-    let (answer, step) = stage.operator(7, Request::RestoreVolume { volume: spec.id });
-    assert_eq!(answer, Ok(op(7)));
-    let ToAgent::EnsureVolume { spec: wanted, restore: true, .. } = messages(&step).remove(0)
-    else {
-        panic!("a restore: {step:?}");
+    let (framework, step) = stage.subscribe(50, framework_info("db", &["storage"]));
+    let offer = offered(&step).remove(0);
+    let tasks = vec![task("t", agent_id(1), res("cpus:1;mem:64"))];
+    stage.accept(&framework, 50, &[&offer], vec![Action::Launch(tasks)]);
+    let checked = Some(true);
+    let running = stage::status(&framework, "t", agent_id(1), TaskState::Running, 77);
+    let running = TaskStatus { ready: checked, healthy: checked, ..running };
+    let killing = TaskStatus { state: TaskState::Killing, ..running.clone() };
+    let shown = |stage: &Stage| {
+        let status = query::tasks(stage.master.state()).remove(0).status;
+        (status.state, status.ready, status.healthy)
     };
-    assert_eq!(wanted.generation, 2);
-    let error = berth_model::error::Rejection::new(ErrorCode::DiskFull, "no room");
-    let still = VolumeReport { error: Some(error), ..report(&spec, VolumeState::Trashed) };
-    let step = stage.reports(1, session(1), still);
-    assert_eq!(operations(&step), [("RESTORE", "FAILED", Some(ErrorCode::DiskFull))]);
-    let view = stage.volume("data").volume;
-    assert_eq!((view.state, view.spec.generation), (VolumeState::Trashed, 1));
-
-    let (answer, _) = stage.operator(8, Request::RestoreVolume { volume: spec.id });
-    assert_eq!(answer, Ok(op(8)));
-    let step = stage.reports(1, session(1), report(&wanted, VolumeState::Ready));
-    assert_eq!(operations(&step), [("RESTORE", "DONE", None)]);
-    let view = stage.volume("data").volume;
-    assert_eq!((view.state, view.spec.generation), (VolumeState::Ready, 2));
-}
-
-#[test]
-fn trash_that_made_room_is_noted_with_the_volume_it_made_room_for() {
-    let mut stage = Stage::new();
-    stage.register(1, MACHINE);
-    let old = stage.make_volume(1, session(1), "old", 512);
-    let (answer, _) =
-        stage.operator(5, Request::DestroyVolume { volume: VolumeChoice::Id(old.id) });
-    assert_eq!(answer, Ok(op(5)));
-    stage.reports(1, session(1), report(&old, VolumeState::Trashed));
-    let (_, step) = stage.operator(6, create_request("new", "storage", 512));
-    let new = ensured(&step).unwrap();
-    let made = VolumeReport { purged: vec![old.id], ..report(&new, VolumeState::Ready) };
-    stage.reports(1, session(1), made);
-    let records = query::operations(stage.master.state());
-    let record = records.iter().find(|o| o.id == op(6)).unwrap();
-    assert_eq!(record.notes, [format!("purged trashed volume old ({}) to make room", old.id)]);
-    assert_eq!(stage.volume_states(), [("new".to_owned(), VolumeState::Ready)]);
-}
-
-#[test]
-fn what_nobody_knows_is_withheld_and_what_is_missing_is_lost() {
-    let mut stage = Stage::new();
-    stage.register(1, MACHINE);
-    let spec = stage.make_volume(1, session(1), "data", 512);
-    let mut unknown = spec.clone();
-    unknown.id = VolumeId::from_u128(4242);
-    unknown.name = vname("stray");
-    stage.put(Input::AgentDisconnected { agent: agent_id(1), session: session(1) });
-    let step = stage.back(1, MACHINE, vec![report(&unknown, VolumeState::Ready)], vec![]);
-    assert_eq!(messages(&step).len(), 1, "only Registered: nothing is made, nothing deleted");
-    let states = || {
-        let mut states = stage.volume_states();
-        states.sort();
-        states
-    };
-    assert_eq!(
-        states(),
-        [("data".to_owned(), VolumeState::Lost), ("stray".to_owned(), VolumeState::Quarantined)]
-    );
-    let (_, step) = stage.subscribe(50, framework_info("db", &["storage"]));
-    assert!(offered(&step)[0].resources.volumes().is_empty());
-    let (answer, _) =
-        stage.operator(9, Request::DestroyVolume { volume: VolumeChoice::Id(unknown.id) });
-    assert_eq!(answer.unwrap_err().code, ErrorCode::VolumeNotReady);
+    for (says, want) in [
+        (running, (TaskState::Running, checked, checked)),
+        (killing, (TaskState::Killing, None, None)),
+    ] {
+        stage.agent_says(1, session(1), FromAgent::Status(says));
+        assert_eq!(shown(&stage), want);
+    }
+    stage.advance(Duration::from_secs(80));
+    assert_eq!(shown(&stage), (TaskState::Unreachable, None, None));
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl Wire for Volume {
             changed_ms: changed.ms(),
             framework_id: framework.as_ref().map(ToString::to_string),
             operation_id: operation.to_string(),
-            reserved_from: reserved_from.as_ref().map(Wire::to_wire),
+            reserved_from: reserved_from.as_deref().map(Wire::to_wire),
         }
     }
 
@@ -105,7 +105,8 @@ impl Wire for Volume {
             changed: Timestamp::from_ms(changed_ms),
             framework: field::optional_id(framework_id.as_deref(), &at.field("framework_id"))?,
             operation: field::id(&operation_id, &at.field("operation_id"))?,
-            reserved_from: field::optional(reserved_from, &at.field("reserved_from"))?,
+            reserved_from: field::optional(reserved_from, &at.field("reserved_from"))?
+                .map(Box::new),
         })
     }
 }

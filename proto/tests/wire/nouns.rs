@@ -256,7 +256,7 @@ pub fn volume() -> BoxedStrategy<Volume> {
                 changed,
                 framework,
                 operation,
-                reserved_from,
+                reserved_from: reserved_from.map(Box::new),
             },
         )
         .boxed()

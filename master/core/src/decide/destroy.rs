@@ -3,13 +3,14 @@
 use super::order::{Conversion, Order, Source};
 use super::rescind;
 use crate::event::Event;
-use crate::state::{VolumeEntry, sum_of};
+use crate::state::{State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
 use berth_model::link::ToAgent;
 use berth_model::operation::OperationState;
 use berth_model::record::RegistryKey;
 use berth_model::resources::{Resource, Resources};
+use berth_model::task::TaskKey;
 use berth_model::volume::{Volume, VolumeState};
 
 /// Destroys volumes that were offered, each named by its resource.
@@ -41,7 +42,7 @@ pub(crate) fn destroy_offered(
         ));
     };
     for entry in &found {
-        check_unused(entry)?;
+        check_unused(order.state, entry)?;
         if !running.contains(&sum_of(&entry.resource())) {
             return Err(not_offered(entry));
         }
@@ -56,11 +57,13 @@ pub(crate) fn destroy(order: &Order<'_>, found: &[&VolumeEntry]) -> Result<Vec<E
     let agent = order.agent.info.id;
     let (mut events, mut messages, mut waits) = (Vec::new(), Vec::new(), false);
     for entry in found {
-        check_unused(entry)?;
+        check_unused(order.state, entry)?;
         let volume = &entry.volume;
         let (id, generation) = (volume.spec.id, volume.spec.generation);
         if is_only_a_record(entry)? {
             events.push(Event::Delete(RegistryKey::Volume(id)));
+            // The agent forgets it in the life it knows.
+            let generation = entry.observed.as_ref().map_or(generation, |seen| seen.generation);
             messages.push(Event::tell(agent, ToAgent::ForgetVolume { volume: id, generation }));
             continue;
         }
@@ -114,7 +117,7 @@ fn is_only_a_record(entry: &VolumeEntry) -> Result<bool, Rejection> {
             Err(refused(format!("volume {name} ({id}) is in the trash already"))
                 .remedy("restore it, or purge it with `berth volume trash purge`"))
         },
-        VolumeState::Quarantined if entry.observed.is_none() => Ok(true),
+        VolumeState::Quarantined if has_nothing(entry) => Ok(true),
         VolumeState::Quarantined => {
             Err(refused(format!("volume {name} ({id}) is quarantined: its data is never deleted"))
                 .remedy("look at its path on the agent, move the data away by hand, restart the agent, then delete the record"))
@@ -122,8 +125,20 @@ fn is_only_a_record(entry: &VolumeEntry) -> Result<bool, Rejection> {
     }
 }
 
+/// True when the agent says that no data of it is where it was, or says nothing of it.
+fn has_nothing(entry: &VolumeEntry) -> bool {
+    entry.observed.as_ref().is_none_or(|observed| match observed.state {
+        VolumeState::Failed | VolumeState::Lost | VolumeState::Gone => true,
+        VolumeState::Creating
+        | VolumeState::Ready
+        | VolumeState::Tombstoned
+        | VolumeState::Trashed
+        | VolumeState::Quarantined => false,
+    })
+}
+
 /// Refuses a volume that a task uses.
-pub(crate) fn check_unused(entry: &VolumeEntry) -> Result<(), Rejection> {
+pub(crate) fn check_unused(state: &State, entry: &VolumeEntry) -> Result<(), Rejection> {
     let Some(user) = entry.user.as_ref().or_else(|| entry.waiting.first()) else { return Ok(()) };
     Err(Rejection::new(
         ErrorCode::VolumeInUse,
@@ -132,9 +147,27 @@ pub(crate) fn check_unused(entry: &VolumeEntry) -> Result<(), Rejection> {
             entry.volume.spec.name, entry.volume.spec.id, user.task, user.framework
         ),
     )
-    .remedy("end that task first")
+    .remedy(end_of(state, user))
     .field("volume"))
 }
+
+/// How the task ends for good: its framework would start it again.
+fn end_of(state: &State, user: &TaskKey) -> String {
+    let framework = state.frameworks.get(&user.framework);
+    let is_service = framework.is_some_and(|known| *known.record.info.name == *SERVICES);
+    let labels = state.tasks.get(user).filter(|_| is_service).map(|task| &task.labels);
+    match labels.and_then(|labels| labels.get(LABEL_SERVICE)) {
+        Some(service) => {
+            format!("stop what uses it first: berth service delete {service} keeps the volume")
+        },
+        None => "end the task for good through its framework (berth service delete for a service)"
+            .to_owned(),
+    }
+}
+
+/// The name of the service scheduler's framework, and its label on tasks; both only help to word a remedy.
+const SERVICES: &str = "berth-services";
+const LABEL_SERVICE: &str = "service";
 
 fn unknown(what: &str) -> Rejection {
     Rejection::new(ErrorCode::UnknownVolume, format!("no such volume on this agent: {what}"))

@@ -326,7 +326,7 @@ fn find_volume<'a>(
     let volume = &entry.volume;
     match volume.state {
         VolumeState::Ready | VolumeState::Creating if entry.user.is_none() => {},
-        VolumeState::Ready | VolumeState::Creating => super::destroy::check_unused(entry)?,
+        VolumeState::Ready | VolumeState::Creating => super::destroy::check_unused(state, entry)?,
         VolumeState::Failed
         | VolumeState::Lost
         | VolumeState::Tombstoned

@@ -281,7 +281,7 @@ fn sized(disk: &Resource, amount: Scalar) -> Resource {
 pub(crate) struct Missing {
     pub(crate) events: Vec<Event>,
     /// As it was before; absent when nothing was missing.
-    pub(crate) from: Option<Resource>,
+    pub(crate) from: Option<Box<Resource>>,
 }
 
 /// Makes sure that `disk`, reserved, is there to be taken, reserving from the levels below what is
@@ -311,7 +311,7 @@ pub(crate) fn reserve_missing(order: &Order<'_>, disk: &Resource) -> Result<Miss
     rows.shrink(&from)?;
     rows.grow(&sized(disk, missing));
     events.extend(rows.events(order.asked.id, order.asked.now));
-    Ok(Missing { events, from: Some(from) })
+    Ok(Missing { events, from: Some(Box::new(from)) })
 }
 
 /// Undoes what was reserved for a volume that could not be made; its space is free again.

@@ -26,6 +26,7 @@ pub(crate) struct VolumeEntry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Observed {
     pub(crate) state: VolumeState,
+    pub(crate) generation: u64,
     pub(crate) host_path: Arc<str>,
     pub(crate) driver: Arc<str>,
     pub(crate) enforcement: Enforcement,
@@ -36,6 +37,7 @@ impl Observed {
     pub(crate) fn of(report: &VolumeReport) -> Self {
         Self {
             state: report.state,
+            generation: report.spec.generation,
             host_path: Arc::clone(&report.host_path),
             driver: Arc::clone(&report.driver),
             enforcement: report.enforcement,
