@@ -72,6 +72,8 @@ pub enum Manner {
 pub struct Conn {
     pub client: Client,
     pub session: SessionId,
+    /// When it was opened.
+    pub since: u64,
     open: [bool; 2],
     cut: bool,
     last: [u64; 2],
@@ -136,7 +138,8 @@ impl Network {
         }
         self.opened += 1;
         let session = SessionId::from_u128(self.dice.id());
-        let conn = Conn { client, session, open: [true; 2], cut: false, last: [now; 2] };
+        let conn =
+            Conn { client, session, since: now, open: [true; 2], cut: false, last: [now; 2] };
         self.conns.insert(self.opened, conn);
         Some(self.opened)
     }

@@ -4,7 +4,7 @@ use super::{Judges, volume, volumes};
 use crate::volumes::{Slot, is_the_one};
 use crate::world::{AgentMachine, World};
 use berth_agent_core::effect::{Place, VolumeEffect};
-use berth_model::id::{AgentId, VolumeId};
+use berth_model::id::VolumeId;
 use berth_model::volume::VolumeState;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ impl Judges {
             let now = &machine.volumes.durable;
             let before = self.disks.remove(&at).unwrap_or_default();
             if before != *now {
-                self.judge_changes(world, machine.id, &before, now);
+                self.judge_changes(world, machine, &before);
                 self.judge_leaks(at, machine);
             }
             self.disks.insert(at, now.clone());
@@ -43,10 +43,10 @@ impl Judges {
     fn judge_changes(
         &mut self,
         world: &World,
-        agent: AgentId,
+        machine: &AgentMachine,
         before: &BTreeMap<VolumeId, Slot>,
-        now: &BTreeMap<VolumeId, Slot>,
     ) {
+        let (agent, now) = (machine.id, &machine.volumes.durable);
         for (id, old) in before {
             let new = now.get(id);
             let moved = old.place == Place::Live && new.is_none_or(|new| new.place == Place::Trash);
@@ -63,7 +63,10 @@ impl Judges {
             }
         }
         for id in now.keys().filter(|id| !before.contains_key(id)) {
-            if self.deleted.contains(id) && self.ready_ever.contains(id) {
+            // Ids follow from operation ids, so a forgetful registry may use that of an ended volume again.
+            // An old ledger's CREATING is continued before the master can refuse its agent.
+            let known = !self.rolled_back && !machine.tampered;
+            if self.deleted.contains(id) && self.ready_ever.contains(id) && known {
                 let text =
                     format!("volume {id} was lost or deleted and is made anew on agent {agent}");
                 self.report("I1 no unauthorised destruction", text);
@@ -187,7 +190,7 @@ impl Judges {
         let user = machine.containers.values().find(|container| {
             container.is_running() && container.volumes.iter().any(|(id, _)| *id == spec.id)
         });
-        if let Some(user) = user.filter(|_| moves) {
+        if let Some(user) = user.filter(|_| moves && !machine.tampered) {
             let text = format!("agent {at} begins {effect:?} under task {}", user.key);
             self.report("I1 no unauthorised destruction", text);
         }

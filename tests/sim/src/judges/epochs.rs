@@ -126,6 +126,11 @@ impl Judges {
         was_proven: bool,
         writes: &[RegistryWrite],
     ) {
+        // A CREATE that fails gives back what it had reserved; nobody is deprived of anything.
+        let gives_back = writes.iter().any(|write| match write {
+            RegistryWrite::Put(RegistryRecord::Volume(new)) => new.state == VolumeState::Failed,
+            RegistryWrite::Put(_) | RegistryWrite::Delete(_) => false,
+        });
         for write in writes {
             let destroyed = match write {
                 RegistryWrite::Put(RegistryRecord::Volume(new)) => {
@@ -138,12 +143,12 @@ impl Judges {
                     let key = RegistryKey::Reservation(new.id);
                     match registry.records().get(&key) {
                         Some(RegistryRecord::Reservation(old)) => {
-                            new.resource.amount() < old.resource.amount()
+                            new.resource.amount() < old.resource.amount() && !gives_back
                         },
                         Some(_) | None => false,
                     }
                 },
-                RegistryWrite::Delete(RegistryKey::Reservation(_)) => true,
+                RegistryWrite::Delete(RegistryKey::Reservation(_)) => !gives_back,
                 RegistryWrite::Put(
                     RegistryRecord::Meta { .. }
                     | RegistryRecord::Agent(_)

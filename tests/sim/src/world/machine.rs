@@ -34,6 +34,8 @@ pub struct AgentMachine {
     pub skew: u64,
     /// The newest ledger, while an older copy of it is in use.
     pub newest: Option<OldCopy>,
+    /// Since when.
+    pub older_since: u64,
     /// How far its ledger had got when it last said something that the registry took in.
     pub told_seq: u64,
     /// An older copy of its ledger.
@@ -96,6 +98,7 @@ impl AgentMachine {
             boot: 0,
             skew: 0,
             newest: None,
+            older_since: 0,
             told_seq: 0,
             older: None,
             tampered: false,

@@ -283,8 +283,10 @@ impl World {
         let input = match packet {
             Packet::FromAgent(message) => {
                 let Client::Agent(at) = client else { return };
+                let since = self.network.conn(conn).map_or(0, |conn| conn.since);
                 if let FromAgent::Register(registration) = &message
                     && self.agents[at].newest.is_some()
+                    && since >= self.agents[at].older_since
                     && !self.master.rolled_back
                 {
                     let told = self.agents[at].told_seq;

@@ -170,6 +170,7 @@ impl World {
         let machine = &mut self.agents[at];
         machine.newest = Some(machine.ledger.restore(copy));
         machine.tampered = true;
+        machine.older_since = self.now;
         let wait = machine.dice.between(20_000, 60_000);
         self.queue.plan(self.now + wait, Event::LedgerBack { agent: at });
     }
