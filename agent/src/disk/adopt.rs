@@ -3,7 +3,8 @@
 //!
 //! Layout below a disk's root: `volumes/<uuid>`, `.trash/<uuid>.<generation>` (with `.going` behind it while it is
 //! deleted), `.meta/<uuid>` (identity of a volume), `.meta/disk` (identity of the disk), `.meta/place` (file system
-//! and inode the disk was adopted on; an operator removes it to confirm that a disk was moved or restored on purpose).
+//! and inode the disk was adopted on; an operator removes it to confirm that a disk was moved or restored on purpose),
+//! `.meta/size` (what it could take when it was adopted).
 
 use super::filesystem::{self, Position};
 use super::marker::{self, Fields, ReadError};
@@ -18,8 +19,12 @@ use std::path::Path;
 
 const DISK_KIND: &str = "berth-disk";
 const PLACE_KIND: &str = "berth-place";
+const SIZE_KIND: &str = "berth-size";
 const DISK: &str = "disk";
 const PLACE: &str = "place";
+const SIZE: &str = "size";
+/// Of a disk whose size nobody declared, this share stays with the file system.
+const RESERVE_PERCENT: u64 = 5;
 
 /// A verified disk, held open: as long as the handle lives, everything is done on the disk that was verified,
 /// whatever is mounted over its path.
@@ -33,6 +38,9 @@ pub struct Handle {
     pub filesystem: String,
     /// Where its root is.
     pub position: Position,
+    /// The bytes it could take when it was adopted: what was free then, less a reserve. It does not change as the file
+    /// system fills, so what is declared to the cluster stays; absent on a disk that an earlier release adopted.
+    pub adopted: Option<u64>,
     /// The root.
     pub root: OwnedFd,
     /// Live volumes.
@@ -77,26 +85,27 @@ pub fn open(root: &Path, expected: &Expectation<'_>) -> Result<Handle, Rejection
         |errno: Errno| faulty(format!("the disk at {shown} does not answer ({errno})"));
     let position = filesystem::position(top.as_fd()).map_err(unreadable)?;
     let filesystem = filesystem::identity(top.as_fd()).map_err(unreadable)?;
-    let read_only = filesystem::room(top.as_fd()).map_err(unreadable)?.read_only;
+    let room = filesystem::room(top.as_fd()).map_err(unreadable)?;
 
     let (id, cluster) = match read_meta(top.as_fd(), DISK, DISK_KIND, root)? {
         Some(fields) => recognise(&fields, expected, root)?,
         None => {
             refuse_if_used(top.as_fd(), expected, root)?;
-            if read_only {
+            if room.read_only {
                 return Err(read_only_fault(root));
             }
-            make(top.as_fd(), expected, (&filesystem, position.inode), root)?;
+            make(top.as_fd(), expected, (&filesystem, position.inode), usable(room.free), root)?;
             (expected.fresh, expected.cluster)
         },
     };
     check_place(top.as_fd(), expected, (&filesystem, position.inode), root)?;
+    let adopted = read_size(top.as_fd(), root)?;
     let open = |name| {
         directory(top.as_fd(), name)
             .map_err(|errno| faulty(format!("{shown}/{name} cannot be opened ({errno})")))
     };
     let (volumes, trash, meta) = (open("volumes")?, open(".trash")?, open(".meta")?);
-    Ok(Handle { id, cluster, filesystem, position, root: top, volumes, trash, meta })
+    Ok(Handle { id, cluster, filesystem, position, adopted, root: top, volumes, trash, meta })
 }
 
 /// Writes the cluster into the disk's marker, once it is known.
@@ -192,6 +201,7 @@ fn make(
     root: BorrowedFd<'_>,
     expected: &Expectation<'_>,
     place: (&str, u64),
+    size: u64,
     path: &Path,
 ) -> Result<(), Rejection> {
     let shown = path.display();
@@ -206,6 +216,8 @@ fn make(
     rustix::fs::fsync(root).map_err(failed)?;
     let meta = directory(root, ".meta").map_err(failed)?;
     marker::write(meta.as_fd(), PLACE, &place_marker(place)).map_err(failed)?;
+    let text = marker::encode(SIZE_KIND, &[("bytes", size.to_string())]);
+    marker::write(meta.as_fd(), SIZE, &text).map_err(failed)?;
     marker::write(meta.as_fd(), DISK, &disk_marker(expected)).map_err(failed)
 }
 
@@ -248,6 +260,34 @@ fn check_place(
         .remedy(format!(
             "if it was moved or restored on purpose, and the original is gone, remove {shown}/.meta/place and restart the agent"
         ))),
+    }
+}
+
+/// What of so much room is for volumes when nobody said how much.
+#[must_use]
+pub fn usable(room: u64) -> u64 {
+    room - room / 100 * RESERVE_PERCENT
+}
+
+fn read_size(root: BorrowedFd<'_>, path: &Path) -> Result<Option<u64>, Rejection> {
+    let Some(fields) = read_meta(root, SIZE, SIZE_KIND, path)? else { return Ok(None) };
+    let size = marker::value(&fields, "bytes").map_err(|error| {
+        faulty(format!("the marker {}/.meta/size is damaged: {error}", path.display()))
+    })?;
+    Ok(Some(size))
+}
+
+/// Makes the root of the ROOT disk below a work directory.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_root(work_dir: &Path) -> Result<(), Errno> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = rustix::fs::open(work_dir, flags, Mode::empty())?;
+    match rustix::fs::mkdirat(&parent, "disk", Mode::from_raw_mode(0o755)) {
+        Ok(()) => rustix::fs::fsync(&parent),
+        Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno),
     }
 }
 

@@ -5,7 +5,7 @@
 use super::adopt::{self, Expectation, Handle};
 use super::declaration::Declaration;
 use super::probe::{self, Choice};
-use super::{Owner, code_of, filesystem, is_broken};
+use super::{Owner, code_of, filesystem, is_broken, news};
 use berth_model::agent::{self, DiskHealth};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, ClusterId, DiskId, derive, fingerprint};
@@ -17,9 +17,6 @@ use rustix::io::Errno;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Of a disk whose size nobody declared, this share stays with the file system.
-const RESERVE_PERCENT: u64 = 5;
 
 /// One disk.
 #[derive(Debug)]
@@ -38,6 +35,8 @@ struct State {
     handle: Option<Arc<Handle>>,
     /// Why the disk is withheld.
     fault: Option<Rejection>,
+    /// The fault that the log speaks of.
+    told: Option<String>,
     /// The fault stays until the agent restarts: a write or a sync failed, so the page cache cannot be trusted.
     broken: bool,
     choice: Option<Choice>,
@@ -60,6 +59,7 @@ impl Disk {
             known,
             handle: None,
             fault: None,
+            told: None,
             broken: false,
             choice: None,
             size: declaration.size.unwrap_or_default(),
@@ -78,6 +78,11 @@ impl Disk {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.declaration.name
+    }
+
+    /// Nothing about its size was declared.
+    pub(super) fn is_measured(&self) -> bool {
+        self.declaration.size.is_none()
     }
 
     /// How resources name it.
@@ -147,6 +152,7 @@ impl Disk {
         let mut state = self.state();
         state.broken = true;
         state.fault = Some(reason);
+        self.tell(&mut state);
     }
 
     pub(super) fn set_fault(&self, reason: Rejection) {
@@ -154,6 +160,12 @@ impl Disk {
         state.handle = None;
         state.broken = true;
         state.fault = Some(reason);
+        self.tell(&mut state);
+    }
+
+    /// Logs the fault, or its end, once.
+    fn tell(&self, state: &mut State) {
+        news::health(self, &mut state.told, state.fault.as_ref());
     }
 
     /// Faults that opening cannot heal: the declaration itself is wrong.
@@ -234,10 +246,11 @@ impl Disk {
         let mut state = self.state();
         if self.declaration.source == DiskSource::Root
             && state.known.is_none()
-            && let Err(errno) = make_root(work_dir)
+            && let Err(errno) = adopt::make_root(work_dir)
         {
             let message = format!("making {} failed ({errno})", self.root.display());
             state.fault = Some(Rejection::new(code_of(errno), message));
+            self.tell(&mut state);
             return;
         }
         self.look(&mut state);
@@ -262,6 +275,7 @@ impl Disk {
             Ok(()) => self.measure(state).err(),
             Err(reason) => Some(reason),
         };
+        self.tell(state);
     }
 
     fn open(&self, state: &mut State) -> Result<(), Rejection> {
@@ -306,8 +320,9 @@ impl Disk {
             Rejection::new(ErrorCode::DiskFaulty, message)
         })?;
         state.free = Bytes::new(room.free);
-        let usable = room.total - room.total / 100 * RESERVE_PERCENT;
-        state.size = self.declaration.size.unwrap_or(Bytes::from_mib(usable / MIB));
+        // Made by an earlier release: what was declared of it then is declared further.
+        let adopted = handle.adopted.unwrap_or_else(|| adopt::usable(room.total));
+        state.size = self.declaration.size.unwrap_or(Bytes::from_mib(adopted / MIB));
         if room.read_only { Err(adopt::read_only_fault(&self.root)) } else { Ok(()) }
     }
 
@@ -339,6 +354,7 @@ impl Disk {
                     format!("writing {}/.meta/disk failed ({errno})", self.root.display());
                 state.broken |= is_broken(errno);
                 state.fault = Some(Rejection::new(code_of(errno), message));
+                self.tell(state);
             },
         }
     }
@@ -380,15 +396,5 @@ impl Disk {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn make_root(work_dir: &Path) -> Result<(), Errno> {
-    let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-    let parent = rustix::fs::open(work_dir, flags, rustix::fs::Mode::empty())?;
-    match rustix::fs::mkdirat(&parent, "disk", rustix::fs::Mode::from_raw_mode(0o755)) {
-        Ok(()) => rustix::fs::fsync(&parent),
-        Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(errno),
     }
 }

@@ -1,7 +1,7 @@
 //! The agent's disks: where volumes lie, how a disk is recognised, and the deleter that stays inside one tree.
 //!
 //! A disk is fit for use only while its root path leads to the directory whose markers were verified. What is
-//! wrong with one disk is told as its health and never stops the agent or the other disks. This module does not
+//! wrong with one disk is told as its health, and once in the log, and never stops the agent or the other disks. This module does not
 //! know volumes' states; it knows directories, markers and file systems.
 
 pub mod adopt;
@@ -10,6 +10,7 @@ pub mod filesystem;
 mod health;
 pub mod marker;
 pub mod mounts;
+mod news;
 pub mod probe;
 pub mod remove;
 pub mod subvolume;
@@ -70,6 +71,7 @@ impl Disks {
             }
             disks.push(Arc::new(disk));
         }
+        news::shared(&disks);
         Self { disks }
     }
 

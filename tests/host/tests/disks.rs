@@ -53,6 +53,35 @@ fn a_disk_is_made_once_and_recognised_afterwards() {
 }
 
 #[test]
+fn a_disk_of_no_declared_size_has_what_was_free_when_it_was_made() {
+    with_private_mounts(&["mount"], || {
+        let work = tempfile::tempdir().unwrap();
+        let point = work.path().join("fs");
+        fs::create_dir(&point).unwrap();
+        let shown = point.to_string_lossy().into_owned();
+        let _mounted = run("mount", &["-t", "tmpfs", "-o", "size=100m", "tmpfs", &shown]);
+        fs::write(point.join("others"), vec![1_u8; 60 << 20]).unwrap();
+        let (root, declared) = directory_disk(&point, "d1");
+        let size = |known: &[_]| {
+            let disks = open(work.path(), std::slice::from_ref(&declared), known);
+            (disks.disks().report()[1].size, disks.disks().ledger())
+        };
+        // 40 MiB are free, of which 5 % stay for the file system.
+        let (made, ledger) = size(&[]);
+        assert_eq!(made, Bytes::from_mib(38));
+        // It stays so while the file system fills, and empties.
+        fs::write(root.join("volumes/own"), vec![1_u8; 20 << 20]).unwrap();
+        assert_eq!(size(&ledger).0, made);
+        fs::remove_file(point.join("others")).unwrap();
+        assert_eq!(size(&[]).0, made);
+        // What an earlier release made declares what it declared.
+        fs::remove_file(root.join(".meta/size")).unwrap();
+        assert_eq!(size(&ledger).0, Bytes::from_mib(95));
+        let _gone = run("umount", &["-l", &shown]);
+    });
+}
+
+#[test]
 fn a_faulty_disk_is_withheld_and_the_others_go_on() {
     let work = tempfile::tempdir().unwrap();
     let (_good, good) = directory_disk(work.path(), "good");
