@@ -22,7 +22,13 @@ pub(super) fn task(
     let goal = table
         .need("goal", "running", problems)
         .and_then(|place| place.text(problems).map(|text| (place, text)));
-    let goal = goal.and_then(|(place, text)| read_goal(&place, &text, &mut table, problems));
+    let goal = match goal {
+        Some((place, text)) => read_goal(&place, &text, &mut table, problems),
+        None => {
+            read_rest_of_goal(&mut table, problems);
+            None
+        },
+    };
     let program = table.need("cmd", "\"exec mariadbd …\"", problems);
     let program = program.and_then(|place| read_program(&place, names, problems));
     let env = table.take("env").map(|place| read_env(&place, names, problems)).unwrap_or_default();
@@ -91,13 +97,24 @@ fn read_goal(
         },
         "on-demand" | "finish" => {
             problems.unsupported(&place.path, &format!("goal: {text}"), "write running or once");
+            read_rest_of_goal(table, problems);
             None
         },
         _ => {
-            drop((table.take("scope"), table.take("timeout")));
             problems.add(&place.path, format!("unknown goal {text:?}"), "write running or once");
+            read_rest_of_goal(table, problems);
             None
         },
+    }
+}
+
+/// What goes with some goal, when nobody can tell which: mistakes in it are reported all the same.
+fn read_rest_of_goal(table: &mut Table<'_>, problems: &mut Problems) {
+    if let Some(timeout) = table.take("timeout") {
+        timeout.duration(problems);
+    }
+    if let Some(scope) = table.take("scope") {
+        read_scope(&scope, problems);
     }
 }
 
@@ -125,7 +142,9 @@ fn read_program(place: &Place<'_>, names: &Names<'_>, problems: &mut Problems) -
                 let text = item.text(problems)?;
                 Template::read(&text, &item.path, names, problems)
             });
-            texts.collect::<Option<Vec<_>>>().map(Program::Exec)
+            // All are read before one that is wrong makes the list so.
+            let texts: Vec<Option<Template>> = texts.collect();
+            texts.into_iter().collect::<Option<Vec<_>>>().map(Program::Exec)
         },
         Node::List(_)
         | Node::Null

@@ -97,6 +97,7 @@ impl Template {
         let mut parts = Vec::new();
         let mut literal = String::new();
         let mut rest = raw;
+        let mut unknown = false;
         while let Some(at) = rest.find("${") {
             let (before, from) = rest.split_at(at);
             if let Some(before) = before.strip_suffix('$') {
@@ -115,18 +116,20 @@ impl Template {
                 return None;
             };
             let name = from.get(2..end).unwrap_or("");
-            let variable = variable(name, path, scope, problems)?;
             if !literal.is_empty() {
                 parts.push(Part::Literal(std::mem::take(&mut literal)));
             }
-            parts.push(Part::Variable(variable));
+            match variable(name, path, scope, problems) {
+                Some(variable) => parts.push(Part::Variable(variable)),
+                None => unknown = true,
+            }
             rest = from.get(end + 1..).unwrap_or("");
         }
         literal.push_str(rest);
         if !literal.is_empty() {
             parts.push(Part::Literal(literal));
         }
-        Some(Self { raw: raw.to_owned(), parts })
+        (!unknown).then(|| Self { raw: raw.to_owned(), parts })
     }
 }
 

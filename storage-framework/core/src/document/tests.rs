@@ -232,6 +232,43 @@ fn all_problems_are_found_at_once() {
             "INVALID_DOCUMENT unknown goal \"often\" (field pods.db.tasks.init.goal): write running or once",
         ]
     );
+    let text = GOOD
+        .replace("goal: once, scope: volume", "goal: onec, scope: volum")
+        .replace("timeout: 1h", "timeout: 1")
+        .replace("${port.mysql} $HOME $${x} ${volume.data}", "${port.x} ${volume.y}")
+        .replace("[check, \"${instance.name}\"]", "[\"${a}\", \"${b}\"]");
+    let at = |field: &str| format!("(field pods.db.tasks.{field})");
+    let known = "known: service.name, service.role, pod.name, instance.name, instance.ordinal, instance.host, task.name, port.mysql, port.admin, volume.data; write $${ for a literal ${";
+    assert_eq!(
+        lines(&text, None),
+        [
+            format!("INVALID_DOCUMENT unknown variable ${{port.x}} {}: {known}", at("server.cmd")),
+            format!(
+                "INVALID_DOCUMENT unknown variable ${{volume.y}} {}: {known}",
+                at("server.cmd")
+            ),
+            format!(
+                "INVALID_DOCUMENT unknown variable ${{a}} {}: {known}",
+                at("server.health.cmd[0]")
+            ),
+            format!(
+                "INVALID_DOCUMENT unknown variable ${{b}} {}: {known}",
+                at("server.health.cmd[1]")
+            ),
+            format!(
+                "INVALID_DOCUMENT unknown goal \"onec\" {}: write running or once",
+                at("init.goal")
+            ),
+            format!(
+                "INVALID_DOCUMENT the duration 1 has no unit {}: write 1s or 1m",
+                at("init.timeout")
+            ),
+            format!(
+                "INVALID_DOCUMENT unknown scope \"volum\" {}: write service, volume or config",
+                at("init.scope")
+            ),
+        ]
+    );
     let codes: Vec<ErrorCode> = ["", "---\n", "[]", "{", "a: [1"]
         .iter()
         .map(|text| parse(text, None).unwrap_err()[0].code)

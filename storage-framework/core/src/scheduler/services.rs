@@ -3,7 +3,7 @@
 //! Invariant: a refused command changes nothing; a repeated one changes nothing more.
 
 use super::{Command, Reply, Scheduler};
-use crate::document::{Pod, Service};
+use crate::document::{Pod, Port, Service};
 use crate::record::{Phase, PodKey, PodState, Record, ServiceState, Stop};
 use berth_model::error::{ErrorCode, Rejection};
 
@@ -170,60 +170,76 @@ fn volume_names(state: &ServiceState) -> Vec<String> {
     places.flat_map(|place| place.volumes.values()).map(|volume| volume.name.to_string()).collect()
 }
 
+/// A change of what cannot change while volumes and reservations stay.
+#[derive(Debug)]
+struct Conflict {
+    field: String,
+    old: String,
+    new: String,
+}
+
 /// Checks that only such things changed that can change while volumes and reservations stay.
 fn check_compatible(state: &ServiceState, new: &Service) -> Result<(), Rejection> {
     let old = &state.document;
     let placed = |pod: &PodState| pod.place.is_some() || pod.run.is_some();
-    if old.role != new.role && state.pods.values().any(placed) {
-        return Err(conflict(&new.name, "role", old.role.as_str(), new.role.as_str()));
+    let mut conflicts = Vec::new();
+    if state.pods.values().any(placed) {
+        differ(&mut conflicts, "role", old.role.to_string(), new.role.to_string());
     }
     for pod in &old.pods {
         let field = format!("pods.{}", pod.name);
-        let Some(changed) = new.pod(&pod.name) else {
-            return Err(conflict(&new.name, &field, "present", "absent"));
-        };
-        if state.pods.get(&pod.name).is_some_and(placed) {
-            check_pod(&new.name, &field, pod, changed)?;
+        match new.pod(&pod.name) {
+            None => differ(&mut conflicts, &field, "present".to_owned(), "absent".to_owned()),
+            Some(changed) if state.pods.get(&pod.name).is_some_and(placed) => {
+                compare_pods(&mut conflicts, &field, pod, changed);
+            },
+            Some(_) => {},
         }
     }
-    Ok(())
+    refusal(&new.name, &conflicts)
 }
 
-fn check_pod(service: &str, field: &str, old: &Pod, new: &Pod) -> Result<(), Rejection> {
-    let differ = |part: &str, old: String, new: String| {
-        if old == new {
-            Ok(())
-        } else {
-            Err(conflict(service, &format!("{field}.{part}"), &old, &new))
-        }
+fn differ(conflicts: &mut Vec<Conflict>, field: &str, old: String, new: String) {
+    if old != new {
+        conflicts.push(Conflict { field: field.to_owned(), old, new });
+    }
+}
+
+fn compare_pods(conflicts: &mut Vec<Conflict>, field: &str, old: &Pod, new: &Pod) {
+    let mut differ = |part: &str, old, new| differ(conflicts, &format!("{field}.{part}"), old, new);
+    let volumes = |pod: &Pod| {
+        let mut names: Vec<&str> = pod.volumes.iter().map(|volume| volume.name.as_str()).collect();
+        names.sort_unstable();
+        names.join(", ")
     };
-    let volumes =
-        |pod: &Pod| pod.volumes.iter().map(|v| v.name.as_str()).collect::<Vec<_>>().join(", ");
     let ports = |pod: &Pod| {
-        let ports = pod.ports.iter().map(|(name, port)| format!("{name}: {port:?}"));
+        let ports = pod.ports.iter().map(|(name, port)| match port {
+            Port::Auto => format!("{name}: auto"),
+            Port::Number(number) => format!("{name}: {number}"),
+        });
         ports.collect::<Vec<_>>().join(", ")
     };
-    let mut sorted: Vec<&str> = new.volumes.iter().map(|v| v.name.as_str()).collect();
-    let mut before: Vec<&str> = old.volumes.iter().map(|v| v.name.as_str()).collect();
-    sorted.sort_unstable();
-    before.sort_unstable();
-    if sorted != before {
-        differ("volumes", volumes(old), volumes(new))?;
-    }
+    differ("volumes", volumes(old), volumes(new));
     for volume in &old.volumes {
         if let Some(changed) = new.volumes.iter().find(|other| other.name == volume.name) {
             let part = format!("volumes.{}.size", volume.name);
-            differ(&part, volume.size.to_string(), changed.size.to_string())?;
+            differ(&part, volume.size.to_string(), changed.size.to_string());
         }
     }
-    differ("resources.cpu", old.cpu.to_string(), new.cpu.to_string())?;
-    differ("resources.memory", old.memory.to_string(), new.memory.to_string())?;
-    differ("resources.ports", ports(old), ports(new))
+    differ("resources.cpu", old.cpu.to_string(), new.cpu.to_string());
+    differ("resources.memory", old.memory.to_string(), new.memory.to_string());
+    differ("resources.ports", ports(old), ports(new));
 }
 
-fn conflict(service: &str, field: &str, old: &str, new: &str) -> Rejection {
-    let message = format!("service {service}: {field} cannot change from {old:?} to {new:?}");
-    Rejection::new(ErrorCode::ServiceConflict, message).field(field).remedy(
+/// One refusal for all of them; its field is the first one's.
+fn refusal(service: &str, conflicts: &[Conflict]) -> Result<(), Rejection> {
+    let Some(first) = conflicts.first() else { return Ok(()) };
+    let lines: Vec<String> = conflicts
+        .iter()
+        .map(|Conflict { field, old, new }| format!("{field} from {old:?} to {new:?}"))
+        .collect();
+    let message = format!("service {service} cannot change {}", lines.join(", nor "));
+    Err(Rejection::new(ErrorCode::ServiceConflict, message).field(&first.field).remedy(
         "put the old value back, or delete the service with its volumes and apply the document again",
-    )
+    ))
 }

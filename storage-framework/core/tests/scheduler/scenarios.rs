@@ -300,6 +300,12 @@ fn what_cannot_change_is_refused_by_field_and_the_rest_restarts() {
         let refused = apply(&mut cluster, parse(&text, None).unwrap().remove(0)).unwrap_err();
         assert_eq!((refused.code, refused.field.as_str()), (ErrorCode::ServiceConflict, field));
     }
+    let all =
+        DOCUMENT.replace("1GiB", "2GiB").replace("cpu: 1,", "cpu: 2,").replace("auto", "31000");
+    assert_eq!(
+        apply(&mut cluster, parse(&all, None).unwrap().remove(0)).unwrap_err().to_string(),
+        "service db cannot change pods.p.volumes.data.size from \"1 GiB\" to \"2 GiB\", nor pods.p.resources.cpu from \"1\" to \"2\", nor pods.p.resources.ports from \"sql: auto\" to \"sql: 31000\" (field pods.p.volumes.data.size): put the old value back, or delete the service with its volumes and apply the document again"
+    );
     assert_eq!(cluster.scheduler.view("db").unwrap().version, 1);
     let backoff = document("    tasks:", "    restart: { backoff: { start: 2s } }\n    tasks:");
     assert_eq!(changes(apply(&mut cluster, backoff)), ["db: pod p-0 changed, without a restart"]);
