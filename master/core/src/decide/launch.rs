@@ -333,14 +333,11 @@ fn find_volume<'a>(
         | VolumeState::Trashed
         | VolumeState::Gone
         | VolumeState::Quarantined => {
-            return Err(Rejection::new(
-                ErrorCode::VolumeNotReady,
-                format!(
-                    "task {} uses volume {}, which is {}",
-                    task.id, volume.spec.name, volume.state
-                ),
-            )
-            .remedy("wait for another offer"));
+            let (id, name) = (&task.id, &volume.spec.name);
+            let text = format!("task {id} uses volume {name}, which is {}", volume.state);
+            return Err(
+                Rejection::new(ErrorCode::VolumeNotReady, text).remedy("wait for another offer")
+            );
         },
     }
     let given = task_mount(task, resource);
