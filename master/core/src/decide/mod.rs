@@ -15,3 +15,4 @@ pub(crate) mod reserve;
 pub(crate) mod room;
 pub(crate) mod subscribe;
 pub(crate) mod trash;
+mod uses;
