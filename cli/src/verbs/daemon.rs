@@ -9,7 +9,9 @@ use berth_master::engine::EngineError;
 use berth_master::registry::StoreError;
 use berth_master::{MasterConfig, ServeError as MasterError};
 use berth_model::error::{ErrorCode, Rejection};
-use berth_storage_framework::service::{SchedulerConfig, ServeError as SchedulerError};
+use berth_storage_framework::service::{
+    EngineError as SchedulerEngineError, SchedulerConfig, ServeError as SchedulerError,
+};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -89,6 +91,9 @@ fn scheduler_ended(error: &SchedulerError) -> Failure {
         SchedulerError::Listen { .. } => coded(ErrorCode::InvalidArgument, error),
         SchedulerError::Ledger(ledger) if ledger.is_locked() => coded(ErrorCode::Locked, error),
         SchedulerError::Ledger(_) => coded(ErrorCode::LedgerCorrupt, error),
+        SchedulerError::Engine(SchedulerEngineError::Rival(rejection)) => {
+            Failure::from(rejection.clone())
+        },
         SchedulerError::Engine(_) | SchedulerError::Server(_) => ended(error),
     }
 }
