@@ -261,8 +261,7 @@ async fn a_lost_supervisor_takes_the_command_along() {
 async fn a_run_of_an_earlier_boot_is_over() {
     let mut stage = Stage::new();
     let container = stage.launch(shell("exit 0"));
-    stage.running().await;
-    assert_eq!(stage.exit().await, Exit::Status(0));
+    assert_eq!(stage.ended().await, Exit::Status(0));
     // As if the machine had stopped while it ran; the pid belongs to somebody else now.
     let path = stage.run_folder(container).join("state.json");
     let state = serde_json::json!({

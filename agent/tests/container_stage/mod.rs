@@ -149,6 +149,15 @@ impl Stage {
         }
     }
 
+    /// The end of a command that may be over before anybody has seen it run.
+    pub async fn ended(&mut self) -> Exit {
+        match self.event().await {
+            ContainerEvent::Running { .. } => self.exit().await,
+            ContainerEvent::Exited(exit) => exit,
+            other => panic!("not ended but {other:?}; {}", self.notes()),
+        }
+    }
+
     pub async fn exit(&mut self) -> Exit {
         match self.event().await {
             ContainerEvent::Exited(exit) => exit,
@@ -168,8 +177,7 @@ impl Stage {
     /// Runs to the end and says how it ended and what it wrote.
     pub async fn output_of(&mut self, task: TaskInfo) -> (Exit, String) {
         let container = self.launch(task);
-        self.running().await;
-        let exit = self.exit().await;
+        let exit = self.ended().await;
         (exit, self.stdout(container) + &self.log(container, OutputStream::Stderr))
     }
 
