@@ -75,8 +75,7 @@ async fn an_end_asked_for_together_with_the_start_is_not_forgotten() {
     let mut stage = Stage::new();
     let container = stage.launch(shell("exec sleep 1000"));
     stage.kill(container, Duration::from_secs(5));
-    stage.running().await;
-    assert_eq!(stage.exit().await, Exit::Signal(15));
+    assert_eq!(stage.ended().await, Exit::Signal(15));
 }
 
 #[tokio::test(flavor = "multi_thread")]

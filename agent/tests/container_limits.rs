@@ -74,8 +74,7 @@ async fn too_much_memory_is_told_as_such() {
     // The hog is a child: that its parent then ends with a status does not hide the reason.
     let hog = "head -c 200M /dev/zero | tail -c 200M > /dev/null; exit 9";
     let container = stage.launch(with_resources(shell(hog), 1000, 32));
-    stage.running().await;
-    assert_eq!(stage.exit().await, Exit::OutOfMemory(Bytes::from_mib(32)));
+    assert_eq!(stage.ended().await, Exit::OutOfMemory(Bytes::from_mib(32)));
     stage.restart();
     stage.adopt(container);
     assert_eq!(stage.exit().await, Exit::OutOfMemory(Bytes::from_mib(32)));

@@ -36,8 +36,7 @@ async fn the_surroundings_are_minimal() {
         shell("pwd; env | sort; ls -l /proc/self/fd | grep -vc pipe:; readlink /proc/self/fd/0");
     task.command.env.insert("COLOUR".into(), "blue".into());
     let container = stage.launch(task);
-    stage.running().await;
-    assert_eq!(stage.exit().await, Exit::Status(0));
+    assert_eq!(stage.ended().await, Exit::Status(0));
     let sandbox = stage.sandbox(container).display().to_string();
     assert_eq!(
         stage.stdout(container),
@@ -76,8 +75,7 @@ async fn output_is_rotated_and_read_by_offsets_from_the_first_byte() {
     // 700 lines of 9 bytes.
     let container =
         stage.launch(shell("i=0; while [ $i -lt 700 ]; do printf '%08d\\n' $i; i=$((i+1)); done"));
-    stage.running().await;
-    assert_eq!(stage.exit().await, Exit::Status(0));
+    assert_eq!(stage.ended().await, Exit::Status(0));
     let read = |offset, length| {
         let (at, bytes) =
             stage.runtime.read_log(container, OutputStream::Stdout, offset, length).unwrap();
@@ -156,8 +154,7 @@ async fn a_parent_the_user_cannot_traverse_is_named() {
     // Done as the remedy says, the same start is a new attempt.
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o711)).unwrap();
     stage.start(container, as_user(shell("exit 4"), "54321"), Vec::new());
-    stage.running().await;
-    assert_eq!(stage.exit().await, Exit::Status(4));
+    assert_eq!(stage.ended().await, Exit::Status(4));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,8 +228,7 @@ async fn nothing_of_a_run_outlives_it() {
     // Another session, and a parent that is gone: only group and adoption find it.
     let text = "setsid sh -c 'trap \"\" TERM; echo $$ > child; sleep 1000' & while [ ! -s child ]; do sleep 0.02; done";
     let container = stage.launch(shell(text));
-    stage.running().await;
-    assert_eq!(stage.exit().await, Exit::Status(0));
+    assert_eq!(stage.ended().await, Exit::Status(0));
     let child: u32 =
         fs::read_to_string(stage.sandbox(container).join("child")).unwrap().trim().parse().unwrap();
     assert!(!is_alive(child));
@@ -280,8 +276,7 @@ async fn runs_that_no_task_explains_are_released_or_told() {
     let mut over = Vec::new();
     for _ in 0..2 {
         over.push(stage.launch(shell("true")));
-        stage.running().await;
-        stage.exit().await;
+        stage.ended().await;
     }
     let alive = stage.launch(shell("exec sleep 1000"));
     let pid = stage.running().await;
@@ -297,11 +292,9 @@ async fn runs_that_no_task_explains_are_released_or_told() {
 async fn sandboxes_of_released_runs_go_after_their_time() {
     let mut stage = Stage::new();
     let gone = stage.launch(shell("mkdir -p a/b; ln -s / a/root; echo x > a/b/c"));
-    stage.running().await;
-    stage.exit().await;
+    stage.ended().await;
     let kept = stage.launch(shell("true"));
-    stage.running().await;
-    stage.exit().await;
+    stage.ended().await;
     stage.release(gone);
     let marker = stage.run_folder(gone).join("released");
     until("the run is marked", || marker.exists()).await;

@@ -113,8 +113,7 @@ async fn runs_and_ends(stage: &mut Stage) {
 async fn volumes_are_links(stage: &mut Stage) {
     let used = volume(stage, 1, "deep/data", MountMode::ReadWrite);
     let container = stage.launch_with(shell("echo kept > deep/data/x"), vec![used]);
-    stage.running().await;
-    assert_eq!(stage.exit().await, Exit::Status(0));
+    assert_eq!(stage.ended().await, Exit::Status(0));
     let kept = volume_folder(stage, 1).join("x");
     assert_eq!(fs::read_to_string(&kept).unwrap(), "kept\n");
     assert_eq!(

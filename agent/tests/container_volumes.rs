@@ -235,8 +235,7 @@ async fn the_handle_that_was_verified_is_mounted_even_when_its_path_changes() {
     stage.runtime = runtime;
     stage.events = events;
     let container = stage.launch_with(shell("cat data/name"), vec![used]);
-    stage.running().await;
-    assert_eq!(stage.exit().await, Exit::Status(0));
+    assert_eq!(stage.ended().await, Exit::Status(0));
     assert_eq!(stage.stdout(container), "the real one\n");
 }
 
