@@ -53,6 +53,11 @@ pub(crate) enum AgentEvent {
         session: SessionId,
     },
     Heard(AgentId),
+    /// Its ledger is known to have come this far.
+    LedgerHeard {
+        agent: AgentId,
+        ledger_seq: u64,
+    },
     Cut(AgentId),
     Misfit {
         agent: AgentId,

@@ -86,8 +86,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "master-takes-in-old-ledger",
         file: "master/core/src/decide/admit.rs",
-        from: "    if registration.ledger_seq < known.ledger_seq {",
-        to: "    if registration.ledger_seq < known.ledger_seq && registration.epoch == 0 {",
+        from: "    if registration.ledger_seq < reported {",
+        to: "    if registration.ledger_seq < reported && registration.epoch == 0 {",
         why: "an agent that forgot is believed (I17)",
     },
     Mutant {

@@ -41,12 +41,13 @@ pub(crate) fn check(
             "stop the other agent process of this work directory, or wait until it times out",
         ));
     }
-    if registration.ledger_seq < known.ledger_seq {
+    let reported = known.ledger_seq.max(known.ledger_heard);
+    if registration.ledger_seq < reported {
         return Err(Rejection::new(
             ErrorCode::LedgerRolledBack,
             format!(
                 "agent {id} ({host}) comes with ledger sequence {}, it reported {} before",
-                registration.ledger_seq, known.ledger_seq
+                registration.ledger_seq, reported
             ),
         )
         .remedy("its work directory is an old copy: put the current one back, or start it with an empty one under a new id"));

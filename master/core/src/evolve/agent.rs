@@ -21,6 +21,9 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
             stir(state, now, agent);
         },
         AgentEvent::Heard(agent) => change(state, agent, |entry| entry.last_seen = Some(now)),
+        AgentEvent::LedgerHeard { agent, ledger_seq } => {
+            change(state, agent, |entry| entry.ledger_heard = entry.ledger_heard.max(ledger_seq));
+        },
         AgentEvent::Cut(agent) => {
             unlook(state, agent);
             change(state, agent, |entry| entry.link = Link::Cut);

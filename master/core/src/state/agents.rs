@@ -27,7 +27,10 @@ pub(crate) struct Agent {
     pub(crate) info: AgentInfo,
     pub(crate) link: Link,
     pub(crate) last_seen: Option<Timestamp>,
+    /// How far its ledger had come at its last registration or result, as stored.
     pub(crate) ledger_seq: u64,
+    /// The same as last heard in this term.
+    pub(crate) ledger_heard: u64,
     pub(crate) books: Books,
     /// Why nothing of it is offered although it is connected.
     pub(crate) misfit: Option<String>,
@@ -50,6 +53,7 @@ impl Agent {
             link: Link::Recovering,
             last_seen: None,
             ledger_seq: 0,
+            ledger_heard: 0,
             books: Books::default(),
             misfit: None,
             rows: BTreeMap::new(),

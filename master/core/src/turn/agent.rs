@@ -80,7 +80,7 @@ impl Turn<'_> {
         self.apply_all(rollback);
         self.apply(AgentEvent::Met(agent).into());
         self.apply_all(declared);
-        self.remember_seq(agent, registration.ledger_seq);
+        self.record_seq(agent, registration.ledger_seq);
         self.apply(AgentEvent::Opened { agent, session }.into());
         self.tell(agent, ToAgent::Registered { heartbeat });
         // Tasks first: a launch that only now goes out must not be missed among the reported ones.
@@ -88,7 +88,17 @@ impl Turn<'_> {
         self.merge_volumes(agent, &registration.volumes);
     }
 
+    /// How far the agent's ledger has come. A report that changes nothing in the registry is no reason for a write of
+    /// its own: then the number is remembered until the master ends, and stored with the next result.
     fn remember_seq(&mut self, agent: AgentId, ledger_seq: u64) {
+        if self.step.writes.is_empty() {
+            self.apply(AgentEvent::LedgerHeard { agent, ledger_seq }.into());
+        } else {
+            self.record_seq(agent, ledger_seq);
+        }
+    }
+
+    fn record_seq(&mut self, agent: AgentId, ledger_seq: u64) {
         if self.state.agents.get(&agent).is_some_and(|known| known.ledger_seq < ledger_seq) {
             self.apply(Event::Put(RegistryRecord::AgentSeq { agent, ledger_seq }));
         }

@@ -12,7 +12,7 @@ use crate::tally::Fault;
 use berth_master_core::{Config, Input, Master, Output, Step};
 use berth_model::id::{ClusterId, FrameworkId, OperationId, SessionId, fingerprint};
 use berth_model::link::FromAgent;
-use berth_model::record::{RegistryRecord, RegistryWrite};
+use berth_model::record::{RegistryKey, RegistryRecord, RegistryWrite};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -113,9 +113,7 @@ impl World {
             },
         };
         if self.breaks(Breach::EpochNotRaised) {
-            step.writes.retain(|write| {
-                write.key() != berth_model::record::RegistryKey::Meta || epoch == 0
-            });
+            step.writes.retain(|write| write.key() != RegistryKey::Meta || epoch == 0);
         }
         self.master.life += 1;
         self.master.process = Some(MasterProcess {
@@ -146,7 +144,27 @@ impl World {
         if let Input::Agent { message: FromAgent::Register(registration), .. } = &input {
             process.proof.register(registration);
         }
+        let reported = match &input {
+            Input::Agent { agent, message: FromAgent::Volume { ledger_seq, report }, .. } => {
+                Some((*agent, *ledger_seq, report.spec.id))
+            },
+            Input::Agent { .. }
+            | Input::AgentDisconnected { .. }
+            | Input::Framework { .. }
+            | Input::FrameworkDisconnected { .. }
+            | Input::Operator { .. }
+            | Input::ReadFile { .. }
+            | Input::Tick => None,
+        };
         let step = process.core.step(now, input);
+        // A report that changed the volume's record must be remembered with it; one that only says what is known need not.
+        if let Some((agent, seq, volume)) = reported
+            && step.writes.iter().any(|write| write.key() == RegistryKey::Volume(volume))
+            && let Some(at) = self.agents.iter().position(|machine| machine.id == agent)
+            && !self.agents[at].tampered
+        {
+            process.open.told.push((at, seq));
+        }
         self.judges.master_decides(&self.master.registry, was_proven, &step.writes);
         self.note(|| format!("  master writes {:?} says {:?}", step.writes, step.outputs));
         self.master_takes(step);
@@ -314,21 +332,6 @@ impl World {
                 return;
             },
         };
-        let told = match &input {
-            Input::Agent { message: FromAgent::Volume { ledger_seq, .. }, .. } => Some(*ledger_seq),
-            Input::Agent { .. }
-            | Input::AgentDisconnected { .. }
-            | Input::Framework { .. }
-            | Input::FrameworkDisconnected { .. }
-            | Input::Operator { .. }
-            | Input::ReadFile { .. }
-            | Input::Tick => None,
-        };
-        if let (Some(told), Client::Agent(at)) = (told, client)
-            && !self.agents[at].tampered
-        {
-            process.open.told.push((at, told));
-        }
         self.master_input(input);
     }
 
