@@ -17,7 +17,7 @@ use crate::units::Timestamp;
 use crate::volume::{Volume, VolumeSpec, VolumeState, VolumeUse};
 use std::sync::Arc;
 
-/// A record of the registry.
+/// A record of the registry. Shared: the same value is in the books, on its way to the registry, and told to watchers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RegistryRecord {
     /// The cluster itself.
@@ -30,7 +30,7 @@ pub enum RegistryRecord {
         next_framework: u64,
     },
     /// An admitted agent, as it last declared itself.
-    Agent(AgentInfo),
+    Agent(Arc<AgentInfo>),
     /// How far an agent's ledger had got when it last reported a result.
     AgentSeq {
         /// Whose ledger.
@@ -39,13 +39,13 @@ pub enum RegistryRecord {
         ledger_seq: u64,
     },
     /// Reserved resources of one agent.
-    Reservation(ReservationRow),
+    Reservation(Arc<ReservationRow>),
     /// A volume.
-    Volume(Volume),
+    Volume(Arc<Volume>),
     /// A framework.
-    Framework(FrameworkRecord),
+    Framework(Arc<FrameworkRecord>),
     /// An operation.
-    Operation(OperationRecord),
+    Operation(Arc<OperationRecord>),
 }
 
 /// One row of dynamically reserved resources: everything of one agent with the same name, disk and stack.
@@ -112,7 +112,6 @@ impl RegistryRecord {
 
 /// A change of the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "nearly every write is a Put")]
 pub enum RegistryWrite {
     /// Store or replace.
     Put(RegistryRecord),

@@ -164,11 +164,11 @@ pub struct RoleView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// An operation was accepted or ended.
-    Operation(crate::operation::OperationRecord),
+    Operation(Arc<crate::operation::OperationRecord>),
     /// A volume entered a state.
-    Volume(Volume),
+    Volume(Arc<Volume>),
     /// A task's status.
-    Task(TaskStatus),
+    Task(Arc<TaskStatus>),
     /// An agent's state.
     Agent {
         /// Which.

@@ -12,7 +12,7 @@ mod clock;
 mod declare;
 mod effects;
 mod error;
-mod ledger;
+pub mod ledger;
 mod link;
 mod start;
 mod stop;

@@ -14,12 +14,9 @@ use berth_model::task::{TaskKey, TaskStatus};
 use berth_model::units::{Bytes, Timestamp};
 use berth_model::volume::{Volume, VolumeReport};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// One change of the books.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "records are the common case; boxing each would cost more than moving it"
-)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// Durable: a record is stored. The books follow the difference to the record before.
@@ -170,17 +167,17 @@ impl From<TaskEvent> for Event {
 }
 impl From<Volume> for Event {
     fn from(volume: Volume) -> Self {
-        Self::Put(RegistryRecord::Volume(volume))
+        Self::Put(RegistryRecord::Volume(Arc::new(volume)))
     }
 }
 impl From<OperationRecord> for Event {
     fn from(record: OperationRecord) -> Self {
-        Self::Put(RegistryRecord::Operation(record))
+        Self::Put(RegistryRecord::Operation(Arc::new(record)))
     }
 }
 impl From<ReservationRow> for Event {
     fn from(row: ReservationRow) -> Self {
-        Self::Put(RegistryRecord::Reservation(row))
+        Self::Put(RegistryRecord::Reservation(Arc::new(row)))
     }
 }
 

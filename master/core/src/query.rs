@@ -71,7 +71,7 @@ pub fn reservations(state: &State) -> Vec<ReservationView> {
         .rows
         .values()
         .map(|row| ReservationView {
-            row: row.clone(),
+            row: ReservationRow::clone(row),
             in_volumes: part(&in_volumes, row),
             in_tasks: part(&in_tasks, row),
         })
@@ -99,7 +99,7 @@ fn volume(state: &State, entry: &VolumeEntry) -> VolumeView {
         offers.find(|offer| offer.resources.contains(&resource)).map(|offer| offer.id)
     };
     VolumeView {
-        volume: entry.volume.clone(),
+        volume: berth_model::volume::Volume::clone(&entry.volume),
         hostname: agent.map(|a| Arc::clone(&a.info.hostname)).unwrap_or_default(),
         disk: disk.map(|disk| Arc::clone(&disk.name)).unwrap_or_default(),
         host_path: observed.map(|o| Arc::clone(&o.host_path)).unwrap_or_default(),
@@ -178,13 +178,13 @@ fn seen(status: &TaskStatus) -> TaskStatus {
 
 /// The operations, ended ones for a while.
 #[must_use]
-pub fn operations(state: &State) -> Vec<OperationRecord> {
+pub fn operations(state: &State) -> Vec<Arc<OperationRecord>> {
     state.operations.values().cloned().collect()
 }
 
 /// One operation.
 #[must_use]
-pub fn operation(state: &State, id: OperationId) -> Option<OperationRecord> {
+pub fn operation(state: &State, id: OperationId) -> Option<Arc<OperationRecord>> {
     state.operations.get(&id).cloned()
 }
 

@@ -14,6 +14,7 @@ use berth_proto::status::to_status;
 use berth_proto::v1::operator_server::Operator;
 use berth_proto::{fingerprint, v1};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -93,7 +94,7 @@ impl Operator for Operators {
         let v1::WaitOperationRequest { operation_id, timeout_ms } = request.into_inner();
         let id: OperationId = id_from_wire(&operation_id, "operation_id").map_err(refuse)?;
         let patience = Duration::from_millis(timeout_ms).min(WAIT_MAX);
-        let record: OperationRecord =
+        let record: Arc<OperationRecord> =
             match tokio::time::timeout(patience, self.handle.wait(id)).await {
                 Ok(record) => record.map_err(refuse)?,
                 // Not ended yet is an answer, not a failure: the record says ACCEPTED.

@@ -8,6 +8,7 @@ use berth_model::link::OutputStream;
 use berth_model::operation::OperationRecord;
 use berth_model::operator::Request;
 use berth_model::view::Change;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -63,7 +64,7 @@ pub(super) enum Message {
     },
     Wait {
         operation: OperationId,
-        answer: oneshot::Sender<Result<OperationRecord, Rejection>>,
+        answer: oneshot::Sender<Result<Arc<OperationRecord>, Rejection>>,
     },
     Watch(mpsc::Sender<Change>),
     ReadFile {
@@ -158,7 +159,7 @@ impl Handle {
     ///
     /// # Errors
     /// Nobody knows the operation, or the engine has ended.
-    pub async fn wait(&self, operation: OperationId) -> Result<OperationRecord, Rejection> {
+    pub async fn wait(&self, operation: OperationId) -> Result<Arc<OperationRecord>, Rejection> {
         let (answer, answered) = oneshot::channel();
         self.send(Message::Wait { operation, answer }).await?;
         answered.await.map_err(|_dropped| stopping())?

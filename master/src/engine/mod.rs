@@ -27,6 +27,7 @@ use berth_proto::{DecodeError, registry};
 use committer::Committer;
 use handle::Message;
 use outlets::Outlets;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info};
@@ -240,7 +241,7 @@ impl Engine {
     fn wait(
         &mut self,
         operation: OperationId,
-        answer: oneshot::Sender<Result<OperationRecord, Rejection>>,
+        answer: oneshot::Sender<Result<Arc<OperationRecord>, Rejection>>,
     ) {
         match berth_master_core::query::operation(self.core.state(), operation) {
             Some(record) if record.state.is_final() => {

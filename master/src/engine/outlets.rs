@@ -13,6 +13,7 @@ use berth_model::link::{Envelope, ToAgent};
 use berth_model::operation::OperationRecord;
 use berth_model::view::Change;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
@@ -38,7 +39,7 @@ pub struct FrameworkOutlet {
     pub closing: oneshot::Sender<()>,
 }
 
-type Waiting = Vec<oneshot::Sender<Result<OperationRecord, Rejection>>>;
+type Waiting = Vec<oneshot::Sender<Result<Arc<OperationRecord>, Rejection>>>;
 
 #[derive(Debug)]
 pub(super) struct Outlets {
@@ -95,7 +96,7 @@ impl Outlets {
     pub(super) fn expect_end(
         &mut self,
         operation: OperationId,
-        answer: oneshot::Sender<Result<OperationRecord, Rejection>>,
+        answer: oneshot::Sender<Result<Arc<OperationRecord>, Rejection>>,
     ) {
         let waiting = self.waiting.entry(operation).or_default();
         waiting.retain(|w| !w.is_closed());
@@ -173,7 +174,7 @@ impl Outlets {
             debug!(operation = %record.id, kind = %record.kind, state = record.state.as_str(), "operation");
             if record.state.is_final() {
                 for answer in self.waiting.remove(&record.id).unwrap_or_default() {
-                    drop(answer.send(Ok(record.clone())));
+                    drop(answer.send(Ok(Arc::clone(record))));
                 }
             }
         }

@@ -29,6 +29,7 @@ use berth_model::error::Rejection;
 use berth_model::id::IdError;
 use berth_model::role::Role;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The largest message clients and servers should let in: a registration of an agent with ten thousand
 /// volumes is some MiB, and the default of gRPC is four.
@@ -47,6 +48,18 @@ pub trait Wire: Sized {
     /// # Errors
     /// Names the field at fault and the remedy.
     fn from_wire(message: Self::Message, at: &At<'_>) -> Result<Self, Rejection>;
+}
+
+impl<T: Wire> Wire for Arc<T> {
+    type Message = T::Message;
+
+    fn to_wire(&self) -> T::Message {
+        T::to_wire(self)
+    }
+
+    fn from_wire(message: T::Message, at: &At<'_>) -> Result<Self, Rejection> {
+        T::from_wire(message, at).map(Self::new)
+    }
 }
 
 /// Writes a value.

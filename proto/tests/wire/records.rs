@@ -19,6 +19,7 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
+use std::sync::Arc;
 
 pub fn cluster() -> BoxedStrategy<ClusterId> {
     any::<u128>().prop_map(ClusterId::from_u128).boxed()
@@ -314,13 +315,13 @@ pub fn registry_record() -> BoxedStrategy<RegistryRecord> {
         (cluster(), any::<u64>(), any::<u64>()).prop_map(|(cluster, epoch, next_framework)| {
             RegistryRecord::Meta { cluster, epoch, next_framework }
         }),
-        agent_info().prop_map(RegistryRecord::Agent),
+        agent_info().prop_map(|r| RegistryRecord::Agent(Arc::new(r))),
         (agent(), any::<u64>())
             .prop_map(|(agent, ledger_seq)| RegistryRecord::AgentSeq { agent, ledger_seq }),
-        row().prop_map(RegistryRecord::Reservation),
-        volume().prop_map(RegistryRecord::Volume),
-        framework_record.prop_map(RegistryRecord::Framework),
-        operation_record().prop_map(RegistryRecord::Operation),
+        row().prop_map(|r| RegistryRecord::Reservation(Arc::new(r))),
+        volume().prop_map(|r| RegistryRecord::Volume(Arc::new(r))),
+        framework_record.prop_map(|r| RegistryRecord::Framework(Arc::new(r))),
+        operation_record().prop_map(|r| RegistryRecord::Operation(Arc::new(r))),
     ]
     .boxed()
 }

@@ -12,6 +12,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
+use std::sync::Arc;
 
 fn milli() -> BoxedStrategy<Scalar> {
     any::<i64>().prop_map(Scalar::from_milli).boxed()
@@ -112,9 +113,9 @@ pub fn role_view() -> BoxedStrategy<RoleView> {
 }
 pub fn change() -> BoxedStrategy<Change> {
     prop_oneof![
-        operation_record().prop_map(Change::Operation),
-        volume().prop_map(Change::Volume),
-        task_status().prop_map(Change::Task),
+        operation_record().prop_map(|r| Change::Operation(Arc::new(r))),
+        volume().prop_map(|v| Change::Volume(Arc::new(v))),
+        task_status().prop_map(|s| Change::Task(Arc::new(s))),
         (agent(), agent_state()).prop_map(|(agent, state)| Change::Agent { agent, state }),
         (framework(), any::<bool>())
             .prop_map(|(framework, connected)| Change::Framework { framework, connected }),

@@ -37,12 +37,12 @@ impl Sight {
             match record {
                 // What belongs to the service scheduler is left to it: it has to succeed in the end.
                 RegistryRecord::Volume(volume) if volume.spec.role.as_str() != SERVICE_ROLE => {
-                    sight.volumes.push(volume.clone());
+                    sight.volumes.push(Volume::clone(volume));
                 },
                 RegistryRecord::Reservation(row)
                     if row.resource.stack.owner().is_none_or(|r| r.as_str() != SERVICE_ROLE) =>
                 {
-                    sight.rows.push(row.clone());
+                    sight.rows.push(ReservationRow::clone(row));
                 },
                 RegistryRecord::Framework(framework) if &*framework.info.name != "services" => {
                     sight.frameworks.push(framework.id.clone());

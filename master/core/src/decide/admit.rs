@@ -7,6 +7,7 @@ use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, SessionId};
 use berth_model::link::Registration;
 use berth_model::record::RegistryRecord;
+use std::sync::Arc;
 
 /// Refuses an agent that must not come in.
 pub(crate) fn check(
@@ -75,7 +76,9 @@ pub(crate) fn rollback(state: &State, id: AgentId, registration: &Registration) 
 /// the books stay on the old one and nothing of the agent is offered: reservations are never forgotten.
 pub(crate) fn declare(known: Option<&Agent>, info: &AgentInfo) -> Vec<Event> {
     let id = info.id;
-    let Some(known) = known else { return vec![Event::Put(RegistryRecord::Agent(info.clone()))] };
+    let Some(known) = known else {
+        return vec![Event::Put(RegistryRecord::Agent(Arc::new(info.clone())))];
+    };
     let gone = known.info.declared.minus(&info.declared);
     let mut taken_in = info.clone();
     let mut why = None;
@@ -87,7 +90,7 @@ pub(crate) fn declare(known: Option<&Agent>, info: &AgentInfo) -> Vec<Event> {
     }
     let mut events = Vec::new();
     if known.info != taken_in {
-        events.push(Event::Put(RegistryRecord::Agent(taken_in)));
+        events.push(Event::Put(RegistryRecord::Agent(Arc::new(taken_in))));
     }
     events.push(AgentEvent::Misfit { agent: id, why }.into());
     events

@@ -9,6 +9,7 @@ use berth_model::id::{AgentId, FrameworkId, TaskId};
 use berth_model::record::{FrameworkRecord, RegistryRecord};
 use berth_model::task::{StatusSource, TaskKey, TaskReason, TaskState, TaskStatus};
 use berth_model::units::Timestamp;
+use std::sync::Arc;
 
 /// Asks for the end of a task. It is remembered, and repeated when the agent comes back.
 pub(crate) fn kill(state: &State, key: &TaskKey, how: Kill, now: Timestamp) -> Vec<Event> {
@@ -90,10 +91,10 @@ pub(crate) fn teardown(state: &State, id: &FrameworkId, now: Timestamp) -> Vec<E
         return Vec::new();
     };
     let mut events = drop_offers(framework);
-    events.push(Event::Put(RegistryRecord::Framework(FrameworkRecord {
+    events.push(Event::Put(RegistryRecord::Framework(Arc::new(FrameworkRecord {
         removed: Some(now),
         ..framework.record.clone()
-    })));
+    }))));
     for key in &framework.tasks {
         let Some(task) = state.tasks.get(key).filter(|task| !task.ended()) else { continue };
         if task.waiting.is_some() {

@@ -9,6 +9,7 @@ use berth_model::operation::{OperationKind, OperationRecord, OperationState};
 use berth_model::resources::Resources;
 use berth_model::role::Role;
 use berth_model::units::Timestamp;
+use std::sync::Arc;
 
 /// Names an operation and the time it is decided at.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +117,7 @@ pub(crate) fn answered_before(
     state: &State,
     id: OperationId,
     fingerprint: u64,
-) -> Result<Option<&OperationRecord>, Rejection> {
+) -> Result<Option<&Arc<OperationRecord>>, Rejection> {
     match state.operations.get(&id) {
         Some(record) if record.fingerprint != fingerprint => Err(Rejection::new(
             ErrorCode::RequestIdReused,
@@ -140,7 +141,7 @@ pub(crate) fn ended(
     now: Timestamp,
 ) -> Option<Event> {
     let record = state.operations.get(&id).filter(|r| !r.state.is_final())?;
-    let mut record = record.clone();
+    let mut record = OperationRecord::clone(record);
     record.state = match how {
         Ok(()) => OperationState::Done,
         Err(rejection) => OperationState::Failed(rejection),
@@ -152,7 +153,7 @@ pub(crate) fn ended(
 
 /// Adds to an operation's notes, ended or not.
 pub(crate) fn noted(state: &State, id: OperationId, note: String) -> Option<Event> {
-    let mut record = state.operations.get(&id)?.clone();
+    let mut record = OperationRecord::clone(state.operations.get(&id)?);
     record.notes.push(note);
     Some(record.into())
 }

@@ -255,7 +255,8 @@ fn withhold(
         events = rescind::holding(state, agent, &sum_of(&entry.resource()));
     }
     events.push(
-        Volume { state: to, error: Some(error.clone()), changed: now, ..volume.clone() }.into(),
+        Volume { state: to, error: Some(error.clone()), changed: now, ..Volume::clone(volume) }
+            .into(),
     );
     events.extend(ended(state, volume.operation, Err(error), Vec::new(), now));
     events

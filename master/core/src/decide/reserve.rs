@@ -169,7 +169,9 @@ impl<'a> RowChanges<'a> {
             let event = match (left, known) {
                 (None, None) => continue,
                 (None, Some(row)) => Event::Delete(RegistryKey::Reservation(row.id)),
-                (Some(resource), Some(row)) => ReservationRow { resource, ..row.clone() }.into(),
+                (Some(resource), Some(row)) => {
+                    ReservationRow { resource, ..ReservationRow::clone(row) }.into()
+                },
                 (Some(resource), None) => {
                     let id = derive(operation.as_u128(), ROW_IDS + index);
                     let id = ReservationId::from_u128(id);

@@ -8,6 +8,7 @@ use berth_model::record::{FrameworkRecord, RegistryRecord};
 use berth_model::role::Role;
 use berth_model::units::Timestamp;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The records to be written for a subscriber: its own, and the cluster's when an id was minted.
 pub(crate) fn subscribe(
@@ -41,7 +42,7 @@ pub(crate) fn subscribe(
         removed: None,
     };
     if known.is_none_or(|known| known.record != record) {
-        records.push(RegistryRecord::Framework(record));
+        records.push(RegistryRecord::Framework(Arc::new(record)));
     }
     Ok((id, records))
 }

@@ -26,7 +26,7 @@ pub(crate) fn restore(order: &Order<'_>, entry: &VolumeEntry) -> Result<Vec<Even
         error: None,
         reserved_from: missing.from,
         spec: VolumeSpec { generation: spec.generation + 1, ..spec.clone() },
-        ..entry.volume.clone()
+        ..Volume::clone(&entry.volume)
     };
     events.extend(accepted(order, vec![volume]));
     Ok(events)
@@ -37,7 +37,7 @@ pub(crate) fn purge(order: &Order<'_>, entry: &VolumeEntry) -> Result<Vec<Event>
     order.state.refuse_in_safe_mode("PURGE")?;
     check_trashed(order, entry)?;
     let (agent, operation) = (order.agent.info.id, order.asked.id);
-    let volume = Volume { operation, ..entry.volume.clone() };
+    let volume = Volume { operation, ..Volume::clone(&entry.volume) };
     let object = format!("volume {} of role {}", volume.spec.name, volume.spec.role);
     let record =
         order.asked.record(Some(agent), vec![volume.spec.id], object, OperationState::Accepted);

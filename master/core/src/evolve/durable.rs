@@ -14,11 +14,12 @@ use berth_model::record::{FrameworkRecord, RegistryKey, RegistryRecord, Reservat
 use berth_model::resources::Resources;
 use berth_model::units::Timestamp;
 use berth_model::volume::Volume;
+use std::sync::Arc;
 
 pub(super) fn put(state: &mut State, now: Timestamp, record: RegistryRecord) {
     match record {
         RegistryRecord::Meta { next_framework, .. } => state.next_framework = next_framework,
-        RegistryRecord::Agent(info) => put_agent(state, now, info),
+        RegistryRecord::Agent(info) => put_agent(state, now, Arc::unwrap_or_clone(info)),
         RegistryRecord::AgentSeq { agent, ledger_seq } => {
             if let Some(entry) = state.agents.get_mut(&agent) {
                 entry.ledger_seq = ledger_seq;
@@ -26,7 +27,7 @@ pub(super) fn put(state: &mut State, now: Timestamp, record: RegistryRecord) {
         },
         RegistryRecord::Reservation(row) => put_row(state, now, row),
         RegistryRecord::Volume(volume) => put_volume(state, now, volume),
-        RegistryRecord::Framework(record) => put_framework(state, record),
+        RegistryRecord::Framework(record) => put_framework(state, Arc::unwrap_or_clone(record)),
         RegistryRecord::Operation(record) => put_operation(state, record),
     }
 }
@@ -76,7 +77,7 @@ fn declared_under(reserved: &Resources) -> Resources {
     sum
 }
 
-fn put_row(state: &mut State, now: Timestamp, row: ReservationRow) {
+fn put_row(state: &mut State, now: Timestamp, row: Arc<ReservationRow>) {
     let (id, agent) = (row.id, row.agent);
     let after = sum_of(&row.resource);
     let key = RowKey::of(&row.resource);
@@ -98,7 +99,7 @@ fn delete_row(state: &mut State, now: Timestamp, id: ReservationId) {
     stir(state, now, row.agent);
 }
 
-fn put_volume(state: &mut State, now: Timestamp, volume: Volume) {
+fn put_volume(state: &mut State, now: Timestamp, volume: Arc<Volume>) {
     let (id, agent) = (volume.spec.id, volume.agent);
     let known = state.volumes.remove(&id);
     let name_of = |v: &Volume| {
@@ -168,7 +169,7 @@ fn delete_framework(state: &mut State, id: &FrameworkId) {
     state.shares.forget(id);
 }
 
-fn put_operation(state: &mut State, record: OperationRecord) {
+fn put_operation(state: &mut State, record: Arc<OperationRecord>) {
     let (id, finished) = (record.id, record.finished);
     if let Some(at) = state.operations.insert(id, record).and_then(|old| old.finished) {
         state.ended.remove(&(at, id));

@@ -36,6 +36,7 @@ use berth_model::task::TaskKey;
 use berth_model::units::Timestamp;
 use berth_model::volume::VolumeState;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Everything the master knows. Queries read it; only events change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub struct State {
     pub(crate) agents: BTreeMap<AgentId, Agent>,
     /// The agents that were told this epoch by this process.
     pub(crate) met: BTreeSet<AgentId>,
-    pub(crate) rows: BTreeMap<ReservationId, ReservationRow>,
+    pub(crate) rows: BTreeMap<ReservationId, Arc<ReservationRow>>,
     pub(crate) volumes: BTreeMap<VolumeId, VolumeEntry>,
     /// The volumes that hold their name, by role and name.
     pub(crate) names: BTreeSet<(Role, VolumeName, VolumeId)>,
@@ -59,7 +60,7 @@ pub struct State {
     pub(crate) tasks: BTreeMap<TaskKey, Task>,
     /// Ended tasks that nobody has to be told about any more, oldest first.
     pub(crate) told: BTreeSet<(Timestamp, TaskKey)>,
-    pub(crate) operations: BTreeMap<OperationId, OperationRecord>,
+    pub(crate) operations: BTreeMap<OperationId, Arc<OperationRecord>>,
     /// Ended operations, oldest first.
     pub(crate) ended: BTreeSet<(Timestamp, OperationId)>,
     pub(crate) filters: BTreeMap<FrameworkId, BTreeMap<(Role, AgentId), Vec<Filter>>>,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// A volume in the books.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VolumeEntry {
-    pub(crate) volume: Volume,
+    pub(crate) volume: Arc<Volume>,
     /// Whether its space was taken from the agent's books; false only for a quarantined volume that
     /// does not fit, and for volumes that hold no space.
     pub(crate) placed: bool,
@@ -47,7 +47,7 @@ impl Observed {
 }
 
 impl VolumeEntry {
-    pub(crate) fn new(volume: Volume) -> Self {
+    pub(crate) fn new(volume: Arc<Volume>) -> Self {
         Self { volume, placed: false, user: None, waiting: BTreeSet::new(), observed: None }
     }
     /// The volume as a resource.

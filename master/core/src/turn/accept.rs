@@ -15,6 +15,7 @@ use berth_model::resources::Resources;
 use berth_model::role::Role;
 use berth_model::task::{TaskInfo, TaskKey, TaskReason, TaskState};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What the accepted offers have become so far.
 struct Running {
@@ -104,7 +105,7 @@ impl Turn<'_> {
     fn repeat(&mut self, id: &FrameworkId, operations: &[OperationId]) {
         for operation in operations {
             if let Some(record) = self.state.operations.get(operation).cloned() {
-                self.inform(id, framework::Event::Operation(record));
+                self.inform(id, framework::Event::Operation(Arc::unwrap_or_clone(record)));
             }
         }
     }

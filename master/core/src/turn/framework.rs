@@ -14,6 +14,7 @@ use berth_model::record::{FrameworkRecord, RegistryRecord};
 use berth_model::role::Role;
 use berth_model::task::TaskKey;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl Turn<'_> {
     pub(super) fn framework(
@@ -187,7 +188,7 @@ impl Turn<'_> {
             info.roles.difference(&known.record.info.roles).cloned().collect();
         let record = FrameworkRecord { info, ..known.record.clone() };
         self.apply_all(dropped);
-        self.apply(Event::Put(RegistryRecord::Framework(record)));
+        self.apply(Event::Put(RegistryRecord::Framework(Arc::new(record))));
         self.apply(FrameworkEvent::Revived { framework: id.clone(), roles: new }.into());
         Ok(Vec::new())
     }

@@ -24,6 +24,7 @@ use berth_model::task::TaskKey;
 use berth_model::units::Timestamp;
 use berth_model::view::{AgentState, Change};
 use berth_model::volume::{Volume, VolumeState};
+use std::sync::Arc;
 
 /// A step in the making.
 #[derive(Debug)]
@@ -104,10 +105,10 @@ impl<'a> Turn<'a> {
                 self.announce_framework(framework.clone(), false);
             },
             Event::Task(TaskEvent::Said(status)) => {
-                self.say(Output::Changed(Change::Task((**status).clone())));
+                self.say(Output::Changed(Change::Task(Arc::new((**status).clone()))));
             },
             Event::Task(TaskEvent::Added(task)) => {
-                self.say(Output::Changed(Change::Task(task.status.clone())));
+                self.say(Output::Changed(Change::Task(Arc::new(task.status.clone()))));
             },
             Event::Say(output) => self.say((**output).clone()),
             Event::Tell { agent, message } => self.tell(*agent, (**message).clone()),
@@ -139,7 +140,7 @@ impl<'a> Turn<'a> {
     fn announce_record(&mut self, record: &RegistryRecord) {
         match record {
             RegistryRecord::Volume(volume) => {
-                self.say(Output::Changed(Change::Volume(volume.clone())));
+                self.say(Output::Changed(Change::Volume(Arc::clone(volume))));
             },
             RegistryRecord::Operation(operation) => self.announce_operation(operation),
             RegistryRecord::Framework(framework) if framework.removed.is_some() => {
@@ -152,18 +153,24 @@ impl<'a> Turn<'a> {
             | RegistryRecord::Framework(_) => {},
         }
     }
-    fn announce_operation(&mut self, operation: &OperationRecord) {
+    fn announce_operation(&mut self, operation: &Arc<OperationRecord>) {
         if let Some(framework) = &operation.framework {
-            self.inform(&framework.clone(), FrameworkNews::Operation(operation.clone()));
+            self.inform(
+                &framework.clone(),
+                FrameworkNews::Operation(OperationRecord::clone(operation)),
+            );
         }
-        self.say(Output::Changed(Change::Operation(operation.clone())));
+        self.say(Output::Changed(Change::Operation(Arc::clone(operation))));
     }
     fn announce_removal(&mut self, key: &RegistryKey) {
         let RegistryKey::Volume(id) = key else { return };
         if let Some(entry) = self.state.volumes.get(id) {
-            let gone =
-                Volume { state: VolumeState::Gone, changed: self.now, ..entry.volume.clone() };
-            self.say(Output::Changed(Change::Volume(gone)));
+            let gone = Volume {
+                state: VolumeState::Gone,
+                changed: self.now,
+                ..Volume::clone(&entry.volume)
+            };
+            self.say(Output::Changed(Change::Volume(Arc::new(gone))));
         }
     }
 

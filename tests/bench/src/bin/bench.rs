@@ -1,8 +1,12 @@
-//! `make bench`: runs the benchmarks and writes their figures. `--quick` looks for ten seconds, `--core` leaves the daemons out.
+//! `make bench`: runs the benchmarks and writes their figures. `--quick` looks for ten seconds, `--core` leaves the daemons out,
+//! `--profile` only loads the core path, for a profiler.
 #![expect(clippy::print_stdout, reason = "this program talks to a person")]
 
 use anyhow::Context;
 use berth_bench::w4::{self, Effort};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<()> {
     let has = |flag: &str| std::env::args().any(|arg| arg == flag);
@@ -10,6 +14,10 @@ fn main() -> anyhow::Result<()> {
         .prefix("berth-bench-")
         .tempdir_in(".")
         .context("create a folder here, on the file system that is measured")?;
+    if has("--profile") {
+        println!("{:.1} us an operation", w4::load(dir.path(), 100)?);
+        return Ok(());
+    }
     let effort = if has("--quick") { Effort::QUICK } else { Effort::FULL };
     println!("w4: durable RESERVE+CREATE (several minutes)");
     let figures = w4::run(dir.path(), effort, !has("--core"))?;

@@ -1,15 +1,17 @@
 //! W4 without sockets: one client, 256 clients, growing numbers of existing volumes.
 
 use super::raw::{Bytes, Raw};
-use super::stack::Stack;
+use super::stack::{Counters, Stack};
 use super::{EXISTING, Effort};
 use crate::report::Figures;
 use crate::statistics::{median, theil_sen};
 use anyhow::Context;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-const CLIENTS: usize = 256;
+pub(super) const CLIENTS: usize = 256;
 
 fn as_f64(n: usize) -> f64 {
     u32::try_from(n).map_or(f64::MAX, f64::from)
@@ -17,15 +19,10 @@ fn as_f64(n: usize) -> f64 {
 
 /// Seconds for `rounds` rounds of `clients` operations; the volumes are removed again, untimed.
 fn ours(stack: &mut Stack, rounds: usize, clients: usize) -> anyhow::Result<f64> {
-    let mut made = Vec::new();
     let start = Instant::now();
-    for _ in 0..rounds {
-        made.extend(stack.create(clients)?);
-    }
+    let made = stack.create(clients, rounds)?;
     let spent = start.elapsed();
-    for part in made.chunks(CLIENTS) {
-        stack.remove(part)?;
-    }
+    stack.remove(&made)?;
     Ok(spent.as_secs_f64())
 }
 
@@ -34,30 +31,28 @@ fn filled(dir: &Path, existing: usize) -> anyhow::Result<Stack> {
     let dir = dir.join(format!("core-{existing}"));
     std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
     let mut stack = Stack::new(&dir)?;
-    let mut left = existing;
-    while left > 0 {
-        let part = left.min(CLIENTS);
-        stack.create(part)?;
-        left -= part;
-    }
+    stack.create(CLIENTS, existing / CLIENTS)?;
+    stack.create(existing % CLIENTS, 1)?;
     Ok(stack)
 }
 
-/// What one operation writes, measured over a round.
-fn bytes_per_operation(stack: &mut Stack) -> anyhow::Result<(Bytes, f64)> {
-    let before = stack.counters;
-    let made = stack.create(16)?;
-    let after = stack.counters;
-    stack.remove(&made)?;
-    let bytes = Bytes {
-        registry: (after.registry_bytes - before.registry_bytes) / 16,
-        ledger: (after.ledger_bytes - before.ledger_bytes) / 16,
+/// What one operation of one client writes, and the syncs per operation of many clients.
+fn costs(stack: &mut Stack, rounds: usize) -> anyhow::Result<(Bytes, f64)> {
+    let counters = Arc::clone(&stack.counters);
+    let read = || {
+        let Counters { syncs, registry_bytes, ledger_bytes } = &*counters;
+        (syncs.load(Relaxed), registry_bytes.load(Relaxed), ledger_bytes.load(Relaxed))
     };
-    let start = stack.counters.syncs;
-    let made = stack.create(CLIENTS)?;
-    let syncs = stack.counters.syncs - start;
+    let before = read();
+    let made = stack.create(1, 16)?;
+    let after = read();
     stack.remove(&made)?;
-    Ok((bytes, u32::try_from(syncs).map_or(f64::MAX, f64::from) / as_f64(CLIENTS)))
+    let bytes = Bytes { registry: (after.1 - before.1) / 16, ledger: (after.2 - before.2) / 16 };
+    let before = read();
+    let made = stack.create(CLIENTS, rounds)?;
+    let after = read();
+    stack.remove(&made)?;
+    Ok((bytes, as_f64(after.0 - before.0) / as_f64(CLIENTS * rounds)))
 }
 
 pub(super) fn measure(dir: &Path, effort: Effort, figures: &mut Figures) -> anyhow::Result<()> {
@@ -67,7 +62,7 @@ pub(super) fn measure(dir: &Path, effort: Effort, figures: &mut Figures) -> anyh
         stacks.push(filled(dir, *existing)?);
     }
     let mut raw = Raw::new(dir)?;
-    let (bytes, syncs) = bytes_per_operation(&mut stacks[0])?;
+    let (bytes, syncs) = costs(&mut stacks[0], effort.rounds)?;
     figures.put("core.registry_bytes_per_operation", as_f64(bytes.registry));
     figures.put("core.ledger_bytes_per_operation", as_f64(bytes.ledger));
     figures.put("core.256_clients.syncs_per_operation", syncs);

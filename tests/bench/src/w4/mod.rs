@@ -6,10 +6,12 @@
 mod core;
 mod end_to_end;
 mod raw;
+mod side;
 mod stack;
 
 use crate::report::Figures;
 use std::path::Path;
+use std::time::Instant;
 
 /// How many volumes are there before a measurement.
 pub const EXISTING: [usize; 4] = [0, 100, 1_000, 10_000];
@@ -29,7 +31,7 @@ pub struct Effort {
 
 impl Effort {
     /// What docs/testing.md reports.
-    pub const FULL: Self = Self { blocks: 15, singles: 100, rounds: 4, largest: 10_000 };
+    pub const FULL: Self = Self { blocks: 15, singles: 100, rounds: 16, largest: 10_000 };
     /// A look in about ten seconds; for the test that the benchmark works.
     pub const QUICK: Self = Self { blocks: 2, singles: 10, rounds: 1, largest: 100 };
 }
@@ -45,4 +47,16 @@ pub fn run(dir: &Path, effort: Effort, with_daemons: bool) -> anyhow::Result<Fig
         end_to_end::measure(dir, effort, &mut figures)?;
     }
     Ok(figures)
+}
+
+/// Only the core path with 256 clients, `rounds` times each, for a profiler; answers microseconds an operation.
+///
+/// # Errors
+/// A volume could not be created.
+pub fn load(dir: &Path, rounds: u32) -> anyhow::Result<f64> {
+    let mut stack = stack::Stack::new(dir)?;
+    let start = Instant::now();
+    let made = stack.create(core::CLIENTS, usize::try_from(rounds)?)?;
+    let spent = start.elapsed().as_secs_f64() * 1e6;
+    Ok(spent / f64::from(u32::try_from(made.len())?))
 }

@@ -1,293 +1,172 @@
-//! Master and agent in one thread: production cores, registry and ledger, without sockets and with a driver that only
-//! remembers.
+//! Master and agent in one process: the production engine with its registry thread, the deciding cores, the
+//! ledger's thread, and a driver that only remembers. No sockets.
 //!
-//! Each side collects what has arrived, decides, commits once, and only then lets its outputs out: the same group commit as the
-//! daemons' engines.
+//! Each client submits an operation and waits for its durable end before it submits the next.
 
+use super::side::{AGENT, Side};
 use anyhow::{Context, bail};
-use berth_agent::volume::Volumes;
-use berth_agent::volume::driver::Driver;
-use berth_agent::volume::fake::Fake;
-use berth_agent_core::{Agent, Input as AgentInput, Output as AgentOutput, stamp};
-use berth_ledger::disk::real::RealDisk;
-use berth_ledger::journal::{Journal, Options};
-use berth_master::registry::{self, Change as Write, RocksStore, Store};
-use berth_master_core::{Config, Input, Master, Output};
-use berth_model::agent::{AgentInfo, Disk, DiskHealth};
-use berth_model::id::{
-    AgentId, ClusterId, DiskId, OperationId, SessionId, VolumeId, VolumeName, derive,
-};
-use berth_model::link::{Envelope, FromAgent};
+use berth_master::engine::{Engine, EngineConfig, Handle};
+use berth_master::registry::{Change, Loaded, RocksStore, Store, StoreError};
+use berth_model::id::{ClusterId, OperationId, VolumeId, VolumeName, derive};
 use berth_model::operation::OperationState;
 use berth_model::operator::{DiskChoice, Request, VolumeChoice};
-use berth_model::record::{LedgerRecord, RegistryWrite};
-use berth_model::resources::{DiskSource, parse_resources};
 use berth_model::role::Role;
-use berth_model::units::{Bytes, Timestamp};
-use berth_model::view::Change;
-use berth_model::volume::Enforcement;
-use berth_proto::ledger;
-use std::collections::{BTreeMap, VecDeque};
+use berth_model::units::Bytes;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-
-const CLUSTER: ClusterId = ClusterId::from_u128(1);
-const AGENT: AgentId = AgentId::from_u128(2);
-const SESSION: SessionId = SessionId::from_u128(3);
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 
 /// What was written and synced so far.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) syncs: u64,
-    pub(super) registry_bytes: usize,
-    pub(super) ledger_bytes: usize,
+    pub(super) syncs: AtomicUsize,
+    pub(super) registry_bytes: AtomicUsize,
+    pub(super) ledger_bytes: AtomicUsize,
+}
+
+/// The registry, counted.
+struct Counted {
+    store: RocksStore,
+    counters: Arc<Counters>,
+}
+
+impl Store for Counted {
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        self.store.load()
+    }
+
+    fn commit(&mut self, expected: u64, batch: &[Change]) -> Result<u64, StoreError> {
+        // A tag and two lengths stand before key and value in the log, a header before the batch.
+        let bytes = batch.iter().map(|write| match write {
+            Change::Put { key, value } => key.len() + value.len() + 4,
+            Change::Delete { key } => key.len() + 2,
+        });
+        self.counters.registry_bytes.fetch_add(bytes.sum::<usize>() + 40, Relaxed);
+        self.counters.syncs.fetch_add(1, Relaxed);
+        self.store.commit(expected, batch)
+    }
 }
 
 /// The whole path from a client's request to its durable end.
 #[derive(Debug)]
 pub(super) struct Stack {
-    master: Master,
-    store: RocksStore,
-    revision: u64,
-    agent: Agent,
-    journal: Journal<RealDisk>,
-    volumes: Volumes,
-    now: Timestamp,
-    to_master: VecDeque<Input>,
-    to_agent: VecDeque<AgentInput>,
-    ended: Vec<(OperationId, OperationState, Vec<VolumeId>)>,
+    runtime: Runtime,
+    master: Handle,
     minted: u64,
-    pub(super) counters: Counters,
-}
-
-fn info() -> anyhow::Result<AgentInfo> {
-    let size = Bytes::from_mib(4 << 20);
-    Ok(AgentInfo {
-        id: AGENT,
-        hostname: Arc::from("bench"),
-        attributes: BTreeMap::new(),
-        declared: parse_resources("cpus:4;mem:4GiB;disk:4TiB").context("resources")?,
-        disks: vec![Disk {
-            id: DiskId::from_u128(4),
-            name: Arc::from("root"),
-            source: DiskSource::Root,
-            root: Arc::from("/nowhere"),
-            driver: Arc::from("fake"),
-            driver_reason: Arc::from("a benchmark of everything else"),
-            enforcement: Enforcement::None,
-            size,
-            free: size,
-            health: DiskHealth::Ok,
-        }],
-        limitations: Vec::new(),
-        version: Arc::from("bench"),
-    })
+    pub(super) counters: Arc<Counters>,
 }
 
 impl Stack {
     /// A new cluster of one agent in `dir`.
     pub(super) fn new(dir: &Path) -> anyhow::Result<Self> {
-        let now = Timestamp::from_ms(1);
-        let mut store = RocksStore::open(&dir.join("registry"))?;
-        let config = Config::new(CLUSTER, 1, 0);
-        let (master, first) = Master::recover(config, Vec::new(), now)?;
-        let revision = store.commit(0, &encode(&first.writes).0)?;
-        let disk = RealDisk::open(&dir.join("ledger")).context("open the ledger's folder")?;
-        let options = Options::default();
-        let journal = Journal::create(disk, AGENT.as_u128().to_be_bytes(), options)
-            .context("create the ledger")?;
-        let driver: Arc<dyn Driver> = Arc::new(Fake::new(Bytes::from_mib(8 << 20)));
-        let volumes = Volumes::with_drivers(BTreeMap::from([(DiskSource::Root, driver)]));
-        let (agent, step) =
-            Agent::recover(berth_agent_core::Config::default(), info()?, Vec::new(), 0, now);
-        let mut stack = Self {
-            master,
-            store,
-            revision,
-            agent,
-            journal,
-            volumes,
-            now,
-            to_master: VecDeque::new(),
-            to_agent: VecDeque::new(),
-            ended: Vec::new(),
-            minted: 0,
-            counters: Counters::default(),
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .context("start a runtime")?;
+        let counters = Arc::new(Counters::default());
+        let store = RocksStore::open(&dir.join("registry"))?;
+        let store = Counted { store, counters: Arc::clone(&counters) };
+        let settings = EngineConfig {
+            new_cluster: ClusterId::from_u128(1),
+            heartbeat: Duration::from_secs(3_600),
+            agent_timeout: Duration::from_secs(36_000),
+            offer_timeout: None,
         };
-        stack.finish_agent(step.records, step.outputs)?;
-        stack.to_agent.push_back(AgentInput::Connected { session: SESSION });
-        stack.settle()?;
-        Ok(stack)
-    }
-
-    /// Creates `count` volumes at once and waits until each is durable on both sides.
-    pub(super) fn create(&mut self, count: usize) -> anyhow::Result<Vec<VolumeId>> {
-        let role = Role::new("bench").context("role")?;
-        for _ in 0..count {
-            let request = Request::CreateVolume {
-                name: VolumeName::new(&format!("v{}", self.minted)).context("name")?,
-                role: role.clone(),
-                principal: None,
-                size: Bytes::from_mib(1),
-                agent: Some(AGENT),
-                disk: DiskChoice::Any,
-                container_path: Arc::from("data"),
-            };
-            self.submit(request);
-        }
-        self.finish(count)
-    }
-
-    /// Destroys and purges volumes.
-    pub(super) fn remove(&mut self, volumes: &[VolumeId]) -> anyhow::Result<()> {
-        for id in volumes {
-            self.submit(Request::DestroyVolume { volume: VolumeChoice::Id(*id) });
-        }
-        self.finish(volumes.len())?;
-        for id in volumes {
-            self.submit(Request::PurgeVolume { volume: *id });
-        }
-        self.finish(volumes.len())?;
-        Ok(())
-    }
-
-    fn submit(&mut self, request: Request) {
-        self.minted += 1;
-        let operation = OperationId::from_u128(derive(77, self.minted));
-        self.to_master.push_back(Input::Operator {
-            reply: self.minted,
-            operation,
-            fingerprint: self.minted,
-            request,
+        let (engine, master) = Engine::start(Box::new(store), &settings)?;
+        let (side, first) = Side::new(dir, master.clone(), Arc::clone(&counters))?;
+        runtime.spawn(async {
+            if let Err(error) = engine.run().await {
+                tell("the master's engine", &error.into());
+            }
         });
+        runtime.spawn(async {
+            if let Err(error) = side.run(first).await {
+                tell("the agent", &error);
+            }
+        });
+        Ok(Self { runtime, master, minted: 0, counters })
     }
 
-    fn finish(&mut self, count: usize) -> anyhow::Result<Vec<VolumeId>> {
-        self.settle()?;
-        let ended = std::mem::take(&mut self.ended);
-        if ended.len() != count {
-            bail!("{} of {count} operations ended", ended.len());
-        }
-        let mut volumes = Vec::with_capacity(count);
-        for (id, state, concerned) in ended {
-            if state != OperationState::Done {
-                bail!("operation {id} ended as {state:?}");
+    /// `clients` clients create `each` volumes, one after another; every volume is durable on both sides.
+    pub(super) fn create(&mut self, clients: usize, each: usize) -> anyhow::Result<Vec<VolumeId>> {
+        let role = Role::new("bench").context("role")?;
+        let mut plans = Vec::with_capacity(clients);
+        for _ in 0..clients {
+            let mut plan = Vec::with_capacity(each);
+            for _ in 0..each {
+                let request = Request::CreateVolume {
+                    name: VolumeName::new(&format!("v{}", self.minted)).context("name")?,
+                    role: role.clone(),
+                    principal: None,
+                    size: Bytes::from_mib(1),
+                    agent: Some(AGENT),
+                    disk: DiskChoice::Any,
+                    container_path: Arc::from("data"),
+                };
+                plan.push((self.mint(), request));
             }
-            volumes.extend(concerned);
+            plans.push(plan);
         }
-        Ok(volumes)
+        self.carry_out(plans)
     }
 
-    /// Alternates between the two sides until nothing is under way.
-    fn settle(&mut self) -> anyhow::Result<()> {
-        while !self.to_master.is_empty() || !self.to_agent.is_empty() {
-            self.now = self.now.after(Duration::from_millis(1));
-            if !self.to_master.is_empty() {
-                self.master_batch()?;
-            }
-            if !self.to_agent.is_empty() {
-                self.agent_batch()?;
-            }
+    /// Destroys and purges volumes, many at once.
+    pub(super) fn remove(&mut self, volumes: &[VolumeId]) -> anyhow::Result<()> {
+        let mut plans = Vec::new();
+        for id in volumes {
+            let destroy = Request::DestroyVolume { volume: VolumeChoice::Id(*id) };
+            let purge = Request::PurgeVolume { volume: *id };
+            plans.push(vec![(self.mint(), destroy), (self.mint(), purge)]);
+        }
+        for part in plans.chunks(super::core::CLIENTS) {
+            self.carry_out(part.to_vec())?;
         }
         Ok(())
     }
 
-    fn master_batch(&mut self) -> anyhow::Result<()> {
-        let (mut writes, mut outputs) = (Vec::new(), Vec::new());
-        for input in std::mem::take(&mut self.to_master) {
-            let step = self.master.step(self.now, input);
-            writes.extend(step.writes);
-            outputs.extend(step.outputs);
-        }
-        if !writes.is_empty() {
-            let (batch, bytes) = encode(&writes);
-            self.revision = self.store.commit(self.revision, &batch)?;
-            self.counters.syncs += 1;
-            self.counters.registry_bytes += bytes;
-        }
-        for output in outputs {
-            match output {
-                Output::ToAgent { message, .. } => {
-                    let envelope =
-                        Envelope { cluster: CLUSTER, epoch: 1, revision: self.revision, message };
-                    self.to_agent.push_back(AgentInput::Master(envelope));
-                },
-                Output::Changed(Change::Operation(record)) if record.state.is_final() => {
-                    self.ended.push((record.id, record.state, record.volumes));
-                },
-                Output::Reply { result, .. } => drop(result?),
-                Output::CloseAgent { .. } => bail!("the master closed the agent's link"),
-                Output::ToFramework { .. }
-                | Output::CloseFramework { .. }
-                | Output::FileData { .. }
-                | Output::Changed(_) => {},
-            }
-        }
-        Ok(())
+    fn mint(&mut self) -> OperationId {
+        self.minted += 1;
+        OperationId::from_u128(derive(77, self.minted))
     }
 
-    fn agent_batch(&mut self) -> anyhow::Result<()> {
-        let (mut records, mut outputs) = (Vec::new(), Vec::new());
-        for input in std::mem::take(&mut self.to_agent) {
-            let step = self.agent.step(self.now, input);
-            records.extend(step.records);
-            outputs.extend(step.outputs);
-        }
-        self.finish_agent(records, outputs)
-    }
-
-    fn finish_agent(
-        &mut self,
-        records: Vec<LedgerRecord>,
-        outputs: Vec<AgentOutput>,
-    ) -> anyhow::Result<()> {
-        if !records.is_empty() {
-            let encoded: Vec<Vec<u8>> = records.iter().map(ledger::encode).collect();
-            let bytes: usize = encoded.iter().map(|r| r.len() + 40).sum();
-            self.counters.ledger_bytes += bytes.next_multiple_of(512);
-            self.journal.append(&encoded).context("append to the ledger")?;
-            self.journal.commit().context("sync the ledger")?;
-            self.counters.syncs += 1;
-            if self.journal.wants_snapshot() {
-                let state = ledger::encode_snapshot(&self.agent.snapshot());
-                self.journal.snapshot(&state).context("write a snapshot of the ledger")?;
+    fn carry_out(&self, plans: Vec<Vec<(OperationId, Request)>>) -> anyhow::Result<Vec<VolumeId>> {
+        self.runtime.block_on(async {
+            let mut clients = JoinSet::new();
+            for plan in plans {
+                clients.spawn(client(self.master.clone(), plan));
             }
-        }
-        for output in outputs {
-            match output {
-                AgentOutput::Send(message) => {
-                    let message: FromAgent = stamp(message, self.journal.seq());
-                    self.to_master.push_back(Input::Agent {
-                        agent: AGENT,
-                        session: SESSION,
-                        message,
-                    });
-                },
-                AgentOutput::Volume { token, effect } => {
-                    let outcome = self.volumes.run(&effect);
-                    let volume = effect.spec().id;
-                    self.to_agent.push_back(AgentInput::Volume { volume, token, outcome });
-                },
-                AgentOutput::Disconnect { reason } => bail!("the agent left: {reason}"),
-                AgentOutput::Container(_)
-                | AgentOutput::ReadFile { .. }
-                | AgentOutput::Log { .. }
-                | AgentOutput::Stopped => {},
+            let mut volumes = Vec::new();
+            while let Some(done) = clients.join_next().await {
+                volumes.extend(done.context("a client")??);
             }
-        }
-        Ok(())
+            Ok(volumes)
+        })
     }
 }
 
-/// The batch and how many bytes it puts into the registry's log.
-fn encode(writes: &[RegistryWrite]) -> (Vec<Write>, usize) {
-    let batch = registry::encode(writes);
-    // A tag and two lengths stand before key and value in the log, a header before the batch.
-    let bytes = batch.iter().map(|write| match write {
-        Write::Put { key, value } => key.len() + value.len() + 4,
-        Write::Delete { key } => key.len() + 2,
-    });
-    let bytes = bytes.sum::<usize>() + 40;
-    (batch, bytes)
+async fn client(
+    master: Handle,
+    plan: Vec<(OperationId, Request)>,
+) -> anyhow::Result<Vec<VolumeId>> {
+    let mut volumes = Vec::with_capacity(plan.len());
+    for (operation, request) in plan {
+        // Each id names one request.
+        master.submit(operation, 0, request).await?;
+        let record = master.wait(operation).await?;
+        if record.state != OperationState::Done {
+            bail!("operation {operation} ended as {:?}", record.state);
+        }
+        volumes.extend(&record.volumes);
+    }
+    Ok(volumes)
+}
+
+#[expect(clippy::print_stderr, reason = "a benchmark whose cluster died waits for nothing more")]
+fn tell(who: &str, error: &anyhow::Error) {
+    eprintln!("{who} ended: {error:#}");
 }

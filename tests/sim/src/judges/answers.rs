@@ -24,7 +24,7 @@ impl Judges {
         }
         for (id, asked) in &world.history.operations {
             let record = match world.master.registry.records().get(&RegistryKey::Operation(*id)) {
-                Some(RegistryRecord::Operation(record)) => Some(record),
+                Some(RegistryRecord::Operation(record)) => Some(&**record),
                 Some(_) | None => None,
             };
             if let Some(text) = wrong_answer(*id, asked, record) {

@@ -136,7 +136,7 @@ fn volumes(
     records: &BTreeMap<RegistryKey, RegistryRecord>,
 ) -> impl Iterator<Item = &berth_model::volume::Volume> {
     records.values().filter_map(|record| match record {
-        RegistryRecord::Volume(volume) => Some(volume),
+        RegistryRecord::Volume(volume) => Some(&**volume),
         RegistryRecord::Meta { .. }
         | RegistryRecord::Agent(_)
         | RegistryRecord::AgentSeq { .. }

@@ -60,7 +60,11 @@ impl World {
                     .map(|(id, _)| id)
                     .collect();
                 for conn in watchers {
-                    self.send(conn, Side::Master, Packet::Ended(record.clone()));
+                    self.send(
+                        conn,
+                        Side::Master,
+                        Packet::Ended(berth_model::operation::OperationRecord::clone(&record)),
+                    );
                 }
             },
             Output::Changed(
