@@ -2,7 +2,7 @@
 //!
 //! `calls` takes what the master asks for, `outcome` what the host answered; both change the state and then call
 //! [`Agent::advance`], which asks for the effect that the state needs next. So a restart, a repeated call and a failed
-//! effect are the same case. Rules: a LOST or QUARANTINED volume is never made anew or deleted; nothing is moved to the
+//! effect are the same case. What an earlier life began goes on when a master has taken this one in. Rules: a LOST or QUARANTINED volume is never made anew or deleted; nothing is moved to the
 //! trash while a live task uses it, and nothing is purged that is not in the trash.
 
 mod calls;
@@ -82,7 +82,7 @@ pub(crate) struct Watch {
 }
 
 impl Agent {
-    /// Continues what the ledger says after a start.
+    /// Looks at what the ledger says after a start.
     pub(crate) fn resume_volumes(&mut self) {
         let all: Vec<LedgerVolume> = self.books.volumes().values().cloned().collect();
         for volume in all {
@@ -109,6 +109,11 @@ impl Agent {
                 | VolumeState::Gone => {},
             }
         }
+        self.continue_volumes();
+    }
+
+    /// Asks for whatever the volumes' states need next.
+    pub(crate) fn continue_volumes(&mut self) {
         let ids: Vec<VolumeId> = self.books.volumes().keys().copied().collect();
         for id in ids {
             self.advance(id);
@@ -119,7 +124,7 @@ impl Agent {
     fn advance(&mut self, id: VolumeId) {
         let Some(volume) = self.books.volumes().get(&id) else { return };
         let spec = volume.spec.clone();
-        let (state, restore) = (volume.state, volume.restore);
+        let (state, restore, taken_in) = (volume.state, volume.restore, self.taken_in);
         if self.timers.is_set(&Timer::Retry(id)) {
             return;
         }
@@ -128,10 +133,11 @@ impl Agent {
             return;
         }
         let wanted = match state {
+            VolumeState::Creating | VolumeState::Tombstoned if !taken_in => None,
             VolumeState::Creating if restore => Some(Kind::Restore),
             VolumeState::Creating => Some(Kind::Create),
             VolumeState::Tombstoned => Some(Kind::Trash),
-            VolumeState::Trashed if watch.purge != Purge::No => Some(Kind::Purge),
+            VolumeState::Trashed if taken_in && watch.purge != Purge::No => Some(Kind::Purge),
             VolumeState::Trashed => watch.verify.then_some(Kind::VerifyTrash),
             VolumeState::Ready if watch.verify => Some(Kind::VerifyLive),
             VolumeState::Ready => watch.measure.then_some(Kind::Usage),
