@@ -29,10 +29,10 @@ pub struct Agent {
     minted: u64,
     pub(crate) now: Timestamp,
     pub(crate) link: Option<Link>,
-    /// A master has taken this process in, hence judged its ledger: it is not an old copy. Until then nothing is made,
-    /// started, moved or deleted, whatever the ledger has begun; an old copy would do again what is long over. Once is
-    /// enough for the life of the process: it is the only writer of its ledger, so what was the newest copy stays so,
-    /// and losing the master says nothing about it.
+    /// A master has taken this process in, hence judged its ledger: it is not an old copy. Until then no volume is made,
+    /// moved or deleted and no task started, whatever the ledger has begun: an old copy would do again what is long
+    /// over. Once is enough for the life of the process: it is the only writer of its ledger, so what was the newest
+    /// copy stays so, and losing the master says nothing about it.
     pub(crate) taken_in: bool,
     /// The highest registry revision heard of in the current epoch; the books follow it in strides.
     pub(crate) revision_seen: u64,

@@ -1,8 +1,9 @@
 //! The connection to the master: registration, epochs, heartbeats, and the dispatch of what the master says.
 //!
 //! Rules: a message of another cluster or a lower epoch closes the connection and changes nothing; a higher epoch is
-//! written down in the same step as whatever the message leads to, hence synced before any of it is acted on; nothing
-//! on the host is made, started, moved or deleted before the first registration of this life was taken in. Invariant: the stored epoch never goes down.
+//! written down in the same step as whatever the message leads to, hence synced before any of it is acted on; no
+//! volume is made, moved or deleted and no task started before a registration of this life was taken in. Invariant: the
+//! stored epoch never goes down.
 
 use crate::agent::Agent;
 use crate::step::{Output, Severity};

@@ -2,8 +2,8 @@
 //!
 //! Rules: a task is written down before its supervisor is started; a known task is never started a second time; a
 //! task starts only after each of its volumes was verified, and no two live tasks use one volume; nothing is started
-//! before a master has taken the agent in; a container is asked for one thing at a time until it answered. Invariant: each task in the books has a run here, and the run's
-//! phase is `Ended` exactly when the task's is.
+//! before a master has taken the agent in; a container is asked for one thing at a time until it answered. Invariant: each
+//! task in the books has a run here, and the run's phase is `Ended` exactly when the task's is.
 
 mod event;
 mod resume;

@@ -2,8 +2,9 @@
 //!
 //! `calls` takes what the master asks for, `outcome` what the host answered; both change the state and then call
 //! [`Agent::advance`], which asks for the effect that the state needs next. So a restart, a repeated call and a failed
-//! effect are the same case. What an earlier life began goes on when a master has taken this one in. Rules: a LOST or QUARANTINED volume is never made anew or deleted; nothing is moved to the
-//! trash while a live task uses it, and nothing is purged that is not in the trash.
+//! effect are the same case. Rules: a LOST or QUARANTINED volume is never made anew or deleted; nothing is moved to the
+//! trash while a live task uses it, and nothing is purged that is not in the trash; before a master has taken the agent
+//! in, volumes are only looked at.
 
 mod calls;
 mod outcome;
@@ -82,7 +83,7 @@ pub(crate) struct Watch {
 }
 
 impl Agent {
-    /// Looks at what the ledger says after a start.
+    /// Has volumes looked at after a start.
     pub(crate) fn resume_volumes(&mut self) {
         let all: Vec<LedgerVolume> = self.books.volumes().values().cloned().collect();
         for volume in all {
