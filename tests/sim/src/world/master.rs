@@ -287,9 +287,13 @@ impl World {
                 if let FromAgent::Register(registration) = &message
                     && self.agents[at].newest.is_some()
                     && since >= self.agents[at].older_since
-                    && !self.master.rolled_back
                 {
-                    let told = self.agents[at].told_seq;
+                    // A registry that was put back knows less than it once took in.
+                    let told = if self.master.rolled_back {
+                        self.master.registry.ledger_seq(self.agents[at].id)
+                    } else {
+                        self.agents[at].told_seq
+                    };
                     let old = registration.ledger_seq < told;
                     self.tally.deed(if old { "old ledgers shown" } else { "old ledgers unknown" });
                     self.agents[at].strayed |= !old;
@@ -325,7 +329,7 @@ impl World {
             | Input::Tick => None,
         };
         if let (Some(told), Client::Agent(at)) = (told, client)
-            && !self.agents[at].tampered
+            && !self.agents[at].strayed
         {
             process.open.told.push((at, told));
         }
