@@ -6,6 +6,7 @@ use crate::world::{AgentMachine, MasterProcess, World};
 use berth_agent_core::{Output, Step};
 use berth_model::id::{AgentId, SessionId};
 use berth_model::link::{Envelope, Registration, ToAgent};
+use berth_model::operation::{OperationKind, OperationState};
 use berth_model::record::{LedgerRecord, RegistryKey, RegistryRecord, RegistryWrite};
 use berth_model::volume::VolumeState;
 use std::collections::BTreeSet;
@@ -135,9 +136,13 @@ impl Judges {
         was_proven: bool,
         writes: &[RegistryWrite],
     ) {
-        // A CREATE that fails gives back what it had reserved; nobody is deprived of anything.
+        // A CREATE or RESTORE that fails gives back what it had reserved; nobody is deprived of anything.
         let gives_back = writes.iter().any(|write| match write {
             RegistryWrite::Put(RegistryRecord::Volume(new)) => new.state == VolumeState::Failed,
+            RegistryWrite::Put(RegistryRecord::Operation(ended)) => {
+                ended.kind == OperationKind::Restore
+                    && matches!(ended.state, OperationState::Failed(_))
+            },
             RegistryWrite::Put(_) | RegistryWrite::Delete(_) => false,
         });
         for write in writes {
