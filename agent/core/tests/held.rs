@@ -132,6 +132,30 @@ fn a_restore_waits() {
 }
 
 #[test]
+fn a_restore_that_failed_is_not_done_again_for_the_repetition_that_crossed_its_failure() {
+    let mut scene = Scene::registered();
+    scene.trashed(1);
+    scene.say(ensure(1, 2, 8));
+    scene.crash();
+    let outputs = scene.connect(1);
+    let full = Rejection::new(ErrorCode::DiskFull, "no space left");
+    let told = reports(&scene.answer(&outputs, VolumeOutcome::Failed(full.clone())));
+    assert_eq!((told[0].state, told[0].error.clone()), (VolumeState::Trashed, Some(full)));
+    // The master sent this when it took the agent in, and has not heard of the failure yet.
+    let again = scene.say(ensure(1, 2, 8));
+    assert_eq!((volume_effects(&again), reports(&again)), (vec![], told));
+    // Another operation is another attempt, and so is the same one for a master that never heard.
+    assert_eq!(volume_effects(&scene.say(ensure(1, 2, 9))).len(), 1);
+    let mut other = Scene::registered();
+    other.trashed(1);
+    let outputs = other.say(ensure(1, 2, 8));
+    let full = Rejection::new(ErrorCode::DiskFull, "no space left");
+    other.answer(&outputs, VolumeOutcome::Failed(full));
+    other.connect(2);
+    assert_eq!(volume_effects(&other.give(envelope(2, ensure(1, 2, 8)))).len(), 1);
+}
+
+#[test]
 fn a_destruction_waits_and_is_asked_for_once_although_the_master_repeats_it() {
     let mut scene = Scene::registered();
     scene.ready_volume(1);

@@ -75,6 +75,8 @@ pub(crate) struct Watch {
     purge: Purge,
     /// Somebody asked for its destruction when that could not be; done as soon as it can be.
     destroy: Option<OperationId>,
+    /// A restore that failed, as the master was told on this connection.
+    failed_restore: Option<(OperationId, Rejection)>,
     /// To be forgotten in this generation when the effect under way is over.
     forget: Option<u64>,
     /// The verification of a quarantined volume has come to the trash.
@@ -233,6 +235,7 @@ impl Agent {
         for (id, watch) in &mut self.watches {
             watch.destroy = None;
             watch.forget = None;
+            watch.failed_restore = None;
             if matches!(watch.purge, Purge::Asked(_)) {
                 // A retention that was over before is over still; its timer has fired.
                 let runs = self.timers.is_set(&Timer::Retention(*id));
