@@ -15,6 +15,7 @@ use berth_model::link::FromAgent;
 use berth_model::record::{LedgerDisk, LedgerRecord};
 use berth_model::task::TaskKey;
 use berth_model::units::Timestamp;
+use berth_model::volume::VolumeState;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The deciding half of an agent.
@@ -28,6 +29,11 @@ pub struct Agent {
     minted: u64,
     pub(crate) now: Timestamp,
     pub(crate) link: Option<Link>,
+    /// A master has taken this process in, hence judged its ledger: it is not an old copy. Until then no volume is made,
+    /// moved or deleted and no task started, whatever the ledger has begun: an old copy would do again what is long
+    /// over. Once is enough for the life of the process: it is the only writer of its ledger, so what was the newest
+    /// copy stays so, and losing the master says nothing about it.
+    pub(crate) taken_in: bool,
     /// The highest registry revision heard of in the current epoch; the books follow it in strides.
     pub(crate) revision_seen: u64,
     pub(crate) watches: BTreeMap<VolumeId, Watch>,
@@ -47,8 +53,8 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent from its ledger, empty or recovered, and what there is to do at once: every volume is verified,
-    /// every task adopted, every intent continued.
+    /// An agent from its ledger, empty or recovered, and what there is to do at once: every volume is verified and
+    /// every running task adopted. What is half-made or half-destroyed waits until a master has taken the agent in.
     #[must_use]
     pub fn recover(
         config: Config,
@@ -67,6 +73,7 @@ impl Agent {
             minted: 0,
             now,
             link: None,
+            taken_in: false,
             watches: BTreeMap::new(),
             unverified: BTreeSet::new(),
             to_measure: BTreeSet::new(),
@@ -80,9 +87,22 @@ impl Agent {
         };
         agent.resume_volumes();
         agent.resume_tasks();
+        agent.say_what_waits();
         agent.timers.set(Timer::Register, now.after(agent.config.verify_wait));
         let step = agent.finish();
         (agent, step)
+    }
+
+    fn say_what_waits(&mut self) {
+        let volumes = self.books.volumes().values();
+        let begun = |state| matches!(state, VolumeState::Creating | VolumeState::Tombstoned);
+        let volumes = volumes.filter(|volume| begun(volume.state)).count();
+        let tasks = self.runs.values().filter(|run| run.is_held()).count();
+        if (volumes, tasks) != (0, 0) {
+            let text =
+                format!("{volumes} volumes and {tasks} tasks were begun and wait for the master");
+            self.log(Severity::Info, text);
+        }
     }
 
     /// Takes one input in.

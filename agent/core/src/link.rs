@@ -1,8 +1,9 @@
 //! The connection to the master: registration, epochs, heartbeats, and the dispatch of what the master says.
 //!
 //! Rules: a message of another cluster or a lower epoch closes the connection and changes nothing; a higher epoch is
-//! written down in the same step as whatever the message leads to, hence synced before any of it is acted on.
-//! Invariant: the stored epoch never goes down.
+//! written down in the same step as whatever the message leads to, hence synced before any of it is acted on; no
+//! volume is made, moved or deleted and no task started before a registration of this life was taken in. Invariant: the
+//! stored epoch never goes down.
 
 use crate::agent::Agent;
 use crate::step::{Output, Severity};
@@ -231,7 +232,10 @@ impl Agent {
     }
 
     fn registered(&mut self, heartbeat: Duration) {
-        let Some(link) = self.link.as_mut() else { return };
+        // Only the answer to a registration judges the ledger; said twice, it says nothing new.
+        let Some(link) = self.link.as_mut().filter(|link| link.phase == Phase::Registering) else {
+            return;
+        };
         // A heartbeat of zero would leave no time between two of them.
         link.heartbeat = heartbeat.max(Duration::from_millis(10));
         link.phase = Phase::Registered;
@@ -250,6 +254,10 @@ impl Agent {
         let keys: Vec<TaskKey> = self.books.tasks().keys().cloned().collect();
         for key in keys {
             self.send_status(&key);
+        }
+        if !std::mem::replace(&mut self.taken_in, true) {
+            self.continue_volumes();
+            self.start_held();
         }
     }
 

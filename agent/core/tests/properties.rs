@@ -98,6 +98,10 @@ struct World {
     lost: BTreeSet<VolumeId>,
     /// How the next crash falls.
     crash: Option<u8>,
+    /// A registration of the current connection waits for its answer.
+    registering: bool,
+    /// A master has answered a registration of this life.
+    taken_in: bool,
 }
 
 impl World {
@@ -114,12 +118,21 @@ impl World {
             condemned: BTreeSet::new(),
             lost: BTreeSet::new(),
             crash: None,
+            registering: false,
+            taken_in: false,
         }
     }
 
     fn give(&mut self, input: Input) {
         let before = self.agent.books().epoch();
         let stale = matches!(&input, Input::Master(e) if e.epoch < before);
+        match &input {
+            Input::Master(e) if matches!(e.message, ToAgent::Registered { .. }) && !stale => {
+                self.taken_in |= self.registering;
+            },
+            Input::Connected { .. } | Input::Disconnected => self.registering = false,
+            _ => {},
+        }
         let step = self.agent.step(self.now, input);
         if stale {
             assert_eq!(step.records, vec![], "a message of an old epoch wrote something");
@@ -147,7 +160,8 @@ impl World {
             match output {
                 Output::Volume { token, effect } => self.host.effects.push((token, effect)),
                 Output::Container(effect) => self.host.containers.push(effect),
-                Output::Disconnect { .. } => {},
+                Output::Disconnect { .. } => self.registering = false,
+                Output::Send(FromAgent::Register(_)) => self.registering = true,
                 Output::Send(_)
                 | Output::ReadFile { .. }
                 | Output::Log { .. }
@@ -180,6 +194,7 @@ impl World {
         self.host.effects.clear();
         self.host.containers.clear();
         self.host.started.clear();
+        (self.registering, self.taken_in) = (false, false);
         let seq = self.ledger.len() as u64;
         let records = self.ledger.clone();
         let (agent, step) = Agent::recover(Config::default(), info(), records, seq, self.now);
@@ -193,6 +208,9 @@ impl World {
             Output::Volume { effect, .. } => {
                 let state = |id: &VolumeId| books.volumes()[id].state;
                 let id = effect.spec().id;
+                let looks =
+                    matches!(effect, VolumeEffect::Verify { .. } | VolumeEffect::Usage { .. });
+                assert!(looks || self.taken_in, "no master has taken it in: {effect:?}");
                 let mut touched: BTreeSet<VolumeId> = BTreeSet::from([id]);
                 match effect {
                     VolumeEffect::Create { purgeable, .. }
@@ -222,6 +240,7 @@ impl World {
                 }
             },
             Output::Container(ContainerEffect::Start { container, volumes, .. }) => {
+                assert!(self.taken_in, "{container} is started for no master");
                 assert!(self.host.started.insert(*container), "{container} is started twice");
                 let task = books.task_of(*container).expect("the task is in the books");
                 assert_ne!(task.phase, LedgerTaskPhase::Ended);

@@ -152,7 +152,7 @@ fn a_start_that_fails_because_of_a_volume_has_the_volume_looked_at() {
 }
 
 #[test]
-fn running_tasks_are_adopted_and_starting_ones_started_again_after_a_crash() {
+fn running_tasks_are_adopted_at_once_and_starting_ones_wait_for_the_master_after_a_crash() {
     let mut scene = Scene::registered();
     scene.running("run");
     scene.say(launch("start", vec![]));
@@ -161,15 +161,7 @@ fn running_tasks_are_adopted_and_starting_ones_started_again_after_a_crash() {
     let outputs = scene.crash().outputs;
     assert_eq!(
         container_effects(&outputs),
-        vec![
-            ContainerEffect::Adopt { container: container("run"), health: None, readiness: None },
-            ContainerEffect::Start {
-                container: container("start"),
-                framework: framework(),
-                task: Box::new(task("start")),
-                volumes: vec![],
-            },
-        ]
+        vec![ContainerEffect::Adopt { container: container("run"), health: None, readiness: None }]
     );
     assert_eq!(scene.event("run", ContainerEvent::Running { pid: 7 }), vec![]);
     // The update that was not acknowledged in the earlier life is told again, the running task registers.
@@ -188,6 +180,17 @@ fn running_tasks_are_adopted_and_starting_ones_started_again_after_a_crash() {
             ("start".to_owned(), TaskState::Starting)
         ])
     );
+    assert_eq!(
+        container_effects(&outputs),
+        vec![ContainerEffect::Start {
+            container: container("start"),
+            framework: framework(),
+            task: Box::new(task("start")),
+            volumes: vec![],
+        }]
+    );
+    // Known from now on, it is not started again by the next master.
+    assert_eq!(container_effects(&scene.connect(2)), vec![]);
 }
 
 #[test]

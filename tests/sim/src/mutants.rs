@@ -84,6 +84,20 @@ pub const MUTANTS: &[Mutant] = &[
         why: "a database finds an empty directory where its data was (I1)",
     },
     Mutant {
+        name: "agent-changes-volumes-untaken",
+        file: "agent/core/src/volume/mod.rs",
+        from: "(volume.state, volume.restore, self.taken_in);",
+        to: "(volume.state, volume.restore, true);",
+        why: "an old ledger makes ended volumes anew, and purges, before the master can refuse it (I17)",
+    },
+    Mutant {
+        name: "agent-starts-tasks-untaken",
+        file: "agent/core/src/task/resume.rs",
+        from: "(RunPhase::Held, None)",
+        to: "(RunPhase::Asked, Some(self.start_effect(&task)))",
+        why: "an old ledger starts a task a second time before the master can refuse it (I17)",
+    },
+    Mutant {
         name: "master-takes-in-old-ledger",
         file: "master/core/src/decide/admit.rs",
         from: "    if registration.ledger_seq < reported {",

@@ -4,6 +4,7 @@
 //! that on purpose.
 
 use crate::options::Breach;
+use berth_model::id::AgentId;
 use berth_model::record::{RegistryKey, RegistryRecord, RegistryWrite};
 use std::collections::BTreeMap;
 
@@ -48,6 +49,14 @@ impl Registry {
     pub fn epoch(&self) -> u64 {
         match self.now.records.get(&RegistryKey::Meta) {
             Some(RegistryRecord::Meta { epoch, .. }) => *epoch,
+            Some(_) | None => 0,
+        }
+    }
+    /// How far an agent's ledger had got when it last reported something that is still held here.
+    #[must_use]
+    pub fn ledger_seq(&self, agent: AgentId) -> u64 {
+        match self.now.records.get(&RegistryKey::AgentSeq(agent)) {
+            Some(RegistryRecord::AgentSeq { ledger_seq, .. }) => *ledger_seq,
             Some(_) | None => 0,
         }
     }

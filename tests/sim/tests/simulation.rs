@@ -18,23 +18,23 @@ fn workspace_file(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Runs seeds and answers what happened; a violation ends the test with what to type next.
-fn run_all(seeds: impl Iterator<Item = u64>) -> Tally {
+/// Runs seeds, each for so many events, and answers what happened; a violation ends the test with what to type next.
+fn run_all(seeds: impl Iterator<Item = (u64, u64)>) -> Tally {
     let mut tally = Tally::default();
     let mut found = Vec::new();
-    for seed in seeds {
-        let outcome = run_seed(seed, &Options::default());
+    for (seed, events) in seeds {
+        let outcome = run_seed(seed, &Options { events, ..Options::default() });
         tally.add(&outcome.tally);
         let texts = outcome.violations.iter().map(|v| format!("{}: {}", v.rule, v.text));
-        found.extend(texts.map(|text| format!("seed {seed}: {text}")));
+        found.extend(texts.map(|text| format!("--replay {seed} --events {events}: {text}")));
     }
-    assert!(found.is_empty(), "replay with `sim --replay SEED`:\n{}", found.join("\n"));
+    assert!(found.is_empty(), "replay with `sim`:\n{}", found.join("\n"));
     tally
 }
 
 #[test]
 fn no_seed_shows_a_violation_and_every_fault_happens() {
-    let tally = run_all(1..=SEEDS);
+    let tally = run_all((1..=SEEDS).map(|seed| (seed, Options::default().events)));
     let missing: Vec<Fault> =
         Fault::ALL.into_iter().filter(|fault| tally.count(*fault) == 0).collect();
     assert_eq!(missing, Vec::<Fault>::new(), "{:#?}", tally.lines());
@@ -60,8 +60,13 @@ fn no_seed_shows_a_violation_and_every_fault_happens() {
 fn seeds_that_once_failed_do_not() {
     let text = fs::read_to_string(package().join("regressions.txt")).unwrap();
     let seeds = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
-        let seed = line.split_whitespace().next().unwrap_or_default();
-        seed.parse().unwrap_or_else(|e| panic!("regressions.txt: {line:?}: {e}"))
+        let number =
+            |text: &str| text.parse().unwrap_or_else(|e| panic!("regressions.txt: {line:?}: {e}"));
+        let run = line.split_whitespace().next().unwrap_or_default();
+        match run.split_once('@') {
+            Some((seed, events)) => (number(seed), number(events)),
+            None => (number(run), Options::default().events),
+        }
     });
     run_all(seeds);
 }

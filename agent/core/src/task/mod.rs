@@ -1,11 +1,12 @@
 //! Tasks: launch, kill, and what their containers say.
 //!
 //! Rules: a task is written down before its supervisor is started; a known task is never started a second time; a
-//! task starts only after each of its volumes was verified, and no two live tasks use one volume; a container is
-//! asked for one thing at a time until it answered. Invariant: each task in the books has a run here, and the run's
-//! phase is `Ended` exactly when the task's is.
+//! task starts only after each of its volumes was verified, and no two live tasks use one volume; nothing is started
+//! before a master has taken the agent in; a container is asked for one thing at a time until it answered. Invariant: each
+//! task in the books has a run here, and the run's phase is `Ended` exactly when the task's is.
 
 mod event;
+mod resume;
 
 use crate::agent::Agent;
 use crate::effect::ContainerEffect;
@@ -25,6 +26,8 @@ use std::time::Duration;
 enum RunPhase {
     /// These volumes are being looked at.
     Verifying(BTreeSet<VolumeId>),
+    /// The start waits until a master has taken the agent in.
+    Held,
     /// Start or adoption is under way.
     Asked,
     /// It runs.
@@ -47,6 +50,10 @@ impl Run {
     fn new(phase: RunPhase) -> Self {
         Self { phase, grace: None, sent: 0 }
     }
+    /// Does its start wait for a master?
+    pub(crate) fn is_held(&self) -> bool {
+        self.phase == RunPhase::Held
+    }
 }
 
 /// Why a task is not started.
@@ -65,37 +72,6 @@ struct Ending {
 }
 
 impl Agent {
-    /// Continues what the ledger says after a start.
-    pub(crate) fn resume_tasks(&mut self) {
-        let all: Vec<LedgerTask> = self.books.tasks().values().cloned().collect();
-        for task in all {
-            let (phase, effect) = match task.phase {
-                LedgerTaskPhase::Ended => (RunPhase::Ended, None),
-                // Whether the start was still asked for is unknown; a start that happened answers like an adoption.
-                LedgerTaskPhase::Starting if !task.killing && self.all_ready(&task) => {
-                    (RunPhase::Asked, Some(self.start_effect(&task)))
-                },
-                LedgerTaskPhase::Starting | LedgerTaskPhase::Running => {
-                    (RunPhase::Asked, Some(adopt_effect(&task)))
-                },
-            };
-            let mut run = Run::new(phase);
-            run.grace = task.killing.then_some(task.info.kill_grace);
-            self.runs.insert(task.container, run);
-            if let Some(effect) = effect {
-                self.emit(Output::Container(effect));
-            }
-        }
-    }
-
-    fn all_ready(&self, task: &LedgerTask) -> bool {
-        task.volumes.iter().all(|used| {
-            self.books.volumes().get(&used.volume).is_some_and(|v| {
-                v.state == VolumeState::Ready && v.spec.generation == used.generation
-            })
-        })
-    }
-
     fn start_effect(&self, task: &LedgerTask) -> ContainerEffect {
         let volumes: Vec<(VolumeUse, VolumeSpec)> = task
             .volumes
@@ -180,11 +156,13 @@ impl Agent {
     fn start(&mut self, key: &TaskKey) {
         let Some(task) = self.books.tasks().get(key) else { return };
         let container = task.container;
-        let effect = self.start_effect(task);
+        let effect = self.taken_in.then(|| self.start_effect(task));
         if let Some(run) = self.runs.get_mut(&container) {
-            run.phase = RunPhase::Asked;
+            run.phase = if effect.is_some() { RunPhase::Asked } else { RunPhase::Held };
         }
-        self.emit(Output::Container(effect));
+        if let Some(effect) = effect {
+            self.emit(Output::Container(effect));
+        }
     }
 
     fn check_launch(&self, info: &TaskInfo, volumes: &[VolumeUse]) -> Result<(), Refusal> {
@@ -325,7 +303,7 @@ impl Agent {
             return;
         }
         let grace = ending.grace;
-        let answered = run.phase == RunPhase::Answered;
+        let (held, answered) = (run.is_held(), run.phase == RunPhase::Answered);
         run.grace = Some(run.grace.map_or(grace, |earlier| earlier.min(grace)));
         if !task.killing {
             task.killing = true;
@@ -337,6 +315,8 @@ impl Agent {
         }
         if answered {
             self.emit(Output::Container(ContainerEffect::Kill { container, grace }));
+        } else if held {
+            self.adopt_held(key);
         }
     }
 
@@ -358,13 +338,5 @@ impl Agent {
             };
             self.end_live(&key, ending);
         }
-    }
-}
-
-fn adopt_effect(task: &LedgerTask) -> ContainerEffect {
-    ContainerEffect::Adopt {
-        container: task.container,
-        health: task.info.health.clone(),
-        readiness: task.info.readiness.clone(),
     }
 }

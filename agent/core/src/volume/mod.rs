@@ -3,7 +3,8 @@
 //! `calls` takes what the master asks for, `outcome` what the host answered; both change the state and then call
 //! [`Agent::advance`], which asks for the effect that the state needs next. So a restart, a repeated call and a failed
 //! effect are the same case. Rules: a LOST or QUARANTINED volume is never made anew or deleted; nothing is moved to the
-//! trash while a live task uses it, and nothing is purged that is not in the trash.
+//! trash while a live task uses it, and nothing is purged that is not in the trash; before a master has taken the agent
+//! in, volumes are only looked at.
 
 mod calls;
 mod outcome;
@@ -74,6 +75,8 @@ pub(crate) struct Watch {
     purge: Purge,
     /// Somebody asked for its destruction when that could not be; done as soon as it can be.
     destroy: Option<OperationId>,
+    /// A restore that failed, as the master was told on this connection.
+    failed_restore: Option<(OperationId, Rejection)>,
     /// To be forgotten in this generation when the effect under way is over.
     forget: Option<u64>,
     /// The verification of a quarantined volume has come to the trash.
@@ -82,7 +85,7 @@ pub(crate) struct Watch {
 }
 
 impl Agent {
-    /// Continues what the ledger says after a start.
+    /// Has volumes looked at after a start.
     pub(crate) fn resume_volumes(&mut self) {
         let all: Vec<LedgerVolume> = self.books.volumes().values().cloned().collect();
         for volume in all {
@@ -109,6 +112,11 @@ impl Agent {
                 | VolumeState::Gone => {},
             }
         }
+        self.continue_volumes();
+    }
+
+    /// Asks for whatever the volumes' states need next.
+    pub(crate) fn continue_volumes(&mut self) {
         let ids: Vec<VolumeId> = self.books.volumes().keys().copied().collect();
         for id in ids {
             self.advance(id);
@@ -119,7 +127,7 @@ impl Agent {
     fn advance(&mut self, id: VolumeId) {
         let Some(volume) = self.books.volumes().get(&id) else { return };
         let spec = volume.spec.clone();
-        let (state, restore) = (volume.state, volume.restore);
+        let (state, restore, taken_in) = (volume.state, volume.restore, self.taken_in);
         if self.timers.is_set(&Timer::Retry(id)) {
             return;
         }
@@ -128,10 +136,11 @@ impl Agent {
             return;
         }
         let wanted = match state {
+            VolumeState::Creating | VolumeState::Tombstoned if !taken_in => None,
             VolumeState::Creating if restore => Some(Kind::Restore),
             VolumeState::Creating => Some(Kind::Create),
             VolumeState::Tombstoned => Some(Kind::Trash),
-            VolumeState::Trashed if watch.purge != Purge::No => Some(Kind::Purge),
+            VolumeState::Trashed if taken_in && watch.purge != Purge::No => Some(Kind::Purge),
             VolumeState::Trashed => watch.verify.then_some(Kind::VerifyTrash),
             VolumeState::Ready if watch.verify => Some(Kind::VerifyLive),
             VolumeState::Ready => watch.measure.then_some(Kind::Usage),
@@ -226,6 +235,7 @@ impl Agent {
         for (id, watch) in &mut self.watches {
             watch.destroy = None;
             watch.forget = None;
+            watch.failed_restore = None;
             if matches!(watch.purge, Purge::Asked(_)) {
                 // A retention that was over before is over still; its timer has fired.
                 let runs = self.timers.is_set(&Timer::Retention(*id));

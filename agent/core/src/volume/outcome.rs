@@ -296,7 +296,12 @@ impl Agent {
         watch.found = None;
         watch.attempts = 0;
         match failed {
-            Some((operation, error)) => self.tell_refusal(id, operation, error),
+            Some((operation, error)) => {
+                if self.is_registered() {
+                    self.watch(id).failed_restore = Some((operation, error.clone()));
+                }
+                self.tell_refusal(id, operation, error);
+            },
             None => self.tell_volume(id),
         }
     }

@@ -153,6 +153,10 @@ impl Scene {
         outputs.extend(self.give(envelope(epoch, ToAgent::Registered { heartbeat })));
         outputs
     }
+    /// What a REGISTERED leads to on the connection that is open.
+    pub fn taken_in(&mut self) -> Vec<Output> {
+        self.say(ToAgent::Registered { heartbeat: Duration::from_secs(5) })
+    }
     /// Takes an input in; its records are synced.
     pub fn step(&mut self, input: Input) -> Step {
         let step = self.agent.step(self.now, input);

@@ -64,8 +64,7 @@ impl Judges {
         }
         for id in now.keys().filter(|id| !before.contains_key(id)) {
             // Ids follow from operation ids, so a forgetful registry may use that of an ended volume again.
-            // An old ledger's CREATING is continued before the master can refuse its agent.
-            let known = !self.rolled_back && !machine.tampered;
+            let known = !self.rolled_back && !machine.strayed;
             if self.deleted.contains(id) && self.ready_ever.contains(id) && known {
                 let text =
                     format!("volume {id} was lost or deleted and is made anew on agent {agent}");
@@ -98,7 +97,8 @@ impl Judges {
 
     /// I11: whatever lies on a disk is explained by the agent's ledger.
     fn judge_leaks(&mut self, at: usize, machine: &AgentMachine) {
-        if machine.tampered {
+        // An older copy of the ledger does not explain what came after it.
+        if machine.newest.is_some() || machine.strayed {
             return;
         }
         for id in machine.volumes.durable.keys() {
@@ -155,18 +155,16 @@ impl Judges {
             let Some(machine) = machine.filter(|machine| !machine.strayed) else { continue };
             match volume.state {
                 VolumeState::Ready => {},
-                VolumeState::Lost | VolumeState::Quarantined if !machine.tampered => {
+                VolumeState::Lost | VolumeState::Quarantined => {
                     let text = format!("volume {id} is {} and nobody touched it", volume.state);
                     self.report("I6 durability", text);
                     continue;
                 },
                 VolumeState::Creating
                 | VolumeState::Failed
-                | VolumeState::Lost
                 | VolumeState::Tombstoned
                 | VolumeState::Trashed
-                | VolumeState::Gone
-                | VolumeState::Quarantined => continue,
+                | VolumeState::Gone => continue,
             }
             let written = machine.ledger.durable.volumes.get(&id).is_some_and(|known| {
                 known.state == VolumeState::Ready && known.spec.generation == generation
@@ -186,11 +184,15 @@ impl Judges {
     /// An effect is asked for only after its intent is in the ledger, and takes nothing from a running task.
     pub fn effect_begins(&mut self, at: usize, machine: &AgentMachine, effect: &VolumeEffect) {
         let (spec, durable) = (effect.spec(), &machine.ledger.durable);
+        let looks = matches!(effect, VolumeEffect::Verify { .. } | VolumeEffect::Usage { .. });
+        if !looks {
+            self.agent_changes(at, machine, effect);
+        }
         let moves = matches!(effect, VolumeEffect::Trash { .. } | VolumeEffect::Purge { .. });
         let user = machine.containers.values().find(|container| {
             container.is_running() && container.volumes.iter().any(|(id, _)| *id == spec.id)
         });
-        if let Some(user) = user.filter(|_| moves && !machine.tampered) {
+        if let Some(user) = user.filter(|_| moves && !machine.strayed) {
             let text = format!("agent {at} begins {effect:?} under task {}", user.key);
             self.report("I1 no unauthorised destruction", text);
         }

@@ -2,13 +2,15 @@
 
 use super::{Judges, volume};
 use crate::registry::Registry;
-use crate::world::{MasterProcess, World};
+use crate::world::{AgentMachine, MasterProcess, World};
 use berth_agent_core::{Output, Step};
 use berth_model::id::{AgentId, SessionId};
 use berth_model::link::{Envelope, Registration, ToAgent};
+use berth_model::operation::{OperationKind, OperationState};
 use berth_model::record::{LedgerRecord, RegistryKey, RegistryRecord, RegistryWrite};
 use berth_model::volume::VolumeState;
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 
 /// Whether an agent has shown this term that its registry was rolled back.
 #[derive(Debug)]
@@ -104,11 +106,19 @@ impl Judges {
         }
     }
 
+    /// I17: before a master has taken this process in, it does nothing but look at volumes and adopt what runs.
+    pub fn agent_changes(&mut self, at: usize, machine: &AgentMachine, what: &dyn Debug) {
+        if machine.process.as_ref().is_some_and(|process| !process.taken_in) {
+            let text = format!("agent {at} was not taken in and begins {what:?}");
+            self.report("I17 rollback detection", text);
+        }
+    }
+
     /// I12: what an agent has stored of epochs never goes down.
     pub(super) fn judge_ledgers(&mut self, world: &World) {
         for (at, machine) in world.agents.iter().enumerate() {
             let fold = &machine.ledger.durable;
-            if !machine.tampered {
+            if machine.newest.is_none() && !machine.strayed {
                 let before = self.ledger_epochs.insert(at, fold.epoch).unwrap_or(0);
                 if fold.epoch < before {
                     let text = format!("agent {at} stored epoch {before} and then {}", fold.epoch);
@@ -126,9 +136,13 @@ impl Judges {
         was_proven: bool,
         writes: &[RegistryWrite],
     ) {
-        // A CREATE that fails gives back what it had reserved; nobody is deprived of anything.
+        // A CREATE or RESTORE that fails gives back what it had reserved; nobody is deprived of anything.
         let gives_back = writes.iter().any(|write| match write {
             RegistryWrite::Put(RegistryRecord::Volume(new)) => new.state == VolumeState::Failed,
+            RegistryWrite::Put(RegistryRecord::Operation(ended)) => {
+                ended.kind == OperationKind::Restore
+                    && matches!(ended.state, OperationState::Failed(_))
+            },
             RegistryWrite::Put(_) | RegistryWrite::Delete(_) => false,
         });
         for write in writes {

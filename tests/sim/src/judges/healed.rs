@@ -162,8 +162,8 @@ fn tasks_apart(world: &World) -> Vec<String> {
         let apart = believed.symmetric_difference(other).next();
         apart.map(|(key, _)| format!("task {key}: the master and {name} disagree"))
     };
-    let tampered = world.agents.iter().any(|machine| machine.tampered);
-    let machines = if tampered { None } else { difference("the machines", &running) };
+    let strayed = world.agents.iter().any(|machine| machine.strayed);
+    let machines = if strayed { None } else { difference("the machines", &running) };
     difference("the ledgers", &ledgers).into_iter().chain(machines).collect()
 }
 

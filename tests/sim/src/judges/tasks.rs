@@ -44,7 +44,7 @@ impl Judges {
         let machine = &world.agents[at];
         let Some(container) = machine.containers.get(&id) else { return };
         let first = *self.started.entry(container.key.clone()).or_insert(id);
-        if first != id && !machine.tampered {
+        if first != id && !machine.strayed {
             let text = format!("task {} was started twice, in {first} and in {id}", container.key);
             self.report("I7 at most once", text);
         }
@@ -68,9 +68,8 @@ impl Judges {
         let twin = others
             .filter(|(other, container)| **other != id && container.is_running())
             .find(|(_, container)| container.key.task.as_str().starts_with(SERVICE_TASKS));
-        // An old ledger may hold a start that was long over; its agent does it again before it asks anybody.
-        let old = world.agents.iter().any(|machine| machine.tampered);
-        if let Some((_, twin)) = twin.filter(|_| !old) {
+        let strayed = world.agents.iter().any(|machine| machine.strayed);
+        if let Some((_, twin)) = twin.filter(|_| !strayed) {
             self.report("I8 placement", format!("the service's pod runs twice, as {}", twin.key));
         }
         let Some((volume, _)) = volumes.first() else { return };
@@ -83,7 +82,7 @@ impl Judges {
 
     /// I4: what runs fits into what there is, row by row; a volume has one user.
     pub(super) fn judge_use(&mut self, world: &World) {
-        for machine in world.agents.iter().filter(|machine| !machine.tampered) {
+        for machine in world.agents.iter().filter(|machine| !machine.strayed) {
             self.judge_users(machine);
             if !self.rolled_back {
                 self.judge_sums(world, machine);

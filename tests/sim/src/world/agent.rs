@@ -12,6 +12,7 @@ use berth_agent_core::{Agent, Config, Input, Output, Step, stamp};
 use berth_ledger::disk::sim::SimDisk;
 use berth_ledger::journal::Journal;
 use berth_model::id::VolumeId;
+use berth_model::link::ToAgent;
 use berth_model::record::{LedgerDisk, LedgerRecord};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub struct AgentProcess {
     wake_at: Option<u64>,
     /// Volumes with an effect under way, and those it may purge.
     pub busy: BTreeMap<VolumeId, u64>,
+    /// A master has answered a registration of this life.
+    pub taken_in: bool,
     /// The books as the judges fold them: everything decided, durable or not.
     pub decided: Fold,
 }
@@ -92,6 +95,7 @@ impl World {
             conn: None,
             wake_at: None,
             busy: BTreeMap::new(),
+            taken_in: false,
             decided,
         });
         let disks = machine.info.disks.iter().map(|disk| LedgerDisk {
@@ -163,6 +167,11 @@ impl World {
             | Input::Tick
             | Input::Shutdown { .. } => None,
         };
+        if let Input::Master(envelope) = &input
+            && matches!(envelope.message, ToAgent::Registered { .. })
+        {
+            process.taken_in |= envelope.epoch >= process.decided.epoch;
+        }
         // What is due by now happens in the same step and is no answer to the message.
         let due = process.core.next_deadline().is_some_and(|due| due <= now);
         let step = process.core.step(now, input);

@@ -44,6 +44,7 @@ impl World {
         let boot = machine.boot;
         match effect {
             ContainerEffect::Start { container, framework, task, volumes } => {
+                self.judges.agent_changes(at, machine, &task.id);
                 if machine.containers.contains_key(&container) {
                     self.container_answers(at, container);
                     return;

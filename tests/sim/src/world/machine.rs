@@ -40,9 +40,8 @@ pub struct AgentMachine {
     pub told_seq: u64,
     /// An older copy of its ledger.
     pub older: Option<OldCopy>,
-    /// An older copy of its ledger was in use at some time; what it did then is not explained by the newest one.
-    pub tampered: bool,
-    /// That older copy had grown, before the master saw it, beyond what the master knew: it could not be recognised.
+    /// An older copy of its ledger was taken in: it had grown, before the master saw it, beyond what the master knew,
+    /// or the registry was an older copy as well.
     pub strayed: bool,
     /// Volumes that somebody removed or changed by hand.
     pub vandalised: BTreeSet<VolumeId>,
@@ -101,7 +100,6 @@ impl AgentMachine {
             older_since: 0,
             told_seq: 0,
             older: None,
-            tampered: false,
             strayed: false,
             vandalised: BTreeSet::new(),
             full_until: 0,

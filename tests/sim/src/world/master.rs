@@ -161,7 +161,7 @@ impl World {
         if let Some((agent, seq, volume)) = reported
             && step.writes.iter().any(|write| write.key() == RegistryKey::Volume(volume))
             && let Some(at) = self.agents.iter().position(|machine| machine.id == agent)
-            && !self.agents[at].tampered
+            && !self.agents[at].strayed
         {
             process.open.told.push((at, seq));
         }
@@ -305,9 +305,13 @@ impl World {
                 if let FromAgent::Register(registration) = &message
                     && self.agents[at].newest.is_some()
                     && since >= self.agents[at].older_since
-                    && !self.master.rolled_back
                 {
-                    let told = self.agents[at].told_seq;
+                    // A registry that was put back knows less than it once took in.
+                    let told = if self.master.rolled_back {
+                        self.master.registry.ledger_seq(self.agents[at].id)
+                    } else {
+                        self.agents[at].told_seq
+                    };
                     let old = registration.ledger_seq < told;
                     self.tally.deed(if old { "old ledgers shown" } else { "old ledgers unknown" });
                     self.agents[at].strayed |= !old;

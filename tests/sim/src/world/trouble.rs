@@ -169,7 +169,6 @@ impl World {
         }
         let machine = &mut self.agents[at];
         machine.newest = Some(machine.ledger.restore(copy));
-        machine.tampered = true;
         machine.older_since = self.now;
         let wait = machine.dice.between(20_000, 60_000);
         self.queue.plan(self.now + wait, Event::LedgerBack { agent: at });
@@ -180,7 +179,7 @@ impl World {
         if self.agents[at].newest.is_none() {
             return;
         }
-        if self.agents[at].strayed {
+        if self.agents[at].strayed && !self.master.rolled_back {
             self.agents[at].newest = None;
             return;
         }
