@@ -11,32 +11,32 @@ use tokio::sync::mpsc;
 
 /// One batch.
 #[derive(Debug, Default)]
-pub struct Job {
+pub(super) struct Job {
     /// Encoded records.
-    pub records: Vec<Vec<u8>>,
+    pub(super) records: Vec<Vec<u8>>,
     /// The whole state after these records, when the segment has grown long.
-    pub snapshot: Option<Vec<u8>>,
+    pub(super) snapshot: Option<Vec<u8>>,
 }
 
 /// A batch is durable.
 #[derive(Clone, Copy, Debug)]
-pub struct Done {
+pub(super) struct Done {
     /// The number of the last durable record.
-    pub seq: u64,
+    pub(super) seq: u64,
     /// The next batch should carry a snapshot.
-    pub wants_snapshot: bool,
+    pub(super) wants_snapshot: bool,
 }
 
 /// The ledger as the engine sees it.
 #[derive(Debug)]
-pub struct Ledger {
+pub(super) struct Ledger {
     jobs: Option<mpsc::Sender<Job>>,
     done: mpsc::Receiver<Result<Done, journal::Error>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Ledger {
-    pub fn start(journal: Journal<RealDisk>) -> Result<Self, Error> {
+    pub(super) fn start(journal: Journal<RealDisk>) -> Result<Self, Error> {
         let (jobs, wanted) = mpsc::channel(1);
         let (answers, done) = mpsc::channel(1);
         let thread = std::thread::Builder::new()
@@ -47,13 +47,13 @@ impl Ledger {
     }
 
     /// Hands a batch over. There must be none under way.
-    pub fn commit(&self, job: Job) -> Result<(), Error> {
+    pub(super) fn commit(&self, job: Job) -> Result<(), Error> {
         let jobs = self.jobs.as_ref().ok_or(Error::Part("ledger thread"))?;
         jobs.try_send(job).map_err(|_e| Error::Part("ledger thread"))
     }
 
     /// The next answer.
-    pub async fn done(&mut self) -> Result<Done, Error> {
+    pub(super) async fn done(&mut self) -> Result<Done, Error> {
         match self.done.recv().await {
             Some(answer) => answer.map_err(Error::Write),
             None => Err(Error::Part("ledger thread")),
@@ -61,7 +61,7 @@ impl Ledger {
     }
 
     /// Waits until the ledger's folder is free for another process.
-    pub async fn close(mut self) {
+    pub(super) async fn close(mut self) {
         drop(self.jobs.take());
         if let Some(thread) = self.thread.take() {
             let joined = tokio::task::spawn_blocking(move || thread.join().is_ok()).await;

@@ -12,7 +12,7 @@ mod clock;
 mod declare;
 mod effects;
 mod error;
-pub mod ledger;
+mod ledger;
 mod link;
 mod start;
 mod stop;

@@ -1,14 +1,12 @@
 //! W4 without sockets: one client, 256 clients, growing numbers of existing volumes.
 
 use super::raw::{Bytes, Raw};
-use super::stack::{Counters, Stack};
+use super::stack::Stack;
 use super::{EXISTING, Effort};
 use crate::report::Figures;
 use crate::statistics::{median, theil_sen};
 use anyhow::Context;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 pub(super) const CLIENTS: usize = 256;
@@ -36,23 +34,27 @@ fn filled(dir: &Path, existing: usize) -> anyhow::Result<Stack> {
     Ok(stack)
 }
 
-/// What one operation of one client writes, and the syncs per operation of many clients.
-fn costs(stack: &mut Stack, rounds: usize) -> anyhow::Result<(Bytes, f64)> {
-    let counters = Arc::clone(&stack.counters);
-    let read = || {
-        let Counters { syncs, registry_bytes, ledger_bytes } = &*counters;
-        (syncs.load(Relaxed), registry_bytes.load(Relaxed), ledger_bytes.load(Relaxed))
-    };
-    let before = read();
-    let made = stack.create(1, 16)?;
-    let after = read();
+/// What operations cost besides time.
+struct Costs {
+    /// Per operation.
+    bytes: Bytes,
+    /// Per operation.
+    syncs: f64,
+}
+
+fn costs(stack: &mut Stack, clients: usize, rounds: usize) -> anyhow::Result<Costs> {
+    let before = stack.counters;
+    let made = stack.create(clients, rounds)?;
+    let after = stack.counters;
     stack.remove(&made)?;
-    let bytes = Bytes { registry: (after.1 - before.1) / 16, ledger: (after.2 - before.2) / 16 };
-    let before = read();
-    let made = stack.create(CLIENTS, rounds)?;
-    let after = read();
-    stack.remove(&made)?;
-    Ok((bytes, as_f64(after.0 - before.0) / as_f64(CLIENTS * rounds)))
+    let operations = clients * rounds;
+    Ok(Costs {
+        bytes: Bytes {
+            registry: (after.registry_bytes - before.registry_bytes) / operations,
+            ledger: (after.ledger_bytes - before.ledger_bytes) / operations,
+        },
+        syncs: as_f64(after.syncs - before.syncs) / as_f64(operations),
+    })
 }
 
 pub(super) fn measure(dir: &Path, effort: Effort, figures: &mut Figures) -> anyhow::Result<()> {
@@ -62,10 +64,14 @@ pub(super) fn measure(dir: &Path, effort: Effort, figures: &mut Figures) -> anyh
         stacks.push(filled(dir, *existing)?);
     }
     let mut raw = Raw::new(dir)?;
-    let (bytes, syncs) = costs(&mut stacks[0], effort.rounds)?;
-    figures.put("core.registry_bytes_per_operation", as_f64(bytes.registry));
-    figures.put("core.ledger_bytes_per_operation", as_f64(bytes.ledger));
-    figures.put("core.256_clients.syncs_per_operation", syncs);
+    let alone = costs(&mut stacks[0], 1, effort.singles)?;
+    let crowd = costs(&mut stacks[0], CLIENTS, effort.rounds)?;
+    for (name, costs) in [("1_client", &alone), ("256_clients", &crowd)] {
+        let Costs { bytes: Bytes { registry, ledger }, syncs } = costs;
+        figures.put(&format!("core.{name}.registry_bytes_per_operation"), as_f64(*registry));
+        figures.put(&format!("core.{name}.ledger_bytes_per_operation"), as_f64(*ledger));
+        figures.put(&format!("core.{name}.syncs_per_operation"), *syncs);
+    }
 
     let singles = as_f64(effort.singles);
     let grouped = as_f64(effort.rounds * CLIENTS);
@@ -76,8 +82,8 @@ pub(super) fn measure(dir: &Path, effort: Effort, figures: &mut Figures) -> anyh
     for block in 0..effort.blocks {
         let seconds = |spent: Duration| spent.as_secs_f64();
         // raw, ours, ours, raw: a drift of the machine hits both.
-        let mut r1 = singles / seconds(raw.time(effort.singles, 1, bytes)?);
-        let mut rn = grouped / seconds(raw.time(effort.rounds, CLIENTS, bytes)?);
+        let mut r1 = singles / seconds(raw.time(effort.singles, 1, alone.bytes)?);
+        let mut rn = grouped / seconds(raw.time(effort.rounds, CLIENTS, crowd.bytes)?);
         for step in 0..sizes.len() {
             // Another order in each block, so that no size always comes first.
             let at = (block + step) % sizes.len();
@@ -86,8 +92,8 @@ pub(super) fn measure(dir: &Path, effort: Effort, figures: &mut Figures) -> anyh
             one[at].push(o1);
             many[at].push(on);
         }
-        r1 = f64::midpoint(r1, singles / seconds(raw.time(effort.singles, 1, bytes)?));
-        rn = f64::midpoint(rn, grouped / seconds(raw.time(effort.rounds, CLIENTS, bytes)?));
+        r1 = f64::midpoint(r1, singles / seconds(raw.time(effort.singles, 1, alone.bytes)?));
+        rn = f64::midpoint(rn, grouped / seconds(raw.time(effort.rounds, CLIENTS, crowd.bytes)?));
         raw_one.push(r1);
         raw_many.push(rn);
         ratio_one.push(one[0][block] / r1);

@@ -6,7 +6,6 @@
 mod core;
 mod end_to_end;
 mod raw;
-mod side;
 mod stack;
 
 use crate::report::Figures;

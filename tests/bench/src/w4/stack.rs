@@ -1,172 +1,311 @@
-//! Master and agent in one process: the production engine with its registry thread, the deciding cores, the
-//! ledger's thread, and a driver that only remembers. No sockets.
+//! Master and agent in one thread: production cores, registry and ledger, without sockets and with a driver that only
+//! remembers.
 //!
-//! Each client submits an operation and waits for its durable end before it submits the next.
+//! Each side collects what has arrived, decides, commits once, and only then lets its outputs out: the same group commit as the
+//! daemons' engines.
 
-use super::side::{AGENT, Side};
 use anyhow::{Context, bail};
-use berth_master::engine::{Engine, EngineConfig, Handle};
-use berth_master::registry::{Change, Loaded, RocksStore, Store, StoreError};
-use berth_model::id::{ClusterId, OperationId, VolumeId, VolumeName, derive};
+use berth_agent::volume::Volumes;
+use berth_agent::volume::driver::Driver;
+use berth_agent::volume::fake::Fake;
+use berth_agent_core::{Agent, Input as AgentInput, Output as AgentOutput, stamp};
+use berth_ledger::disk::real::RealDisk;
+use berth_ledger::journal::{Journal, Options};
+use berth_master::registry::{self, Change as Write, RocksStore, Store};
+use berth_master_core::{Config, Input, Master, Output};
+use berth_model::agent::{AgentInfo, Disk, DiskHealth};
+use berth_model::id::{
+    AgentId, ClusterId, DiskId, OperationId, SessionId, VolumeId, VolumeName, derive,
+};
+use berth_model::link::{Envelope, FromAgent};
 use berth_model::operation::OperationState;
 use berth_model::operator::{DiskChoice, Request, VolumeChoice};
+use berth_model::record::{LedgerRecord, RegistryWrite};
+use berth_model::resources::{DiskSource, parse_resources};
 use berth_model::role::Role;
-use berth_model::units::Bytes;
+use berth_model::units::{Bytes, Timestamp};
+use berth_model::view::Change;
+use berth_model::volume::Enforcement;
+use berth_proto::ledger;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
+
+const CLUSTER: ClusterId = ClusterId::from_u128(1);
+const AGENT: AgentId = AgentId::from_u128(2);
+const SESSION: SessionId = SessionId::from_u128(3);
 
 /// What was written and synced so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counters {
-    pub(super) syncs: AtomicUsize,
-    pub(super) registry_bytes: AtomicUsize,
-    pub(super) ledger_bytes: AtomicUsize,
-}
-
-/// The registry, counted.
-struct Counted {
-    store: RocksStore,
-    counters: Arc<Counters>,
-}
-
-impl Store for Counted {
-    fn load(&mut self) -> Result<Loaded, StoreError> {
-        self.store.load()
-    }
-
-    fn commit(&mut self, expected: u64, batch: &[Change]) -> Result<u64, StoreError> {
-        // A tag and two lengths stand before key and value in the log, a header before the batch.
-        let bytes = batch.iter().map(|write| match write {
-            Change::Put { key, value } => key.len() + value.len() + 4,
-            Change::Delete { key } => key.len() + 2,
-        });
-        self.counters.registry_bytes.fetch_add(bytes.sum::<usize>() + 40, Relaxed);
-        self.counters.syncs.fetch_add(1, Relaxed);
-        self.store.commit(expected, batch)
-    }
+    pub(super) syncs: usize,
+    pub(super) registry_bytes: usize,
+    pub(super) ledger_bytes: usize,
 }
 
 /// The whole path from a client's request to its durable end.
 #[derive(Debug)]
 pub(super) struct Stack {
-    runtime: Runtime,
-    master: Handle,
+    master: Master,
+    store: RocksStore,
+    revision: u64,
+    agent: Agent,
+    journal: Journal<RealDisk>,
+    volumes: Volumes,
+    now: Timestamp,
+    to_master: VecDeque<Input>,
+    to_agent: VecDeque<AgentInput>,
+    /// Kept for their capacity.
+    writes: Vec<RegistryWrite>,
+    outputs: Vec<Output>,
+    ended: Vec<(OperationId, OperationState, Vec<VolumeId>)>,
     minted: u64,
-    pub(super) counters: Arc<Counters>,
+    pub(super) counters: Counters,
+}
+
+fn info() -> anyhow::Result<AgentInfo> {
+    let size = Bytes::from_mib(4 << 20);
+    Ok(AgentInfo {
+        id: AGENT,
+        hostname: Arc::from("bench"),
+        attributes: BTreeMap::new(),
+        declared: parse_resources("cpus:4;mem:4GiB;disk:4TiB").context("resources")?,
+        disks: vec![Disk {
+            id: DiskId::from_u128(4),
+            name: Arc::from("root"),
+            source: DiskSource::Root,
+            root: Arc::from("/nowhere"),
+            driver: Arc::from("fake"),
+            driver_reason: Arc::from("a benchmark of everything else"),
+            enforcement: Enforcement::None,
+            size,
+            free: size,
+            health: DiskHealth::Ok,
+        }],
+        limitations: Vec::new(),
+        version: Arc::from("bench"),
+    })
 }
 
 impl Stack {
     /// A new cluster of one agent in `dir`.
     pub(super) fn new(dir: &Path) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .context("start a runtime")?;
-        let counters = Arc::new(Counters::default());
-        let store = RocksStore::open(&dir.join("registry"))?;
-        let store = Counted { store, counters: Arc::clone(&counters) };
-        let settings = EngineConfig {
-            new_cluster: ClusterId::from_u128(1),
-            heartbeat: Duration::from_secs(3_600),
-            agent_timeout: Duration::from_secs(36_000),
-            offer_timeout: None,
+        let now = Timestamp::from_ms(1);
+        let mut store = RocksStore::open(&dir.join("registry"))?;
+        let config = Config::new(CLUSTER, 1, 0);
+        let (master, first) = Master::recover(config, Vec::new(), now)?;
+        let revision = store.commit(0, &encode(&first.writes).0)?;
+        let disk = RealDisk::open(&dir.join("ledger")).context("open the ledger's folder")?;
+        let options = Options::default();
+        let journal = Journal::create(disk, AGENT.as_u128().to_be_bytes(), options)
+            .context("create the ledger")?;
+        let driver: Arc<dyn Driver> = Arc::new(Fake::new(Bytes::from_mib(8 << 20)));
+        let volumes = Volumes::with_drivers(BTreeMap::from([(DiskSource::Root, driver)]));
+        let (agent, step) =
+            Agent::recover(berth_agent_core::Config::default(), info()?, Vec::new(), 0, now);
+        let mut stack = Self {
+            master,
+            store,
+            revision,
+            agent,
+            journal,
+            volumes,
+            now,
+            to_master: VecDeque::new(),
+            to_agent: VecDeque::new(),
+            writes: Vec::new(),
+            outputs: Vec::new(),
+            ended: Vec::new(),
+            minted: 0,
+            counters: Counters::default(),
         };
-        let (engine, master) = Engine::start(Box::new(store), &settings)?;
-        let (side, first) = Side::new(dir, master.clone(), Arc::clone(&counters))?;
-        runtime.spawn(async {
-            if let Err(error) = engine.run().await {
-                tell("the master's engine", &error.into());
-            }
-        });
-        runtime.spawn(async {
-            if let Err(error) = side.run(first).await {
-                tell("the agent", &error);
-            }
-        });
-        Ok(Self { runtime, master, minted: 0, counters })
+        stack.finish_agent(step.records, step.outputs)?;
+        stack.to_agent.push_back(AgentInput::Connected { session: SESSION });
+        stack.settle()?;
+        Ok(stack)
     }
 
-    /// `clients` clients create `each` volumes, one after another; every volume is durable on both sides.
+    /// `clients` clients create `each` volumes, each the next one when its last is durable on both sides.
     pub(super) fn create(&mut self, clients: usize, each: usize) -> anyhow::Result<Vec<VolumeId>> {
-        let role = Role::new("bench").context("role")?;
-        let mut plans = Vec::with_capacity(clients);
-        for _ in 0..clients {
-            let mut plan = Vec::with_capacity(each);
-            for _ in 0..each {
-                let request = Request::CreateVolume {
-                    name: VolumeName::new(&format!("v{}", self.minted)).context("name")?,
-                    role: role.clone(),
-                    principal: None,
-                    size: Bytes::from_mib(1),
-                    agent: Some(AGENT),
-                    disk: DiskChoice::Any,
-                    container_path: Arc::from("data"),
-                };
-                plan.push((self.mint(), request));
-            }
-            plans.push(plan);
+        let mut made = Vec::with_capacity(clients * each);
+        for _ in 0..each {
+            made.extend(self.round(clients)?);
         }
-        self.carry_out(plans)
+        Ok(made)
     }
 
-    /// Destroys and purges volumes, many at once.
-    pub(super) fn remove(&mut self, volumes: &[VolumeId]) -> anyhow::Result<()> {
-        let mut plans = Vec::new();
-        for id in volumes {
-            let destroy = Request::DestroyVolume { volume: VolumeChoice::Id(*id) };
-            let purge = Request::PurgeVolume { volume: *id };
-            plans.push(vec![(self.mint(), destroy), (self.mint(), purge)]);
+    fn round(&mut self, clients: usize) -> anyhow::Result<Vec<VolumeId>> {
+        let role = Role::new("bench").context("role")?;
+        for _ in 0..clients {
+            let request = Request::CreateVolume {
+                name: VolumeName::new(&format!("v{}", self.minted)).context("name")?,
+                role: role.clone(),
+                principal: None,
+                size: Bytes::from_mib(1),
+                agent: Some(AGENT),
+                disk: DiskChoice::Any,
+                container_path: Arc::from("data"),
+            };
+            self.submit(request);
         }
-        for part in plans.chunks(super::core::CLIENTS) {
-            self.carry_out(part.to_vec())?;
+        self.finish(clients)
+    }
+
+    /// Destroys and purges volumes.
+    pub(super) fn remove(&mut self, volumes: &[VolumeId]) -> anyhow::Result<()> {
+        for part in volumes.chunks(super::core::CLIENTS) {
+            for id in part {
+                self.submit(Request::DestroyVolume { volume: VolumeChoice::Id(*id) });
+            }
+            self.finish(part.len())?;
+            for id in part {
+                self.submit(Request::PurgeVolume { volume: *id });
+            }
+            self.finish(part.len())?;
         }
         Ok(())
     }
 
-    fn mint(&mut self) -> OperationId {
+    fn submit(&mut self, request: Request) {
         self.minted += 1;
-        OperationId::from_u128(derive(77, self.minted))
+        let operation = OperationId::from_u128(derive(77, self.minted));
+        self.to_master.push_back(Input::Operator {
+            reply: self.minted,
+            operation,
+            fingerprint: self.minted,
+            request,
+        });
     }
 
-    fn carry_out(&self, plans: Vec<Vec<(OperationId, Request)>>) -> anyhow::Result<Vec<VolumeId>> {
-        self.runtime.block_on(async {
-            let mut clients = JoinSet::new();
-            for plan in plans {
-                clients.spawn(client(self.master.clone(), plan));
-            }
-            let mut volumes = Vec::new();
-            while let Some(done) = clients.join_next().await {
-                volumes.extend(done.context("a client")??);
-            }
-            Ok(volumes)
-        })
-    }
-}
-
-async fn client(
-    master: Handle,
-    plan: Vec<(OperationId, Request)>,
-) -> anyhow::Result<Vec<VolumeId>> {
-    let mut volumes = Vec::with_capacity(plan.len());
-    for (operation, request) in plan {
-        // Each id names one request.
-        master.submit(operation, 0, request).await?;
-        let record = master.wait(operation).await?;
-        if record.state != OperationState::Done {
-            bail!("operation {operation} ended as {:?}", record.state);
+    fn finish(&mut self, count: usize) -> anyhow::Result<Vec<VolumeId>> {
+        self.settle()?;
+        let ended = std::mem::take(&mut self.ended);
+        if ended.len() != count {
+            bail!("{} of {count} operations ended", ended.len());
         }
-        volumes.extend(&record.volumes);
+        let mut volumes = Vec::with_capacity(count);
+        for (id, state, concerned) in ended {
+            if state != OperationState::Done {
+                bail!("operation {id} ended as {state:?}");
+            }
+            volumes.extend(concerned);
+        }
+        Ok(volumes)
     }
-    Ok(volumes)
+
+    /// Alternates between the two sides until nothing is under way.
+    fn settle(&mut self) -> anyhow::Result<()> {
+        while !self.to_master.is_empty() || !self.to_agent.is_empty() {
+            self.now = self.now.after(Duration::from_millis(1));
+            if !self.to_master.is_empty() {
+                self.master_batch()?;
+            }
+            if !self.to_agent.is_empty() {
+                self.agent_batch()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn master_batch(&mut self) -> anyhow::Result<()> {
+        // What arrives while these leave belongs to the next batch; the buffers are kept for their capacity.
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for input in self.to_master.drain(..) {
+            let step = self.master.step(self.now, input);
+            self.writes.extend(step.writes);
+            outputs.extend(step.outputs);
+        }
+        if !self.writes.is_empty() {
+            let (batch, bytes) = encode(&self.writes);
+            self.writes.clear();
+            self.revision = self.store.commit(self.revision, &batch)?;
+            self.counters.syncs += 1;
+            self.counters.registry_bytes += bytes;
+        }
+        for output in outputs.drain(..) {
+            match output {
+                Output::ToAgent { message, .. } => {
+                    let envelope =
+                        Envelope { cluster: CLUSTER, epoch: 1, revision: self.revision, message };
+                    self.to_agent.push_back(AgentInput::Master(envelope));
+                },
+                Output::Changed(Change::Operation(record)) if record.state.is_final() => {
+                    self.ended.push((record.id, record.state.clone(), record.volumes.clone()));
+                },
+                Output::Reply { result, .. } => drop(result?),
+                Output::CloseAgent { .. } => bail!("the master closed the agent's link"),
+                Output::ToFramework { .. }
+                | Output::CloseFramework { .. }
+                | Output::FileData { .. }
+                | Output::Changed(_) => {},
+            }
+        }
+        self.outputs = outputs;
+        Ok(())
+    }
+
+    fn agent_batch(&mut self) -> anyhow::Result<()> {
+        let (mut records, mut outputs) = (Vec::new(), Vec::new());
+        for input in self.to_agent.drain(..) {
+            let step = self.agent.step(self.now, input);
+            records.extend(step.records);
+            outputs.extend(step.outputs);
+        }
+        self.finish_agent(records, outputs)
+    }
+
+    fn finish_agent(
+        &mut self,
+        records: Vec<LedgerRecord>,
+        outputs: Vec<AgentOutput>,
+    ) -> anyhow::Result<()> {
+        if !records.is_empty() {
+            let encoded: Vec<Vec<u8>> = records.iter().map(ledger::encode).collect();
+            let bytes: usize = encoded.iter().map(|r| r.len() + 40).sum();
+            self.counters.ledger_bytes += bytes.next_multiple_of(512);
+            self.journal.append(&encoded).context("append to the ledger")?;
+            self.journal.commit().context("sync the ledger")?;
+            self.counters.syncs += 1;
+            if self.journal.wants_snapshot() {
+                let state = ledger::encode_snapshot(&self.agent.snapshot());
+                self.journal.snapshot(&state).context("write a snapshot of the ledger")?;
+            }
+        }
+        for output in outputs {
+            match output {
+                AgentOutput::Send(message) => {
+                    let message: FromAgent = stamp(message, self.journal.seq());
+                    self.to_master.push_back(Input::Agent {
+                        agent: AGENT,
+                        session: SESSION,
+                        message,
+                    });
+                },
+                AgentOutput::Volume { token, effect } => {
+                    let outcome = self.volumes.run(&effect);
+                    let volume = effect.spec().id;
+                    self.to_agent.push_back(AgentInput::Volume { volume, token, outcome });
+                },
+                AgentOutput::Disconnect { reason } => bail!("the agent left: {reason}"),
+                AgentOutput::Container(_)
+                | AgentOutput::ReadFile { .. }
+                | AgentOutput::Log { .. }
+                | AgentOutput::Stopped => {},
+            }
+        }
+        Ok(())
+    }
 }
 
-#[expect(clippy::print_stderr, reason = "a benchmark whose cluster died waits for nothing more")]
-fn tell(who: &str, error: &anyhow::Error) {
-    eprintln!("{who} ended: {error:#}");
+/// The batch and how many bytes it puts into the registry's log.
+fn encode(writes: &[RegistryWrite]) -> (Vec<Write>, usize) {
+    let batch = registry::encode(writes);
+    // A tag and two lengths stand before key and value in the log, a header before the batch.
+    let bytes = batch.iter().map(|write| match write {
+        Write::Put { key, value } => key.len() + value.len() + 4,
+        Write::Delete { key } => key.len() + 2,
+    });
+    let bytes = bytes.sum::<usize>() + 40;
+    (batch, bytes)
 }
