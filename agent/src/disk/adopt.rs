@@ -8,6 +8,7 @@
 
 use super::filesystem::{self, Position};
 use super::marker::{self, Fields, ReadError};
+use super::whole;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, ClusterId, DiskId};
 use berth_model::record::LedgerDisk;
@@ -87,10 +88,17 @@ pub fn open(root: &Path, expected: &Expectation<'_>) -> Result<Handle, Rejection
     let filesystem = filesystem::identity(top.as_fd()).map_err(unreadable)?;
     let room = filesystem::room(top.as_fd()).map_err(unreadable)?;
 
+    let is_whole = matches!(expected.source, DiskSource::Mount(_));
+    if is_whole {
+        whole::refuse_bare(top.as_fd(), root)?;
+    }
     let (id, cluster) = match read_meta(top.as_fd(), DISK, DISK_KIND, root)? {
         Some(fields) => recognise(&fields, expected, root)?,
         None => {
             refuse_if_used(top.as_fd(), expected, root)?;
+            if is_whole {
+                whole::refuse_foreign(top.as_fd(), root)?;
+            }
             if room.read_only {
                 return Err(read_only_fault(root));
             }

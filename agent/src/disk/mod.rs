@@ -8,12 +8,14 @@ pub mod adopt;
 pub mod declaration;
 pub mod filesystem;
 mod health;
+pub mod image;
 pub mod marker;
 pub mod mounts;
 mod news;
 pub mod probe;
 pub mod remove;
 pub mod subvolume;
+pub mod whole;
 
 pub use declaration::{Declaration, DriverChoice};
 pub use health::Disk;

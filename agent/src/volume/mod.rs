@@ -108,6 +108,17 @@ impl Volumes {
         }
     }
 
+    /// Gives a live volume another size while it is used.
+    ///
+    /// # Errors
+    /// See [`Fault`]. Only images can, and only some kinds shrink.
+    pub fn resize_image(&self, spec: &VolumeSpec, size: Bytes) -> Result<Found, Fault> {
+        match self.drivers.get(&spec.source) {
+            Some(driver) => driver.resize_image(spec, size),
+            None => Err(Fault::Unclear(undeclared(spec))),
+        }
+    }
+
     /// Where a live volume lies on the host; for people, never for mounting.
     #[must_use]
     pub fn host_path(&self, spec: &VolumeSpec) -> Option<PathBuf> {

@@ -1,6 +1,6 @@
 //! What every volume driver must do, the one in memory included.
 
-use crate::host::{Effects as _, brief, generation, spec};
+use crate::host::{self, Effects as _, brief, generation};
 use berth_agent::volume::Volumes;
 use berth_agent_core::effect::{VolumeEffect, VolumeOutcome};
 use berth_model::resources::DiskSource;
@@ -13,24 +13,49 @@ use std::sync::Arc;
 /// # Panics
 /// The driver breaks a promise.
 pub fn check(volumes: &Volumes, disk: &DiskSource, driver: &str, enforcement: Enforcement) {
+    check_sized(volumes, disk, driver, enforcement, Bytes::from_mib(64));
+}
+
+/// The same with volumes of another size than 64 MiB.
+///
+/// # Panics
+/// The driver breaks a promise.
+pub fn check_sized(
+    volumes: &Volumes,
+    disk: &DiskSource,
+    driver: &str,
+    enforcement: Enforcement,
+    size: Bytes,
+) {
+    let disk = &Stage { source: disk.clone(), size };
     comes_once(volumes, disk, driver, enforcement);
     goes_and_comes_back(volumes, disk);
     is_only_purged_from_the_trash(volumes, disk);
     needs_room(volumes, disk);
 }
 
+/// Where volumes are made, and how large.
+struct Stage {
+    source: DiskSource,
+    size: Bytes,
+}
+
+fn spec(number: u128, disk: &Stage) -> VolumeSpec {
+    VolumeSpec { size: disk.size, ..host::spec(number, &disk.source) }
+}
+
 fn expect(what: &str, outcome: &VolumeOutcome, want: &str) {
     assert_eq!(brief(outcome), want, "{what}: {outcome:?}");
 }
 
-fn comes_once(volumes: &Volumes, disk: &DiskSource, driver: &str, enforcement: Enforcement) {
+fn comes_once(volumes: &Volumes, disk: &Stage, driver: &str, enforcement: Enforcement) {
     let one = spec(0x100, disk);
     expect("nothing is there", &volumes.verify(&one), "absent");
     expect("nothing to measure", &volumes.usage(&one), "failed VOLUME_UNAVAILABLE");
     let made = volumes.create(&one);
     match &made {
         VolumeOutcome::Present { host_path, driver: by, enforcement: kept, purged } => {
-            assert!(host_path.ends_with(&format!("volumes/{}", one.id)), "{host_path}");
+            assert!(host_path.ends_with(&one.id.to_string()), "{host_path}");
             assert_eq!((&**by, *kept, purged.as_slice()), (driver, enforcement, &[][..]));
         },
         other => panic!("create: {other:?}"),
@@ -39,7 +64,7 @@ fn comes_once(volumes: &Volumes, disk: &DiskSource, driver: &str, enforcement: E
     assert_eq!(volumes.verify(&one), made);
     expect("it is not in the trash", &volumes.verify_trash(&one), "absent");
     expect("it can be measured", &volumes.usage(&one), "used");
-    let larger = VolumeSpec { size: Bytes::from_mib(65), ..one.clone() };
+    let larger = VolumeSpec { size: Bytes::new(one.size.get() + (1 << 20)), ..one.clone() };
     expect("another size", &volumes.create(&larger), "foreign DIRECTORY_EXISTS");
     expect("another size", &volumes.verify(&larger), "foreign VOLUME_UNAVAILABLE");
     assert_eq!(volumes.verify(&one), made, "unchanged");
@@ -48,7 +73,7 @@ fn comes_once(volumes: &Volumes, disk: &DiskSource, driver: &str, enforcement: E
     expect("no such disk", &volumes.create(&elsewhere), "unclear UNKNOWN_DISK");
 }
 
-fn goes_and_comes_back(volumes: &Volumes, disk: &DiskSource) {
+fn goes_and_comes_back(volumes: &Volumes, disk: &Stage) {
     let first = spec(0x200, disk);
     let (second, third) = (generation(&first, 2), generation(&first, 3));
     expect("restore of nothing", &volumes.restore(&second), "absent");
@@ -71,7 +96,7 @@ fn goes_and_comes_back(volumes: &Volumes, disk: &DiskSource) {
     expect("the second life goes on", &volumes.verify(&second), "present");
 }
 
-fn is_only_purged_from_the_trash(volumes: &Volumes, disk: &DiskSource) {
+fn is_only_purged_from_the_trash(volumes: &Volumes, disk: &Stage) {
     let first = spec(0x300, disk);
     let second = generation(&first, 2);
     expect("create", &volumes.create(&first), "present");
@@ -89,7 +114,7 @@ fn is_only_purged_from_the_trash(volumes: &Volumes, disk: &DiskSource) {
     expect("nothing of it remains", &volumes.create(&first), "present");
 }
 
-fn needs_room(volumes: &Volumes, disk: &DiskSource) {
+fn needs_room(volumes: &Volumes, disk: &Stage) {
     let huge = VolumeSpec { size: Bytes::from_mib(1 << 40), ..spec(0x400, disk) };
     let (kept, trashed) = (spec(0x401, disk), spec(0x402, disk));
     expect("create", &volumes.create(&trashed), "present");

@@ -6,9 +6,10 @@ use super::super::look::{self, Target, look};
 use super::{OnDisk, exists, settle};
 use crate::disk::adopt::{self, Handle};
 use crate::disk::probe::DriverKind;
-use crate::disk::{filesystem, is_broken, marker, subvolume};
+use crate::disk::{filesystem, is_broken, marker, subvolume, whole};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
+use berth_model::resources::DiskSource;
 use berth_model::volume::VolumeSpec;
 use rustix::fs::{AtFlags, Mode, RenameFlags};
 use rustix::io::Errno;
@@ -26,6 +27,7 @@ impl OnDisk {
                     .and_then(|()| settle(handle.volumes.as_fd(), here.identity.driver))
                     .and_then(|()| rustix::fs::fsync(&handle.meta))
                     .map_err(self.unclear(spec, "syncing"))?;
+                self.ready(&handle, &here)?;
                 return Ok(self.found(&here, Place::Live));
             },
             Ok(None) => {},
@@ -37,7 +39,14 @@ impl OnDisk {
         }
         self.refuse_lost(&handle, spec)?;
         self.sweep(&handle, spec)?;
-        self.prepare(&handle, spec).map_err(|errno| self.take_back(&handle, spec, errno))?;
+        if let DiskSource::Mount(_) = self.disk.source() {
+            whole::refuse_foreign(handle.root.as_fd(), self.disk.root()).map_err(Fault::Failed)?;
+        }
+        let kind = self.kind_for(spec)?;
+        self.prepare(&handle, spec, kind).map_err(|errno| self.take_back(&handle, spec, errno))?;
+        if let Some(format) = kind.image() {
+            self.fill(&handle, spec, format)?;
+        }
         let (parent, flags) = (handle.volumes.as_fd(), RenameFlags::NOREPLACE);
         let unfinished = look::unfinished_entry(spec.id);
         rustix::fs::renameat_with(
@@ -48,11 +57,12 @@ impl OnDisk {
             flags,
         )
         .map_err(|errno| self.take_back(&handle, spec, errno))?;
-        settle(parent, self.kind()).map_err(self.unclear(spec, "making"))?;
+        settle(parent, kind).map_err(self.unclear(spec, "making"))?;
         let here = look(&self.disk, &handle, spec, target)?.ok_or_else(|| {
             let text = format!("volume {} vanished while it was made", spec.id);
             Fault::Unclear(Rejection::new(ErrorCode::VolumeUnavailable, text))
         })?;
+        self.ready(&handle, &here)?;
         Ok(self.found(&here, Place::Live))
     }
 
@@ -76,13 +86,18 @@ impl OnDisk {
         ))
     }
 
-    /// Removes what a crash or a failure left of making this volume. Only emptiness is removed.
+    /// Removes what a crash or a failure left of making this volume. Only emptiness is removed,
+    /// and an image that never got its name: nobody was given it.
     pub(super) fn sweep(&self, handle: &Handle, spec: &VolumeSpec) -> Result<(), Fault> {
         let entry = look::unfinished_entry(spec.id);
         let parent = handle.volumes.as_fd();
         let unclear = self.unclear(spec, "clearing the beginnings of");
         if !exists(parent, &entry).map_err(&unclear)? {
             return Ok(());
+        }
+        let marked = look::read_marker(&self.disk, handle, spec.id).ok().flatten();
+        if marked.is_some_and(|identity| identity.driver.image().is_some()) {
+            Self::unbuild(parent, &entry).map_err(&unclear)?;
         }
         marker::remove(handle.meta.as_fd(), &spec.id.to_string()).map_err(&unclear)?;
         match rustix::fs::unlinkat(parent, entry.as_str(), AtFlags::REMOVEDIR) {
@@ -102,19 +117,20 @@ impl OnDisk {
     }
 
     /// Makes the volume under its unfinished name; afterwards everything but the name is durable.
-    fn prepare(&self, handle: &Handle, spec: &VolumeSpec) -> Result<(), Errno> {
-        let kind = self.kind();
+    fn prepare(&self, handle: &Handle, spec: &VolumeSpec, kind: DriverKind) -> Result<(), Errno> {
         let entry = look::unfinished_entry(spec.id);
         let parent = handle.volumes.as_fd();
         match kind {
-            DriverKind::Directory => rustix::fs::mkdirat(parent, entry.as_str(), Mode::RWXU)?,
+            DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => {
+                rustix::fs::mkdirat(parent, entry.as_str(), Mode::RWXU)?;
+            },
             DriverKind::Btrfs => subvolume::create(parent, &entry)?,
         }
         let directory = adopt::directory(parent, &entry)?;
         let (position, around) =
             (filesystem::position(directory.as_fd())?, filesystem::position(handle.root.as_fd())?);
         if position.mount != around.mount
-            || (kind == DriverKind::Directory && position.device != around.device)
+            || (kind != DriverKind::Btrfs && position.device != around.device)
         {
             return Err(Errno::XDEV);
         }
