@@ -78,7 +78,7 @@ fn the_image_driver_keeps_the_promises_with_ext4() {
 
 #[test]
 fn the_image_driver_keeps_the_promises_with_btrfs() {
-    image_keeps_the_promises(Some(Format::Btrfs), 64, "image:btrfs");
+    image_keeps_the_promises(Some(Format::Btrfs), 256, "image:btrfs");
 }
 
 #[test]

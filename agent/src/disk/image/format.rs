@@ -2,20 +2,17 @@
 //!
 //! What is allocated stays allocated: no tool is let to discard. A tool that is missing is named with its package.
 
-use super::{Format, MIB};
+use super::Format;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const PLACES: [&str; 6] =
     ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
-/// Below this one copy of the metadata is all there is room for.
-const BTRFS_DUPLICATES: u64 = 512 * MIB;
-
-/// Makes an empty file system of `bytes` on the device.
+/// Makes an empty file system on the device.
 ///
 /// # Errors
 /// The tool is missing or says why it failed.
-pub fn make(format: Format, device: &str, bytes: u64) -> Result<(), String> {
+pub fn make(format: Format, device: &str) -> Result<(), String> {
     let (name, package) = match format {
         Format::Xfs => ("mkfs.xfs", "xfsprogs"),
         Format::Ext4 => ("mkfs.ext4", "e2fsprogs"),
@@ -24,11 +21,9 @@ pub fn make(format: Format, device: &str, bytes: u64) -> Result<(), String> {
     let program = find(name)
         .ok_or_else(|| format!("there is no {name} on this machine: install {package}"))?;
     let options: &[&str] = match format {
-        Format::Xfs => &["-q", "-K"],
         // Nothing is held back for root, which agents and their services often are.
         Format::Ext4 => &["-q", "-b", "4096", "-m", "0", "-E", "nodiscard"],
-        Format::Btrfs if bytes < BTRFS_DUPLICATES => &["-q", "-K", "-m", "single"],
-        Format::Btrfs => &["-q", "-K"],
+        Format::Xfs | Format::Btrfs => &["-q", "-K"],
     };
     let output = Command::new(program)
         .args(options)

@@ -45,7 +45,8 @@ impl Format {
         match self {
             Self::Xfs => 300 * MIB,
             Self::Ext4 => 16 * MIB,
-            Self::Btrfs => 64 * MIB,
+            // The kernel gives no btrfs a smaller size, though its tools make one.
+            Self::Btrfs => 256 * MIB,
         }
     }
 }

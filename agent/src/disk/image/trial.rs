@@ -56,7 +56,7 @@ fn try_in(meta: BorrowedFd<'_>, format: Format) -> Result<Ability, String> {
         .map_err(failed("allocating an image"))?;
     rustix::fs::ftruncate(&file, format.least()).map_err(failed("sizing an image"))?;
     let device = device::attach(file.as_fd()).map_err(no_device)?;
-    format::make(format, &device.path(), format.least())?;
+    format::make(format, &device.path())?;
     let mounted = point::mount(&device, format)?;
     let written =
         rustix::fs::openat(mounted.root(), "try", flags, Mode::RUSR).and_then(|try_file| {

@@ -80,7 +80,7 @@ impl OnDisk {
                 .remedy("see berth disk list for what this disk can do")
         };
         let device = device::attach(file.as_fd()).map_err(|errno| unusable(no_device(errno)))?;
-        format::make(kind, &device.path(), size).map_err(unusable)?;
+        format::make(kind, &device.path()).map_err(unusable)?;
         let mounted = point::mount(&device, kind).map_err(unusable)?;
         let root = mounted.root();
         // A new volume is empty; the check of ext4 makes its directory for finds when it needs one.
