@@ -17,6 +17,32 @@ pub fn check(volumes: &Volumes, disk: &DiskSource, driver: &str, enforcement: En
     goes_and_comes_back(volumes, disk);
     is_only_purged_from_the_trash(volumes, disk);
     needs_room(volumes, disk);
+    gets_another_size(volumes, disk);
+}
+
+fn gets_another_size(volumes: &Volumes, disk: &DiskSource) {
+    let one = spec(0x500, disk);
+    let sized = |mib| VolumeSpec { size: Bytes::from_mib(mib), ..one.clone() };
+    expect("nothing to resize", &volumes.resize(&one, 96), "absent");
+    let made = volumes.create(&one);
+    expect("create", &made, "present");
+    for mib in [96, 96, 32] {
+        assert_eq!(volumes.resize(&one, mib), made, "{mib}");
+    }
+    // What the disk has not got is refused, and the size that was stays, whatever an earlier attempt did.
+    let refused = volumes.resize(&one, 1 << 30);
+    expect("more than there is", &refused, "failed DISK_FULL");
+    assert_eq!(volumes.create(&one), made, "its first size");
+    assert_eq!(volumes.resize(&one, 32), made);
+    let small = sized(32);
+    assert_eq!(volumes.verify(&small), made);
+    expect("trash", &volumes.trash(&small), "present");
+    expect("not live", &volumes.resize(&small, 64), "absent");
+    let again = generation(&small, 2);
+    expect("restore", &volumes.restore(&again), "present");
+    expect("another life", &volumes.resize(&small, 64), "foreign VOLUME_UNAVAILABLE");
+    expect("trash", &volumes.trash(&again), "present");
+    expect("purge", &volumes.purge(&again), "absent");
 }
 
 fn expect(what: &str, outcome: &VolumeOutcome, want: &str) {
@@ -41,7 +67,7 @@ fn comes_once(volumes: &Volumes, disk: &DiskSource, driver: &str, enforcement: E
     expect("it can be measured", &volumes.usage(&one), "used");
     let larger = VolumeSpec { size: Bytes::from_mib(65), ..one.clone() };
     expect("another size", &volumes.create(&larger), "foreign DIRECTORY_EXISTS");
-    expect("another size", &volumes.verify(&larger), "foreign VOLUME_UNAVAILABLE");
+    assert_eq!(volumes.verify(&larger), made, "the size is no identity");
     assert_eq!(volumes.verify(&one), made, "unchanged");
 
     let elsewhere = VolumeSpec { source: DiskSource::Path(Arc::from("/nowhere")), ..one };

@@ -1,0 +1,81 @@
+//! GROW and SHRINK: the limit and the size in the marker change, the data stays where it is, in use or not.
+//!
+//! Invariant: a refusal leaves the volume with the size of `spec`, whatever an earlier attempt had begun. A limit is never
+//! set below what is used and left there: some file systems accept that, and then every write fails.
+
+use super::super::driver::{Fault, Found};
+use super::super::look::{Here, Target, look};
+use super::super::usage::measure;
+use super::{OnDisk, settle};
+use crate::disk::adopt::Handle;
+use crate::disk::marker;
+use crate::disk::probe::DriverKind;
+use berth_agent_core::effect::Place;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::units::Bytes;
+use berth_model::volume::VolumeSpec;
+use rustix::io::Errno;
+use std::os::fd::AsFd as _;
+
+impl OnDisk {
+    pub(super) fn give_size(&self, spec: &VolumeSpec, size: Bytes) -> Result<Option<Found>, Fault> {
+        let handle = self.handle()?;
+        let Some(mut here) = look(&self.disk, &handle, spec, Target::live(spec))? else {
+            return Ok(None);
+        };
+        let unclear = self.unclear(spec, "resizing");
+        if size < spec.size {
+            self.check_fits(&handle, &mut here, spec, size)?;
+        }
+        self.set_size(&handle, &mut here, size).map_err(&unclear)?;
+        if size < spec.size {
+            // A writer may have been faster than the limit.
+            self.check_fits(&handle, &mut here, spec, size)?;
+        }
+        Ok(Some(self.found(&here, Place::Live)))
+    }
+
+    /// Refuses a size below what is used; the volume has the size of `spec` then.
+    fn check_fits(
+        &self,
+        handle: &Handle,
+        here: &mut Here,
+        spec: &VolumeSpec,
+        size: Bytes,
+    ) -> Result<(), Fault> {
+        let unclear = self.unclear(spec, "resizing");
+        if here.identity.driver == DriverKind::Btrfs {
+            // What was written last counts only once it is committed.
+            settle(here.directory.as_fd(), DriverKind::Btrfs).map_err(&unclear)?;
+        }
+        let reason = match measure(here.directory.as_fd(), here.identity.driver) {
+            Ok(used) if used <= size => return Ok(()),
+            Ok(used) => {
+                let text = format!(
+                    "volume {} ({}) uses {used}, more than the wanted {size}",
+                    spec.name, spec.id
+                );
+                Rejection::new(ErrorCode::VolumeTooFull, text)
+                    .remedy("delete data in it first, or choose a larger size")
+            },
+            Err(why) => {
+                let text = format!("volume {} cannot be measured: {why}", spec.id);
+                Rejection::new(ErrorCode::VolumeUnavailable, text)
+                    .remedy("a volume is made smaller only when its use is known")
+            },
+        };
+        self.set_size(handle, here, spec.size).map_err(unclear)?;
+        Err(Fault::Failed(reason))
+    }
+
+    fn set_size(&self, handle: &Handle, here: &mut Here, size: Bytes) -> Result<(), Errno> {
+        here.identity.size = size;
+        self.limit(here)?;
+        match here.identity.driver {
+            DriverKind::Directory => {},
+            DriverKind::Btrfs => settle(here.directory.as_fd(), DriverKind::Btrfs)?,
+        }
+        let id = here.identity.id.to_string();
+        marker::write(handle.meta.as_fd(), &id, &here.identity.encode())
+    }
+}
