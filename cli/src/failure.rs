@@ -81,6 +81,7 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::VolumeExists
         | ErrorCode::VolumeInUse
         | ErrorCode::VolumeNotReady
+        | ErrorCode::VolumeTooFull
         | ErrorCode::DirectoryExists
         | ErrorCode::SessionExists
         | ErrorCode::NotSubscribed

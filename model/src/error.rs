@@ -90,6 +90,8 @@ codes! {
     VolumeInUse => "VOLUME_IN_USE", Later;
     /// The volume is in a state in which the call makes no sense.
     VolumeNotReady => "VOLUME_NOT_READY", AfterRefresh;
+    /// The volume uses more than the size it is to get.
+    VolumeTooFull => "VOLUME_TOO_FULL", AfterRefresh;
     /// The volume failed its identity check, or its disk is not there.
     VolumeUnavailable => "VOLUME_UNAVAILABLE", Later;
     /// The volume's data is not where it must be; nothing was made in its place.

@@ -113,6 +113,17 @@ pub enum ToAgent {
         /// It lies in the trash under the generation before `spec.generation`.
         restore: bool,
     },
+    /// Give it another size, in use or not.
+    ResizeVolume {
+        /// Which.
+        volume: VolumeId,
+        /// In which life.
+        generation: u64,
+        /// Whole MiB.
+        size: Bytes,
+        /// On whose behalf.
+        operation: OperationId,
+    },
     /// Move it to the trash.
     DestroyVolume {
         /// Which.

@@ -52,11 +52,15 @@ pub enum OperationKind {
     Teardown,
     /// End of one task.
     Kill,
+    /// A volume gets larger, with the RESERVE it may imply.
+    Grow,
+    /// A volume gets smaller; what it gives back stays reserved.
+    Shrink,
 }
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -66,6 +70,8 @@ impl OperationKind {
         Self::Launch,
         Self::Teardown,
         Self::Kill,
+        Self::Grow,
+        Self::Shrink,
     ];
 
     /// The kind as users see it.
@@ -81,6 +87,8 @@ impl OperationKind {
             Self::Launch => "LAUNCH",
             Self::Teardown => "TEARDOWN",
             Self::Kill => "KILL",
+            Self::Grow => "GROW",
+            Self::Shrink => "SHRINK",
         }
     }
 }

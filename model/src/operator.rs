@@ -81,6 +81,13 @@ pub enum Request {
         /// Which.
         volume: VolumeChoice,
     },
+    /// Give a volume another size, while it is used or not. It keeps its data; a size below what it uses is refused.
+    ResizeVolume {
+        /// Which.
+        volume: VolumeChoice,
+        /// Whole MiB.
+        size: Bytes,
+    },
     /// Take a volume out of the trash.
     RestoreVolume {
         /// Which.
@@ -108,7 +115,7 @@ pub enum Request {
 }
 
 impl Request {
-    /// The kind under which it is recorded.
+    /// The kind under which it is recorded; of a resize, GROW until the books say that it is a SHRINK.
     #[must_use]
     pub const fn kind(&self) -> OperationKind {
         match self {
@@ -116,6 +123,7 @@ impl Request {
             Self::Unreserve { .. } | Self::Release { .. } => OperationKind::Unreserve,
             Self::CreateVolume { .. } => OperationKind::Create,
             Self::DestroyVolume { .. } => OperationKind::Destroy,
+            Self::ResizeVolume { .. } => OperationKind::Grow,
             Self::RestoreVolume { .. } => OperationKind::Restore,
             Self::PurgeVolume { .. } => OperationKind::Purge,
             Self::Teardown { .. } => OperationKind::Teardown,

@@ -13,7 +13,7 @@ use crate::id::{
 use crate::operation::OperationRecord;
 use crate::resources::{DiskSource, Resource};
 use crate::task::{TaskInfo, TaskKey, TaskStatus};
-use crate::units::Timestamp;
+use crate::units::{Bytes, Timestamp};
 use crate::volume::{Volume, VolumeSpec, VolumeState, VolumeUse};
 use std::sync::Arc;
 
@@ -185,6 +185,16 @@ pub struct LedgerVolume {
     pub driver: Arc<str>,
     /// When the state was entered; for TRASHED, the retention counts from here.
     pub changed: Timestamp,
+    /// An intent: this READY volume is to have that size.
+    pub resize: Option<Bytes>,
+}
+
+impl LedgerVolume {
+    /// The space that is taken for it, with what it is to grow by.
+    #[must_use]
+    pub fn held(&self) -> Bytes {
+        self.resize.map_or(self.spec.size, |wanted| self.spec.size.max(wanted))
+    }
 }
 
 /// How far the agent has come with a task.

@@ -109,6 +109,23 @@ pub struct VolumeSpec {
     pub size: Bytes,
 }
 
+/// A change of a volume's size that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resize {
+    /// What it was, and is again should this fail. Whole MiB.
+    pub from: Bytes,
+    /// What is wanted. Whole MiB.
+    pub to: Bytes,
+}
+
+impl Resize {
+    /// What the books hold until it is over.
+    #[must_use]
+    pub fn larger(&self) -> Bytes {
+        self.from.max(self.to)
+    }
+}
+
 /// A volume in the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Volume {
@@ -132,9 +149,11 @@ pub struct Volume {
     pub framework: Option<FrameworkId>,
     /// The operation that last changed the intent.
     pub operation: OperationId,
-    /// The disk that this operation reserved to make the volume, as it was before; given back should that fail, and
-    /// absent once the volume is READY.
+    /// The disk that this operation reserved to make or grow the volume, as it was before; given back should that fail,
+    /// and absent once it is done.
     pub reserved_from: Option<Box<Resource>>,
+    /// The operation changes the size of this READY volume; `spec.size` is the larger size until that is over.
+    pub resize: Option<Resize>,
 }
 
 impl Volume {
@@ -205,6 +224,8 @@ pub struct VolumeReport {
     pub used: Option<Bytes>,
     /// The trashed volumes that were purged to make room for this one.
     pub purged: Vec<VolumeId>,
+    /// The size it is being given; `spec.size` is what it has.
+    pub resizing: Option<Bytes>,
 }
 
 /// One use of a volume by a task.

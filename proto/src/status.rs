@@ -53,6 +53,7 @@ pub const fn code(code: ErrorCode) -> Code {
         ErrorCode::InsufficientResources | ErrorCode::DiskFull => Code::ResourceExhausted,
         ErrorCode::NotReserved
         | ErrorCode::VolumeNotReady
+        | ErrorCode::VolumeTooFull
         | ErrorCode::DiskReadOnly
         | ErrorCode::NotSubscribed
         | ErrorCode::FrameworkRemoved

@@ -161,7 +161,7 @@ impl Index {
     fn with_volume(&mut self, volume: &LedgerVolume) {
         if volume.state.holds_space() {
             let held = self.held.entry(volume.spec.source.clone()).or_default();
-            *held = Bytes::new(held.get().saturating_add(volume.spec.size.get()));
+            *held = Bytes::new(held.get().saturating_add(volume.held().get()));
         }
         if volume.state == VolumeState::Trashed {
             let trash = self.trash.entry(volume.spec.source.clone()).or_default();
@@ -173,7 +173,7 @@ impl Index {
         if volume.state.holds_space()
             && let Some(held) = self.held.get_mut(disk)
         {
-            *held = Bytes::new(held.get().saturating_sub(volume.spec.size.get()));
+            *held = Bytes::new(held.get().saturating_sub(volume.held().get()));
             if held.get() == 0 {
                 self.held.remove(disk);
             }

@@ -29,6 +29,16 @@ pub enum VolumeEffect {
         /// Trashed volumes that may be purged for room, oldest first.
         purgeable: Vec<(VolumeSpec, Bytes)>,
     },
+    /// Give the live volume another size, in use or not; its data stays. A size below what it uses is `Failed`, and
+    /// it has its old one.
+    Resize {
+        /// As it is in the ledger.
+        spec: VolumeSpec,
+        /// What it is to have.
+        size: Bytes,
+        /// Trashed volumes that may be purged for room, oldest first.
+        purgeable: Vec<(VolumeSpec, Bytes)>,
+    },
     /// Move the volume into its disk's trash, synced.
     Trash {
         /// Which.
@@ -60,6 +70,7 @@ impl VolumeEffect {
         match self {
             Self::Create { spec, .. }
             | Self::Restore { spec, .. }
+            | Self::Resize { spec, .. }
             | Self::Trash { spec }
             | Self::Purge { spec }
             | Self::Verify { spec, .. }

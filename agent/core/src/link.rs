@@ -213,6 +213,9 @@ impl Agent {
             ToAgent::DestroyVolume { volume, generation, operation } => {
                 self.destroy(volume, generation, operation);
             },
+            ToAgent::ResizeVolume { volume, generation, size, operation } => {
+                self.resize(volume, generation, size, operation);
+            },
             ToAgent::PurgeVolume { volume, generation, operation } => {
                 self.purge(volume, generation, operation);
             },

@@ -48,6 +48,7 @@ impl Agent {
             enforcement: found.map(|f| f.enforcement).unwrap_or_default(),
             used: watch.and_then(|w| w.used),
             purged: watch.map(|w| w.purged.clone()).unwrap_or_default(),
+            resizing: volume.resize,
         }
     }
 

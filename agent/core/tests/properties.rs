@@ -31,6 +31,7 @@ enum Action {
     OldEpoch { volume: u128 },
     Ensure { volume: u128, generation: u64, op: u128 },
     Destroy { volume: u128, generation: u64, op: u128 },
+    Resize { volume: u128, generation: u64, mib: u64, op: u128 },
     Purge { volume: u128, generation: u64 },
     Forget { volume: u128, generation: u64 },
     Launch { task: u8, volume: Option<(u128, u64)> },
@@ -56,6 +57,9 @@ fn action() -> impl Strategy<Value = Action> {
             .prop_map(|(volume, generation, op)| Action::Ensure { volume, generation, op }),
         4 => (volume.clone(), generation.clone(), 0_u128..6)
             .prop_map(|(volume, generation, op)| Action::Destroy { volume, generation, op }),
+        4 => (volume.clone(), 1_u64..3, 1_u64..40, 0_u128..6).prop_map(
+            |(volume, generation, mib, op)| Action::Resize { volume, generation, mib, op }
+        ),
         1 => (volume.clone(), generation.clone())
             .prop_map(|(volume, generation)| Action::Purge { volume, generation }),
         2 => (volume.clone(), generation.clone())
@@ -79,6 +83,8 @@ fn action() -> impl Strategy<Value = Action> {
 struct Host {
     live: BTreeMap<VolumeId, u64>,
     trash: BTreeMap<VolumeId, u64>,
+    /// Of what is live, the limit that is set.
+    sizes: BTreeMap<VolumeId, Bytes>,
     running: BTreeSet<ContainerId>,
     over: BTreeSet<ContainerId>,
     effects: Vec<(u64, VolumeEffect)>,
@@ -227,12 +233,21 @@ impl World {
                         assert_eq!(books.user(id), None);
                         assert!(self.condemned.contains(&id));
                     },
+                    VolumeEffect::Resize { size, purgeable, .. } => {
+                        assert_eq!(state(&id), VolumeState::Ready);
+                        assert_eq!(books.volumes()[&id].resize, Some(*size));
+                        for (spec, _) in purgeable {
+                            assert_eq!(state(&spec.id), VolumeState::Trashed);
+                            assert!(touched.insert(spec.id));
+                        }
+                    },
                     VolumeEffect::Purge { .. } => assert_eq!(state(&id), VolumeState::Trashed),
                     VolumeEffect::Verify { .. } | VolumeEffect::Usage { .. } => {},
                 }
                 for (_, other) in &self.host.effects {
                     assert!(!touched.contains(&other.spec().id), "two effects on one volume");
                     if let VolumeEffect::Create { purgeable, .. }
+                    | VolumeEffect::Resize { purgeable, .. }
                     | VolumeEffect::Restore { purgeable, .. } = other
                     {
                         assert!(!purgeable.iter().any(|(spec, _)| touched.contains(&spec.id)));
@@ -297,6 +312,14 @@ impl World {
                 self.condemned.insert(volume(number));
                 self.say(destroy(number, generation, op));
             },
+            Action::Resize { volume: number, generation, mib, op } => {
+                self.say(ToAgent::ResizeVolume {
+                    volume: volume(number),
+                    generation,
+                    size: Bytes::from_mib(mib),
+                    operation: operation(op),
+                });
+            },
             Action::Purge { volume: number, generation } => self.say(ToAgent::PurgeVolume {
                 volume: volume(number),
                 generation,
@@ -334,6 +357,14 @@ impl World {
         for (id, generation) in &self.host.live {
             let known = self.agent.books().volumes().get(id);
             assert!(known.is_some(), "volume {id} of generation {generation} leaks");
+        }
+        for volume in self.agent.books().volumes().values() {
+            let id = volume.spec.id;
+            let at_rest = volume.state == VolumeState::Ready && volume.resize.is_none();
+            let busy = self.host.effects.iter().any(|(_, effect)| effect.spec().id == id);
+            if at_rest && !busy && self.host.live.contains_key(&id) {
+                assert_eq!(self.host.sizes.get(&id), Some(&volume.spec.size), "volume {id}");
+            }
         }
         for (id, generation) in &self.host.trash {
             let state = self.agent.books().volumes().get(id).map(|v| v.state);
@@ -377,6 +408,10 @@ impl World {
         let outcome = match fate {
             0..20 if matches!(effect, VolumeEffect::Create { .. }) => {
                 self.host.live.remove(&id);
+                VolumeOutcome::Failed(fault)
+            },
+            0..20 if matches!(effect, VolumeEffect::Resize { .. }) => {
+                self.host.sizes.insert(id, effect.spec().size);
                 VolumeOutcome::Failed(fault)
             },
             0..20 if !(done && matches!(effect, VolumeEffect::Restore { .. })) => {
@@ -516,6 +551,7 @@ impl Host {
                 if *self.live.entry(id).or_insert(generation) != generation {
                     return foreign();
                 }
+                self.sizes.insert(id, effect.spec().size);
                 // Room is found by purging the oldest.
                 let oldest = purgeable.first().map(|(spec, _)| spec.id);
                 if let Some(old) = oldest {
@@ -528,10 +564,19 @@ impl Host {
                 (None, Some(there)) if *there + 1 == generation => {
                     self.trash.remove(&id);
                     self.live.insert(id, generation);
+                    self.sizes.insert(id, effect.spec().size);
                     present(vec![])
                 },
                 (None, None) => VolumeOutcome::Absent,
                 _ => foreign(),
+            },
+            VolumeEffect::Resize { size, .. } => match self.live.get(&id) {
+                Some(there) if *there == generation => {
+                    self.sizes.insert(id, *size);
+                    present(vec![])
+                },
+                Some(_) => foreign(),
+                None => VolumeOutcome::Absent,
             },
             VolumeEffect::Trash { .. } => {
                 if let Some(there) = self.live.remove(&id) {

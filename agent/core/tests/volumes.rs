@@ -33,6 +33,7 @@ fn create_writes_its_intent_then_asks_for_the_effect_then_writes_and_reports_the
         error: None,
         driver: Arc::from(""),
         changed: scene.now,
+        resize: None,
     };
     let report = VolumeReport {
         spec: spec(1, 1),
@@ -44,6 +45,7 @@ fn create_writes_its_intent_then_asks_for_the_effect_then_writes_and_reports_the
         enforcement: Enforcement::None,
         used: None,
         purged: vec![],
+        resizing: None,
     };
     let send = |report| Output::Send(FromAgent::Volume { ledger_seq: 0, report });
     assert_eq!(

@@ -68,6 +68,14 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// See [`Fault`].
     fn relocate(&self, spec: &VolumeSpec, to: Place) -> Result<Option<Found>, Fault>;
 
+    /// Gives the live volume another size, in use or not; its data stays. `spec` is as it was before. Nothing when it is
+    /// not there.
+    ///
+    /// # Errors
+    /// See [`Fault`]. `Failed` means that it has the size of `spec`: a size below what it uses is refused so, with both
+    /// numbers.
+    fn resize(&self, spec: &VolumeSpec, size: Bytes) -> Result<Option<Found>, Fault>;
+
     /// Deletes the volume from the trash, marker included. A live volume is never touched.
     ///
     /// # Errors

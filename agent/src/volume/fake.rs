@@ -39,6 +39,11 @@ impl Fake {
 
 const CAPABILITIES: Capabilities = Capabilities { name: "fake", enforcement: Enforcement::None };
 
+/// The size is no identity.
+fn is_same(found: &VolumeSpec, spec: &VolumeSpec) -> bool {
+    VolumeSpec { size: spec.size, ..found.clone() } == *spec
+}
+
 fn foreign(spec: &VolumeSpec, found: &VolumeSpec) -> Fault {
     let text = format!(
         "volume {} is there as generation {} of {}, expected generation {} of {}",
@@ -74,14 +79,14 @@ impl Driver for Fake {
     fn relocate(&self, spec: &VolumeSpec, to: Place) -> Result<Option<Found>, Fault> {
         let mut volumes = self.volumes();
         let Some((place, found)) = volumes.get_mut(&spec.id) else { return Ok(None) };
-        if found == spec {
+        if is_same(found, spec) {
             let moves = *place == to || to == Place::Trash;
             *place = if moves { to } else { *place };
             return Ok(moves.then(|| Self::found(to, spec)));
         }
         let next = VolumeSpec { generation: found.generation.saturating_add(1), ..found.clone() };
         match (*place, to) {
-            (Place::Trash, Place::Live) if next == *spec => {
+            (Place::Trash, Place::Live) if is_same(&next, spec) => {
                 *place = Place::Live;
                 *found = next;
                 Ok(Some(Self::found(to, spec)))
@@ -91,10 +96,22 @@ impl Driver for Fake {
         }
     }
 
+    fn resize(&self, spec: &VolumeSpec, size: Bytes) -> Result<Option<Found>, Fault> {
+        let mut volumes = self.volumes();
+        match volumes.get_mut(&spec.id) {
+            Some((Place::Live, found)) if is_same(found, spec) => {
+                found.size = size;
+                Ok(Some(Self::found(Place::Live, spec)))
+            },
+            Some((Place::Live, found)) => Err(foreign(spec, found)),
+            Some((Place::Trash, _)) | None => Ok(None),
+        }
+    }
+
     fn erase(&self, spec: &VolumeSpec) -> Result<(), Fault> {
         let mut volumes = self.volumes();
         match volumes.get(&spec.id) {
-            Some((Place::Trash, found)) if found == spec => {
+            Some((Place::Trash, found)) if is_same(found, spec) => {
                 volumes.remove(&spec.id);
                 Ok(())
             },
@@ -105,7 +122,7 @@ impl Driver for Fake {
 
     fn observe(&self, spec: &VolumeSpec, place: Place) -> Result<Option<Found>, Fault> {
         match self.volumes().get(&spec.id) {
-            Some((at, found)) if *at == place && found == spec => {
+            Some((at, found)) if *at == place && is_same(found, spec) => {
                 Ok(Some(Self::found(place, spec)))
             },
             Some((Place::Live, found)) if place == Place::Live => Err(foreign(spec, found)),
@@ -115,7 +132,7 @@ impl Driver for Fake {
 
     fn usage(&self, spec: &VolumeSpec) -> Result<Bytes, Fault> {
         match self.volumes().get(&spec.id) {
-            Some((_place, found)) if found == spec => Ok(Bytes::default()),
+            Some((_place, found)) if is_same(found, spec) => Ok(Bytes::default()),
             Some(_) | None => {
                 let text = format!("volume {} is not on this disk", spec.id);
                 Err(Fault::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text)))

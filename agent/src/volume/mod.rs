@@ -80,6 +80,9 @@ impl Volumes {
             VolumeEffect::Restore { spec, purgeable } => self
                 .make_room(driver, spec, Place::Trash, purgeable, &mut purged)
                 .and_then(|()| driver.relocate(spec, Place::Live)),
+            VolumeEffect::Resize { spec, size, purgeable } => {
+                self.resize(driver, spec, *size, purgeable, &mut purged)
+            },
             VolumeEffect::Trash { spec } => driver.relocate(spec, Place::Trash),
             VolumeEffect::Purge { spec } => driver.erase(spec).map(|()| None),
             VolumeEffect::Verify { spec, place } => driver.observe(spec, *place),
@@ -105,17 +108,6 @@ impl Volumes {
         match self.drivers.get(&spec.source) {
             Some(driver) => driver.open(spec),
             None => Err(undeclared(spec)),
-        }
-    }
-
-    /// Gives a live volume another size while it is used.
-    ///
-    /// # Errors
-    /// See [`Fault`]. Only images can, and only some kinds shrink.
-    pub fn resize_image(&self, spec: &VolumeSpec, size: Bytes) -> Result<Found, Fault> {
-        match self.drivers.get(&spec.source) {
-            Some(driver) => driver.resize_image(spec, size),
-            None => Err(Fault::Unclear(undeclared(spec))),
         }
     }
 
@@ -159,6 +151,38 @@ impl Volumes {
             Place::Trash => driver.usage(&before(spec)).unwrap_or_default(),
         };
         let needed = spec.size.checked_sub(taken).unwrap_or_default();
+        self.free_up(driver, spec, needed, purgeable, purged)
+    }
+
+    /// What is added needs to be free. A refusal leaves the size as it was, whatever an earlier attempt had begun.
+    fn resize(
+        &self,
+        driver: &dyn Driver,
+        spec: &VolumeSpec,
+        size: Bytes,
+        purgeable: &[(VolumeSpec, Bytes)],
+        purged: &mut Vec<VolumeId>,
+    ) -> Result<Option<Found>, Fault> {
+        let more = size.checked_sub(spec.size).unwrap_or_default();
+        match self.free_up(driver, spec, more, purgeable, purged) {
+            Ok(()) => driver.resize(spec, size),
+            Err(Fault::Failed(reason)) => match driver.resize(spec, spec.size) {
+                Ok(Some(_as_before)) => Err(Fault::Failed(reason)),
+                other => other,
+            },
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Purges the oldest trash of the volume's disk until so much is free, provided that this helps.
+    fn free_up(
+        &self,
+        driver: &dyn Driver,
+        spec: &VolumeSpec,
+        needed: Bytes,
+        purgeable: &[(VolumeSpec, Bytes)],
+        purged: &mut Vec<VolumeId>,
+    ) -> Result<(), Fault> {
         let _one_at_a_time = self.room.lock().unwrap_or_else(PoisonError::into_inner);
         let mut free = driver.free()?;
         if free >= needed {

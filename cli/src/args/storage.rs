@@ -89,6 +89,23 @@ pub(crate) enum Volume {
         #[command(flatten)]
         read: Read,
     },
+    /// Give a volume another size, in use or not; its data stays
+    Resize {
+        /// Name, ROLE/NAME, id, or its beginning
+        volume: String,
+        #[command(flatten)]
+        of: OfRole,
+        /// The new size, such as 20GiB; one below what the volume uses is refused
+        #[arg(long, value_parser = size)]
+        size: berth_model::units::Bytes,
+        /// Show what would be done and do nothing
+        #[arg(long, help_heading = "Safety")]
+        dry_run: bool,
+        #[command(flatten)]
+        change: Change,
+        #[command(flatten)]
+        read: Read,
+    },
     /// Move a volume to its agent's trash
     #[command(visible_alias = "rm")]
     Delete {

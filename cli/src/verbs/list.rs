@@ -107,7 +107,7 @@ pub(crate) async fn framework(command: &Framework) -> Result<(), Failure> {
         },
         Framework::Teardown { framework, confirm, change, read } => {
             let client = Client::connect(&read.connect).await?;
-            if operation::repeated(&client, OperationKind::Teardown, change, &read.show)
+            if operation::repeated(&client, &[OperationKind::Teardown], change, &read.show)
                 .await?
                 .is_some()
             {

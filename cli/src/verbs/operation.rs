@@ -53,14 +53,14 @@ pub(crate) async fn submit(
 /// run removed cannot be found by name any more.
 pub(crate) async fn repeated(
     client: &Client,
-    kind: OperationKind,
+    kinds: &[OperationKind],
     change: &Change,
     show: &Show,
 ) -> Result<Option<()>, Failure> {
     let Some(id) = change.request_id else { return Ok(None) };
     let records = client.operations().await?;
     let Some(record) = records.into_iter().find(|record| record.id == id) else { return Ok(None) };
-    if record.kind != kind {
+    if !kinds.contains(&record.kind) {
         let error = Rejection::new(
             ErrorCode::RequestIdReused,
             format!("request id {id} was used for {} ({})", record.kind, record.object),

@@ -46,7 +46,7 @@ pub(crate) async fn run(command: &Reservation) -> Result<(), Failure> {
         },
         Reservation::Release { reservation, confirm, change, read } => {
             let client = Client::connect(&read.connect).await?;
-            if operation::repeated(&client, OperationKind::Unreserve, change, &read.show)
+            if operation::repeated(&client, &[OperationKind::Unreserve], change, &read.show)
                 .await?
                 .is_some()
             {

@@ -62,7 +62,7 @@ pub(crate) async fn run(command: &Task) -> Result<(), Failure> {
         },
         Task::Kill { task, grace, confirm, change, read } => {
             let client = Client::connect(&read.connect).await?;
-            if operation::repeated(&client, OperationKind::Kill, change, &read.show)
+            if operation::repeated(&client, &[OperationKind::Kill], change, &read.show)
                 .await?
                 .is_some()
             {

@@ -1,6 +1,6 @@
 //! Volumes and their trash.
 
-use crate::args::{OfRole, Trash, Volume, VolumeCreate};
+use crate::args::{Change, OfRole, Read, Trash, Volume, VolumeCreate};
 use crate::client::Client;
 use crate::confirm::{ask, type_name};
 use crate::failure::Failure;
@@ -13,6 +13,7 @@ use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::Principal;
 use berth_model::operation::OperationKind;
 use berth_model::operator::{Request, VolumeChoice};
+use berth_model::units::Bytes;
 use berth_model::view::VolumeView;
 use berth_model::volume::VolumeState;
 use std::sync::Arc;
@@ -85,7 +86,7 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
         },
         Volume::Delete { volume, of, confirm, change, read } => {
             let client = Client::connect(&read.connect).await?;
-            if operation::repeated(&client, OperationKind::Destroy, change, &read.show)
+            if operation::repeated(&client, &[OperationKind::Destroy], change, &read.show)
                 .await?
                 .is_some()
             {
@@ -115,7 +116,39 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
                 None => Ok(()),
             }
         },
+        Volume::Resize { volume, of, size, dry_run, change, read } => {
+            let wish = Wish { volume, of, size: *size, dry_run: *dry_run };
+            resize(&wish, change, read).await
+        },
         Volume::Trash(trash) => self::trash(trash).await,
+    }
+}
+
+/// A new size for one volume.
+struct Wish<'a> {
+    volume: &'a str,
+    of: &'a OfRole,
+    size: Bytes,
+    dry_run: bool,
+}
+
+async fn resize(wish: &Wish<'_>, change: &Change, read: &Read) -> Result<(), Failure> {
+    let client = Client::connect(&read.connect).await?;
+    let kinds = [OperationKind::Grow, OperationKind::Shrink];
+    if operation::repeated(&client, &kinds, change, &read.show).await?.is_some() {
+        return Ok(());
+    }
+    let views = volumes(&client, wish.of, false).await?;
+    let volume = &pick(&VOLUME, &views, wish.volume)?.volume;
+    let (id, from, size) = (volume.spec.id, volume.spec.size, wish.size);
+    let request = Request::ResizeVolume { volume: VolumeChoice::Id(id), size };
+    if wish.dry_run {
+        client.submit(Client::mint(), request, true).await?;
+        return output::planned(&format!("would resize it from {from} to {size}"), &read.show);
+    }
+    match operation::submit(&client, request, change, &read.show).await? {
+        Some(_) => show_one(&client, id, &read.show).await,
+        None => Ok(()),
     }
 }
 
@@ -194,7 +227,7 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
         },
         Trash::Restore { volume, of, dry_run, change, read } => {
             let client = Client::connect(&read.connect).await?;
-            if operation::repeated(&client, OperationKind::Restore, change, &read.show)
+            if operation::repeated(&client, &[OperationKind::Restore], change, &read.show)
                 .await?
                 .is_some()
             {
@@ -215,7 +248,7 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
         },
         Trash::Purge { volume, of, confirm, safety, change, read } => {
             let client = Client::connect(&read.connect).await?;
-            if operation::repeated(&client, OperationKind::Purge, change, &read.show)
+            if operation::repeated(&client, &[OperationKind::Purge], change, &read.show)
                 .await?
                 .is_some()
             {

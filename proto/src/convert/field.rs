@@ -181,6 +181,14 @@ pub(super) fn volume_size(bytes: u64, at: &At<'_>) -> Result<Bytes, Rejection> {
     })
 }
 
+/// The size of a volume, if one is given.
+pub(super) fn optional_volume_size(
+    bytes: Option<u64>,
+    at: &At<'_>,
+) -> Result<Option<Bytes>, Rejection> {
+    bytes.map(|bytes| volume_size(bytes, at)).transpose()
+}
+
 /// The life of a volume.
 pub(super) fn generation(number: u64, at: &At<'_>) -> Result<u64, Rejection> {
     if number == 0 {

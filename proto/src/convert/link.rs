@@ -195,6 +195,14 @@ fn message_to_wire(model: &ToAgent) -> to::Message {
                 restore: *restore,
             })
         },
+        ToAgent::ResizeVolume { volume, generation, size, operation } => {
+            to::Message::ResizeVolume(to::ResizeVolume {
+                volume_id: volume.to_string(),
+                generation: *generation,
+                size_bytes: size.get(),
+                operation_id: operation.to_string(),
+            })
+        },
         ToAgent::DestroyVolume { volume, generation, operation } => {
             to::Message::DestroyVolume(to::DestroyVolume {
                 volume_id: volume.to_string(),
@@ -262,6 +270,16 @@ fn read_message(message: to::Message, at: &At<'_>) -> Result<ToAgent, Rejection>
                 spec: field::required(spec, &at.field("spec"))?,
                 operation: field::id(&operation_id, &at.field("operation_id"))?,
                 restore,
+            })
+        },
+        to::Message::ResizeVolume(message) => {
+            let to::ResizeVolume { volume_id, generation, size_bytes, operation_id } = message;
+            let at = at.field("resize_volume");
+            Ok(ToAgent::ResizeVolume {
+                volume: field::id(&volume_id, &at.field("volume_id"))?,
+                generation: field::generation(generation, &at.field("generation"))?,
+                size: field::volume_size(size_bytes, &at.field("size_bytes"))?,
+                operation: field::id(&operation_id, &at.field("operation_id"))?,
             })
         },
         to::Message::DestroyVolume(to::DestroyVolume { volume_id, generation, operation_id }) => {

@@ -15,7 +15,7 @@ choice!(
     OperationKind,
     v1::OperationKind,
     "operation kind",
-    [Reserve, Unreserve, Create, Destroy, Restore, Purge, Launch, Teardown, Kill]
+    [Reserve, Unreserve, Create, Destroy, Restore, Purge, Launch, Teardown, Kill, Grow, Shrink]
 );
 
 /// An operation's state without its error.

@@ -122,6 +122,12 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
         Request::DestroyVolume { volume } => {
             submit::Request::DestroyVolume(submit::DestroyVolume { volume: Some(volume.to_wire()) })
         },
+        Request::ResizeVolume { volume, size } => {
+            submit::Request::ResizeVolume(submit::ResizeVolume {
+                volume: Some(volume.to_wire()),
+                size_bytes: size.get(),
+            })
+        },
         Request::RestoreVolume { volume } => {
             submit::Request::RestoreVolume(submit::RestoreVolume { volume_id: volume.to_string() })
         },
@@ -168,6 +174,13 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
         submit::Request::DestroyVolume(submit::DestroyVolume { volume }) => {
             let volume = field::required(volume, &at.field("destroy_volume").field("volume"))?;
             Ok(Request::DestroyVolume { volume })
+        },
+        submit::Request::ResizeVolume(submit::ResizeVolume { volume, size_bytes }) => {
+            let at = at.field("resize_volume");
+            Ok(Request::ResizeVolume {
+                volume: field::required(volume, &at.field("volume"))?,
+                size: field::volume_size(size_bytes, &at.field("size_bytes"))?,
+            })
         },
         submit::Request::RestoreVolume(submit::RestoreVolume { volume_id }) => {
             let volume = field::id(&volume_id, &at.field("restore_volume").field("volume_id"))?;

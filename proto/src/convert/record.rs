@@ -8,7 +8,7 @@ use berth_model::record::{
     FrameworkRecord, LedgerDisk, LedgerRecord, LedgerTask, LedgerTaskPhase, LedgerVolume,
     RegistryRecord,
 };
-use berth_model::units::Timestamp;
+use berth_model::units::{Bytes, Timestamp};
 use berth_model::volume::VolumeState;
 use ledger_wire::v1::ledger_record::Record;
 use registry_wire::v1::registry_record::Record as Stored;
@@ -122,7 +122,7 @@ impl Wire for LedgerVolume {
     type Message = ledger_wire::v1::Volume;
 
     fn to_wire(&self) -> Self::Message {
-        let Self { spec, state, operation, restore, error, driver, changed } = self;
+        let Self { spec, state, operation, restore, error, driver, changed, resize } = self;
         ledger_wire::v1::Volume {
             spec: Some(spec.to_wire()),
             state: state.number(),
@@ -131,6 +131,7 @@ impl Wire for LedgerVolume {
             error: error.as_ref().map(Wire::to_wire),
             driver: driver.to_string(),
             changed_ms: changed.ms(),
+            resize_bytes: resize.map(Bytes::get),
         }
     }
 
@@ -143,6 +144,7 @@ impl Wire for LedgerVolume {
             error,
             driver,
             changed_ms,
+            resize_bytes,
         } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
@@ -152,6 +154,7 @@ impl Wire for LedgerVolume {
             error: field::optional(error, &at.field("error"))?,
             driver: Arc::from(driver),
             changed: Timestamp::from_ms(changed_ms),
+            resize: field::optional_volume_size(resize_bytes, &at.field("resize_bytes"))?,
         })
     }
 }

@@ -6,7 +6,9 @@ use super::{At, Wire};
 use crate::v1;
 use berth_model::error::Rejection;
 use berth_model::units::{Bytes, Timestamp};
-use berth_model::volume::{Enforcement, Volume, VolumeReport, VolumeSpec, VolumeState, VolumeUse};
+use berth_model::volume::{
+    Enforcement, Resize, Volume, VolumeReport, VolumeSpec, VolumeState, VolumeUse,
+};
 use std::sync::Arc;
 
 choice!(
@@ -64,6 +66,7 @@ impl Wire for Volume {
             framework,
             operation,
             reserved_from,
+            resize,
         } = self;
         v1::Volume {
             spec: Some(spec.to_wire()),
@@ -77,6 +80,7 @@ impl Wire for Volume {
             framework_id: framework.as_ref().map(ToString::to_string),
             operation_id: operation.to_string(),
             reserved_from: reserved_from.as_deref().map(Wire::to_wire),
+            resize: resize.as_ref().map(Wire::to_wire),
         }
     }
 
@@ -93,6 +97,7 @@ impl Wire for Volume {
             framework_id,
             operation_id,
             reserved_from,
+            resize,
         } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
@@ -107,6 +112,24 @@ impl Wire for Volume {
             operation: field::id(&operation_id, &at.field("operation_id"))?,
             reserved_from: field::optional(reserved_from, &at.field("reserved_from"))?
                 .map(Box::new),
+            resize: field::optional(resize, &at.field("resize"))?,
+        })
+    }
+}
+
+impl Wire for Resize {
+    type Message = v1::Resize;
+
+    fn to_wire(&self) -> v1::Resize {
+        let Self { from, to } = self;
+        v1::Resize { from_bytes: from.get(), to_bytes: to.get() }
+    }
+
+    fn from_wire(message: v1::Resize, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::Resize { from_bytes, to_bytes } = message;
+        Ok(Self {
+            from: field::volume_size(from_bytes, &at.field("from_bytes"))?,
+            to: field::volume_size(to_bytes, &at.field("to_bytes"))?,
         })
     }
 }
@@ -115,8 +138,18 @@ impl Wire for VolumeReport {
     type Message = v1::VolumeReport;
 
     fn to_wire(&self) -> v1::VolumeReport {
-        let Self { spec, state, operation, error, host_path, driver, enforcement, used, purged } =
-            self;
+        let Self {
+            spec,
+            state,
+            operation,
+            error,
+            host_path,
+            driver,
+            enforcement,
+            used,
+            purged,
+            resizing,
+        } = self;
         v1::VolumeReport {
             spec: Some(spec.to_wire()),
             state: state.number(),
@@ -127,6 +160,7 @@ impl Wire for VolumeReport {
             enforcement: enforcement.number(),
             used_bytes: used.map(Bytes::get),
             purged_volume_ids: field::id_texts(purged),
+            resizing_bytes: resizing.map(Bytes::get),
         }
     }
 
@@ -141,6 +175,7 @@ impl Wire for VolumeReport {
             enforcement,
             used_bytes,
             purged_volume_ids,
+            resizing_bytes,
         } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
@@ -152,6 +187,7 @@ impl Wire for VolumeReport {
             enforcement: Enforcement::read(enforcement, &at.field("enforcement"))?,
             used: used_bytes.map(Bytes::new),
             purged: field::ids(&purged_volume_ids, &at.field("purged_volume_ids"))?,
+            resizing: field::optional_volume_size(resizing_bytes, &at.field("resizing_bytes"))?,
         })
     }
 }

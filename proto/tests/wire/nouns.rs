@@ -12,7 +12,9 @@ use berth_model::resources::{
 };
 use berth_model::role::Role;
 use berth_model::units::{Bytes, Scalar, Timestamp};
-use berth_model::volume::{Enforcement, Volume, VolumeReport, VolumeSpec, VolumeState, VolumeUse};
+use berth_model::volume::{
+    Enforcement, Resize, Volume, VolumeReport, VolumeSpec, VolumeState, VolumeUse,
+};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
 use proptest::prelude::*;
@@ -239,12 +241,14 @@ pub fn spec() -> BoxedStrategy<VolumeSpec> {
 pub fn volume() -> BoxedStrategy<Volume> {
     (
         (spec(), agent(), stack(), container_path(), volume_state()),
-        (of(rejection()), time(), time(), of(framework()), operation_id(), of(resource())),
+        (of(rejection()), time(), time(), of(framework())),
+        (operation_id(), of(resource()), of((size(), size()))),
     )
         .prop_map(
             |(
                 (spec, agent, stack, container_path, state),
-                (error, created, changed, framework, operation, reserved_from),
+                (error, created, changed, framework),
+                (operation, reserved_from, resize),
             )| Volume {
                 spec,
                 agent,
@@ -257,6 +261,7 @@ pub fn volume() -> BoxedStrategy<Volume> {
                 framework,
                 operation,
                 reserved_from: reserved_from.map(Box::new),
+                resize: resize.map(|(from, to)| Resize { from, to }),
             },
         )
         .boxed()
@@ -264,10 +269,13 @@ pub fn volume() -> BoxedStrategy<Volume> {
 pub fn volume_report() -> BoxedStrategy<VolumeReport> {
     (
         (spec(), volume_state(), of(operation_id()), of(rejection()), arc()),
-        (arc(), enforcement(), of(bytes()), vec(volume_id(), 0..3)),
+        (arc(), enforcement(), of(bytes()), vec(volume_id(), 0..3), of(size())),
     )
         .prop_map(
-            |((spec, state, operation, error, host_path), (driver, enforcement, used, purged))| {
+            |(
+                (spec, state, operation, error, host_path),
+                (driver, enforcement, used, purged, resizing),
+            )| {
                 VolumeReport {
                     spec,
                     state,
@@ -278,6 +286,7 @@ pub fn volume_report() -> BoxedStrategy<VolumeReport> {
                     enforcement,
                     used,
                     purged,
+                    resizing,
                 }
             },
         )

@@ -213,6 +213,9 @@ pub fn envelope() -> BoxedStrategy<Envelope> {
             generation,
             operation
         }),
+        (life(), size()).prop_map(|((volume, generation, operation), size)| {
+            ToAgent::ResizeVolume { volume, generation, size, operation }
+        }),
         life().prop_map(|(volume, generation, operation)| ToAgent::PurgeVolume {
             volume,
             generation,
@@ -275,6 +278,7 @@ pub fn request() -> BoxedStrategy<Request> {
             .prop_map(|(name, role, principal, size, agent, disk, container_path)| {
                 Request::CreateVolume { name, role, principal, size, agent, disk, container_path }
             }),
+        (choice.clone(), size()).prop_map(|(volume, size)| Request::ResizeVolume { volume, size }),
         choice.prop_map(|volume| Request::DestroyVolume { volume }),
         volume_id().prop_map(|volume| Request::RestoreVolume { volume }),
         volume_id().prop_map(|volume| Request::PurgeVolume { volume }),
@@ -331,10 +335,10 @@ pub fn ledger_record() -> BoxedStrategy<LedgerRecord> {
         .prop_map(|(id, name, source, filesystem)| LedgerDisk { id, name, source, filesystem });
     let volume = (
         (spec(), volume_state(), of(operation_id()), any::<bool>()),
-        (of(rejection()), arc(), time()),
+        (of(rejection()), arc(), time(), of(size())),
     )
-        .prop_map(|((spec, state, operation, restore), (error, driver, changed))| {
-            LedgerVolume { spec, state, operation, restore, error, driver, changed }
+        .prop_map(|((spec, state, operation, restore), (error, driver, changed, resize))| {
+            LedgerVolume { spec, state, operation, restore, error, driver, changed, resize }
         });
     let phase =
         select(vec![LedgerTaskPhase::Starting, LedgerTaskPhase::Running, LedgerTaskPhase::Ended]);

@@ -14,9 +14,10 @@ use std::sync::Arc;
 /// The driver breaks a promise.
 pub fn check(volumes: &Volumes, disk: &DiskSource, driver: &str, enforcement: Enforcement) {
     check_sized(volumes, disk, driver, enforcement, Bytes::from_mib(64));
+    check_resizing(volumes, disk, Bytes::from_mib(64));
 }
 
-/// The same with volumes of another size than 64 MiB.
+/// What holds also for drivers that cannot give every size, with volumes of this size.
 ///
 /// # Panics
 /// The driver breaks a promise.
@@ -32,6 +33,38 @@ pub fn check_sized(
     goes_and_comes_back(volumes, disk);
     is_only_purged_from_the_trash(volumes, disk);
     needs_room(volumes, disk);
+}
+
+/// Sizes from a half to three halves of this one, in use or not.
+///
+/// # Panics
+/// The driver breaks a promise.
+pub fn check_resizing(volumes: &Volumes, disk: &DiskSource, size: Bytes) {
+    let disk = &Stage { source: disk.clone(), size };
+    let one = spec(0x500, disk);
+    let usual = size.get() >> 20;
+    let (large, half) = (usual + usual / 2, usual / 2);
+    let sized = |mib| VolumeSpec { size: Bytes::from_mib(mib), ..one.clone() };
+    expect("nothing to resize", &volumes.resize(&one, large), "absent");
+    let made = volumes.create(&one);
+    expect("create", &made, "present");
+    for mib in [large, large, half] {
+        assert_eq!(volumes.resize(&one, mib), made, "{mib}");
+    }
+    // What the disk has not got is refused, and the size that was stays, whatever an earlier attempt did.
+    let refused = volumes.resize(&one, 1 << 30);
+    expect("more than there is", &refused, "failed DISK_FULL");
+    assert_eq!(volumes.create(&one), made, "its first size");
+    assert_eq!(volumes.resize(&one, half), made);
+    let small = sized(half);
+    assert_eq!(volumes.verify(&small), made);
+    expect("trash", &volumes.trash(&small), "present");
+    expect("not live", &volumes.resize(&small, usual), "absent");
+    let again = generation(&small, 2);
+    expect("restore", &volumes.restore(&again), "present");
+    expect("another life", &volumes.resize(&small, usual), "foreign VOLUME_UNAVAILABLE");
+    expect("trash", &volumes.trash(&again), "present");
+    expect("purge", &volumes.purge(&again), "absent");
 }
 
 /// Where volumes are made, and how large.
@@ -66,7 +99,7 @@ fn comes_once(volumes: &Volumes, disk: &Stage, driver: &str, enforcement: Enforc
     expect("it can be measured", &volumes.usage(&one), "used");
     let larger = VolumeSpec { size: Bytes::new(one.size.get() + (1 << 20)), ..one.clone() };
     expect("another size", &volumes.create(&larger), "foreign DIRECTORY_EXISTS");
-    expect("another size", &volumes.verify(&larger), "foreign VOLUME_UNAVAILABLE");
+    assert_eq!(volumes.verify(&larger), made, "the size is no identity");
     assert_eq!(volumes.verify(&one), made, "unchanged");
 
     let elsewhere = VolumeSpec { source: DiskSource::Path(Arc::from("/nowhere")), ..one };

@@ -85,6 +85,8 @@ pub trait Effects {
     fn purge(&self, spec: &VolumeSpec) -> VolumeOutcome;
     /// Measures.
     fn usage(&self, spec: &VolumeSpec) -> VolumeOutcome;
+    /// Gives another size.
+    fn resize(&self, spec: &VolumeSpec, mib: u64) -> VolumeOutcome;
 }
 
 impl Effects for Volumes {
@@ -108,6 +110,10 @@ impl Effects for Volumes {
     }
     fn usage(&self, spec: &VolumeSpec) -> VolumeOutcome {
         self.run(&VolumeEffect::Usage { spec: spec.clone() })
+    }
+    fn resize(&self, spec: &VolumeSpec, mib: u64) -> VolumeOutcome {
+        let size = Bytes::from_mib(mib);
+        self.run(&VolumeEffect::Resize { spec: spec.clone(), size, purgeable: Vec::new() })
     }
 }
 

@@ -19,7 +19,7 @@ fn on_btrfs(test: impl FnOnce(&Volumes, &dyn Fn(u128, u64) -> VolumeSpec, &Path)
     with_private_mounts(&["mkfs.btrfs", "mount"], || {
         let work = tempfile::tempdir().expect("a temporary directory");
         let root = work.path().join("d1");
-        mount_new("btrfs", 256, &root);
+        mount_new("btrfs", 512, &root);
         let volumes = open(work.path(), &[declare(&root, DriverChoice::Auto)], &[]);
         let source = path_source(&root);
         let sized =
@@ -78,6 +78,43 @@ fn a_writer_past_its_size_is_stopped_and_the_others_are_not() {
         assert!(!listed.contains(&small.id.to_string()), "{listed}");
         assert!(listed.contains(&large.id.to_string()), "{listed}");
         assert_eq!(fs::metadata(two.join("data")).unwrap().len(), (16 * MIB) as u64);
+    });
+}
+
+#[test]
+fn a_volume_grows_under_its_writer_and_shrinks_only_as_far_as_its_data() {
+    on_btrfs(|volumes, sized, _root| {
+        let (first, second) = (sized(1, 100), sized(1, 200));
+        let directory = place(&volumes.create(&first));
+        let (written, stopped) = write_until_stopped(&directory.join("data"), 101 * MIB);
+        assert_eq!(stopped, Some(nix::libc::EDQUOT), "{written}");
+        // The same writer goes on once there is more room.
+        let mut writer = fs::OpenOptions::new().append(true).open(directory.join("data")).unwrap();
+        let block = vec![0x5a_u8; MIB];
+        let once =
+            |writer: &mut fs::File| writer.write_all(&block).and_then(|()| writer.sync_all());
+        let full = (0..4).find_map(|_| once(&mut writer).err());
+        assert_eq!(full.and_then(|e| e.raw_os_error()), Some(nix::libc::EDQUOT));
+        assert_eq!(brief(&volumes.resize(&first, 200)), "present");
+        for _ in 0..20 {
+            once(&mut writer).unwrap();
+        }
+        let refused = volumes.resize(&second, 64);
+        assert_eq!(brief(&refused), "failed VOLUME_TOO_FULL");
+        let text = reason(&refused);
+        assert!(text.ends_with("more than the wanted 64 MiB"), "{text}");
+        assert!(text.contains(" uses 1"), "{text}");
+        // Nothing changed: the writer goes on.
+        for _ in 0..20 {
+            once(&mut writer).unwrap();
+        }
+        drop(writer);
+        fs::remove_file(directory.join("data")).unwrap();
+        let _synced = run("btrfs", &["filesystem", "sync", &directory.to_string_lossy()]);
+        assert_eq!(brief(&volumes.resize(&second, 16)), "present");
+        let (written, stopped) = write_until_stopped(&directory.join("data"), 32 * MIB);
+        assert_eq!(stopped, Some(nix::libc::EDQUOT), "{written}");
+        assert!(written <= 16 * MIB, "{written}");
     });
 }
 

@@ -61,6 +61,9 @@ fn image_keeps_the_promises(kind: Option<Format>, mib: u64, driver: &str) {
         let size = Bytes::from_mib(mib);
         let source = path_source(&root);
         conformance::check_sized(&volumes, &source, driver, Enforcement::Device, size);
+        if kind == Some(Format::Btrfs) {
+            conformance::check_resizing(&volumes, &source, size);
+        }
         unmount_images(&root);
         assert_eq!(attached_below(&root), [""; 0]);
     });
@@ -78,7 +81,7 @@ fn the_image_driver_keeps_the_promises_with_ext4() {
 
 #[test]
 fn the_image_driver_keeps_the_promises_with_btrfs() {
-    image_keeps_the_promises(Some(Format::Btrfs), 256, "image:btrfs");
+    image_keeps_the_promises(Some(Format::Btrfs), 512, "image:btrfs");
 }
 
 #[test]
@@ -97,7 +100,8 @@ fn the_mount_driver_keeps_the_promises() {
         let volumes = open(work.path(), &[declared], &[]);
         let disk = volumes.disks().report().swap_remove(1);
         assert_eq!((&disk.health, &*disk.driver), (&DiskHealth::Ok, "mount"));
-        conformance::check(&volumes, &source, "mount", Enforcement::Device);
+        let size = Bytes::from_mib(64);
+        conformance::check_sized(&volumes, &source, "mount", Enforcement::Device, size);
         drop(volumes);
         let _gone = run("umount", &[&root.to_string_lossy()]);
     });

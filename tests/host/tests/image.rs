@@ -4,7 +4,6 @@
 use berth_agent::disk::DriverChoice;
 use berth_agent::disk::image::Format;
 use berth_agent::volume::Volumes;
-use berth_agent::volume::driver::Fault;
 use berth_agent_core::effect::VolumeOutcome;
 use berth_host_tests::host::{
     Effects as _, attached_below, brief, declare, generation, open, path_source, place, reason,
@@ -92,9 +91,8 @@ fn a_writer_past_its_size_is_stopped_alone_and_goes_on_when_the_volume_has_grown
 
         let doubled = Bytes::new(small.size.get() * 2);
         let grown = VolumeSpec { size: doubled, ..small.clone() };
-        match volumes.resize_image(&small, doubled) {
-            Ok(found) => assert_eq!(found.host_path.as_ref(), one.to_string_lossy(), "{kind}"),
-            Err(Fault::Failed(reason)) if kind == Format::Ext4 => {
+        match volumes.resize(&small, doubled.get() / MIB) {
+            VolumeOutcome::Failed(reason) if kind == Format::Ext4 => {
                 assert_eq!(reason.code.as_str(), "NOT_PRIVILEGED", "{reason}");
                 assert!(reason.remedy.contains("CAP_SYS_RESOURCE"), "{reason}");
                 assert_eq!(fs::metadata(&image).unwrap().len(), small.size.get());
@@ -102,15 +100,13 @@ fn a_writer_past_its_size_is_stopped_alone_and_goes_on_when_the_volume_has_grown
                 skip(&format!("growing ext4: {reason}"));
                 return;
             },
-            Err(other) => panic!("{kind}: {other:?}"),
+            done => assert_eq!(place(&done), one, "{kind}"),
         }
-        assert_eq!(brief(&volumes.verify(&grown)), "present", "{kind}");
-        assert_eq!(brief(&volumes.verify(&small)), "foreign VOLUME_UNAVAILABLE", "{kind}");
         // The very file that was stopped goes on.
         assert_eq!(write(&file, written, past), (past, None), "{kind}");
         // Asked again, as after a crash before the ledger heard of it, and with the ledger already told.
-        volumes.resize_image(&small, doubled).unwrap();
-        volumes.resize_image(&grown, doubled).unwrap();
+        assert_eq!(place(&volumes.resize(&small, doubled.get() / MIB)), one);
+        assert_eq!(place(&volumes.resize(&grown, doubled.get() / MIB)), one);
         assert!(fs::metadata(&image).unwrap().blocks() * 512 >= doubled.get(), "{kind}");
     });
 }
@@ -126,27 +122,26 @@ fn a_volume_shrinks_where_its_file_system_can_and_only_around_its_data() {
         let file = fs::File::create(directory.join("data")).unwrap();
         let half = Bytes::new(size.get() / 2);
         if kind != Format::Btrfs {
-            let refused = volumes.resize_image(&large, half).unwrap_err();
-            let text = refused.rejection().to_string();
-            assert_eq!(refused.rejection().code.as_str(), "UNSUPPORTED", "{text}");
-            assert!(text.contains("does not shrink"), "{text}");
+            let refused = volumes.resize(&large, half.get() / MIB);
+            assert_eq!(brief(&refused), "failed UNSUPPORTED");
+            assert!(reason(&refused).contains("does not shrink"), "{refused:?}");
             assert_eq!(brief(&volumes.verify(&large)), "present", "{kind}");
             return;
         }
         let most = half.get() + 20 * MIB;
         assert_eq!(write(&file, 0, most), (most, None));
-        let refused = volumes.resize_image(&large, half).unwrap_err();
-        let text = &refused.rejection().message;
-        assert!(text.contains(&format!("from {size} to {half}: it holds 2")), "{text}");
-        assert!(matches!(refused, Fault::Failed(_)), "{refused:?}");
+        let refused = volumes.resize(&large, half.get() / MIB);
+        let text = reason(&refused);
+        assert_eq!(brief(&refused), "failed VOLUME_TOO_FULL", "{text}");
+        assert!(text.contains(" uses 2") && text.contains(&format!("wanted {half}")), "{text}");
         assert_eq!(brief(&volumes.verify(&large)), "present");
         assert_eq!(fs::metadata(directory.join("data")).unwrap().len(), most);
 
         file.set_len(20 * MIB).unwrap();
         file.sync_all().unwrap();
         let small = VolumeSpec { size: half, ..large.clone() };
-        volumes.resize_image(&large, half).unwrap();
-        volumes.resize_image(&large, half).unwrap();
+        assert_eq!(place(&volumes.resize(&large, half.get() / MIB)), directory);
+        assert_eq!(place(&volumes.resize(&large, half.get() / MIB)), directory);
         assert_eq!(brief(&volumes.verify(&small)), "present");
         let image = stage.root.join(format!("volumes/{}/image", large.id));
         assert_eq!(fs::metadata(image).unwrap().len(), half.get());

@@ -63,6 +63,7 @@ impl History {
             | Request::Unreserve { .. }
             | Request::Release { .. }
             | Request::CreateVolume { .. }
+            | Request::ResizeVolume { .. }
             | Request::Teardown { .. }
             | Request::KillTask { .. } => {},
         }

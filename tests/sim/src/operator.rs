@@ -177,7 +177,11 @@ impl Operator {
                 let resources = Resources::from_list([part]).ok()?;
                 Some(Request::Unreserve { agent: row.agent, resources })
             },
-            20..62 => Some(self.create(agent)),
+            20..54 => Some(self.create(agent)),
+            54..62 => {
+                let size = Bytes::from_mib(self.dice.between(5, 2_000));
+                Some(Request::ResizeVolume { volume: VolumeChoice::Id(volume?.spec.id), size })
+            },
             62..82 => self.destroy(volume),
             82..90 => {
                 let trashed = sight.volumes.iter().filter(|v| v.state == VolumeState::Trashed);

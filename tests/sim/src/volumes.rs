@@ -53,6 +53,9 @@ impl Volumes {
         match effect {
             VolumeEffect::Create { spec, purgeable } => self.create(agent, spec, purgeable),
             VolumeEffect::Restore { spec, purgeable } => self.restore(agent, spec, purgeable),
+            VolumeEffect::Resize { spec, size, purgeable } => {
+                self.resize(agent, spec, *size, purgeable)
+            },
             VolumeEffect::Trash { spec } => self.trash(agent, spec),
             VolumeEffect::Purge { spec } => self.purge(agent, spec),
             VolumeEffect::Verify { spec, place } => self.verify(agent, spec, *place),
@@ -72,6 +75,11 @@ impl Volumes {
                     slot.place == Place::Live && is_the_one(slot, agent, spec.generation)
                 })
             },
+            VolumeEffect::Resize { spec, size, .. } => {
+                self.seen.get(&spec.id).is_some_and(|slot| {
+                    is_the_one(slot, agent, spec.generation) && slot.bytes == size.get()
+                })
+            },
             VolumeEffect::Trash { .. }
             | VolumeEffect::Purge { .. }
             | VolumeEffect::Verify { .. }
@@ -89,7 +97,7 @@ impl Volumes {
             let same = slot.place == Place::Live && is_the_one(slot, agent, spec.generation);
             return if same { present(spec, Vec::new()) } else { foreign(spec) };
         }
-        let purged = match self.make_room(agent, spec, purgeable) {
+        let purged = match self.make_room(agent, spec, spec.size.get(), purgeable) {
             Ok(purged) => purged,
             Err(refusal) => return refusal,
         };
@@ -122,9 +130,52 @@ impl Volumes {
             {
                 slot.place = Place::Live;
                 slot.generation = spec.generation;
+                slot.bytes = spec.size.get();
                 present(spec, Vec::new())
             },
             Some(_) => foreign(spec),
+        }
+    }
+
+    /// Below the first tenth of its size a volume is taken to be full of data.
+    fn resize(
+        &mut self,
+        agent: AgentId,
+        spec: &VolumeSpec,
+        size: Bytes,
+        purgeable: &[(VolumeSpec, Bytes)],
+    ) -> VolumeOutcome {
+        let Some(slot) = self.seen.get(&spec.id) else { return VolumeOutcome::Absent };
+        if slot.place != Place::Live {
+            return VolumeOutcome::Absent;
+        }
+        if !is_the_one(slot, agent, spec.generation) {
+            return foreign(spec);
+        }
+        let more = size.get().saturating_sub(slot.bytes);
+        let room = if size.get() < spec.size.get() / 10 {
+            let text = format!("volume {} uses more than {size}", spec.id);
+            Err(VolumeOutcome::Failed(Rejection::new(ErrorCode::VolumeTooFull, text)))
+        } else {
+            self.make_room(agent, spec, more, purgeable)
+        };
+        let (bytes, outcome) = match room {
+            Ok(purged) => (size.get(), present(spec, purged)),
+            // Whatever an earlier attempt did is taken back.
+            Err(refusal) => (spec.size.get(), refusal),
+        };
+        if let Some(slot) = self.seen.get_mut(&spec.id) {
+            slot.bytes = bytes;
+        }
+        outcome
+    }
+
+    /// A resize that fails leaves the size that was, whatever an earlier attempt did.
+    pub fn take_back(&mut self, effect: &VolumeEffect) {
+        if let VolumeEffect::Resize { spec, .. } = effect
+            && let Some(slot) = self.seen.get_mut(&spec.id)
+        {
+            slot.bytes = spec.size.get();
         }
     }
 
@@ -165,11 +216,12 @@ impl Volumes {
         &mut self,
         agent: AgentId,
         spec: &VolumeSpec,
+        needed: u64,
         purgeable: &[(VolumeSpec, Bytes)],
     ) -> Result<Vec<VolumeId>, VolumeOutcome> {
         let mut purged = Vec::new();
         let mut candidates = purgeable.iter();
-        while self.free(&spec.source) < spec.size.get() {
+        while self.free(&spec.source) < needed {
             let Some((trash, _)) = candidates.next() else {
                 let text = format!("disk {} has no room for volume {}", spec.source, spec.id);
                 return Err(VolumeOutcome::Failed(Rejection::new(ErrorCode::DiskFull, text)));

@@ -8,6 +8,7 @@ use berth_model::agent::DiskHealth;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{OperationId, VolumeId};
 use berth_model::record::{LedgerRecord, LedgerVolume};
+use berth_model::units::Bytes;
 use berth_model::volume::{VolumeSpec, VolumeState};
 use std::sync::Arc;
 
@@ -57,7 +58,7 @@ impl Agent {
             )
             .remedy("it was purged, or its retention is over; nothing was made in its place"))
         } else {
-            self.check_room(&spec)
+            self.check_room(&spec, spec.size)
         };
         let error = admitted.err();
         let state = if error.is_some() { VolumeState::Failed } else { VolumeState::Creating };
@@ -71,6 +72,7 @@ impl Agent {
             error,
             driver: Arc::from(""),
             changed: self.now,
+            resize: None,
         });
         self.tell_volume(id);
         self.advance(id);
@@ -78,7 +80,7 @@ impl Agent {
 
     fn restore(&mut self, spec: VolumeSpec, operation: OperationId) {
         let id = spec.id;
-        if let Err(error) = self.check_room(&spec) {
+        if let Err(error) = self.check_room(&spec, spec.size) {
             self.tell_refusal(id, operation, error);
             return;
         }
@@ -99,9 +101,9 @@ impl Agent {
         self.advance(id);
     }
 
-    /// Is there a healthy disk with room for it?
-    fn check_room(&self, spec: &VolumeSpec) -> Result<(), Rejection> {
-        let VolumeSpec { id, source, size, .. } = spec;
+    /// Is there a healthy disk with room for so much more of it?
+    fn check_room(&self, spec: &VolumeSpec, more: Bytes) -> Result<(), Rejection> {
+        let VolumeSpec { id, source, .. } = spec;
         let Some(disk) = self.info.disks.iter().find(|disk| disk.source == *source) else {
             return Err(Rejection::new(
                 ErrorCode::UnknownDisk,
@@ -115,7 +117,7 @@ impl Agent {
                 format!("disk {} cannot take volume {id}: {why}", disk.name),
             ));
         }
-        if let Err(error) = size.to_scalar() {
+        if let Err(error) = more.to_scalar() {
             return Err(Rejection::new(
                 ErrorCode::InvalidResources,
                 format!("volume {id} cannot be made: {error}"),
@@ -124,14 +126,50 @@ impl Agent {
         }
         let held = self.books.held(source);
         let free = disk.size.checked_sub(held).unwrap_or_default();
-        if free < *size {
+        if free < more {
             return Err(Rejection::new(
                 ErrorCode::InsufficientResources,
-                format!("disk {} has {free} left for volumes, volume {id} needs {size}", disk.name),
+                format!("disk {} has {free} left for volumes, volume {id} needs {more}", disk.name),
             )
             .remedy("destroy a volume on it, or choose another disk"));
         }
         Ok(())
+    }
+
+    /// Gives a volume another size.
+    pub(crate) fn resize(
+        &mut self,
+        id: VolumeId,
+        generation: u64,
+        size: Bytes,
+        operation: OperationId,
+    ) {
+        let Some(mut volume) = self.known(id, generation, operation) else { return };
+        if volume.state != VolumeState::Ready {
+            let text = format!("volume {id} is {}: only a READY one is resized", volume.state);
+            self.tell_refusal(id, operation, Rejection::new(ErrorCode::VolumeNotReady, text));
+            return;
+        }
+        let is_done = volume.resize.is_none() && volume.spec.size == size;
+        if is_done || volume.resize == Some(size) {
+            self.tell_volume(id);
+            return;
+        }
+        let more = size.checked_sub(volume.held()).unwrap_or_default();
+        if more > Bytes::default()
+            && let Err(error) = self.check_room(&volume.spec, more)
+        {
+            self.tell_refusal(id, operation, error);
+            return;
+        }
+        volume.resize = Some(size);
+        volume.operation = Some(operation);
+        volume.error = None;
+        self.timers.clear(&Timer::Retry(id));
+        self.watch(id).attempts = 0;
+        self.write_volume(volume);
+        self.tell_volume(id);
+        self.advance(id);
     }
 
     /// Moves a volume to the trash.
@@ -172,6 +210,7 @@ impl Agent {
         volume.state = VolumeState::Tombstoned;
         volume.operation = Some(operation);
         volume.error = None;
+        volume.resize = None;
         volume.changed = self.now;
         self.timers.clear(&Timer::Retry(id));
         let watch = self.watch(id);

@@ -33,6 +33,7 @@ pub(crate) struct Found {
 enum Kind {
     Create,
     Restore,
+    Resize,
     Trash,
     Purge,
     VerifyLive,
@@ -68,6 +69,8 @@ pub(crate) struct Watch {
     pub(crate) used: Option<Bytes>,
     /// Purged to make room for it.
     pub(crate) purged: Vec<VolumeId>,
+    /// The size that the effect under way gives it.
+    resizing: Option<Bytes>,
     /// Why its last verification could not be done.
     unavailable: Option<Rejection>,
     verify: bool,
@@ -128,6 +131,7 @@ impl Agent {
         let Some(volume) = self.books.volumes().get(&id) else { return };
         let spec = volume.spec.clone();
         let (state, restore, taken_in) = (volume.state, volume.restore, self.taken_in);
+        let resize = volume.resize;
         if self.timers.is_set(&Timer::Retry(id)) {
             return;
         }
@@ -143,6 +147,7 @@ impl Agent {
             VolumeState::Trashed if taken_in && watch.purge != Purge::No => Some(Kind::Purge),
             VolumeState::Trashed => watch.verify.then_some(Kind::VerifyTrash),
             VolumeState::Ready if watch.verify => Some(Kind::VerifyLive),
+            VolumeState::Ready if taken_in && resize.is_some() => Some(Kind::Resize),
             VolumeState::Ready => watch.measure.then_some(Kind::Usage),
             VolumeState::Quarantined if watch.verify && watch.in_trash => Some(Kind::VerifyTrash),
             VolumeState::Lost | VolumeState::Quarantined => {
@@ -158,7 +163,7 @@ impl Agent {
     fn begin(&mut self, spec: VolumeSpec, kind: Kind) {
         let (id, token) = (spec.id, self.next_token());
         let purgeable = match kind {
-            Kind::Create | Kind::Restore => self.purgeable(&spec),
+            Kind::Create | Kind::Restore | Kind::Resize => self.purgeable(&spec),
             Kind::Trash | Kind::Purge | Kind::VerifyLive | Kind::VerifyTrash | Kind::Usage => {
                 Vec::new()
             },
@@ -167,11 +172,17 @@ impl Agent {
         for other in &held {
             self.watch(*other).busy = Some(Busy::Held);
         }
+        let wanted = self.books.volumes().get(&id).and_then(|volume| volume.resize);
         let watch = self.watch(id);
         watch.busy = Some(Busy::Effect { token, kind, held });
         let effect = match kind {
             Kind::Create => VolumeEffect::Create { spec, purgeable },
             Kind::Restore => VolumeEffect::Restore { spec, purgeable },
+            Kind::Resize => {
+                let size = wanted.unwrap_or(spec.size);
+                watch.resizing = Some(size);
+                VolumeEffect::Resize { spec, size, purgeable }
+            },
             Kind::Trash => VolumeEffect::Trash { spec },
             Kind::Purge => VolumeEffect::Purge { spec },
             Kind::VerifyLive => {

@@ -55,6 +55,7 @@ impl Agent {
             (Kind::Create | Kind::Restore, VolumeState::Creating) => {
                 self.made(volume, held, outcome);
             },
+            (Kind::Resize, VolumeState::Ready) => self.resized(volume, held, outcome),
             (Kind::Trash, VolumeState::Tombstoned) => self.trashed(volume, outcome),
             (Kind::Purge, VolumeState::Trashed) => self.purged(volume, outcome),
             (Kind::VerifyLive, VolumeState::Ready) => self.verified(volume, outcome),
@@ -77,6 +78,7 @@ impl Agent {
             (
                 Kind::Create
                 | Kind::Restore
+                | Kind::Resize
                 | Kind::Trash
                 | Kind::Purge
                 | Kind::VerifyLive
@@ -106,13 +108,7 @@ impl Agent {
                 self.measure_later(id);
                 // First the report that says what was purged for which volume.
                 self.tell_volume(id);
-                for other in purged.iter().filter(|other| held.contains(other)) {
-                    // Somebody may have asked for a restore meanwhile, which finds out by itself.
-                    let trash = self.books.volumes().get(other);
-                    if trash.is_some_and(|other| other.state == VolumeState::Trashed) {
-                        self.gone(*other, operation, None);
-                    }
-                }
+                self.made_room(&purged, held, operation);
                 self.volume_released(id);
             },
             VolumeOutcome::Failed(error) => {
@@ -146,6 +142,67 @@ impl Agent {
             VolumeOutcome::Absent | VolumeOutcome::Used(_) => {
                 self.put_off(volume, unexpected(id, "make"));
             },
+        }
+    }
+
+    /// The trash that an effect purged for its room is gone.
+    fn made_room(
+        &mut self,
+        purged: &[VolumeId],
+        held: &[VolumeId],
+        operation: Option<OperationId>,
+    ) {
+        for other in purged.iter().filter(|other| held.contains(other)) {
+            // Somebody may have asked for a restore meanwhile, which finds out by itself.
+            let trash = self.books.volumes().get(other);
+            if trash.is_some_and(|other| other.state == VolumeState::Trashed) {
+                self.gone(*other, operation, None);
+            }
+        }
+    }
+
+    fn resized(&mut self, mut volume: LedgerVolume, held: &[VolumeId], outcome: VolumeOutcome) {
+        let id = volume.spec.id;
+        let given = self.watch(id).resizing.take().unwrap_or(volume.spec.size);
+        match outcome {
+            VolumeOutcome::Present { host_path, driver: _, enforcement, purged } => {
+                let operation = volume.operation;
+                volume.spec.size = given;
+                // Another size may have been asked for meanwhile; that intent goes on.
+                volume.resize = volume.resize.filter(|wanted| *wanted != given);
+                volume.error = None;
+                self.write_volume(volume);
+                let watch = self.watch(id);
+                watch.found = Some(Found { host_path, enforcement });
+                watch.purged.clone_from(&purged);
+                watch.attempts = 0;
+                self.tell_volume(id);
+                self.made_room(&purged, held, operation);
+            },
+            VolumeOutcome::Failed(error) => {
+                for other in held {
+                    self.watch(*other).verify = true;
+                }
+                if error.code == ErrorCode::DiskFull && self.has_other_trash(&volume, held) {
+                    self.put_off(volume, error);
+                    return;
+                }
+                let operation = volume.operation;
+                if volume.resize == Some(given) {
+                    volume.resize = None;
+                    volume.error = None;
+                    self.write_volume(volume);
+                }
+                self.watch(id).attempts = 0;
+                if let Some(operation) = operation {
+                    self.tell_refusal(id, operation, error);
+                }
+            },
+            VolumeOutcome::Foreign(error) => self.enter(volume, VolumeState::Quarantined, error),
+            // Whether it is lost is for a verification to say.
+            VolumeOutcome::Absent => self.watch(id).verify = true,
+            VolumeOutcome::Unclear(error) => self.put_off(volume, error),
+            VolumeOutcome::Used(_) => self.put_off(volume, unexpected(id, "resize")),
         }
     }
 
@@ -273,6 +330,7 @@ impl Agent {
         self.log(Severity::Error, format!("volume {id} is {state}: {error}"));
         volume.state = state;
         volume.restore = false;
+        volume.resize = None;
         volume.error = Some(error.clone());
         volume.changed = self.now;
         self.write_volume(volume);

@@ -112,6 +112,16 @@ impl Device {
         node_path(self.number)
     }
 
+    /// One KiB of what is on it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(&self, at: u64) -> Result<[u8; 1024], Errno> {
+        let mut block = [0; 1024];
+        let length = rustix::io::pread(&self.node, &mut block, at)?;
+        if length == block.len() { Ok(block) } else { Err(Errno::IO) }
+    }
+
     /// Takes over the size of the file after it was changed.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! mounted; whether the data fits is the caller's question, asked before.
 
 use super::Format;
+use super::device::Device;
 use rustix::io::Errno;
 use rustix::ioctl::{self, Opcode, opcode};
 use std::os::fd::BorrowedFd;
@@ -51,6 +52,9 @@ struct BtrfsDevice {
     path: [u8; 1024],
 }
 
+/// Where the superblock of ext4 begins.
+const EXT4_SUPERBLOCK: u64 = 1024;
+
 const XFS_GEOMETRY: Opcode = opcode::read::<XfsGeometry>(b'X', 100);
 const XFS_GROW: Opcode = opcode::write::<XfsGrow>(b'X', 110);
 const EXT4_RESIZE: Opcode = opcode::write::<u64>(b'f', 16);
@@ -69,13 +73,52 @@ pub fn grow(root: BorrowedFd<'_>, format: Format, bytes: u64) -> Result<(), Errn
     }
 }
 
-#[expect(unsafe_code, reason = "ioctls whose arguments are declared above")]
-fn grow_xfs(root: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
+/// What the mounted file system takes of its device, in bytes.
+///
+/// # Errors
+/// The file system or the device does not answer.
+pub fn size(root: BorrowedFd<'_>, device: &Device, format: Format) -> Result<u64, Errno> {
+    match format {
+        Format::Xfs => {
+            let now = xfs_geometry(root)?;
+            Ok(now.data_blocks.saturating_mul(u64::from(now.block_size)))
+        },
+        Format::Ext4 => {
+            let block = device.read(EXT4_SUPERBLOCK)?;
+            ext4_size(&block).ok_or(Errno::UCLEAN)
+        },
+        Format::Btrfs => btrfs_device(root).map(|(_path, bytes)| bytes),
+    }
+}
+
+/// From the superblock: the number of blocks, whose upper half counts with the feature "64bit", and their size.
+fn ext4_size(superblock: &[u8]) -> Option<u64> {
+    let number = |at: usize| {
+        let bytes = superblock.get(at..at + 4)?;
+        bytes.try_into().ok().map(u32::from_le_bytes)
+    };
+    if superblock.get(0x38..0x3a)? != [0x53, 0xef] {
+        return None;
+    }
+    let wide = number(0x60)? & 0x80 != 0;
+    let high = if wide { number(0x150)? } else { 0 };
+    let blocks = u64::from(high) << 32 | u64::from(number(4)?);
+    blocks.checked_mul(1024_u64.checked_shl(number(0x18)?)?)
+}
+
+#[expect(unsafe_code, reason = "an ioctl whose argument is declared above")]
+fn xfs_geometry(root: BorrowedFd<'_>) -> Result<XfsGeometry, Errno> {
     let mut now = XfsGeometry::default();
     // SAFETY: XFS_IOC_FSGEOMETRY_V1 writes one `struct xfs_fsop_geom_v1`, which XfsGeometry mirrors.
     unsafe {
         ioctl::ioctl(root, ioctl::Updater::<XFS_GEOMETRY, XfsGeometry>::new(&mut now))?;
     }
+    Ok(now)
+}
+
+#[expect(unsafe_code, reason = "an ioctl whose argument is declared above")]
+fn grow_xfs(root: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
+    let now = xfs_geometry(root)?;
     let blocks = bytes / u64::from(now.block_size.max(512));
     // Less than a group of the least size cannot be added.
     if blocks <= now.data_blocks {

@@ -21,6 +21,17 @@ impl OnDisk {
         let handle = self.disk.writable().map_err(|reason| self.refused(spec, reason))?;
         let target = Target::live(spec);
         match look(&self.disk, &handle, spec, target.clone()) {
+            Ok(Some(here)) if here.identity.size != spec.size => {
+                let shown = look::path(&self.disk, Place::Live, &here.entry);
+                let text = format!(
+                    "{shown} is volume {} with {}, expected {}",
+                    spec.id, here.identity.size, spec.size
+                );
+                return Err(Fault::Foreign(
+                    Rejection::new(ErrorCode::DirectoryExists, text)
+                        .remedy("it is left as it is; resize the volume that is there"),
+                ));
+            },
             Ok(Some(here)) => {
                 // Asked again: what was done before a crash may not have been synced.
                 self.limit(&here)

@@ -11,6 +11,7 @@ mod image;
 mod make;
 mod relocate;
 mod resize;
+mod resize_image;
 
 use super::driver::{Capabilities, Driver, Fault, Found};
 use super::look::{self, Here, Target, look};
@@ -173,6 +174,10 @@ impl Driver for OnDisk {
             Place::Trash => self.to_trash(&handle, spec),
             Place::Live => self.out_of_trash(&handle, spec),
         }
+    }
+
+    fn resize(&self, spec: &VolumeSpec, size: Bytes) -> Result<Option<Found>, Fault> {
+        self.give_size(spec, size)
     }
 
     fn erase(&self, spec: &VolumeSpec) -> Result<(), Fault> {

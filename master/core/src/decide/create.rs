@@ -171,6 +171,7 @@ impl NewVolume {
             framework: asked.framework.cloned(),
             operation: asked.id,
             reserved_from: None,
+            resize: None,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::order::{Conversion, Order, Source};
 use super::rescind;
+use super::resize::under_way;
 use crate::event::Event;
 use crate::state::{State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
@@ -59,6 +60,9 @@ pub(crate) fn destroy(order: &Order<'_>, found: &[&VolumeEntry]) -> Result<Vec<E
     for entry in found {
         check_unused(order.state, entry)?;
         let volume = &entry.volume;
+        if let Some(under_way) = under_way(volume) {
+            return Err(under_way);
+        }
         let (id, generation) = (volume.spec.id, volume.spec.generation);
         if is_only_a_record(entry)? {
             events.push(Event::Delete(RegistryKey::Volume(id)));

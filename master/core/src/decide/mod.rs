@@ -12,6 +12,7 @@ pub(crate) mod order;
 pub(crate) mod report;
 pub(crate) mod rescind;
 pub(crate) mod reserve;
+pub(crate) mod resize;
 pub(crate) mod room;
 pub(crate) mod subscribe;
 pub(crate) mod trash;

@@ -7,6 +7,7 @@ use super::create::ensure;
 use super::merge::{Known, Verdict, merge};
 use super::order::{ended, noted};
 use super::rescind;
+use super::resize::sizes;
 use super::room::give_back;
 use crate::event::{AgentEvent, Event};
 use crate::state::{Agent, State, VolumeEntry, sum_of};
@@ -53,6 +54,9 @@ pub(crate) fn take_in(
         verdict = Verdict::Failed;
     }
     let mut events = match (entry, report) {
+        (Some(entry), Some(report)) if are_ready(&entry.volume, report) => {
+            sizes(state, &entry.volume, report, occasion == Occasion::Registration, now)
+        },
         (Some(entry), _) => recorded(state, agent, entry, report, (verdict, occasion), now),
         (None, Some(report)) => unrecorded(agent, report, verdict, now),
         (None, None) => Vec::new(),
@@ -62,6 +66,14 @@ pub(crate) fn take_in(
         None => events.push(AgentEvent::VolumeUnobserved(id).into()),
     }
     events
+}
+
+/// READY on both sides, in the same life: nothing but their sizes can differ.
+fn are_ready(volume: &Volume, report: &VolumeReport) -> bool {
+    let ready = VolumeState::Ready;
+    volume.state == ready
+        && report.state == ready
+        && volume.spec.generation == report.spec.generation
 }
 
 /// A volume that the registry has on another agent: one of the two is a copy; nobody touches either.
@@ -375,6 +387,7 @@ fn adopted(agent: &Agent, report: &VolumeReport, now: Timestamp) -> Volume {
         framework: None,
         operation: report.operation.unwrap_or(OperationId::from_u128(0)),
         reserved_from: None,
+        resize: None,
     }
 }
 

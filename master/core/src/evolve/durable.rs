@@ -116,8 +116,12 @@ fn put_volume(state: &mut State, now: Timestamp, volume: Arc<Volume>) {
     let is_new = known.is_none();
     let entry = match known {
         Some(mut entry) => {
+            let resized = entry.volume.spec.size != volume.spec.size;
             placing::leave_unless_same(state, &mut entry, &volume);
-            entry.volume = volume;
+            let before = std::mem::replace(&mut entry.volume, volume);
+            if resized {
+                recharge(state, &entry, &before);
+            }
             entry
         },
         None => VolumeEntry::new(volume),
@@ -128,6 +132,15 @@ fn put_volume(state: &mut State, now: Timestamp, volume: Arc<Volume>) {
         agent.volumes.insert(id);
     }
     stir(state, now, agent);
+}
+
+/// The task that uses the volume is charged with its new size.
+fn recharge(state: &mut State, entry: &VolumeEntry, before: &Volume) {
+    let Some(user) = &entry.user else { return };
+    let (Some(task), Ok(before)) = (state.tasks.get(user), before.resource()) else { return };
+    let (role, framework) = (&task.role, &user.framework);
+    state.shares.release(role, framework, &sum_of(&before));
+    state.shares.charge(role, framework, &sum_of(&entry.resource()));
 }
 
 fn delete_volume(state: &mut State, now: Timestamp, id: VolumeId) {

@@ -58,7 +58,9 @@ pub(super) fn leave_unless_same(state: &mut State, entry: &mut VolumeEntry, next
 /// Takes the space for a volume that holds some and has none yet. A quarantined one takes it only if it
 /// is there: what lies on the disk is a fact that the books may be too small for.
 pub(super) fn enter(state: &mut State, mut entry: VolumeEntry) -> VolumeEntry {
-    let Some(to) = pool_of(place_of(entry.volume.state)) else { return entry };
+    let Some(free) = pool_of(place_of(entry.volume.state)) else { return entry };
+    // A volume whose size changes stays with the task that uses it.
+    let to = if entry.user.is_some() { Pool::Used } else { free };
     if entry.placed {
         return entry;
     }

@@ -5,7 +5,7 @@ use crate::boundary::Output;
 use crate::decide::kill::{kill, teardown};
 use crate::decide::order::{Asked, Order, Source, answered_before};
 use crate::decide::room::{Wish, create_volume};
-use crate::decide::{destroy, reserve, trash};
+use crate::decide::{destroy, reserve, resize, trash};
 use crate::event::Event;
 use crate::state::{Agent, Kill, Pool, State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
@@ -98,6 +98,12 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
         Request::DestroyVolume { volume } => {
             let entry = choose(state, volume)?;
             destroy::destroy(&release(entry.volume.agent)?, &[entry])
+        },
+        Request::ResizeVolume { volume, size } => {
+            let entry = choose(state, volume)?;
+            let agent = entry.volume.agent;
+            let order = if *size > entry.volume.spec.size { order(agent) } else { release(agent) };
+            resize::resize(&order?, entry, *size)
         },
         Request::RestoreVolume { volume } => {
             let entry = by_id(state, *volume)?;

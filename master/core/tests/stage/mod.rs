@@ -141,6 +141,7 @@ pub fn report(spec: &VolumeSpec, state: VolumeState) -> VolumeReport {
         enforcement: Enforcement::None,
         used: None,
         purged: Vec::new(),
+        resizing: None,
     }
 }
 

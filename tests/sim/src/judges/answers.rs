@@ -65,6 +65,8 @@ impl Judges {
                 },
                 OperationKind::Reserve
                 | OperationKind::Unreserve
+                | OperationKind::Grow
+                | OperationKind::Shrink
                 | OperationKind::Restore
                 | OperationKind::Purge
                 | OperationKind::Launch
@@ -85,7 +87,9 @@ impl Judges {
             else {
                 continue;
             };
-            let implies = matches!(record.kind, OperationKind::Create | OperationKind::Restore);
+            let grows = record.kind == OperationKind::Grow;
+            let implies =
+                grows || matches!(record.kind, OperationKind::Create | OperationKind::Restore);
             if matches!(record.state, OperationState::Failed(_)) && !implies {
                 continue;
             }
@@ -93,7 +97,11 @@ impl Judges {
                 // What was missing was reserved with it: anything from nothing to all.
                 for ground in record.volumes.iter().filter_map(|id| self.grounds.get(id)) {
                     let key = record.agent.map(|agent| (agent, heap_of(ground)));
-                    let amount = ground.amount().map_or(0, Scalar::milli);
+                    let amount = if grows {
+                        asked.wishes.iter().map(wanted_size).max().unwrap_or(0)
+                    } else {
+                        ground.amount().map_or(0, Scalar::milli)
+                    };
                     bounds.entry(key.expect("a volume has an agent")).or_insert((0, 0)).1 += amount;
                 }
             }
@@ -155,6 +163,16 @@ fn wrong_answer(
     }
 }
 
+/// The size that a resize asks for, in thousandths of a MiB.
+fn wanted_size(wish: &Wish) -> i64 {
+    match wish {
+        Wish::Request(Request::ResizeVolume { size, .. }) => {
+            size.to_scalar().map_or(0, Scalar::milli)
+        },
+        Wish::Request(_) | Wish::Action { .. } => 0,
+    }
+}
+
 /// Launches and kills live in the agents, not in the registry.
 fn is_soft(wish: &Wish) -> bool {
     match wish {
@@ -190,6 +208,7 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
         | Wish::Request(
             Request::Release { .. }
             | Request::CreateVolume { .. }
+            | Request::ResizeVolume { .. }
             | Request::DestroyVolume { .. }
             | Request::RestoreVolume { .. }
             | Request::PurgeVolume { .. }

@@ -40,8 +40,10 @@ impl Judges {
             if *known != birth && !self.rolled_back {
                 wrong.push(format!("volume {} was {known:?} and is {birth:?}", spec.id));
             }
-            if let (false, Ok(ground)) =
-                (self.grounds.contains_key(&spec.id), volume.plain_resource())
+            // As large as it ever was: a restore may reserve so much.
+            let larger = |old: &Resource| old.size() < spec.size;
+            if let (true, Ok(ground)) =
+                (self.grounds.get(&spec.id).is_none_or(larger), volume.plain_resource())
             {
                 self.grounds.insert(spec.id, ground);
             }

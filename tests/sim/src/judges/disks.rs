@@ -198,9 +198,13 @@ impl Judges {
         }
         let known = durable.volumes.get(&spec.id).filter(|v| v.spec.generation == spec.generation);
         let state = known.map(|volume| volume.state);
+        let resize = known.and_then(|volume| volume.resize);
         let allowed = match effect {
             VolumeEffect::Create { .. } | VolumeEffect::Restore { .. } => {
                 state == Some(VolumeState::Creating)
+            },
+            VolumeEffect::Resize { size, .. } => {
+                state == Some(VolumeState::Ready) && resize == Some(*size)
             },
             VolumeEffect::Trash { .. } => state == Some(VolumeState::Tombstoned),
             VolumeEffect::Purge { .. } => state == Some(VolumeState::Trashed),

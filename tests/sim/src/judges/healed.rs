@@ -112,7 +112,8 @@ fn apart(machine: &AgentMachine, registry: &BTreeMap<VolumeId, &Volume>) -> Vec<
         let known = ledger.get(id);
         let same = known.filter(|v| v.spec.generation == volume.spec.generation).map(|v| v.state);
         let fits = match volume.state {
-            VolumeState::Ready | VolumeState::Trashed => same == Some(volume.state),
+            VolumeState::Ready => same == Some(volume.state) && has_its_size(machine, volume),
+            VolumeState::Trashed => same == Some(volume.state),
             VolumeState::Creating | VolumeState::Tombstoned => false,
             VolumeState::Failed => known.is_none_or(|v| v.state == VolumeState::Failed),
             VolumeState::Lost => {
@@ -137,6 +138,16 @@ fn apart(machine: &AgentMachine, registry: &BTreeMap<VolumeId, &Volume>) -> Vec<
         lacking.push(format!("volume {id} is {} on an agent and not registered", volume.state));
     }
     lacking
+}
+
+/// Registry, ledger and disk agree on the size, and no change of it is open (I9).
+fn has_its_size(machine: &AgentMachine, volume: &Volume) -> bool {
+    let (id, size) = (volume.spec.id, volume.spec.size);
+    let known = machine.ledger.durable.volumes.get(&id);
+    let slot = machine.volumes.durable.get(&id);
+    volume.resize.is_none()
+        && known.is_some_and(|known| known.spec.size == size && known.resize.is_none())
+        && slot.is_none_or(|slot| slot.bytes == size.get())
 }
 
 /// Master, ledgers and machines agree on what runs.

@@ -14,7 +14,9 @@ use berth_model::id::VolumeId;
 fn concerned(effect: &VolumeEffect) -> Vec<VolumeId> {
     let mut ids = vec![effect.spec().id];
     match effect {
-        VolumeEffect::Create { purgeable, .. } | VolumeEffect::Restore { purgeable, .. } => {
+        VolumeEffect::Create { purgeable, .. }
+        | VolumeEffect::Restore { purgeable, .. }
+        | VolumeEffect::Resize { purgeable, .. } => {
             ids.extend(purgeable.iter().map(|(spec, _)| spec.id));
         },
         VolumeEffect::Trash { .. }
@@ -83,7 +85,10 @@ impl World {
                 VolumeOutcome::Unclear(error)
             },
             Fate::UnclearUndone => VolumeOutcome::Unclear(error),
-            Fate::Fails => VolumeOutcome::Failed(error),
+            Fate::Fails => {
+                machine.volumes.take_back(&effect);
+                VolumeOutcome::Failed(error)
+            },
         };
         self.dirt.disks = true;
         let slow = machine.dice.chance(50);

@@ -1,0 +1,187 @@
+//! GROW and SHRINK: a READY volume gets another size, in use or not.
+//!
+//! While it is under way the books hold the larger of the two sizes, so that what a failed GROW gives back was never
+//! anybody else's, and what a SHRINK gives back is free only once nobody can write there any more.
+
+use super::create::check_disk;
+use super::order::{Asked, Order, ended, noted};
+use super::rescind;
+use super::room::{give_back, reserve_missing};
+use crate::event::Event;
+use crate::state::{State, VolumeEntry, sum_of};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::link::ToAgent;
+use berth_model::operation::{OperationKind, OperationState};
+use berth_model::resources::{Resource, Value};
+use berth_model::units::{Bytes, Timestamp};
+use berth_model::volume::{Resize, Volume, VolumeReport, VolumeSpec, VolumeState};
+
+/// Gives a volume the size, reserving what is missing of it.
+pub(crate) fn resize(
+    order: &Order<'_>,
+    entry: &VolumeEntry,
+    size: Bytes,
+) -> Result<Vec<Event>, Rejection> {
+    let volume = &entry.volume;
+    let spec = &volume.spec;
+    size.to_scalar().map_err(|e| {
+        Rejection::new(ErrorCode::InvalidArgument, format!("volume {}: size: {e}", spec.name))
+            .remedy("give a whole number of MiB above zero, such as 10GiB")
+            .field("size")
+    })?;
+    check_ready(volume)?;
+    let from = spec.size;
+    let kind = if size < from { OperationKind::Shrink } else { OperationKind::Grow };
+    let order = Order { asked: Asked { kind, ..order.asked }, ..*order };
+    let agent = order.agent.info.id;
+    let object = format!("volume {} of role {}, from {from} to {size}", spec.name, spec.role);
+    let record = |state| order.asked.record(Some(agent), vec![spec.id], object.clone(), state);
+    if size == from {
+        return Ok(vec![record(OperationState::Done).into()]);
+    }
+    if !spec.source.is_divisible() {
+        return Err(Rejection::new(
+            ErrorCode::Unsupported,
+            format!("volume {} is all of disk {}", spec.name, spec.source),
+        )
+        .remedy("create a volume on another disk and copy the data"));
+    }
+    let mut events = Vec::new();
+    if entry.user.is_none() {
+        events.extend(rescind::holding(order.state, order.agent, &sum_of(&entry.resource())));
+    }
+    let mut next = Volume {
+        spec: VolumeSpec { size: from.max(size), ..spec.clone() },
+        operation: order.asked.id,
+        changed: order.asked.now,
+        resize: Some(Resize { from, to: size }),
+        ..Volume::clone(volume)
+    };
+    if size > from {
+        check_disk(order.agent, &spec.source)?;
+        let more = size.checked_sub(from).unwrap_or_default();
+        let more = more.to_scalar().map_err(|e| {
+            Rejection::new(ErrorCode::InvalidArgument, format!("volume {}: {e}", spec.name))
+                .field("size")
+        })?;
+        let missing =
+            reserve_missing(&order, &Resource { value: Value::Scalar(more), ..entry.plain() })?;
+        events.extend(missing.events);
+        next.reserved_from = missing.from;
+    } else {
+        check_known_use(entry, size)?;
+    }
+    let message = tell(&next, size);
+    events.push(next.into());
+    events.push(record(OperationState::Accepted).into());
+    events.push(message);
+    Ok(events)
+}
+
+fn check_ready(volume: &Volume) -> Result<(), Rejection> {
+    let (name, id) = (&volume.spec.name, volume.spec.id);
+    if let Some(under_way) = under_way(volume) {
+        return Err(under_way);
+    }
+    if volume.state != VolumeState::Ready {
+        return Err(Rejection::new(
+            ErrorCode::VolumeNotReady,
+            format!("volume {name} ({id}) is {}: only a READY one is resized", volume.state),
+        )
+        .remedy("see berth volume show"));
+    }
+    Ok(())
+}
+
+/// Why nothing else can be done to a volume whose size changes.
+pub(crate) fn under_way(volume: &Volume) -> Option<Rejection> {
+    let (name, id) = (&volume.spec.name, volume.spec.id);
+    volume.resize.map(|resize| {
+        let text = format!(
+            "volume {name} ({id}) is being resized from {} to {} by operation {}",
+            resize.from, resize.to, volume.operation
+        );
+        Rejection::new(ErrorCode::VolumeNotReady, text).remedy("wait for that operation")
+    })
+}
+
+/// The agent measures again; this spares the way there.
+fn check_known_use(entry: &VolumeEntry, size: Bytes) -> Result<(), Rejection> {
+    let used = entry.observed.as_ref().and_then(|observed| observed.used);
+    let Some(used) = used.filter(|used| *used > size) else { return Ok(()) };
+    let spec = &entry.volume.spec;
+    Err(Rejection::new(
+        ErrorCode::VolumeTooFull,
+        format!("volume {} ({}) uses {used}, more than the wanted {size}", spec.name, spec.id),
+    )
+    .remedy("delete data in it first, or choose a larger size")
+    .field("size"))
+}
+
+fn tell(volume: &Volume, size: Bytes) -> Event {
+    let message = ToAgent::ResizeVolume {
+        volume: volume.spec.id,
+        generation: volume.spec.generation,
+        size,
+        operation: volume.operation,
+    };
+    Event::tell(volume.agent, message)
+}
+
+/// What follows from a report of a volume that is READY on both sides, in the same life.
+///
+/// With `repeat` (at a registration) what the agent has not heard of is told again; a size that differs although none is
+/// being changed comes from an older registry or ledger, and the agent is brought to the registry's.
+pub(crate) fn sizes(
+    state: &State,
+    volume: &Volume,
+    report: &VolumeReport,
+    repeat: bool,
+    now: Timestamp,
+) -> Vec<Event> {
+    let Some(resize) = volume.resize else {
+        let settled = report.resizing.unwrap_or(report.spec.size) == volume.spec.size;
+        let ours = repeat && !settled && state.safe_mode.is_none();
+        return if ours { vec![tell(volume, volume.spec.size)] } else { Vec::new() };
+    };
+    let own_error = report.error.as_ref().filter(|_| report.operation == Some(volume.operation));
+    match (report.resizing, own_error) {
+        (None, _) if report.spec.size == resize.to => over(state, volume, resize.to, Ok(()), now),
+        (None, Some(error)) => over(state, volume, resize.from, Err(error.clone()), now),
+        (Some(_), Some(error)) => waits(state, volume, error),
+        (found, _) if repeat && found != Some(resize.to) => vec![tell(volume, resize.to)],
+        (Some(_) | None, _) => Vec::new(),
+    }
+}
+
+fn over(
+    state: &State,
+    volume: &Volume,
+    size: Bytes,
+    how: Result<(), Rejection>,
+    now: Timestamp,
+) -> Vec<Event> {
+    let next = Volume {
+        spec: VolumeSpec { size, ..volume.spec.clone() },
+        changed: now,
+        resize: None,
+        reserved_from: None,
+        ..volume.clone()
+    };
+    let mut events = vec![next.into()];
+    if how.is_err() {
+        events.extend(give_back(state, volume, now));
+    }
+    events.extend(ended(state, volume.operation, how, Vec::new(), now));
+    events
+}
+
+/// Notes why the agent could not do it yet; it goes on trying.
+fn waits(state: &State, volume: &Volume, error: &Rejection) -> Vec<Event> {
+    let note = format!("not yet done: {error}");
+    let known = state.operations.get(&volume.operation);
+    if known.is_none_or(|record| record.notes.contains(&note)) {
+        return Vec::new();
+    }
+    noted(state, volume.operation, note).into_iter().collect()
+}

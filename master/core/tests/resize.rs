@@ -1,0 +1,199 @@
+//! A volume gets another size: what is reserved, what the agent is told, how it ends, and that the books hold the
+//! larger size until then.
+
+mod stage;
+
+use berth_master_core::query;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::SessionId;
+use berth_model::link::ToAgent;
+use berth_model::operation::Action;
+use berth_model::operator::{Request, VolumeChoice};
+use berth_model::task::TaskState;
+use berth_model::units::Bytes;
+use berth_model::volume::{Resize, VolumeReport, VolumeSpec, VolumeState};
+use stage::{
+    Stage, agent_id, framework_info, messages, mib, op, operations, plus, report, res, session,
+    status, sum, task, total_disk,
+};
+
+const MACHINE: &str = "cpus:2;mem:2048;disk:10240";
+
+fn resize(spec: &VolumeSpec, size: u64) -> Request {
+    Request::ResizeVolume { volume: VolumeChoice::Id(spec.id), size: mib(size) }
+}
+
+fn sized(spec: &VolumeSpec, size: u64) -> VolumeReport {
+    let spec = VolumeSpec { size: mib(size), ..spec.clone() };
+    report(&spec, VolumeState::Ready)
+}
+
+fn order(spec: &VolumeSpec, size: u64, operation: u128) -> ToAgent {
+    ToAgent::ResizeVolume {
+        volume: spec.id,
+        generation: spec.generation,
+        size: mib(size),
+        operation: op(operation),
+    }
+}
+
+/// A machine with one READY volume of 512 MiB.
+fn made() -> (Stage, VolumeSpec) {
+    let mut stage = Stage::new();
+    stage.register(1, MACHINE);
+    let spec = stage.make_volume(1, session(1), "data", 512);
+    (stage, spec)
+}
+
+fn rows(stage: &Stage) -> Vec<String> {
+    let views = query::reservations(stage.master.state());
+    views.iter().map(|view| view.row.resource.to_string()).collect()
+}
+
+fn size_of(stage: &Stage) -> (Bytes, Option<Resize>) {
+    let volume = stage.volume("data").volume;
+    (volume.spec.size, volume.resize)
+}
+
+#[test]
+fn a_volume_grows_when_its_agent_says_so_and_what_is_missing_is_reserved() {
+    let (mut stage, spec) = made();
+    let (answer, step) = stage.operator(5, resize(&spec, 2048));
+    assert_eq!(answer, Ok(op(5)));
+    assert_eq!(messages(&step), [order(&spec, 2048, 5)]);
+    assert_eq!(operations(&step), [("GROW", "ACCEPTED", None)]);
+    assert_eq!(rows(&stage), ["disk(storage):2048"]);
+    let under_way = Resize { from: mib(512), to: mib(2048) };
+    assert_eq!(size_of(&stage), (mib(2048), Some(under_way)));
+    // Its intent says nothing yet.
+    let step = stage.reports(
+        1,
+        session(1),
+        VolumeReport { resizing: Some(mib(2048)), ..sized(&spec, 512) },
+    );
+    assert_eq!(operations(&step), []);
+    let step = stage.reports(1, session(1), sized(&spec, 2048));
+    assert_eq!(operations(&step), [("GROW", "DONE", None)]);
+    assert_eq!(size_of(&stage), (mib(2048), None));
+    assert_eq!(total_disk(&query::agents(stage.master.state())[0].total), 10_240);
+}
+
+#[test]
+fn what_a_failed_grow_reserved_goes_back() {
+    let (mut stage, spec) = made();
+    let before = rows(&stage);
+    let (answer, _) = stage.operator(5, resize(&spec, 2048));
+    assert_eq!(answer, Ok(op(5)));
+    let full = Rejection::new(ErrorCode::DiskFull, "no space is left");
+    let failed = VolumeReport { operation: Some(op(5)), error: Some(full), ..sized(&spec, 512) };
+    let step = stage.reports(1, session(1), failed);
+    assert_eq!(operations(&step), [("GROW", "FAILED", Some(ErrorCode::DiskFull))]);
+    assert_eq!((size_of(&stage), rows(&stage)), ((mib(512), None), before));
+}
+
+#[test]
+fn a_volume_shrinks_and_what_it_gives_back_stays_reserved() {
+    let (mut stage, spec) = made();
+    let (answer, step) = stage.operator(5, resize(&spec, 128));
+    assert_eq!(answer, Ok(op(5)));
+    assert_eq!(messages(&step), [order(&spec, 128, 5)]);
+    // Until it is over, nobody gets what the volume may still write to.
+    let under_way = Resize { from: mib(512), to: mib(128) };
+    assert_eq!(size_of(&stage), (mib(512), Some(under_way)));
+    let view = &query::reservations(stage.master.state())[0];
+    assert_eq!(Bytes::from_scalar(view.in_volumes), mib(512));
+    let step = stage.reports(1, session(1), sized(&spec, 128));
+    assert_eq!(operations(&step), [("SHRINK", "DONE", None)]);
+    assert_eq!(size_of(&stage), (mib(128), None));
+    let view = &query::reservations(stage.master.state())[0];
+    assert_eq!(rows(&stage), ["disk(storage):512"]);
+    assert_eq!(Bytes::from_scalar(view.in_volumes), mib(128));
+}
+
+#[test]
+fn a_size_below_what_is_used_is_refused_with_both_numbers() {
+    let (mut stage, spec) = made();
+    let used = VolumeReport { used: Some(mib(300)), ..sized(&spec, 512) };
+    stage.reports(1, session(1), used);
+    let (answer, _) = stage.operator(5, resize(&spec, 256));
+    let refused = answer.unwrap_err();
+    let text = format!("volume data ({}) uses 300 MiB, more than the wanted 256 MiB", spec.id);
+    assert_eq!((refused.code, refused.message), (ErrorCode::VolumeTooFull, text));
+    assert_eq!(size_of(&stage), (mib(512), None));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_and_the_same_size_is_done_at_once() {
+    let (mut stage, spec) = made();
+    let (answer, step) = stage.operator(5, resize(&spec, 512));
+    assert_eq!((answer, operations(&step)), (Ok(op(5)), vec![("GROW", "DONE", None)]));
+    let code = |answer: Result<_, Rejection>| answer.unwrap_err().code;
+    let (answer, _) = stage.operator(6, resize(&spec, 20_480));
+    assert_eq!(code(answer), ErrorCode::InsufficientResources);
+    let odd = Request::ResizeVolume { volume: VolumeChoice::Id(spec.id), size: Bytes::new(5) };
+    let (answer, _) = stage.operator(7, odd);
+    assert_eq!(code(answer), ErrorCode::InvalidArgument);
+
+    let (answer, _) = stage.operator(8, resize(&spec, 1024));
+    assert_eq!(answer, Ok(op(8)));
+    let delete = Request::DestroyVolume { volume: VolumeChoice::Id(spec.id) };
+    for (id, request) in [(9, resize(&spec, 2048)), (10, delete)] {
+        let (answer, _) = stage.operator(id, request);
+        let refused = answer.unwrap_err();
+        let text = format!(
+            "volume data ({}) is being resized from 512 MiB to 1 GiB by operation {}",
+            spec.id,
+            op(8)
+        );
+        assert_eq!((refused.code, refused.message), (ErrorCode::VolumeNotReady, text));
+    }
+}
+
+#[test]
+fn an_agent_that_comes_back_is_told_again_until_it_has_the_size() {
+    let (mut stage, spec) = made();
+    let (answer, _) = stage.operator(5, resize(&spec, 1024));
+    assert_eq!(answer, Ok(op(5)));
+    stage.restart();
+    // It never heard of it.
+    let step = stage.back(1, MACHINE, vec![sized(&spec, 512)], vec![]);
+    assert!(messages(&step).contains(&order(&spec, 1024, 5)), "{step:?}");
+    stage.restart();
+    // It is at it.
+    let at_it = VolumeReport { resizing: Some(mib(1024)), ..sized(&spec, 512) };
+    let step = stage.back(1, MACHINE, vec![at_it], vec![]);
+    assert!(!messages(&step).contains(&order(&spec, 1024, 5)), "{step:?}");
+    stage.restart();
+    // It was done while the master was away.
+    let step = stage.back(1, MACHINE, vec![sized(&spec, 1024)], vec![]);
+    assert_eq!(operations(&step), [("GROW", "DONE", None)]);
+    assert_eq!(size_of(&stage), (mib(1024), None));
+    stage.restart();
+    // A size that nobody asked for is an older ledger's: the registry's counts.
+    let step = stage.back(1, MACHINE, vec![sized(&spec, 512)], vec![]);
+    assert!(messages(&step).contains(&order(&spec, 1024, 5)), "{step:?}");
+}
+
+#[test]
+fn a_task_keeps_its_volume_while_that_grows_and_is_charged_with_the_new_size() {
+    let (mut stage, spec) = made();
+    let (framework, step) = stage.subscribe(50, framework_info("db", &["storage"]));
+    let offer = stage::offered(&step).remove(0);
+    let resource = stage.volume("data").volume.resource().unwrap();
+    let needs = plus(&res("cpus:1;mem:64"), &sum([resource]));
+    let launch = Action::Launch(vec![task("t", agent_id(1), needs)]);
+    stage.accept(&framework, 50, &[&offer], vec![launch]);
+    assert_eq!(stage.volume("data").users.len(), 1);
+    let (answer, step) = stage.operator(5, resize(&spec, 1024));
+    assert_eq!(answer, Ok(op(5)));
+    assert_eq!(messages(&step), [order(&spec, 1024, 5)]);
+    let used = |stage: &Stage| total_disk(&query::agents(stage.master.state())[0].used);
+    assert_eq!(used(&stage), 1024);
+    stage.reports(1, session(1), sized(&spec, 1024));
+    end(&mut stage, session(1), status(&framework, "t", agent_id(1), TaskState::Finished, 77));
+    assert_eq!((used(&stage), size_of(&stage)), (0, (mib(1024), None)));
+}
+
+fn end(stage: &mut Stage, over: SessionId, status: berth_model::task::TaskStatus) {
+    stage.agent_says(1, over, berth_model::link::FromAgent::Status(status));
+}
