@@ -3,16 +3,14 @@
 use super::super::driver::{Fault, Found};
 use super::super::identity::{self, Binding, Identity};
 use super::super::look::{self, Target, look};
-use super::{OnDisk, exists, settle};
-use crate::disk::adopt::{self, Handle};
+use super::{OnDisk, settle};
+use crate::disk::adopt::Handle;
 use crate::disk::probe::DriverKind;
-use crate::disk::{filesystem, is_broken, marker, subvolume};
+use crate::disk::{is_broken, marker};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::volume::VolumeSpec;
-use rustix::fs::{AtFlags, Mode, RenameFlags};
 use rustix::io::Errno;
-use std::os::fd::AsFd as _;
 
 impl OnDisk {
     /// Makes sure that the volume is live.
@@ -34,8 +32,8 @@ impl OnDisk {
             Ok(Some(here)) => {
                 // Asked again: what was done before a crash may not have been synced.
                 self.limit(&here)
-                    .and_then(|()| settle(handle.volumes.as_fd(), here.identity.driver))
-                    .and_then(|()| rustix::fs::fsync(&handle.meta))
+                    .and_then(|()| settle(&handle.volumes, here.identity.driver))
+                    .and_then(|()| handle.meta.sync())
                     .map_err(self.unclear(spec, "syncing"))?;
                 return Ok(self.found(&here, Place::Live));
             },
@@ -49,16 +47,10 @@ impl OnDisk {
         self.refuse_lost(&handle, spec)?;
         self.sweep(&handle, spec)?;
         self.prepare(&handle, spec).map_err(|errno| self.take_back(&handle, spec, errno))?;
-        let (parent, flags) = (handle.volumes.as_fd(), RenameFlags::NOREPLACE);
-        let unfinished = look::unfinished_entry(spec.id);
-        rustix::fs::renameat_with(
-            parent,
-            unfinished.as_str(),
-            parent,
-            target.entry.as_str(),
-            flags,
-        )
-        .map_err(|errno| self.take_back(&handle, spec, errno))?;
+        let parent = &handle.volumes;
+        parent
+            .rename(look::unfinished_entry(spec.id), parent, &target.entry)
+            .map_err(|errno| self.take_back(&handle, spec, errno))?;
         settle(parent, self.kind()).map_err(self.unclear(spec, "making"))?;
         let here = look(&self.disk, &handle, spec, target)?.ok_or_else(|| {
             let text = format!("volume {} vanished while it was made", spec.id);
@@ -71,8 +63,8 @@ impl OnDisk {
     fn refuse_lost(&self, handle: &Handle, spec: &VolumeSpec) -> Result<(), Fault> {
         let id = spec.id.to_string();
         let check = || -> Result<bool, Errno> {
-            Ok(exists(handle.meta.as_fd(), &id)?
-                && !exists(handle.volumes.as_fd(), &look::unfinished_entry(spec.id))?)
+            Ok(handle.meta.exists(&id)?
+                && !handle.volumes.exists(look::unfinished_entry(spec.id))?)
         };
         if !check().map_err(self.unclear(spec, "looking for"))? {
             return Ok(());
@@ -90,14 +82,14 @@ impl OnDisk {
     /// Removes what a crash or a failure left of making this volume. Only emptiness is removed.
     pub(super) fn sweep(&self, handle: &Handle, spec: &VolumeSpec) -> Result<(), Fault> {
         let entry = look::unfinished_entry(spec.id);
-        let parent = handle.volumes.as_fd();
+        let parent = &handle.volumes;
         let unclear = self.unclear(spec, "clearing the beginnings of");
-        if !exists(parent, &entry).map_err(&unclear)? {
+        if !parent.exists(&entry).map_err(&unclear)? {
             return Ok(());
         }
-        marker::remove(handle.meta.as_fd(), &spec.id.to_string()).map_err(&unclear)?;
-        match rustix::fs::unlinkat(parent, entry.as_str(), AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => rustix::fs::fsync(parent).map_err(unclear),
+        marker::remove(&handle.meta, &spec.id.to_string()).map_err(&unclear)?;
+        match parent.remove_directory(&entry) {
+            Ok(()) | Err(Errno::NOENT) => parent.sync().map_err(unclear),
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::BUSY) => {
                 let shown = look::path(&self.disk, Place::Live, &entry);
                 Err(Fault::Foreign(
@@ -116,31 +108,30 @@ impl OnDisk {
     fn prepare(&self, handle: &Handle, spec: &VolumeSpec) -> Result<(), Errno> {
         let kind = self.kind();
         let entry = look::unfinished_entry(spec.id);
-        let parent = handle.volumes.as_fd();
+        let parent = &handle.volumes;
         match kind {
-            DriverKind::Directory => rustix::fs::mkdirat(parent, entry.as_str(), Mode::RWXU)?,
-            DriverKind::Btrfs => subvolume::create(parent, &entry)?,
+            DriverKind::Directory => parent.make_directory(&entry, 0o700)?,
+            DriverKind::Btrfs => parent.make_subvolume(&entry)?,
         }
-        let directory = adopt::directory(parent, &entry)?;
-        let (position, around) =
-            (filesystem::position(directory.as_fd())?, filesystem::position(handle.root.as_fd())?);
+        let directory = parent.directory(&entry)?;
+        let (position, around) = (directory.position()?, handle.root.position()?);
         if position.mount != around.mount
             || (kind == DriverKind::Directory && position.device != around.device)
         {
             return Err(Errno::XDEV);
         }
         if kind == DriverKind::Btrfs {
-            subvolume::limit(directory.as_fd(), Some(spec.size.get()))?;
+            directory.limit(Some(spec.size.get()))?;
         }
-        rustix::fs::fchmod(&directory, Mode::RWXU)?;
+        directory.set_mode(0o700)?;
         let home = look::home(&self.disk, handle);
         let mut identity = Identity::of(spec, home, kind, Binding::Attribute);
-        if !identity::write_attribute(directory.as_fd(), &identity)? {
+        if !identity::write_attribute(&directory, &identity)? {
             identity.binding = Binding::Inode(position.inode);
         }
-        rustix::fs::fsync(&directory)?;
+        directory.sync()?;
         settle(parent, kind)?;
-        marker::write(handle.meta.as_fd(), &spec.id.to_string(), &identity.encode())
+        marker::write(&handle.meta, &spec.id.to_string(), &identity.encode())
     }
 
     /// After a failure before the volume got its name: take everything back, or say that it could not be.
