@@ -15,7 +15,6 @@ use berth_model::error::{ErrorCode, Rejection};
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
 use rustix::io::Errno;
-use std::os::fd::AsFd as _;
 
 impl OnDisk {
     pub(super) fn give_size(&self, spec: &VolumeSpec, size: Bytes) -> Result<Option<Found>, Fault> {
@@ -46,9 +45,9 @@ impl OnDisk {
         let unclear = self.unclear(spec, "resizing");
         if here.identity.driver == DriverKind::Btrfs {
             // What was written last counts only once it is committed.
-            settle(here.directory.as_fd(), DriverKind::Btrfs).map_err(&unclear)?;
+            settle(&here.directory, DriverKind::Btrfs).map_err(&unclear)?;
         }
-        let reason = match measure(here.directory.as_fd(), here.identity.driver) {
+        let reason = match measure(&here.directory, here.identity.driver) {
             Ok(used) if used <= size => return Ok(()),
             Ok(used) => {
                 let text = format!(
@@ -73,9 +72,9 @@ impl OnDisk {
         self.limit(here)?;
         match here.identity.driver {
             DriverKind::Directory => {},
-            DriverKind::Btrfs => settle(here.directory.as_fd(), DriverKind::Btrfs)?,
+            DriverKind::Btrfs => settle(&here.directory, DriverKind::Btrfs)?,
         }
         let id = here.identity.id.to_string();
-        marker::write(handle.meta.as_fd(), &id, &here.identity.encode())
+        marker::write(&handle.meta, &id, &here.identity.encode())
     }
 }
