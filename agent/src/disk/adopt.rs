@@ -6,16 +6,15 @@
 //! and inode the disk was adopted on; an operator removes it to confirm that a disk was moved or restored on purpose),
 //! `.meta/size` (what it could take when it was adopted).
 
-use super::filesystem::{self, Position};
+use super::filesystem::Position;
+use super::fs::{self, FileSystem, Node};
 use super::marker::{self, Fields, ReadError};
 use super::whole;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, ClusterId, DiskId};
 use berth_model::record::LedgerDisk;
 use berth_model::resources::DiskSource;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 const DISK_KIND: &str = "berth-disk";
@@ -43,13 +42,13 @@ pub struct Handle {
     /// system fills, so what is declared to the cluster stays; absent on a disk that an earlier release adopted.
     pub adopted: Option<u64>,
     /// The root.
-    pub root: OwnedFd,
+    pub root: Node,
     /// Live volumes.
-    pub volumes: OwnedFd,
+    pub volumes: Node,
     /// Destroyed volumes.
-    pub trash: OwnedFd,
+    pub trash: Node,
     /// Markers.
-    pub meta: OwnedFd,
+    pub meta: Node,
 }
 
 /// What is known about a disk before it is opened.
@@ -73,10 +72,13 @@ pub struct Expectation<'a> {
 ///
 /// # Errors
 /// What was found instead, with the remedy. Nothing was changed.
-pub fn open(root: &Path, expected: &Expectation<'_>) -> Result<Handle, Rejection> {
+pub fn open(
+    files: &dyn FileSystem,
+    root: &Path,
+    expected: &Expectation<'_>,
+) -> Result<Handle, Rejection> {
     let shown = root.display();
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let top = rustix::fs::open(root, flags, Mode::empty()).map_err(|errno| match errno {
+    let top = fs::open(files, root).map_err(|errno| match errno {
         Errno::NOENT => faulty(format!("the disk's root {shown} does not exist"))
             .remedy("mount the disk or make the directory, then restart the agent or wait"),
         Errno::NOTDIR => faulty(format!("the disk's root {shown} is not a directory")),
@@ -84,32 +86,32 @@ pub fn open(root: &Path, expected: &Expectation<'_>) -> Result<Handle, Rejection
     })?;
     let unreadable =
         |errno: Errno| faulty(format!("the disk at {shown} does not answer ({errno})"));
-    let position = filesystem::position(top.as_fd()).map_err(unreadable)?;
-    let filesystem = filesystem::identity(top.as_fd()).map_err(unreadable)?;
-    let room = filesystem::room(top.as_fd()).map_err(unreadable)?;
+    let position = top.position().map_err(unreadable)?;
+    let filesystem = top.identity().map_err(unreadable)?;
+    let room = top.room().map_err(unreadable)?;
 
     let is_whole = matches!(expected.source, DiskSource::Mount(_));
     if is_whole {
-        whole::refuse_bare(top.as_fd(), root)?;
+        whole::refuse_bare(&top, root)?;
     }
-    let (id, cluster) = match read_meta(top.as_fd(), DISK, DISK_KIND, root)? {
+    let (id, cluster) = match read_meta(&top, DISK, DISK_KIND, root)? {
         Some(fields) => recognise(&fields, expected, root)?,
         None => {
-            refuse_if_used(top.as_fd(), expected, root)?;
+            refuse_if_used(&top, expected, root)?;
             if is_whole {
-                whole::refuse_foreign(top.as_fd(), root)?;
+                whole::refuse_foreign(&top, root)?;
             }
             if room.read_only {
                 return Err(read_only_fault(root));
             }
-            make(top.as_fd(), expected, (&filesystem, position.inode), usable(room.free), root)?;
+            make(&top, expected, (&filesystem, position.inode), usable(room.free), root)?;
             (expected.fresh, expected.cluster)
         },
     };
-    check_place(top.as_fd(), expected, (&filesystem, position.inode), root)?;
-    let adopted = read_size(top.as_fd(), root)?;
+    check_place(&top, expected, (&filesystem, position.inode), root)?;
+    let adopted = read_size(&top, root)?;
     let open = |name| {
-        directory(top.as_fd(), name)
+        top.directory(name)
             .map_err(|errno| faulty(format!("{shown}/{name} cannot be opened ({errno})")))
     };
     let (volumes, trash, meta) = (open("volumes")?, open(".trash")?, open(".meta")?);
@@ -122,7 +124,7 @@ pub fn open(root: &Path, expected: &Expectation<'_>) -> Result<Handle, Rejection
 /// The marker is still the old one, or the new one.
 pub fn join(handle: &Handle, expected: &Expectation<'_>, cluster: ClusterId) -> Result<(), Errno> {
     let expected = Expectation { fresh: handle.id, cluster: Some(cluster), ..expected.clone() };
-    marker::write(handle.meta.as_fd(), DISK, &disk_marker(&expected))
+    marker::write(&handle.meta, DISK, &disk_marker(&expected))
 }
 
 /// The reason for a disk that cannot be written.
@@ -175,11 +177,7 @@ fn recognise(
 }
 
 /// A directory without a marker becomes a disk only when nothing says that it was one.
-fn refuse_if_used(
-    root: BorrowedFd<'_>,
-    expected: &Expectation<'_>,
-    path: &Path,
-) -> Result<(), Rejection> {
+fn refuse_if_used(root: &Node, expected: &Expectation<'_>, path: &Path) -> Result<(), Rejection> {
     let shown = path.display();
     if let Some(known) = expected.known {
         return Err(faulty(format!(
@@ -189,13 +187,13 @@ fn refuse_if_used(
         .remedy("mount the disk; nothing is written to the bare directory"));
     }
     for name in ["volumes", ".trash"] {
-        let directory = match directory(root, name) {
+        let directory = match root.directory(name) {
             Ok(directory) => directory,
             Err(Errno::NOENT) => continue,
             Err(errno) => return Err(faulty(format!("{shown}/{name} cannot be opened ({errno})"))),
         };
         let unreadable = |errno| faulty(format!("{shown}/{name} cannot be listed ({errno})"));
-        if let Some(entry) = names(directory.as_fd()).map_err(unreadable)?.first() {
+        if let Some(entry) = directory.all_names().map_err(unreadable)?.first() {
             return Err(faulty(format!(
                 "{shown} carries no marker, yet {name} holds {entry}: it is not taken over"
             ))
@@ -206,7 +204,7 @@ fn refuse_if_used(
 }
 
 fn make(
-    root: BorrowedFd<'_>,
+    root: &Node,
     expected: &Expectation<'_>,
     place: (&str, u64),
     size: u64,
@@ -216,22 +214,22 @@ fn make(
     let failed =
         |errno: Errno| fault_of(errno, &format!("making the disk at {shown} failed ({errno})"));
     for (name, mode) in [("volumes", 0o711), (".trash", 0o700), (".meta", 0o700)] {
-        match rustix::fs::mkdirat(root, name, Mode::from_raw_mode(mode)) {
+        match root.make_directory(name, mode) {
             Ok(()) | Err(Errno::EXIST) => {},
             Err(errno) => return Err(failed(errno)),
         }
     }
-    rustix::fs::fsync(root).map_err(failed)?;
-    let meta = directory(root, ".meta").map_err(failed)?;
-    marker::write(meta.as_fd(), PLACE, &place_marker(place)).map_err(failed)?;
+    root.sync().map_err(failed)?;
+    let meta = root.directory(".meta").map_err(failed)?;
+    marker::write(&meta, PLACE, &place_marker(place)).map_err(failed)?;
     let text = marker::encode(SIZE_KIND, &[("bytes", size.to_string())]);
-    marker::write(meta.as_fd(), SIZE, &text).map_err(failed)?;
-    marker::write(meta.as_fd(), DISK, &disk_marker(expected)).map_err(failed)
+    marker::write(&meta, SIZE, &text).map_err(failed)?;
+    marker::write(&meta, DISK, &disk_marker(expected)).map_err(failed)
 }
 
 /// A whole copy of a disk has the right marker and the wrong place.
 fn check_place(
-    root: BorrowedFd<'_>,
+    root: &Node,
     expected: &Expectation<'_>,
     (filesystem, inode): (&str, u64),
     path: &Path,
@@ -239,9 +237,9 @@ fn check_place(
     let shown = path.display();
     let Some(fields) = read_meta(root, PLACE, PLACE_KIND, path)? else {
         // Removed by the operator, or by a crash before the disk was ever used: this place is the right one.
-        let meta = directory(root, ".meta").and_then(|meta| {
-            marker::write(meta.as_fd(), PLACE, &place_marker((filesystem, inode)))
-        });
+        let meta = root
+            .directory(".meta")
+            .and_then(|meta| marker::write(&meta, PLACE, &place_marker((filesystem, inode))));
         return meta.map_err(|errno| {
             fault_of(errno, &format!("writing {shown}/.meta/place failed ({errno})"))
         });
@@ -277,7 +275,7 @@ pub fn usable(room: u64) -> u64 {
     room - room / 100 * RESERVE_PERCENT
 }
 
-fn read_size(root: BorrowedFd<'_>, path: &Path) -> Result<Option<u64>, Rejection> {
+fn read_size(root: &Node, path: &Path) -> Result<Option<u64>, Rejection> {
     let Some(fields) = read_meta(root, SIZE, SIZE_KIND, path)? else { return Ok(None) };
     let size = marker::value(&fields, "bytes").map_err(|error| {
         faulty(format!("the marker {}/.meta/size is damaged: {error}", path.display()))
@@ -289,11 +287,10 @@ fn read_size(root: BorrowedFd<'_>, path: &Path) -> Result<Option<u64>, Rejection
 ///
 /// # Errors
 /// It cannot be made.
-pub fn make_root(work_dir: &Path) -> Result<(), Errno> {
-    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let parent = rustix::fs::open(work_dir, flags, Mode::empty())?;
-    match rustix::fs::mkdirat(&parent, "disk", Mode::from_raw_mode(0o755)) {
-        Ok(()) => rustix::fs::fsync(&parent),
+pub fn make_root(files: &dyn FileSystem, work_dir: &Path) -> Result<(), Errno> {
+    let parent = fs::open(files, work_dir)?;
+    match parent.make_directory("disk", 0o755) {
+        Ok(()) => parent.sync(),
         Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno),
     }
@@ -318,18 +315,18 @@ fn place_marker((filesystem, inode): (&str, u64)) -> String {
 }
 
 fn read_meta(
-    root: BorrowedFd<'_>,
+    root: &Node,
     name: &str,
     kind: &'static str,
     path: &Path,
 ) -> Result<Option<Fields>, Rejection> {
     let shown = path.display();
-    let meta = match directory(root, ".meta") {
+    let meta = match root.directory(".meta") {
         Ok(meta) => meta,
         Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(faulty(format!("{shown}/.meta cannot be opened ({errno})"))),
     };
-    marker::read(meta.as_fd(), name, kind).map_err(|error| match error {
+    marker::read(&meta, name, kind).map_err(|error| match error {
         ReadError::Damaged(error) => {
             faulty(format!("the marker {shown}/.meta/{name} is damaged: {error}"))
                 .remedy("restore it from a backup; the volumes are left as they are")
@@ -338,32 +335,6 @@ fn read_meta(
             faulty(format!("the marker {shown}/.meta/{name} cannot be read ({errno})"))
         },
     })
-}
-
-/// Opens a directory right below `parent`: no link, no mount.
-///
-/// # Errors
-/// It is not there (NOENT), a link (LOOP), a mount (XDEV), no directory (NOTDIR), or cannot be opened.
-pub fn directory(parent: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    rustix::fs::openat2(parent, name, flags, Mode::empty(), inside)
-}
-
-/// The names in a directory, sorted.
-///
-/// # Errors
-/// It cannot be listed.
-pub fn names(directory: BorrowedFd<'_>) -> Result<Vec<String>, Errno> {
-    let mut found = Vec::new();
-    for entry in rustix::fs::Dir::read_from(directory)? {
-        let entry = entry?;
-        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            found.push(entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 fn faulty(message: String) -> Rejection {

@@ -4,8 +4,9 @@
 
 use super::adopt::{self, Expectation, Handle};
 use super::declaration::Declaration;
+use super::fs::{self, FileSystem};
 use super::probe::{self, Choice};
-use super::{Owner, code_of, filesystem, is_broken, news};
+use super::{Owner, code_of, is_broken, news};
 use berth_model::agent::{self, DiskHealth};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, ClusterId, DiskId, derive, fingerprint};
@@ -14,7 +15,6 @@ use berth_model::resources::DiskSource;
 use berth_model::units::{Bytes, MIB};
 use berth_model::volume::Enforcement;
 use rustix::io::Errno;
-use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Disk {
     declaration: Declaration,
     root: PathBuf,
+    files: Arc<dyn FileSystem>,
     agent: AgentId,
     state: Mutex<State>,
 }
@@ -48,6 +49,7 @@ impl Disk {
     pub(super) fn new(
         declaration: Declaration,
         root: PathBuf,
+        files: Arc<dyn FileSystem>,
         owner: Owner,
         known: Option<LedgerDisk>,
     ) -> Self {
@@ -65,7 +67,7 @@ impl Disk {
             size: declaration.size.unwrap_or_default(),
             free: Bytes::default(),
         };
-        Self { declaration, root, agent: owner.agent, state: Mutex::new(state) }
+        Self { declaration, root, files, agent: owner.agent, state: Mutex::new(state) }
     }
 
     /// Its id: as written on it, or, while it could not be opened, as the ledger remembers it.
@@ -239,7 +241,7 @@ impl Disk {
         let mut state = self.state();
         if self.declaration.source == DiskSource::Root
             && state.known.is_none()
-            && let Err(errno) = adopt::make_root(work_dir)
+            && let Err(errno) = adopt::make_root(&*self.files, work_dir)
         {
             let message = format!("making {} failed ({errno})", self.root.display());
             state.fault = Some(Rejection::new(code_of(errno), message));
@@ -276,7 +278,7 @@ impl Disk {
             return Ok(());
         }
         let expected = self.expectation(state);
-        let handle = adopt::open(&self.root, &expected)?;
+        let handle = adopt::open(&*self.files, &self.root, &expected)?;
         if state.choice.is_none() {
             let Declaration { driver, source, .. } = &self.declaration;
             let choice = probe::choose(*driver, source, &handle, &self.root)?;
@@ -309,7 +311,7 @@ impl Disk {
 
     fn measure(&self, state: &mut State) -> Result<(), Rejection> {
         let Some(handle) = &state.handle else { return Err(self.absent()) };
-        let room = filesystem::room(handle.root.as_fd()).map_err(|errno| {
+        let room = handle.root.room().map_err(|errno| {
             let message = format!("the disk at {} does not answer ({errno})", self.root.display());
             Rejection::new(ErrorCode::DiskFaulty, message)
         })?;
@@ -321,11 +323,7 @@ impl Disk {
     }
 
     fn leads_to(&self, handle: &Handle) -> bool {
-        let flags =
-            rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-        rustix::fs::open(&self.root, flags, rustix::fs::Mode::empty())
-            .and_then(|root| filesystem::position(root.as_fd()))
-            .is_ok_and(|position| position == handle.position)
+        fs::locate(&*self.files, &self.root).is_ok_and(|position| position == handle.position)
     }
 
     pub(super) fn join(&self, cluster: ClusterId) {

@@ -3,12 +3,10 @@
 //! A marker is replaced as a whole: temporary file, fsync, rename, fsync of the directory. A reader gets the old
 //! text, the new one, or an error; never a mixture. This module does not know what the keys mean.
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use super::fs::Node;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
-use std::os::fd::BorrowedFd;
 
 /// The version this release writes. Readers accept every version up to it.
 const VERSION: u32 = 1;
@@ -112,70 +110,53 @@ pub fn value<T: std::str::FromStr>(fields: &Fields, key: &'static str) -> Result
 ///
 /// # Errors
 /// It is there but damaged, or it cannot be read.
-pub fn read(
-    directory: BorrowedFd<'_>,
-    name: &str,
-    kind: &'static str,
-) -> Result<Option<Fields>, ReadError> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let file = match rustix::fs::openat2(directory, name, flags, Mode::empty(), inside) {
-        Ok(file) => std::fs::File::from(file),
-        Err(Errno::NOENT) => return Ok(None),
-        Err(errno) => return Err(ReadError::Io(errno)),
-    };
-    let mut text = Vec::new();
-    file.take(LENGTH_MAX).read_to_end(&mut text).map_err(|error| ReadError::Io(errno(&error)))?;
-    Ok(Some(decode(kind, &text)?))
+pub fn read(directory: &Node, name: &str, kind: &'static str) -> Result<Option<Fields>, ReadError> {
+    match directory.read(name, LENGTH_MAX) {
+        Ok(text) => Ok(Some(decode(kind, &text)?)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(ReadError::Io(errno)),
+    }
 }
 
 /// Writes or replaces the marker `name` in `directory`, synced.
 ///
 /// # Errors
 /// The marker may be the old or the new one; it is not damaged.
-pub fn write(directory: BorrowedFd<'_>, name: &str, text: &str) -> Result<(), Errno> {
+pub fn write(directory: &Node, name: &str, text: &str) -> Result<(), Errno> {
     let temporary = format!(".{name}.tmp");
-    match rustix::fs::unlinkat(directory, temporary.as_str(), AtFlags::empty()) {
+    match directory.unlink(&temporary) {
         Ok(()) | Err(Errno::NOENT) => {},
         Err(errno) => return Err(errno),
     }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = Mode::RUSR | Mode::WUSR;
-    let file = rustix::fs::openat(directory, temporary.as_str(), flags, mode)?;
-    let mut file = std::fs::File::from(file);
+    let file = directory.create(&temporary)?;
     let written = file
-        .write_all(text.as_bytes())
-        .map_err(|error| errno(&error))
-        .and_then(|()| rustix::fs::fsync(&file))
-        .and_then(|()| rustix::fs::renameat(directory, temporary.as_str(), directory, name));
+        .write(text.as_bytes())
+        .and_then(|()| file.sync())
+        .and_then(|()| directory.replace(&temporary, directory, name));
     if let Err(errno) = written {
         // Best effort: a temporary file that stays is removed by the next write.
-        rustix::fs::unlinkat(directory, temporary.as_str(), AtFlags::empty()).ok();
+        directory.unlink(&temporary).ok();
         return Err(errno);
     }
-    rustix::fs::fsync(directory)
+    directory.sync()
 }
 
 /// Removes the marker `name`, synced. Absent is done.
 ///
 /// # Errors
 /// It may or may not be there.
-pub fn remove(directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
-        Ok(()) => rustix::fs::fsync(directory),
+pub fn remove(directory: &Node, name: &str) -> Result<(), Errno> {
+    match directory.unlink(name) {
+        Ok(()) => directory.sync(),
         Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno),
     }
 }
 
-fn errno(error: &std::io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
+    use std::os::fd::OwnedFd;
 
     #[test]
     fn a_marker_reads_back_and_every_single_bit_flip_and_cut_is_noticed() {
@@ -209,8 +190,7 @@ mod tests {
     #[test]
     fn a_marker_is_replaced_as_a_whole_and_links_are_not_read() {
         let base = tempfile::tempdir().unwrap();
-        let directory = std::fs::File::open(base.path()).unwrap();
-        let fd = directory.as_fd();
+        let fd = &Node::from(OwnedFd::from(std::fs::File::open(base.path()).unwrap()));
         assert_eq!(read(fd, "m", "berth-test"), Ok(None));
         std::fs::write(base.path().join(".m.tmp"), "left over from a crash").unwrap();
         for number in ["1", "2"] {

@@ -7,6 +7,7 @@
 pub mod adopt;
 pub mod declaration;
 pub mod filesystem;
+pub mod fs;
 mod health;
 pub mod image;
 pub mod marker;
@@ -25,6 +26,8 @@ use berth_model::error::ErrorCode;
 use berth_model::id::{AgentId, ClusterId};
 use berth_model::record::LedgerDisk;
 use berth_model::resources::DiskSource;
+use fs::FileSystem;
+use fs::real::Host;
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,6 +57,24 @@ impl Disks {
         owner: Owner,
         known: &[LedgerDisk],
     ) -> Self {
+        Self::open_on(
+            &(Arc::new(Host) as Arc<dyn FileSystem>),
+            work_dir,
+            declarations,
+            owner,
+            known,
+        )
+    }
+
+    /// As [`Disks::open`], on whatever file system.
+    #[must_use]
+    pub fn open_on(
+        files: &Arc<dyn FileSystem>,
+        work_dir: &Path,
+        declarations: &[Declaration],
+        owner: Owner,
+        known: &[LedgerDisk],
+    ) -> Self {
         let mut wanted = declarations.to_vec();
         if !wanted.iter().any(|declared| declared.source == DiskSource::Root) {
             wanted.insert(0, Declaration::root());
@@ -65,7 +86,7 @@ impl Disks {
                 DiskSource::Path(root) | DiskSource::Mount(root) => PathBuf::from(&**root),
             };
             let own = known.iter().find(|known| known.source == declaration.source);
-            let disk = Disk::new(declaration, root, owner, own.cloned());
+            let disk = Disk::new(declaration, root, Arc::clone(files), owner, own.cloned());
             let conflict = disk.conflict(&disks);
             disk.start(conflict, work_dir);
             if let Some(conflict) = disk.same_disk(&disks, known) {

@@ -1,16 +1,16 @@
 //! Which driver makes volumes on a disk, found by trying rather than by the file system's name.
 
-use super::adopt::{self, Handle};
+use super::DriverChoice;
+use super::adopt::Handle;
+use super::fs::Node;
 use super::image::{Format, trial};
-use super::remove::{Limits, remove_tree};
-use super::{DriverChoice, filesystem, subvolume};
+use super::remove::{self, Limits};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
 use berth_model::volume::Enforcement;
-use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::ffi::OsStr;
 use std::path::Path;
 
 const MIB: usize = 1 << 20;
@@ -151,7 +151,8 @@ fn images(wanted: Option<Format>, handle: &Handle, root: &Path) -> Result<Choice
     };
     let (mut able, mut said) = (Vec::new(), Vec::new());
     for format in candidates {
-        match trial::attempt(handle.meta.as_fd(), format) {
+        let tried = handle.meta.descriptor().map_err(|errno| errno.to_string());
+        match tried.and_then(|meta| trial::attempt(meta, format)) {
             Ok(ability) => {
                 let least = Bytes::new(format.least());
                 said.push(match &ability.fixed {
@@ -176,19 +177,19 @@ fn images(wanted: Option<Format>, handle: &Handle, root: &Path) -> Result<Choice
 
 /// Can this disk have subvolumes whose quota stops a writer?
 fn try_btrfs(handle: &Handle) -> Result<(), String> {
-    match filesystem::is_btrfs(handle.root.as_fd()) {
+    match handle.root.is_btrfs() {
         Ok(true) => {},
         Ok(false) => return Err("the file system is not btrfs".to_owned()),
         Err(errno) => return Err(format!("the file system does not answer ({errno})")),
     }
-    let meta = handle.meta.as_fd();
-    subvolume::enable_quota(meta).map_err(|errno| match errno {
+    let meta = &handle.meta;
+    meta.enable_quota().map_err(|errno| match errno {
         Errno::PERM => "btrfs, but switching quotas on needs root".to_owned(),
         other => format!("btrfs, but switching quotas on failed ({other})"),
     })?;
     let name = ".probe";
     let clear = || {
-        remove_tree(meta, c".probe", &Limits::unlimited())
+        remove::tree(meta, OsStr::new(name), &Limits::unlimited())
             .map_err(|error| format!("btrfs, but clearing {name} failed: {error}"))
     };
     clear()?;
@@ -201,23 +202,22 @@ fn try_btrfs(handle: &Handle) -> Result<(), String> {
     }
 }
 
-fn write_past_limit(meta: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
-    subvolume::create(meta, name)?;
-    let probe = adopt::directory(meta, name)?;
-    let group = subvolume::id(probe.as_fd())?;
-    subvolume::limit(probe.as_fd(), Some(MIB as u64))?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&probe, "file", flags, Mode::RUSR | Mode::WUSR)?;
+fn write_past_limit(meta: &Node, name: &str) -> Result<(), Errno> {
+    meta.make_subvolume(name)?;
+    let probe = meta.directory(name)?;
+    let group = probe.subvolume()?;
+    probe.limit(Some(MIB as u64))?;
+    let file = probe.create("file")?;
     // Not zeros, which a compressing file system would swallow.
     let block: Vec<u8> =
         (0..MIB).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56).to_le_bytes()[0]).collect();
     let written = (0..3).try_for_each(|_round| {
-        rustix::io::write(&file, &block)?;
-        rustix::fs::fsync(&file)
+        file.write(&block)?;
+        file.sync()
     });
-    rustix::fs::unlinkat(&probe, "file", AtFlags::empty())?;
-    rustix::fs::unlinkat(meta, name, AtFlags::REMOVEDIR)?;
+    probe.unlink("file")?;
+    meta.remove_directory(name)?;
     // A group that stays behind is empty and harms nobody.
-    subvolume::forget(meta, group).ok();
+    meta.forget_quota(group).ok();
     written
 }

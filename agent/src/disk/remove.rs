@@ -5,14 +5,12 @@
 //! whether anybody may delete it: the caller has decided that. It keeps a bounded number of directories open
 //! however deep the tree is, and it stops at the first thing it may not or cannot delete, leaving the rest.
 
-use rustix::fs::{
-    AtFlags, FileType, IFlags, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, SeekFrom,
-    StatxFlags,
-};
+use super::filesystem::Position;
+use super::fs::{Kind, Node};
 use rustix::io::Errno;
-use std::ffi::{CStr, CString};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ffi::{CStr, OsStr, OsString};
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt as _;
 
 /// Extended attribute that says "this directory is a volume"; tasks without CAP_SYS_ADMIN cannot change it.
 pub const VOLUME_XATTR: &str = "trusted.berth.volume";
@@ -83,13 +81,13 @@ pub enum RemoveError {
 }
 
 struct Frame {
-    directory: OwnedFd,
-    name: CString,
-    names: Vec<CString>,
+    directory: Node,
+    name: OsString,
+    names: Vec<OsString>,
 }
 
 struct Walk<'a> {
-    parent: BorrowedFd<'a>,
+    parent: &'a Node,
     frames: Vec<Frame>,
     limits: &'a Limits,
     device: (u32, u32),
@@ -107,15 +105,28 @@ pub fn remove_tree(
     name: &CStr,
     limits: &Limits,
 ) -> Result<Removed, RemoveError> {
+    let parent = parent.try_clone_to_owned().map_err(|error| RemoveError::Io {
+        action: "opening",
+        path: ".".to_owned(),
+        source: Errno::from_io_error(&error).unwrap_or(Errno::IO),
+    })?;
+    tree(&Node::from(parent), OsStr::from_bytes(name.to_bytes()), limits)
+}
+
+/// Deletes the directory `name` in `parent` with everything below it. An absent directory is a finished call.
+///
+/// # Errors
+/// See [`remove_tree`].
+pub fn tree(parent: &Node, name: &OsStr, limits: &Limits) -> Result<Removed, RemoveError> {
     let Some(top) = open_directory(parent, name, &|| text(name))? else {
         return Ok(Removed { entries: 0, finished: true });
     };
-    let (device, mount) = place(top.as_fd(), &|| text(name))?;
-    if place(parent, &|| ".".to_owned())?.1 != mount {
+    let Position { device, mount, .. } = place(&top, &|| text(name))?;
+    if place(parent, &|| ".".to_owned())?.mount != mount {
         return Err(RemoveError::Mounted { path: text(name) });
     }
     let mut walk = Walk { parent, frames: Vec::new(), limits, device, mount, removed: 0, moved: 0 };
-    walk.refuse_marked(top.as_fd(), name)?;
+    walk.refuse_marked(&top, name)?;
     walk.frames.push(Frame { directory: top, name: name.to_owned(), names: Vec::new() });
     walk.run()
 }
@@ -130,7 +141,7 @@ impl Walk<'_> {
                 self.delete(&entry)?;
                 continue;
             }
-            match list(frame.directory.as_fd()) {
+            match frame.directory.names(NAMES_AT_ONCE) {
                 Ok(names) if names.is_empty() => self.leave()?,
                 Ok(names) => frame.names = names,
                 Err(source) => return Err(self.io("listing", None, source)),
@@ -143,55 +154,52 @@ impl Walk<'_> {
     fn leave(&mut self) -> Result<(), RemoveError> {
         let path = self.path(None);
         let Some(frame) = self.frames.pop() else { return Ok(()) };
-        let above = self.frames.last().map_or(self.parent, |above| above.directory.as_fd());
-        match unlink(above, &frame.name, AtFlags::REMOVEDIR) {
+        let above = self.frames.last().map_or(self.parent, |above| &above.directory);
+        match remove_directory(above, &frame.name) {
             // A writer was faster: the next round deletes what it made.
             Err(Errno::NOTEMPTY | Errno::EXIST) => self.frames.push(frame),
             Err(Errno::NOENT) => {},
             Ok(()) => self.removed += 1,
-            Err(source) => return Err(explain("removing", path, frame.directory.as_fd(), source)),
+            Err(source) => return Err(explain("removing", path, &frame.directory, None, source)),
         }
         Ok(())
     }
 
-    fn delete(&mut self, entry: &CStr) -> Result<(), RemoveError> {
+    fn delete(&mut self, entry: &OsStr) -> Result<(), RemoveError> {
         let Some(frame) = self.frames.last() else { return Ok(()) };
-        let here = frame.directory.as_fd();
-        let file = match rustix::fs::statat(here, entry, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => FileType::from_raw_mode(stat.st_mode) != FileType::Directory,
+        let here = &frame.directory;
+        match here.kind(entry) {
+            Ok(Kind::Directory) => return self.enter(entry),
+            Ok(Kind::Other) => {},
             Err(Errno::NOENT) => return Ok(()),
             Err(source) => return Err(self.io("looking at", Some(entry), source)),
-        };
-        if file {
-            return match unlink(here, entry, AtFlags::empty()) {
-                Ok(()) => {
-                    self.removed += 1;
-                    Ok(())
-                },
-                Err(Errno::NOENT) => Ok(()),
-                Err(source) => {
-                    let path = self.path(Some(entry));
-                    Err(explain_entry("deleting", path, here, entry, source))
-                },
-            };
         }
-        self.enter(entry)
+        match unlink(here, entry) {
+            Ok(()) => {
+                self.removed += 1;
+                Ok(())
+            },
+            Err(Errno::NOENT) => Ok(()),
+            Err(source) => {
+                Err(explain("deleting", self.path(Some(entry)), here, Some(entry), source))
+            },
+        }
     }
 
-    fn enter(&mut self, entry: &CStr) -> Result<(), RemoveError> {
+    fn enter(&mut self, entry: &OsStr) -> Result<(), RemoveError> {
         let Some(frame) = self.frames.last() else { return Ok(()) };
         let path = || self.path(Some(entry));
-        let Some(directory) = open_directory(frame.directory.as_fd(), entry, &path)? else {
+        let Some(directory) = open_directory(&frame.directory, entry, &path)? else {
             return Ok(());
         };
-        let (device, mount) = place(directory.as_fd(), &path)?;
+        let Position { device, mount, .. } = place(&directory, &path)?;
         if mount != self.mount {
             return Err(RemoveError::Mounted { path: path() });
         }
         if device != self.device {
             return Err(RemoveError::OtherFileSystem { path: path() });
         }
-        self.refuse_marked(directory.as_fd(), entry)?;
+        self.refuse_marked(&directory, entry)?;
         if self.frames.len() < OPEN_DIRECTORIES {
             self.frames.push(Frame { directory, name: entry.to_owned(), names: Vec::new() });
             return Ok(());
@@ -200,16 +208,14 @@ impl Walk<'_> {
     }
 
     /// Moves a deep directory to the top of the tree, where a later round finds it.
-    fn move_up(&mut self, entry: &CStr) -> Result<(), RemoveError> {
+    fn move_up(&mut self, entry: &OsStr) -> Result<(), RemoveError> {
         loop {
             self.moved += 1;
             let name = format!(".deep-{}", self.moved);
             let (Some(frame), Some(top)) = (self.frames.last(), self.frames.first()) else {
                 return Ok(());
             };
-            let flags = RenameFlags::NOREPLACE;
-            let (from, to) = (frame.directory.as_fd(), top.directory.as_fd());
-            match rustix::fs::renameat_with(from, entry, to, name.as_str(), flags) {
+            match frame.directory.rename(entry, &top.directory, &name) {
                 Ok(()) => return Ok(()),
                 Err(Errno::EXIST) => {},
                 Err(source) => return Err(self.io("moving up", Some(entry), source)),
@@ -217,7 +223,7 @@ impl Walk<'_> {
         }
     }
 
-    fn refuse_marked(&self, directory: BorrowedFd<'_>, entry: &CStr) -> Result<(), RemoveError> {
+    fn refuse_marked(&self, directory: &Node, entry: &OsStr) -> Result<(), RemoveError> {
         let path = || self.path(Some(entry));
         match volume_attribute(directory) {
             Ok(None) => {},
@@ -231,7 +237,7 @@ impl Walk<'_> {
                 });
             },
         }
-        match rustix::fs::statat(directory, DISK_MARKER, AtFlags::SYMLINK_NOFOLLOW) {
+        match directory.kind(DISK_MARKER) {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
             Ok(_) => Err(RemoveError::Disk { path: path() }),
             Err(source) => {
@@ -240,12 +246,12 @@ impl Walk<'_> {
         }
     }
 
-    fn path(&self, entry: Option<&CStr>) -> String {
+    fn path(&self, entry: Option<&OsStr>) -> String {
         let names = self.frames.iter().map(|frame| text(&frame.name));
         names.chain(entry.map(text)).collect::<Vec<_>>().join("/")
     }
 
-    fn io(&self, action: &'static str, entry: Option<&CStr>, source: Errno) -> RemoveError {
+    fn io(&self, action: &'static str, entry: Option<&OsStr>, source: Errno) -> RemoveError {
         RemoveError::Io { action, path: self.path(entry), source }
     }
 }
@@ -254,14 +260,10 @@ impl Walk<'_> {
 ///
 /// # Errors
 /// The attribute is there but cannot be read.
-pub fn volume_attribute(directory: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
+pub fn volume_attribute(directory: &Node) -> Result<Option<Vec<u8>>, Errno> {
     for name in [VOLUME_XATTR, VOLUME_XATTR_UNPRIVILEGED] {
-        let mut value = vec![0_u8; 4096];
-        match rustix::fs::fgetxattr(directory, name, value.as_mut_slice()) {
-            Ok(length) => {
-                value.truncate(length);
-                return Ok(Some(value));
-            },
+        match directory.attribute(name) {
+            Ok(value) => return Ok(Some(value)),
             Err(Errno::NODATA | Errno::NOTSUP | Errno::PERM) => {},
             Err(errno) => return Err(errno),
         }
@@ -270,22 +272,13 @@ pub fn volume_attribute(directory: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Er
 }
 
 fn open_directory(
-    parent: BorrowedFd<'_>,
-    name: &CStr,
+    parent: &Node,
+    name: &OsStr,
     path: &dyn Fn() -> String,
-) -> Result<Option<OwnedFd>, RemoveError> {
-    let open = || {
-        rustix::fs::openat2(
-            parent,
-            name,
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV,
-        )
-    };
-    let opened = match open() {
+) -> Result<Option<Node>, RemoveError> {
+    let opened = match parent.directory(name) {
         // Without root, a directory of our own may be unreadable for ourselves.
-        Err(Errno::ACCESS) if make_readable(parent, name).is_ok() => open(),
+        Err(Errno::ACCESS) if parent.unlock(name).is_ok() => parent.directory(name),
         other => other,
     };
     match opened {
@@ -297,94 +290,57 @@ fn open_directory(
     }
 }
 
-fn make_readable(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let handle = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    rustix::fs::chmod(format!("/proc/self/fd/{}", handle.as_raw_fd()), Mode::RWXU)
+/// Where an open directory is.
+fn place(directory: &Node, path: &dyn Fn() -> String) -> Result<Position, RemoveError> {
+    directory.position().map_err(|source| RemoveError::Io {
+        action: "looking at",
+        path: path(),
+        source,
+    })
 }
 
-/// Device and mount of an open directory.
-fn place(
-    directory: BorrowedFd<'_>,
-    path: &dyn Fn() -> String,
-) -> Result<((u32, u32), u64), RemoveError> {
-    let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
-    let stat = rustix::fs::statx(directory, "", AtFlags::EMPTY_PATH, wanted)
-        .map_err(|source| RemoveError::Io { action: "looking at", path: path(), source })?;
-    Ok(((stat.stx_dev_major, stat.stx_dev_minor), stat.stx_mnt_id))
-}
-
-fn list(directory: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
-    rustix::fs::seek(directory, SeekFrom::Start(0))?;
-    let mut buffer = [MaybeUninit::uninit(); 8192];
-    let mut entries = RawDir::new(directory, &mut buffer);
-    let mut names = Vec::new();
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            names.push(entry.file_name().to_owned());
-            if names.len() == NAMES_AT_ONCE {
-                break;
-            }
-        }
-    }
-    Ok(names)
-}
-
-fn unlink(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(directory, name, flags) {
+fn unlink(directory: &Node, name: &OsStr) -> Result<(), Errno> {
+    match directory.unlink(name) {
         // Without root, a directory of our own may be unwritable for ourselves.
-        Err(Errno::ACCESS) if rustix::fs::fchmod(directory, Mode::RWXU).is_ok() => {
-            rustix::fs::unlinkat(directory, name, flags)
-        },
+        Err(Errno::ACCESS) if directory.set_mode(0o700).is_ok() => directory.unlink(name),
         other => other,
     }
 }
 
+fn remove_directory(directory: &Node, name: &OsStr) -> Result<(), Errno> {
+    match directory.remove_directory(name) {
+        Err(Errno::ACCESS) if directory.set_mode(0o700).is_ok() => directory.remove_directory(name),
+        other => other,
+    }
+}
+
+/// Why an object, or an entry of a directory, could not be deleted.
 fn explain(
     action: &'static str,
     path: String,
-    object: BorrowedFd<'_>,
+    object: &Node,
+    entry: Option<&OsStr>,
     source: Errno,
 ) -> RemoveError {
+    let is_immutable =
+        || object.is_immutable(None) || (entry.is_some() && object.is_immutable(entry));
     match source {
         Errno::BUSY => RemoveError::Mounted { path },
-        Errno::PERM if is_immutable(object) => RemoveError::Immutable { path },
+        Errno::PERM if is_immutable() => RemoveError::Immutable { path },
         source => RemoveError::Io { action, path, source },
     }
 }
 
-fn explain_entry(
-    action: &'static str,
-    path: String,
-    directory: BorrowedFd<'_>,
-    entry: &CStr,
-    source: Errno,
-) -> RemoveError {
-    if source == Errno::PERM && is_immutable(directory) {
-        return RemoveError::Immutable { path };
-    }
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    match rustix::fs::openat(directory, entry, flags, Mode::empty()) {
-        Ok(file) => explain(action, path, file.as_fd(), source),
-        Err(_closed) if source == Errno::BUSY => RemoveError::Mounted { path },
-        Err(_closed) => RemoveError::Io { action, path, source },
-    }
-}
-
-fn is_immutable(object: BorrowedFd<'_>) -> bool {
-    rustix::fs::ioctl_getflags(object)
-        .is_ok_and(|flags| flags.intersects(IFlags::IMMUTABLE | IFlags::APPEND))
-}
-
-fn text(name: &CStr) -> String {
+fn text(name: &OsStr) -> String {
     name.to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{Mode, OFlags};
     use std::fs;
+    use std::os::fd::{AsFd as _, OwnedFd};
     use std::os::unix::fs::symlink;
 
     fn remove(base: &std::path::Path, limits: &Limits) -> Result<Removed, String> {

@@ -3,11 +3,10 @@
 //! While the file system is not mounted, nothing is read from or written to the bare directory. Data that was there
 //! before is never taken over: the disk, or the CREATE, is refused with the name of what was found.
 
-use super::adopt;
+use super::fs::Node;
 use super::image::point::is_mount_point;
 use berth_model::error::{ErrorCode, Rejection};
 use rustix::io::Errno;
-use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 /// What belongs to a disk or to its file system.
@@ -17,9 +16,9 @@ const OWN: [&str; 4] = ["volumes", ".trash", ".meta", "lost+found"];
 ///
 /// # Errors
 /// It is a bare directory, or cannot be looked at.
-pub fn refuse_bare(root: BorrowedFd<'_>, path: &Path) -> Result<(), Rejection> {
+pub fn refuse_bare(root: &Node, path: &Path) -> Result<(), Rejection> {
     let shown = path.display();
-    match is_mount_point(root) {
+    match root.descriptor().and_then(is_mount_point) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Rejection::new(
             ErrorCode::DiskFaulty,
@@ -34,8 +33,8 @@ pub fn refuse_bare(root: BorrowedFd<'_>, path: &Path) -> Result<(), Rejection> {
 ///
 /// # Errors
 /// What was found, or why the file system cannot be listed.
-pub fn refuse_foreign(root: BorrowedFd<'_>, path: &Path) -> Result<(), Rejection> {
-    let names = adopt::names(root).map_err(|errno| silent(path, errno))?;
+pub fn refuse_foreign(root: &Node, path: &Path) -> Result<(), Rejection> {
+    let names = root.all_names().map_err(|errno| silent(path, errno))?;
     let Some(found) = names.iter().find(|name| !OWN.contains(&name.as_str())) else {
         return Ok(());
     };

@@ -4,6 +4,7 @@
 //! A directory is the volume only if both say so. Where the file system takes no attributes, the marker holds the
 //! directory's inode instead.
 
+use crate::disk::fs::Node;
 use crate::disk::marker::{self, Fields, MarkerError};
 use crate::disk::probe::DriverKind;
 use crate::disk::remove::{VOLUME_XATTR, VOLUME_XATTR_UNPRIVILEGED};
@@ -12,9 +13,7 @@ use berth_model::resources::DiskSource;
 use berth_model::role::Role;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
-use rustix::fs::XattrFlags;
 use rustix::io::Errno;
-use std::os::fd::BorrowedFd;
 
 /// The kind of a volume's marker file.
 pub const KIND: &str = "berth-volume";
@@ -223,10 +222,10 @@ pub fn read_attribute(value: &[u8]) -> Result<(VolumeId, u64, AgentId, DiskId), 
 ///
 /// # Errors
 /// The file system refuses for another reason.
-pub fn write_attribute(directory: BorrowedFd<'_>, identity: &Identity) -> Result<bool, Errno> {
+pub fn write_attribute(directory: &Node, identity: &Identity) -> Result<bool, Errno> {
     let value = identity.attribute();
     for name in [VOLUME_XATTR, VOLUME_XATTR_UNPRIVILEGED] {
-        match rustix::fs::fsetxattr(directory, name, value.as_bytes(), XattrFlags::empty()) {
+        match directory.set_attribute(name, value.as_bytes()) {
             Ok(()) => return Ok(true),
             Err(Errno::PERM | Errno::NOTSUP) => {},
             Err(errno) => return Err(errno),

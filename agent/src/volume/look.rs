@@ -2,8 +2,9 @@
 
 use super::driver::Fault;
 use super::identity::{self, Binding, Home, Identity};
-use crate::disk::adopt::{self, Handle};
-use crate::disk::filesystem::{self, Position};
+use crate::disk::adopt::Handle;
+use crate::disk::filesystem::Position;
+use crate::disk::fs::Node;
 use crate::disk::marker::{self, ReadError};
 use crate::disk::probe::DriverKind;
 use crate::disk::remove::volume_attribute;
@@ -13,13 +14,12 @@ use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
 use berth_model::volume::VolumeSpec;
 use rustix::io::Errno;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 /// A volume that was found and verified, held open.
 #[derive(Debug)]
 pub struct Here {
     /// Its directory.
-    pub directory: OwnedFd,
+    pub directory: Node,
     /// Its marker.
     pub identity: Identity,
     /// Its name among its siblings.
@@ -87,10 +87,10 @@ pub fn unfinished_entry(id: VolumeId) -> String {
 
 /// The directory that holds the volumes of a place.
 #[must_use]
-pub fn parent(handle: &Handle, place: Place) -> BorrowedFd<'_> {
+pub fn parent(handle: &Handle, place: Place) -> &Node {
     match place {
-        Place::Live => handle.volumes.as_fd(),
-        Place::Trash => handle.trash.as_fd(),
+        Place::Live => &handle.volumes,
+        Place::Trash => &handle.trash,
     }
 }
 
@@ -116,7 +116,7 @@ pub fn path(disk: &Disk, place: Place, entry: &str) -> String {
 /// Damaged (foreign) or unreadable (unclear).
 pub fn read_marker(disk: &Disk, handle: &Handle, id: VolumeId) -> Result<Option<Identity>, Fault> {
     let shown = disk.root().join(".meta").join(id.to_string());
-    let fields = match marker::read(handle.meta.as_fd(), &id.to_string(), identity::KIND) {
+    let fields = match marker::read(&handle.meta, &id.to_string(), identity::KIND) {
         Ok(None) => return Ok(None),
         Ok(Some(fields)) => Ok(fields),
         Err(ReadError::Damaged(error)) => Err(error),
@@ -159,7 +159,7 @@ pub fn look(
         Fault::Unclear(Rejection::new(crate::disk::code_of(errno), text))
     };
     let parent = parent(handle, target.place);
-    let directory = match adopt::directory(parent, &target.entry) {
+    let directory = match parent.directory(&target.entry) {
         Ok(directory) => directory,
         Err(Errno::NOENT) => return Ok(None),
         Err(Errno::LOOP | Errno::NOTDIR) => {
@@ -174,14 +174,14 @@ pub fn look(
     if let Some(evidence) = identity.contradiction(spec, home(disk, handle), &target.generations) {
         return Err(foreign(evidence));
     }
-    let position = filesystem::position(directory.as_fd()).map_err(unclear)?;
-    let around = filesystem::position(parent).map_err(unclear)?;
+    let position = directory.position().map_err(unclear)?;
+    let around = parent.position().map_err(unclear)?;
     if let Some(evidence) = misplaced(&identity, position, around) {
         return Err(foreign(evidence));
     }
     match identity.binding {
         Binding::Attribute => {
-            let value = volume_attribute(directory.as_fd()).map_err(unclear)?;
+            let value = volume_attribute(&directory).map_err(unclear)?;
             if let Some(evidence) = unbound(&identity, value.as_deref(), &target.generations) {
                 return Err(foreign(evidence));
             }

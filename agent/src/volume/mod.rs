@@ -13,6 +13,7 @@ mod unknown;
 mod usage;
 
 pub use unknown::Unknown;
+pub(crate) use usage::tree_size;
 
 use crate::disk::Disks;
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};

@@ -1,11 +1,10 @@
 //! What lies among the volumes without the ledger knowing it: told to people, kept, never offered, never deleted.
 
 use super::identity::{self, Identity};
-use crate::disk::{Disk, adopt, marker};
+use crate::disk::{Disk, marker};
 use berth_model::id::VolumeId;
 use berth_model::volume::VolumeSpec;
 use std::collections::BTreeSet;
-use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 /// Something nobody knows.
@@ -22,14 +21,13 @@ pub fn list(disk: &Disk, known: &BTreeSet<VolumeId>) -> Vec<Unknown> {
     let Ok(handle) = disk.readable() else { return Vec::new() };
     let mut found = Vec::new();
     for (parent, place) in [(&handle.volumes, "volumes"), (&handle.trash, ".trash")] {
-        for name in adopt::names(parent.as_fd()).unwrap_or_default() {
+        for name in parent.all_names().unwrap_or_default() {
             let id = volume_of(&name);
             if id.is_some_and(|id| known.contains(&id)) {
                 continue;
             }
             let identity = id.and_then(|id| {
-                let fields =
-                    marker::read(handle.meta.as_fd(), &id.to_string(), identity::KIND).ok()??;
+                let fields = marker::read(&handle.meta, &id.to_string(), identity::KIND).ok()??;
                 Identity::decode(&fields).ok()
             });
             found.push(Unknown {

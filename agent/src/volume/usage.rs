@@ -3,13 +3,17 @@
 //! The walk follows no link, enters no mount, counts a file with several names once, and gives up on trees too
 //! large to be walked often.
 
+use crate::disk::filesystem;
+use crate::disk::fs::Node;
+use crate::disk::fs::real;
 use crate::disk::probe::DriverKind;
-use crate::disk::{adopt, filesystem, subvolume};
 use berth_model::units::Bytes;
 use rustix::fs::{AtFlags, Dir, FileType};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
 
 const ENTRIES_MAX: u64 = 1_000_000;
 const DEPTH_MAX: usize = 256;
@@ -18,19 +22,23 @@ const DEPTH_MAX: usize = 256;
 ///
 /// # Errors
 /// Why it was given up.
-pub fn measure(directory: BorrowedFd<'_>, kind: DriverKind) -> Result<Bytes, String> {
+pub fn measure(directory: &Node, kind: DriverKind) -> Result<Bytes, String> {
     if kind == DriverKind::Btrfs {
-        match subvolume::used(directory) {
+        match directory.quota_used() {
             Ok(Some(bytes)) => return Ok(Bytes::new(bytes)),
             // Without the privilege, or with quotas switched off since: count.
             Ok(None) | Err(Errno::PERM | Errno::NOENT) => {},
             Err(errno) => return Err(format!("the quota does not answer ({errno})")),
         }
     }
-    walk(directory).map(Bytes::new)
+    directory.tree_size().map(Bytes::new)
 }
 
-fn walk(top: BorrowedFd<'_>) -> Result<u64, String> {
+/// The bytes that a tree of the host takes.
+///
+/// # Errors
+/// Why it was given up.
+pub fn tree_size(top: BorrowedFd<'_>) -> Result<u64, String> {
     let failed = |errno: Errno| format!("the tree cannot be walked ({errno})");
     let device = filesystem::position(top).map_err(failed)?.device;
     let mut stack = vec![Dir::read_from(top).map_err(failed)?];
@@ -64,7 +72,7 @@ fn walk(top: BorrowedFd<'_>) -> Result<u64, String> {
         if !is_directory {
             continue;
         }
-        let child = match adopt::directory(fd, &name.to_string_lossy()) {
+        let child = match real::directory(fd, OsStr::from_bytes(name.to_bytes())) {
             Ok(child) => child,
             // Mounts and what has gone meanwhile do not count.
             Err(Errno::XDEV | Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
@@ -83,6 +91,7 @@ fn walk(top: BorrowedFd<'_>) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::OwnedFd;
 
     #[test]
     fn links_count_once_and_are_not_followed() {
@@ -93,8 +102,8 @@ mod tests {
         std::fs::write(base.path().join("a/b/file"), vec![1_u8; 1 << 20]).unwrap();
         std::fs::hard_link(base.path().join("a/b/file"), base.path().join("again")).unwrap();
         std::os::unix::fs::symlink(outside.path(), base.path().join("link")).unwrap();
-        let top = std::fs::File::open(base.path()).unwrap();
-        let used = measure(top.as_fd(), DriverKind::Directory).unwrap().get();
+        let top = Node::from(OwnedFd::from(std::fs::File::open(base.path()).unwrap()));
+        let used = measure(&top, DriverKind::Directory).unwrap().get();
         assert!((1 << 20..2 << 20).contains(&used), "{used}");
     }
 }

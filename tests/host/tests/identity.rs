@@ -1,5 +1,6 @@
 //! A volume is used only when its directory and its marker both say that it is the one that is meant.
 
+use berth_agent::disk::fs::Node;
 use berth_agent::disk::{Declaration, DriverChoice, Owner};
 use berth_agent::volume::{Unknown, Volumes};
 use berth_host_tests::host::{
@@ -279,8 +280,8 @@ fn a_mounted_volume_is_neither_trashed_nor_purged_and_mounts_are_not_entered() {
         // The deleter does not rely on the look before: it stops at the mount by itself.
         let trash = fs::File::open(host.path(".trash")).unwrap();
         let name = std::ffi::CString::new(format!("{}.1", spec.id)).unwrap();
-        let value =
-            berth_agent::disk::remove::volume_attribute(fs::File::open(&trashed).unwrap().as_fd());
+        let open = Node::from(OwnedFd::from(fs::File::open(&trashed).unwrap()));
+        let value = berth_agent::disk::remove::volume_attribute(&open);
         let limits =
             berth_agent::disk::remove::Limits { entries: u64::MAX, volume: value.unwrap() };
         let stopped = berth_agent::disk::remove::remove_tree(trash.as_fd(), &name, &limits);

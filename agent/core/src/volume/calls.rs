@@ -102,7 +102,7 @@ impl Agent {
     }
 
     /// Is there a healthy disk with room for so much more of it?
-    fn check_room(&self, spec: &VolumeSpec, more: Bytes) -> Result<(), Rejection> {
+    pub(super) fn check_room(&self, spec: &VolumeSpec, more: Bytes) -> Result<(), Rejection> {
         let VolumeSpec { id, source, .. } = spec;
         let Some(disk) = self.info.disks.iter().find(|disk| disk.source == *source) else {
             return Err(Rejection::new(
@@ -134,42 +134,6 @@ impl Agent {
             .remedy("destroy a volume on it, or choose another disk"));
         }
         Ok(())
-    }
-
-    /// Gives a volume another size.
-    pub(crate) fn resize(
-        &mut self,
-        id: VolumeId,
-        generation: u64,
-        size: Bytes,
-        operation: OperationId,
-    ) {
-        let Some(mut volume) = self.known(id, generation, operation) else { return };
-        if volume.state != VolumeState::Ready {
-            let text = format!("volume {id} is {}: only a READY one is resized", volume.state);
-            self.tell_refusal(id, operation, Rejection::new(ErrorCode::VolumeNotReady, text));
-            return;
-        }
-        let is_done = volume.resize.is_none() && volume.spec.size == size;
-        if is_done || volume.resize == Some(size) {
-            self.tell_volume(id);
-            return;
-        }
-        let more = size.checked_sub(volume.held()).unwrap_or_default();
-        if more > Bytes::default()
-            && let Err(error) = self.check_room(&volume.spec, more)
-        {
-            self.tell_refusal(id, operation, error);
-            return;
-        }
-        volume.resize = Some(size);
-        volume.operation = Some(operation);
-        volume.error = None;
-        self.timers.clear(&Timer::Retry(id));
-        self.watch(id).attempts = 0;
-        self.write_volume(volume);
-        self.tell_volume(id);
-        self.advance(id);
     }
 
     /// Moves a volume to the trash.
@@ -246,7 +210,7 @@ impl Agent {
 
     /// The volume, if it is known in this generation; otherwise the master is told what is here. Of a volume of
     /// which nothing is left, nothing is left in any generation.
-    fn known(
+    pub(super) fn known(
         &mut self,
         id: VolumeId,
         generation: u64,

@@ -8,6 +8,7 @@
 
 mod calls;
 mod outcome;
+mod resize;
 
 use crate::agent::Agent;
 use crate::effect::{Place, VolumeEffect};

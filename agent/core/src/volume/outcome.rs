@@ -146,7 +146,7 @@ impl Agent {
     }
 
     /// The trash that an effect purged for its room is gone.
-    fn made_room(
+    pub(super) fn made_room(
         &mut self,
         purged: &[VolumeId],
         held: &[VolumeId],
@@ -161,53 +161,8 @@ impl Agent {
         }
     }
 
-    fn resized(&mut self, mut volume: LedgerVolume, held: &[VolumeId], outcome: VolumeOutcome) {
-        let id = volume.spec.id;
-        let given = self.watch(id).resizing.take().unwrap_or(volume.spec.size);
-        match outcome {
-            VolumeOutcome::Present { host_path, driver: _, enforcement, purged } => {
-                let operation = volume.operation;
-                volume.spec.size = given;
-                // Another size may have been asked for meanwhile; that intent goes on.
-                volume.resize = volume.resize.filter(|wanted| *wanted != given);
-                volume.error = None;
-                self.write_volume(volume);
-                let watch = self.watch(id);
-                watch.found = Some(Found { host_path, enforcement });
-                watch.purged.clone_from(&purged);
-                watch.attempts = 0;
-                self.tell_volume(id);
-                self.made_room(&purged, held, operation);
-            },
-            VolumeOutcome::Failed(error) => {
-                for other in held {
-                    self.watch(*other).verify = true;
-                }
-                if error.code == ErrorCode::DiskFull && self.has_other_trash(&volume, held) {
-                    self.put_off(volume, error);
-                    return;
-                }
-                let operation = volume.operation;
-                if volume.resize == Some(given) {
-                    volume.resize = None;
-                    volume.error = None;
-                    self.write_volume(volume);
-                }
-                self.watch(id).attempts = 0;
-                if let Some(operation) = operation {
-                    self.tell_refusal(id, operation, error);
-                }
-            },
-            VolumeOutcome::Foreign(error) => self.enter(volume, VolumeState::Quarantined, error),
-            // Whether it is lost is for a verification to say.
-            VolumeOutcome::Absent => self.watch(id).verify = true,
-            VolumeOutcome::Unclear(error) => self.put_off(volume, error),
-            VolumeOutcome::Used(_) => self.put_off(volume, unexpected(id, "resize")),
-        }
-    }
-
     /// Is there trash on the volume's disk that the failed effect was not allowed to purge?
-    fn has_other_trash(&self, volume: &LedgerVolume, held: &[VolumeId]) -> bool {
+    pub(super) fn has_other_trash(&self, volume: &LedgerVolume, held: &[VolumeId]) -> bool {
         self.books.trash(&volume.spec.source).any(|trash| !held.contains(&trash.spec.id))
     }
 
@@ -325,7 +280,7 @@ impl Agent {
     }
 
     /// A final state with its reason.
-    fn enter(&mut self, mut volume: LedgerVolume, state: VolumeState, error: Rejection) {
+    pub(super) fn enter(&mut self, mut volume: LedgerVolume, state: VolumeState, error: Rejection) {
         let id = volume.spec.id;
         self.log(Severity::Error, format!("volume {id} is {state}: {error}"));
         volume.state = state;
@@ -383,7 +338,7 @@ impl Agent {
     }
 
     /// The intent stays; the effect is asked for again later. Told once per reason.
-    fn put_off(&mut self, mut volume: LedgerVolume, error: Rejection) {
+    pub(super) fn put_off(&mut self, mut volume: LedgerVolume, error: Rejection) {
         let id = volume.spec.id;
         if volume.state == VolumeState::Trashed {
             self.put_off_purge(&volume, error);
@@ -414,7 +369,7 @@ impl Agent {
     }
 }
 
-fn unexpected(id: VolumeId, verb: &str) -> Rejection {
+pub(super) fn unexpected(id: VolumeId, verb: &str) -> Rejection {
     Rejection::new(
         ErrorCode::Internal,
         format!("the driver's answer to {verb} volume {id} makes no sense"),

@@ -9,6 +9,7 @@ use super::Format;
 use super::device::{Device, MAJOR};
 use super::grow::btrfs_device;
 use crate::disk::filesystem;
+use crate::disk::fs::Node;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -27,14 +28,14 @@ static SHARING: Mutex<()> = Mutex::new(());
 #[derive(Debug)]
 pub struct Mounted {
     mount: OwnedFd,
-    root: OwnedFd,
+    root: Node,
 }
 
 impl Mounted {
     /// Its root, which can be read and marked.
     #[must_use]
-    pub fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
+    pub fn root(&self) -> &Node {
+        &self.root
     }
 }
 
@@ -68,7 +69,7 @@ pub fn mount(device: &Device, format: Format) -> Result<Mounted, String> {
         .map_err(failed)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(&mount, ".", flags, Mode::empty()).map_err(failed)?;
-    Ok(Mounted { mount, root })
+    Ok(Mounted { mount, root: Node::from(root) })
 }
 
 /// What the file system wrote about a failed mount.
@@ -83,14 +84,14 @@ fn complaint(context: BorrowedFd<'_>) -> Option<String> {
 ///
 /// # Errors
 /// The place cannot be looked at.
-pub fn mounted(disk: BorrowedFd<'_>, name: &str) -> Result<Option<OwnedFd>, Errno> {
+pub fn mounted(disk: BorrowedFd<'_>, name: &str) -> Result<Option<Node>, Errno> {
     let hub = match open(disk, PLACE) {
         Ok(hub) => hub,
         Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(errno),
     };
     match open(hub.as_fd(), name) {
-        Ok(place) if is_mount_point(place.as_fd())? => Ok(Some(place)),
+        Ok(place) if is_mount_point(place.as_fd())? => Ok(Some(Node::from(place))),
         Ok(_bare) => Ok(None),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),
@@ -101,7 +102,7 @@ pub fn mounted(disk: BorrowedFd<'_>, name: &str) -> Result<Option<OwnedFd>, Errn
 ///
 /// # Errors
 /// The place cannot be made, or the kernel refuses.
-pub fn put(mounted: Mounted, disk: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+pub fn put(mounted: Mounted, disk: BorrowedFd<'_>, name: &str) -> Result<Node, Errno> {
     let hub = share(disk)?;
     match rustix::fs::mkdirat(&hub, name, Mode::empty()) {
         Ok(()) | Err(Errno::EXIST) => {},

@@ -58,13 +58,12 @@ fn try_in(meta: BorrowedFd<'_>, format: Format) -> Result<Ability, String> {
     let device = device::attach(file.as_fd()).map_err(no_device)?;
     format::make(format, &device.path())?;
     let mounted = point::mount(&device, format)?;
-    let written =
-        rustix::fs::openat(mounted.root(), "try", flags, Mode::RUSR).and_then(|try_file| {
-            rustix::io::write(&try_file, &[0x5a; 4096])
-                .and_then(|_length| rustix::fs::fsync(&try_file))
-        });
+    let root = mounted.root().descriptor().map_err(failed("opening an image"))?;
+    let written = rustix::fs::openat(root, "try", flags, Mode::RUSR).and_then(|try_file| {
+        rustix::io::write(&try_file, &[0x5a; 4096]).and_then(|_length| rustix::fs::fsync(&try_file))
+    });
     written.map_err(failed("writing into an image"))?;
-    let fixed = match extend(&file, &device, mounted.root(), format) {
+    let fixed = match extend(&file, &device, root, format) {
         Ok(()) => None,
         Err(Errno::PERM) if format == Format::Ext4 => {
             Some("growing it while mounted needs CAP_SYS_RESOURCE".to_owned())

@@ -2,17 +2,15 @@
 
 use super::super::driver::Fault;
 use super::super::look::{self, Here, Target};
-use super::{OnDisk, exists, settle};
-use crate::disk::adopt::{self, Handle};
+use super::{OnDisk, settle};
+use crate::disk::adopt::Handle;
 use crate::disk::probe::DriverKind;
-use crate::disk::remove::{Limits, RemoveError, remove_tree, volume_attribute};
-use crate::disk::{code_of, is_broken, marker, mounts, subvolume};
+use crate::disk::remove::{self, Limits, RemoveError, volume_attribute};
+use crate::disk::{code_of, is_broken, marker};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::volume::VolumeSpec;
-use rustix::fs::RenameFlags;
-use std::ffi::CString;
-use std::os::fd::AsFd as _;
+use std::ffi::OsStr;
 
 impl OnDisk {
     /// Deletes the volume from the trash, its marker last.
@@ -28,12 +26,14 @@ impl OnDisk {
         };
         // The marker goes when nothing is left that it explains: neither a live volume nor another life in the trash.
         let id = spec.id.to_string();
-        let other = adopt::names(handle.trash.as_fd())
+        let other = handle
+            .trash
+            .all_names()
             .map_err(&unclear)?
             .into_iter()
             .find(|name| name.starts_with(&id))
             .map(|name| look::path(&self.disk, Place::Trash, &name));
-        let live = exists(handle.volumes.as_fd(), &id).map_err(&unclear)?;
+        let live = handle.volumes.exists(&id).map_err(&unclear)?;
         let live = live.then(|| look::path(&self.disk, Place::Live, &id));
         if let Some(shown) = other.or(live) {
             let text = format!(
@@ -44,13 +44,13 @@ impl OnDisk {
             return Err(Fault::Foreign(reason.remedy("it is left as it is")));
         }
         if identity.generation <= spec.generation {
-            marker::remove(handle.meta.as_fd(), &id).map_err(unclear)?;
+            marker::remove(&handle.meta, &id).map_err(unclear)?;
         }
         Ok(())
     }
 
     pub(super) fn refuse_mounted(&self, here: &Here, spec: &VolumeSpec) -> Result<(), Fault> {
-        let mounted = mounts::touching(here.directory.as_fd()).map_err(|error| {
+        let mounted = here.directory.mounts().map_err(|error| {
             let text = format!("looking for mounts of volume {} failed: {error}", spec.id);
             Fault::Unclear(Rejection::new(ErrorCode::VolumeUnavailable, text))
         })?;
@@ -67,9 +67,9 @@ impl OnDisk {
     /// Empties and removes a verified directory in the trash.
     fn delete(&self, handle: &Handle, here: &Here, spec: &VolumeSpec) -> Result<(), Fault> {
         self.refuse_mounted(here, spec)?;
-        let trash = handle.trash.as_fd();
+        let trash = &handle.trash;
         let unclear = self.unclear(spec, "purging");
-        let volume = volume_attribute(here.directory.as_fd()).map_err(&unclear)?;
+        let volume = volume_attribute(&here.directory).map_err(&unclear)?;
         let group = match here.identity.driver {
             DriverKind::Directory | DriverKind::Mount => None,
             DriverKind::Image(_) => {
@@ -78,26 +78,24 @@ impl OnDisk {
             },
             DriverKind::Btrfs => {
                 // A full quota would stop deletions as well.
-                subvolume::limit(here.directory.as_fd(), None).ok();
-                Some(subvolume::id(here.directory.as_fd()).map_err(&unclear)?)
+                here.directory.limit(None).ok();
+                Some(here.directory.subvolume().map_err(&unclear)?)
             },
         };
         // Half of a volume is worse than none: from here on no restore finds it, whenever the deletion is stopped.
         let going = Target::going(spec).entry;
         if here.entry != going {
-            let flags = RenameFlags::NOREPLACE;
-            rustix::fs::renameat_with(trash, here.entry.as_str(), trash, going.as_str(), flags)
-                .map_err(&unclear)?;
+            trash.rename(&here.entry, trash, &going).map_err(&unclear)?;
         }
         settle(trash, here.identity.driver).map_err(&unclear)?;
-        let name = CString::new(going).expect("entries hold letters, digits and dots");
         let limits = Limits { entries: u64::MAX, volume };
-        remove_tree(trash, &name, &limits).map_err(|error| self.left_alone(spec, error))?;
-        rustix::fs::fsync(trash).map_err(&unclear)?;
+        remove::tree(trash, OsStr::new(&going), &limits)
+            .map_err(|error| self.left_alone(spec, error))?;
+        trash.sync().map_err(&unclear)?;
         if let Some(group) = group {
-            rustix::fs::syncfs(trash).map_err(&unclear)?;
+            trash.sync_file_system().map_err(&unclear)?;
             // A group that stays behind is empty and harms nobody.
-            subvolume::forget(trash, group).ok();
+            trash.forget_quota(group).ok();
         }
         Ok(())
     }

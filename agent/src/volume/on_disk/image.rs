@@ -10,21 +10,22 @@ use super::super::driver::Fault;
 use super::super::identity::{self, Binding, Identity};
 use super::super::look::{self, Here};
 use super::OnDisk;
-use crate::disk::adopt::{self, Handle};
+use crate::disk::adopt::Handle;
+use crate::disk::code_of;
+use crate::disk::fs::Node;
 use crate::disk::image::device::{self, Device, FILE};
 use crate::disk::image::point::{self, Mounted};
 use crate::disk::image::trial::no_device;
 use crate::disk::image::{Format, format};
 use crate::disk::probe::DriverKind;
 use crate::disk::remove::volume_attribute;
-use crate::disk::{code_of, filesystem, mounts};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
 use rustix::fs::{AtFlags, FallocateFlags, IFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -43,9 +44,11 @@ impl OnDisk {
         let home = look::home(&self.disk, handle);
         let identity = Identity::of(spec, home, DriverKind::Image(kind), Binding::Attribute);
         let entry = look::unfinished_entry(spec.id);
-        let made = adopt::directory(handle.volumes.as_fd(), &entry)
+        let made = handle
+            .volumes
+            .directory(&entry)
             .map_err(|errno| self.image_failed("opening an unfinished volume", errno))
-            .and_then(|directory| self.build(directory.as_fd(), &identity, kind));
+            .and_then(|directory| self.build(&directory, &identity, kind));
         let Err(reason) = made else { return Ok(()) };
         Err(match self.sweep(handle, spec) {
             Ok(()) => Fault::Failed(reason),
@@ -54,21 +57,18 @@ impl OnDisk {
     }
 
     /// Makes the image in this directory, marked and synced.
-    fn build(
-        &self,
-        directory: BorrowedFd<'_>,
-        identity: &Identity,
-        kind: Format,
-    ) -> Result<(), Rejection> {
+    fn build(&self, directory: &Node, identity: &Identity, kind: Format) -> Result<(), Rejection> {
         let (id, size) = (identity.id, identity.size.get());
         let failed = |doing: &str| {
             let doing = format!("{doing} the image of volume {id}");
             move |errno| self.image_failed(&doing, errno)
         };
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(directory, FILE, flags, Mode::RUSR | Mode::WUSR)
+        let file = directory
+            .descriptor()
+            .and_then(|fd| rustix::fs::openat(fd, FILE, flags, Mode::RUSR | Mode::WUSR))
             .map_err(failed("making"))?;
-        if filesystem::is_btrfs(directory).map_err(failed("making"))? {
+        if directory.is_btrfs().map_err(failed("making"))? {
             // Otherwise what is allocated would not be what is written to.
             rustix::fs::ioctl_setflags(&file, IFlags::NOCOW).map_err(failed("making"))?;
         }
@@ -84,29 +84,29 @@ impl OnDisk {
         let mounted = point::mount(&device, kind).map_err(unusable)?;
         let root = mounted.root();
         // A new volume is empty; the check of ext4 makes its directory for finds when it needs one.
-        match rustix::fs::unlinkat(root, "lost+found", AtFlags::REMOVEDIR) {
+        match root.remove_directory("lost+found") {
             Ok(()) | Err(Errno::NOENT) => {},
             Err(errno) => return Err(failed("emptying")(errno)),
         }
-        rustix::fs::fchmod(root, Mode::RWXU).map_err(failed("marking"))?;
+        root.set_mode(0o700).map_err(failed("marking"))?;
         if !identity::write_attribute(root, identity).map_err(failed("marking"))? {
             return Err(unusable("its file system takes no attributes".to_owned()));
         }
-        rustix::fs::syncfs(root)
+        root.sync_file_system()
             .and_then(|()| rustix::fs::fsync(&file))
-            .and_then(|()| rustix::fs::fsync(directory))
+            .and_then(|()| directory.sync())
             .map_err(failed("syncing"))
     }
 
     /// Removes what was begun of an image in an unfinished directory.
-    pub(super) fn unbuild(parent: BorrowedFd<'_>, entry: &str) -> Result<(), Errno> {
-        let directory = match adopt::directory(parent, entry) {
+    pub(super) fn unbuild(parent: &Node, entry: &str) -> Result<(), Errno> {
+        let directory = match parent.directory(entry) {
             Ok(directory) => directory,
             // Something else is in the way, which the caller finds out.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(()),
             Err(errno) => return Err(errno),
         };
-        match rustix::fs::unlinkat(&directory, FILE, AtFlags::empty()) {
+        match directory.unlink(FILE) {
             Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => Ok(()),
             Err(errno) => Err(errno),
         }
@@ -118,19 +118,19 @@ impl OnDisk {
         handle: &Handle,
         here: &Here,
         kind: Format,
-    ) -> Result<OwnedFd, Fault> {
+    ) -> Result<Node, Fault> {
         let _alone = self.one_at_a_time();
         self.show(handle, here, kind)
     }
 
-    fn show(&self, handle: &Handle, here: &Here, kind: Format) -> Result<OwnedFd, Fault> {
+    fn show(&self, handle: &Handle, here: &Here, kind: Format) -> Result<Node, Fault> {
         let id = here.identity.id;
         let file = self.file(here)?;
         let unclear = |errno| self.image_unclear("mounting", id, errno);
         let name = id.to_string();
-        if let Some(root) = point::mounted(handle.root.as_fd(), &name).map_err(unclear)? {
+        if let Some(root) = mounted(handle, &name).map_err(unclear)? {
             return match self.device_shown(&root, &file, kind).map_err(unclear)? {
-                Some(_device) => self.verified(root.as_fd(), &here.identity).map(|()| root),
+                Some(_device) => self.verified(&root, &here.identity).map(|()| root),
                 None => {
                     Err(foreign(id, &self.shown_at(id), "another file system is mounted there"))
                 },
@@ -148,7 +148,8 @@ impl OnDisk {
         })?;
         self.verified(mounted.root(), &here.identity)?;
         self.refresh_identity(&mounted, &here.identity).map_err(unclear)?;
-        point::put(mounted, handle.root.as_fd(), &name).map_err(unclear)
+        let disk = handle.root.descriptor().map_err(unclear)?;
+        point::put(mounted, disk, &name).map_err(unclear)
     }
 
     /// Unmounts and detaches a volume that is to be moved. One that is in use stays as it is.
@@ -163,7 +164,7 @@ impl OnDisk {
         let file = self.file(here)?;
         let name = id.to_string();
         let unclear = |errno| self.image_unclear("unmounting", id, errno);
-        if let Some(root) = point::mounted(handle.root.as_fd(), &name).map_err(unclear)? {
+        if let Some(root) = mounted(handle, &name).map_err(unclear)? {
             if self.device_shown(&root, &file, kind).map_err(unclear)?.is_none() {
                 return Err(foreign(
                     id,
@@ -172,7 +173,8 @@ impl OnDisk {
                 ));
             }
             let own = self.shown_at(id);
-            let elsewhere: Vec<String> = mounts::touching(root.as_fd())
+            let elsewhere: Vec<String> = root
+                .mounts()
                 .map_err(|error| unavailable(id, &error.to_string(), Errno::IO))?
                 .into_iter()
                 .filter(|point| *point != own.to_string_lossy())
@@ -181,7 +183,7 @@ impl OnDisk {
                 return Err(in_use(id, &format!("mounted at {}", elsewhere.join(", "))));
             }
         }
-        match point::take(handle.root.as_fd(), &name) {
+        match handle.root.descriptor().and_then(|disk| point::take(disk, &name)) {
             Ok(()) => {},
             Err(Errno::BUSY) => {
                 return Err(in_use(id, &format!("in use at {}", self.shown_at(id).display())));
@@ -223,12 +225,13 @@ impl OnDisk {
     /// What a live volume holds, or what one in the trash takes from the disk.
     pub(super) fn image_usage(&self, handle: &Handle, here: &Here) -> Result<Bytes, Errno> {
         let name = here.identity.id.to_string();
-        if let Some(root) = point::mounted(handle.root.as_fd(), &name)? {
-            let stat = rustix::fs::fstatvfs(&root)?;
+        if let Some(root) = mounted(handle, &name)? {
+            let stat = rustix::fs::fstatvfs(root.descriptor()?)?;
             let used = stat.f_blocks.saturating_sub(stat.f_bfree);
             return Ok(Bytes::new(used.saturating_mul(stat.f_frsize)));
         }
-        let stat = rustix::fs::statat(&here.directory, FILE, AtFlags::SYMLINK_NOFOLLOW)?;
+        let directory = here.directory.descriptor()?;
+        let stat = rustix::fs::statat(directory, FILE, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(Bytes::new(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)))
     }
 
@@ -240,7 +243,9 @@ impl OnDisk {
     pub(super) fn file(&self, here: &Here) -> Result<OwnedFd, Fault> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        match rustix::fs::openat2(&here.directory, FILE, flags, Mode::empty(), inside) {
+        match here.directory.descriptor().and_then(|directory| {
+            rustix::fs::openat2(directory, FILE, flags, Mode::empty(), inside)
+        }) {
             Ok(file) => Ok(file),
             Err(Errno::NOENT | Errno::LOOP | Errno::ISDIR) => {
                 let place = self.disk.root().join("volumes").join(&here.entry).join(FILE);
@@ -253,11 +258,11 @@ impl OnDisk {
     /// The device of the file, provided that it is what is mounted.
     pub(super) fn device_shown(
         &self,
-        root: &OwnedFd,
+        root: &Node,
         file: &OwnedFd,
         kind: Format,
     ) -> Result<Option<Device>, Errno> {
-        match point::device_under(root.as_fd(), kind)? {
+        match point::device_under(root.descriptor()?, kind)? {
             Some(number) => Device::of_number(number, file.as_fd()),
             None => Ok(None),
         }
@@ -265,7 +270,7 @@ impl OnDisk {
 
     /// Does the root of the file system say that it is this volume? Its generation may be an earlier one: it is
     /// written when the volume is mounted.
-    fn verified(&self, root: BorrowedFd<'_>, expected: &Identity) -> Result<(), Fault> {
+    fn verified(&self, root: &Node, expected: &Identity) -> Result<(), Fault> {
         let id = expected.id;
         let wrong = |evidence: &str| Err(foreign(id, &self.shown_at(id), evidence));
         let value = volume_attribute(root)
@@ -294,7 +299,7 @@ impl OnDisk {
             return Ok(());
         }
         identity::write_attribute(mounted.root(), identity)?;
-        rustix::fs::fsync(mounted.root())
+        mounted.root().sync()
     }
 
     /// Waits for the last user of a device that is being given up.
@@ -333,6 +338,10 @@ impl OnDisk {
         let reason = self.image_failed(&format!("{doing} volume {id}"), errno);
         Fault::Unclear(Rejection { code: ErrorCode::VolumeUnavailable, ..reason })
     }
+}
+
+fn mounted(handle: &Handle, name: &str) -> Result<Option<Node>, Errno> {
+    point::mounted(handle.root.descriptor()?, name)
 }
 
 fn foreign(id: VolumeId, place: &std::path::Path, evidence: &str) -> Fault {

@@ -3,17 +3,15 @@
 use super::super::driver::{Fault, Found};
 use super::super::identity::{self, Binding, Identity};
 use super::super::look::{self, Target, look};
-use super::{OnDisk, exists, settle};
-use crate::disk::adopt::{self, Handle};
+use super::{OnDisk, settle};
+use crate::disk::adopt::Handle;
 use crate::disk::probe::DriverKind;
-use crate::disk::{filesystem, is_broken, marker, subvolume, whole};
+use crate::disk::{is_broken, marker, whole};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::resources::DiskSource;
 use berth_model::volume::VolumeSpec;
-use rustix::fs::{AtFlags, Mode, RenameFlags};
 use rustix::io::Errno;
-use std::os::fd::AsFd as _;
 
 impl OnDisk {
     /// Makes sure that the volume is live.
@@ -35,8 +33,8 @@ impl OnDisk {
             Ok(Some(here)) => {
                 // Asked again: what was done before a crash may not have been synced.
                 self.limit(&here)
-                    .and_then(|()| settle(handle.volumes.as_fd(), here.identity.driver))
-                    .and_then(|()| rustix::fs::fsync(&handle.meta))
+                    .and_then(|()| settle(&handle.volumes, here.identity.driver))
+                    .and_then(|()| handle.meta.sync())
                     .map_err(self.unclear(spec, "syncing"))?;
                 self.ready(&handle, &here)?;
                 return Ok(self.found(&here, Place::Live));
@@ -51,23 +49,17 @@ impl OnDisk {
         self.refuse_lost(&handle, spec)?;
         self.sweep(&handle, spec)?;
         if let DiskSource::Mount(_) = self.disk.source() {
-            whole::refuse_foreign(handle.root.as_fd(), self.disk.root()).map_err(Fault::Failed)?;
+            whole::refuse_foreign(&handle.root, self.disk.root()).map_err(Fault::Failed)?;
         }
         let kind = self.kind_for(spec)?;
         self.prepare(&handle, spec, kind).map_err(|errno| self.take_back(&handle, spec, errno))?;
         if let Some(format) = kind.image() {
             self.fill(&handle, spec, format)?;
         }
-        let (parent, flags) = (handle.volumes.as_fd(), RenameFlags::NOREPLACE);
-        let unfinished = look::unfinished_entry(spec.id);
-        rustix::fs::renameat_with(
-            parent,
-            unfinished.as_str(),
-            parent,
-            target.entry.as_str(),
-            flags,
-        )
-        .map_err(|errno| self.take_back(&handle, spec, errno))?;
+        let parent = &handle.volumes;
+        parent
+            .rename(look::unfinished_entry(spec.id), parent, &target.entry)
+            .map_err(|errno| self.take_back(&handle, spec, errno))?;
         settle(parent, kind).map_err(self.unclear(spec, "making"))?;
         let here = look(&self.disk, &handle, spec, target)?.ok_or_else(|| {
             let text = format!("volume {} vanished while it was made", spec.id);
@@ -81,8 +73,8 @@ impl OnDisk {
     fn refuse_lost(&self, handle: &Handle, spec: &VolumeSpec) -> Result<(), Fault> {
         let id = spec.id.to_string();
         let check = || -> Result<bool, Errno> {
-            Ok(exists(handle.meta.as_fd(), &id)?
-                && !exists(handle.volumes.as_fd(), &look::unfinished_entry(spec.id))?)
+            Ok(handle.meta.exists(&id)?
+                && !handle.volumes.exists(look::unfinished_entry(spec.id))?)
         };
         if !check().map_err(self.unclear(spec, "looking for"))? {
             return Ok(());
@@ -101,18 +93,18 @@ impl OnDisk {
     /// and an image that never got its name: nobody was given it.
     pub(super) fn sweep(&self, handle: &Handle, spec: &VolumeSpec) -> Result<(), Fault> {
         let entry = look::unfinished_entry(spec.id);
-        let parent = handle.volumes.as_fd();
+        let parent = &handle.volumes;
         let unclear = self.unclear(spec, "clearing the beginnings of");
-        if !exists(parent, &entry).map_err(&unclear)? {
+        if !parent.exists(&entry).map_err(&unclear)? {
             return Ok(());
         }
         let marked = look::read_marker(&self.disk, handle, spec.id).ok().flatten();
         if marked.is_some_and(|identity| identity.driver.image().is_some()) {
             Self::unbuild(parent, &entry).map_err(&unclear)?;
         }
-        marker::remove(handle.meta.as_fd(), &spec.id.to_string()).map_err(&unclear)?;
-        match rustix::fs::unlinkat(parent, entry.as_str(), AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => rustix::fs::fsync(parent).map_err(unclear),
+        marker::remove(&handle.meta, &spec.id.to_string()).map_err(&unclear)?;
+        match parent.remove_directory(&entry) {
+            Ok(()) | Err(Errno::NOENT) => parent.sync().map_err(unclear),
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::BUSY) => {
                 let shown = look::path(&self.disk, Place::Live, &entry);
                 Err(Fault::Foreign(
@@ -130,33 +122,32 @@ impl OnDisk {
     /// Makes the volume under its unfinished name; afterwards everything but the name is durable.
     fn prepare(&self, handle: &Handle, spec: &VolumeSpec, kind: DriverKind) -> Result<(), Errno> {
         let entry = look::unfinished_entry(spec.id);
-        let parent = handle.volumes.as_fd();
+        let parent = &handle.volumes;
         match kind {
             DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => {
-                rustix::fs::mkdirat(parent, entry.as_str(), Mode::RWXU)?;
+                parent.make_directory(&entry, 0o700)?;
             },
-            DriverKind::Btrfs => subvolume::create(parent, &entry)?,
+            DriverKind::Btrfs => parent.make_subvolume(&entry)?,
         }
-        let directory = adopt::directory(parent, &entry)?;
-        let (position, around) =
-            (filesystem::position(directory.as_fd())?, filesystem::position(handle.root.as_fd())?);
+        let directory = parent.directory(&entry)?;
+        let (position, around) = (directory.position()?, handle.root.position()?);
         if position.mount != around.mount
             || (kind != DriverKind::Btrfs && position.device != around.device)
         {
             return Err(Errno::XDEV);
         }
         if kind == DriverKind::Btrfs {
-            subvolume::limit(directory.as_fd(), Some(spec.size.get()))?;
+            directory.limit(Some(spec.size.get()))?;
         }
-        rustix::fs::fchmod(&directory, Mode::RWXU)?;
+        directory.set_mode(0o700)?;
         let home = look::home(&self.disk, handle);
         let mut identity = Identity::of(spec, home, kind, Binding::Attribute);
-        if !identity::write_attribute(directory.as_fd(), &identity)? {
+        if !identity::write_attribute(&directory, &identity)? {
             identity.binding = Binding::Inode(position.inode);
         }
-        rustix::fs::fsync(&directory)?;
+        directory.sync()?;
         settle(parent, kind)?;
-        marker::write(handle.meta.as_fd(), &spec.id.to_string(), &identity.encode())
+        marker::write(&handle.meta, &spec.id.to_string(), &identity.encode())
     }
 
     /// After a failure before the volume got its name: take everything back, or say that it could not be.

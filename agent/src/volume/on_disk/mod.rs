@@ -15,16 +15,16 @@ mod resize_image;
 
 use super::driver::{Capabilities, Driver, Fault, Found};
 use super::look::{self, Here, Target, look};
-use crate::disk::adopt::{self, Handle};
+use crate::disk::adopt::Handle;
+use crate::disk::fs::Node;
 use crate::disk::probe::DriverKind;
-use crate::disk::{Disk, code_of, filesystem, is_broken, subvolume};
+use crate::disk::{Disk, code_of, is_broken};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
-use rustix::fs::AtFlags;
 use rustix::io::Errno;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
 /// Volumes on one real disk.
@@ -49,11 +49,17 @@ impl OnDisk {
     pub fn open(&self, spec: &VolumeSpec) -> Result<OwnedFd, Rejection> {
         let handle = self.disk.writable().map_err(|reason| unavailable(spec, &reason))?;
         match look(&self.disk, &handle, spec, Target::live(spec)) {
-            Ok(Some(here)) => match here.identity.driver.image() {
-                Some(format) => self
-                    .activate(&handle, &here, format)
-                    .map_err(|fault| unavailable(spec, fault.rejection())),
-                None => Ok(here.directory),
+            Ok(Some(here)) => {
+                let directory = match here.identity.driver.image() {
+                    Some(format) => self
+                        .activate(&handle, &here, format)
+                        .map_err(|fault| unavailable(spec, fault.rejection()))?,
+                    None => here.directory,
+                };
+                descriptor(&directory).map_err(|errno| {
+                    let text = format!("opening volume {} failed ({errno})", spec.id);
+                    Rejection::new(ErrorCode::VolumeUnavailable, text)
+                })
             },
             Ok(None) => {
                 let shown = look::path(&self.disk, Place::Live, &spec.id.to_string());
@@ -122,9 +128,9 @@ impl OnDisk {
     fn is_clean(&self, handle: &Handle, spec: &VolumeSpec) -> Result<bool, Errno> {
         let id = spec.id.to_string();
         let mine = |name: &String| name.contains(&id);
-        let any = adopt::names(handle.volumes.as_fd())?.iter().any(mine)
-            || adopt::names(handle.trash.as_fd())?.iter().any(mine)
-            || exists(handle.meta.as_fd(), &id)?;
+        let any = handle.volumes.all_names()?.iter().any(mine)
+            || handle.trash.all_names()?.iter().any(mine)
+            || handle.meta.exists(&id)?;
         Ok(!any)
     }
 
@@ -152,9 +158,7 @@ impl OnDisk {
     fn limit(&self, here: &Here) -> Result<(), Errno> {
         match here.identity.driver {
             DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => Ok(()),
-            DriverKind::Btrfs => {
-                subvolume::limit(here.directory.as_fd(), Some(here.identity.size.get()))
-            },
+            DriverKind::Btrfs => here.directory.limit(Some(here.identity.size.get())),
         }
     }
 }
@@ -209,7 +213,7 @@ impl Driver for OnDisk {
         };
         let measured = match here.identity.driver.image() {
             Some(_) => self.image_usage(&handle, &here).map_err(|errno| errno.to_string()),
-            None => super::usage::measure(here.directory.as_fd(), here.identity.driver),
+            None => super::usage::measure(&here.directory, here.identity.driver),
         };
         measured.map_err(|reason| {
             let text = format!("measuring volume {} failed: {reason}", spec.id);
@@ -219,7 +223,7 @@ impl Driver for OnDisk {
 
     fn free(&self) -> Result<Bytes, Fault> {
         let handle = self.disk.readable().map_err(Fault::Unclear)?;
-        let room = filesystem::room(handle.root.as_fd()).map_err(|errno| {
+        let room = handle.root.room().map_err(|errno| {
             let text = format!("disk {} does not answer ({errno})", self.disk.root().display());
             Fault::Unclear(Rejection::new(code_of(errno), text))
         })?;
@@ -238,18 +242,15 @@ fn unavailable(spec: &VolumeSpec, reason: &Rejection) -> Rejection {
 
 /// Makes the entries of a directory durable. Subvolumes and their limits are part of the file system's
 /// transaction, which only a sync of the file system commits.
-fn settle(directory: BorrowedFd<'_>, kind: DriverKind) -> Result<(), Errno> {
-    rustix::fs::fsync(directory)?;
+fn settle(directory: &Node, kind: DriverKind) -> Result<(), Errno> {
+    directory.sync()?;
     match kind {
         DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => Ok(()),
-        DriverKind::Btrfs => rustix::fs::syncfs(directory),
+        DriverKind::Btrfs => directory.sync_file_system(),
     }
 }
 
-fn exists(directory: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
-    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(_) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
-        Err(errno) => Err(errno),
-    }
+fn descriptor(directory: &Node) -> Result<OwnedFd, Errno> {
+    let copy = directory.descriptor()?.try_clone_to_owned();
+    copy.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }

@@ -5,13 +5,11 @@ use super::super::identity::{self, Binding};
 use super::super::look::{self, Here, Target, look};
 use super::{OnDisk, settle};
 use crate::disk::adopt::Handle;
+use crate::disk::marker;
 use crate::disk::probe::DriverKind;
-use crate::disk::{marker, subvolume};
 use berth_agent_core::effect::Place;
 use berth_model::volume::VolumeSpec;
-use rustix::fs::RenameFlags;
 use rustix::io::Errno;
-use std::os::fd::AsFd as _;
 
 impl OnDisk {
     /// Gives a volume in the trash its next generation. Asked again after a crash it completes what was begun.
@@ -19,15 +17,15 @@ impl OnDisk {
         let mut identity = here.identity.clone();
         identity.generation = spec.generation;
         identity.home = look::home(&self.disk, handle);
-        marker::write(handle.meta.as_fd(), &spec.id.to_string(), &identity.encode())?;
+        marker::write(&handle.meta, &spec.id.to_string(), &identity.encode())?;
         if identity.binding == Binding::Attribute {
             if identity.driver == DriverKind::Btrfs {
                 // A full quota would stop the attribute as well; the limit is set again by `limit`.
-                subvolume::limit(here.directory.as_fd(), None)?;
+                here.directory.limit(None)?;
             }
-            identity::write_attribute(here.directory.as_fd(), &identity)?;
+            identity::write_attribute(&here.directory, &identity)?;
         }
-        rustix::fs::fsync(&here.directory)
+        here.directory.sync()
     }
 
     fn rename(
@@ -38,13 +36,12 @@ impl OnDisk {
         target: &Target,
     ) -> Result<(), Errno> {
         let (old, new) = (look::parent(handle, from), look::parent(handle, target.place));
-        let flags = RenameFlags::NOREPLACE;
-        rustix::fs::renameat_with(old, here.entry.as_str(), new, target.entry.as_str(), flags)
+        old.rename(&here.entry, new, &target.entry)
     }
 
     fn sync_both(&self, handle: &Handle, kind: DriverKind) -> Result<(), Errno> {
-        settle(handle.volumes.as_fd(), kind)?;
-        rustix::fs::fsync(&handle.trash)
+        settle(&handle.volumes, kind)?;
+        handle.trash.sync()
     }
 
     pub(super) fn to_trash(

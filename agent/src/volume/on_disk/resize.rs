@@ -15,7 +15,6 @@ use berth_model::error::{ErrorCode, Rejection};
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
 use rustix::io::Errno;
-use std::os::fd::AsFd as _;
 
 impl OnDisk {
     pub(super) fn give_size(&self, spec: &VolumeSpec, size: Bytes) -> Result<Option<Found>, Fault> {
@@ -28,7 +27,9 @@ impl OnDisk {
             DriverKind::Image(kind) => {
                 return self.resize_image(&handle, here, spec, size, kind).map(Some);
             },
-            DriverKind::Mount if size == spec.size => return Ok(Some(self.found(&here, Place::Live))),
+            DriverKind::Mount if size == spec.size => {
+                return Ok(Some(self.found(&here, Place::Live)));
+            },
             DriverKind::Mount => return Err(whole_disk(spec, size)),
         }
         let unclear = self.unclear(spec, "resizing");
@@ -54,9 +55,9 @@ impl OnDisk {
         let unclear = self.unclear(spec, "resizing");
         if here.identity.driver == DriverKind::Btrfs {
             // What was written last counts only once it is committed.
-            settle(here.directory.as_fd(), DriverKind::Btrfs).map_err(&unclear)?;
+            settle(&here.directory, DriverKind::Btrfs).map_err(&unclear)?;
         }
-        let reason = match measure(here.directory.as_fd(), here.identity.driver) {
+        let reason = match measure(&here.directory, here.identity.driver) {
             Ok(used) if used <= size => return Ok(()),
             Ok(used) => {
                 let text = format!(
@@ -81,10 +82,10 @@ impl OnDisk {
         self.limit(here)?;
         match here.identity.driver {
             DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => {},
-            DriverKind::Btrfs => settle(here.directory.as_fd(), DriverKind::Btrfs)?,
+            DriverKind::Btrfs => settle(&here.directory, DriverKind::Btrfs)?,
         }
         let id = here.identity.id.to_string();
-        marker::write(handle.meta.as_fd(), &id, &here.identity.encode())
+        marker::write(&handle.meta, &id, &here.identity.encode())
     }
 }
 

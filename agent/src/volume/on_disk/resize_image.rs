@@ -17,7 +17,7 @@ use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// A mounted image that is given another size.
 struct Image<'a> {
@@ -59,8 +59,9 @@ impl OnDisk {
         let Some(device) = self.device_shown(&root, &file, kind).map_err(unclear)? else {
             return Err(unclear(Errno::NODEV));
         };
-        let holds = grow::size(root.as_fd(), &device, kind).map_err(unclear)?;
-        let image = Image { kind, root: root.as_fd(), file: &file, device: &device, holds };
+        let top = root.descriptor().map_err(unclear)?;
+        let holds = grow::size(top, &device, kind).map_err(unclear)?;
+        let image = Image { kind, root: top, file: &file, device: &device, holds };
         if size.get() >= holds {
             self.grow_image(spec, size, &image)?;
         } else {
@@ -69,7 +70,7 @@ impl OnDisk {
         rustix::fs::syncfs(image.root).and_then(|()| rustix::fs::fsync(&file)).map_err(unclear)?;
         let mut identity = here.identity.clone();
         identity.size = size;
-        marker::write(handle.meta.as_fd(), &spec.id.to_string(), &identity.encode())
+        marker::write(&handle.meta, &spec.id.to_string(), &identity.encode())
             .map_err(self.unclear(spec, "resizing"))?;
         Ok(self.found(&Here { identity, ..here }, Place::Live))
     }
@@ -112,12 +113,7 @@ impl OnDisk {
         })
     }
 
-    fn shrink_image(
-        &self,
-        spec: &VolumeSpec,
-        size: Bytes,
-        image: &Image<'_>,
-    ) -> Result<(), Fault> {
+    fn shrink_image(&self, spec: &VolumeSpec, size: Bytes, image: &Image<'_>) -> Result<(), Fault> {
         let why = match image.kind {
             Format::Btrfs if size.get() < image.kind.least() => {
                 Some(format!("btrfs needs {}", Bytes::new(image.kind.least())))
