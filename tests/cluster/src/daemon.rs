@@ -19,6 +19,7 @@ pub struct Pair {
     master: Option<Child>,
     agent: Option<Child>,
     wrap: Vec<String>,
+    disks: Vec<String>,
 }
 
 impl Pair {
@@ -29,12 +30,19 @@ impl Pair {
     pub fn new(dir: &Path) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("find a free port")?;
         let address = listener.local_addr().context("read the port")?.to_string();
-        Ok(Self { dir: dir.to_owned(), address, master: None, agent: None, wrap: Vec::new() })
+        let (wrap, disks) = (Vec::new(), Vec::new());
+        Ok(Self { dir: dir.to_owned(), address, master: None, agent: None, wrap, disks })
     }
     /// Starts both daemons under `words`, such as `strace -f -o FILE-{}`; `{}` becomes the daemon's name.
     #[must_use]
     pub fn wrapped(mut self, words: &[&str]) -> Self {
         self.wrap = words.iter().map(|w| (*w).to_owned()).collect();
+        self
+    }
+    /// Declares a disk of the agent, as `--disk` does.
+    #[must_use]
+    pub fn with_disk(mut self, declared: &str) -> Self {
+        self.disks.extend(["--disk".to_owned(), declared.to_owned()]);
         self
     }
     /// The master's address.
@@ -95,21 +103,20 @@ impl Pair {
     /// It could not be started.
     pub fn start_agent(&mut self) -> anyhow::Result<()> {
         let folder = self.dir.join("agent").display().to_string();
-        self.agent = Some(self.spawn(
+        let mut words = vec![
             "agent",
-            &[
-                "agent",
-                "run",
-                "--master",
-                &self.address,
-                "--work-dir",
-                &folder,
-                "--hostname",
-                "host-1",
-                "--resources",
-                "cpus:4;mem:4GiB;disk:20GiB",
-            ],
-        )?);
+            "run",
+            "--master",
+            &self.address,
+            "--work-dir",
+            &folder,
+            "--hostname",
+            "host-1",
+            "--resources",
+            "cpus:4;mem:4GiB;disk:20GiB",
+        ];
+        words.extend(self.disks.iter().map(String::as_str));
+        self.agent = Some(self.spawn("agent", &words)?);
         Ok(())
     }
     /// Starts both and waits until the agent is registered.
