@@ -4,7 +4,7 @@ use crate::error::Rejection;
 use crate::id::{AgentId, FrameworkId, OperationId, VolumeId};
 use crate::resources::{Resource, Resources};
 use crate::task::TaskInfo;
-use crate::units::Timestamp;
+use crate::units::{Bytes, Timestamp};
 use std::fmt;
 
 /// An operation inside an ACCEPT. The id is chosen by the framework, so a repeated ACCEPT cannot act twice.
@@ -29,6 +29,20 @@ pub enum Action {
     Destroy(Vec<Resource>),
     /// Start tasks.
     Launch(Vec<TaskInfo>),
+    /// Make a volume larger by reserved disk of the same stack and disk.
+    Grow {
+        /// The volume's resource.
+        volume: Resource,
+        /// What is added.
+        addition: Resource,
+    },
+    /// Make a volume smaller; what it gives back is reserved disk once the agent has done it.
+    Shrink {
+        /// The volume's resource.
+        volume: Resource,
+        /// By how much. Whole MiB.
+        subtract: Bytes,
+    },
 }
 
 /// Kinds, for lists and records.
@@ -109,6 +123,8 @@ impl Action {
             Self::Create(_) => OperationKind::Create,
             Self::Destroy(_) => OperationKind::Destroy,
             Self::Launch(_) => OperationKind::Launch,
+            Self::Grow { .. } => OperationKind::Grow,
+            Self::Shrink { .. } => OperationKind::Shrink,
         }
     }
 }

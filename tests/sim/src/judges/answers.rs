@@ -169,6 +169,7 @@ fn wanted_size(wish: &Wish) -> i64 {
         Wish::Request(Request::ResizeVolume { size, .. }) => {
             size.to_scalar().map_or(0, Scalar::milli)
         },
+        // By disk that was reserved before.
         Wish::Request(_) | Wish::Action { .. } => 0,
     }
 }
@@ -203,7 +204,13 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
             sum(*agent, resources, -1, -at_least);
         },
         Wish::Action {
-            action: Action::Create(_) | Action::Destroy(_) | Action::Launch(_), ..
+            action:
+                Action::Create(_)
+                | Action::Destroy(_)
+                | Action::Launch(_)
+                | Action::Grow { .. }
+                | Action::Shrink { .. },
+            ..
         }
         | Wish::Request(
             Request::Release { .. }
