@@ -32,14 +32,14 @@ pub enum Action {
     /// Make a volume larger by reserved disk of the same stack and disk.
     Grow {
         /// The volume's resource.
-        volume: Resource,
+        volume: Box<Resource>,
         /// What is added.
-        addition: Resource,
+        addition: Box<Resource>,
     },
     /// Make a volume smaller; what it gives back is reserved disk once the agent has done it.
     Shrink {
         /// The volume's resource.
-        volume: Resource,
+        volume: Box<Resource>,
         /// By how much. Whole MiB.
         subtract: Bytes,
     },

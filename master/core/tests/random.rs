@@ -367,12 +367,12 @@ impl World {
         let volumes = offer.resources.volumes();
         match self.dice.roll(10) {
             8 if !volumes.is_empty() => Action::Shrink {
-                volume: self.dice.pick(&volumes).unwrap(),
+                volume: Box::new(self.dice.pick(&volumes).unwrap()),
                 subtract: mib(size / 2),
             },
             9 if !volumes.is_empty() => Action::Grow {
-                volume: self.dice.pick(&volumes).unwrap(),
-                addition: reserved(&format!("disk:{size}"), owner).iter().next().unwrap(),
+                volume: Box::new(self.dice.pick(&volumes).unwrap()),
+                addition: Box::new(reserved(&format!("disk:{size}"), owner).iter().next().unwrap()),
             },
             0 | 1 => Action::Reserve(reserved(&format!("disk:{size};cpus:0.1"), owner)),
             2 => Action::Unreserve(reserved(&format!("disk:{size}"), owner)),

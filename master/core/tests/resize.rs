@@ -207,9 +207,9 @@ fn a_framework_grows_and_shrinks_what_it_was_offered() {
     let volume = stage.volume("data").volume.resource().unwrap();
     let addition = stage::reserved("disk:256", "storage").iter().next().unwrap();
     let other = stage::reserved("disk:256", "web").iter().next().unwrap();
-    let wrong = Action::Grow { volume: volume.clone(), addition: other };
-    let all = Action::Shrink { volume: volume.clone(), subtract: mib(512) };
-    let grow = Action::Grow { volume, addition };
+    let wrong = Action::Grow { volume: Box::new(volume.clone()), addition: Box::new(other) };
+    let all = Action::Shrink { volume: Box::new(volume.clone()), subtract: mib(512) };
+    let grow = Action::Grow { volume: Box::new(volume), addition: Box::new(addition) };
     let step = stage.accept(&framework, 50, &[&offer], vec![wrong, all, grow]);
     assert_eq!(
         operations(&step),
@@ -227,7 +227,7 @@ fn a_framework_grows_and_shrinks_what_it_was_offered() {
     let offer = stage.offers().remove(0);
     let volume = offer.resources.volumes().remove(0);
     assert_eq!(volume.size(), mib(768));
-    let shrink = Action::Shrink { volume, subtract: mib(512) };
+    let shrink = Action::Shrink { volume: Box::new(volume), subtract: mib(512) };
     let step = stage.accept(&framework, 50, &[&offer], vec![shrink]);
     assert_eq!(operations(&step), [("SHRINK", "ACCEPTED", None)]);
     stage.reports(1, session(1), sized(&spec, 256));

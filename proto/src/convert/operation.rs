@@ -78,14 +78,14 @@ fn action(wire: body::Action, at: &At<'_>) -> Result<Action, Rejection> {
         body::Action::Grow(body::Grow { volume, addition }) => {
             let at = at.field("grow");
             Ok(Action::Grow {
-                volume: field::required(volume, &at.field("volume"))?,
-                addition: field::required(addition, &at.field("addition"))?,
+                volume: Box::new(field::required(volume, &at.field("volume"))?),
+                addition: Box::new(field::required(addition, &at.field("addition"))?),
             })
         },
         body::Action::Shrink(body::Shrink { volume, subtract_bytes }) => {
             let at = at.field("shrink");
             Ok(Action::Shrink {
-                volume: field::required(volume, &at.field("volume"))?,
+                volume: Box::new(field::required(volume, &at.field("volume"))?),
                 subtract: field::volume_size(subtract_bytes, &at.field("subtract_bytes"))?,
             })
         },

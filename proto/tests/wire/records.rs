@@ -52,8 +52,12 @@ pub fn offer_operation() -> BoxedStrategy<OfferOperation> {
         some_resources().prop_map(Action::Unreserve),
         vec(resource(), 1..3).prop_map(Action::Create),
         vec(resource(), 1..3).prop_map(Action::Destroy),
-        (resource(), resource()).prop_map(|(volume, addition)| Action::Grow { volume, addition }),
-        (resource(), size()).prop_map(|(volume, subtract)| Action::Shrink { volume, subtract }),
+        (resource(), resource()).prop_map(|(volume, addition)| Action::Grow {
+            volume: Box::new(volume),
+            addition: Box::new(addition)
+        }),
+        (resource(), size())
+            .prop_map(|(volume, subtract)| Action::Shrink { volume: Box::new(volume), subtract }),
         vec(task_info(), 1..3).prop_map(Action::Launch),
     ];
     (operation_id(), action).prop_map(|(id, action)| OfferOperation { id, action }).boxed()

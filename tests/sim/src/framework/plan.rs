@@ -56,10 +56,12 @@ impl Framework {
         let disks: Vec<&Resource> = own.iter().filter(|r| r.name == Name::Disk).collect();
         let addition = self.dice.pick(&disks).map(|disk| self.part_of(disk, 800));
         let action = match addition {
-            Some(addition) if self.dice.flip() => Action::Grow { volume: volume.clone(), addition },
+            Some(addition) if self.dice.flip() => {
+                Action::Grow { volume: Box::new(volume.clone()), addition: Box::new(addition) }
+            },
             Some(_) | None => {
                 let subtract = Bytes::from_mib(self.dice.between(1, 600));
-                Action::Shrink { volume: volume.clone(), subtract }
+                Action::Shrink { volume: Box::new(volume.clone()), subtract }
             },
         };
         let mut operations = vec![self.operation(action)];
