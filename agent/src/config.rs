@@ -239,17 +239,24 @@ fn declaration(entry: DiskEntry) -> Result<Declaration, Rejection> {
             return Err(refuse("--disk", format!("disk {shown}: the ROOT disk has no root"))
                 .remedy("it lies in the work directory; leave root out, or write type=path"));
         },
-        Some(kind @ ("mount" | "block")) => {
+        Some("mount") => {
+            let root = root.filter(|root| Path::new(root).is_absolute()).ok_or_else(|| {
+                refuse("--disk", format!("disk {shown} has no absolute mount point"))
+                    .remedy("write for example --disk type=mount,root=/srv/d1")
+            })?;
+            DiskSource::Mount(Arc::from(root.trim_end_matches('/')))
+        },
+        Some("block") => {
             return Err(Rejection::new(
                 ErrorCode::Unsupported,
-                format!("disk {shown}: this release has no {} disks", kind.to_uppercase()),
+                format!("disk {shown}: this release has no BLOCK disks"),
             )
             .field("--disk")
             .remedy("use type=path with a directory on that disk"));
         },
         Some(other) => {
             return Err(refuse("--disk", format!("disk {shown} has the unknown type {other:?}"))
-                .remedy("the types of this release are path and root"));
+                .remedy("the types of this release are path, mount and root"));
         },
     };
     let name = match (name, &source) {
@@ -264,6 +271,13 @@ fn declaration(entry: DiskEntry) -> Result<Declaration, Rejection> {
         Some(text) => text.parse().map_err(|e: Rejection| e.field("--disk"))?,
         None => DriverChoice::Auto,
     };
+    if matches!(source, DiskSource::Mount(_)) && driver != DriverChoice::Auto {
+        return Err(refuse(
+            "--disk",
+            format!("disk {name} of type mount has no choice of drivers"),
+        )
+        .remedy("leave driver out: its one volume is the whole file system"));
+    }
     let size = size.map(|text| disk_size(&name, &text)).transpose()?;
     Ok(Declaration { source, name, driver, size })
 }

@@ -9,6 +9,7 @@
 use super::filesystem::Position;
 use super::fs::{self, FileSystem, Node};
 use super::marker::{self, Fields, ReadError};
+use super::whole;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, ClusterId, DiskId};
 use berth_model::record::LedgerDisk;
@@ -89,10 +90,17 @@ pub fn open(
     let filesystem = top.identity().map_err(unreadable)?;
     let room = top.room().map_err(unreadable)?;
 
+    let is_whole = matches!(expected.source, DiskSource::Mount(_));
+    if is_whole {
+        whole::refuse_bare(&top, root)?;
+    }
     let (id, cluster) = match read_meta(&top, DISK, DISK_KIND, root)? {
         Some(fields) => recognise(&fields, expected, root)?,
         None => {
             refuse_if_used(&top, expected, root)?;
+            if is_whole {
+                whole::refuse_foreign(&top, root)?;
+            }
             if room.read_only {
                 return Err(read_only_fault(root));
             }

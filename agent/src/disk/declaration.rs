@@ -1,5 +1,6 @@
 //! Disks as operators declare them.
 
+use super::image::Format;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
@@ -15,6 +16,9 @@ pub enum DriverChoice {
     Directory,
     /// Subvolumes with quota; the disk is faulty where that cannot be done.
     Btrfs,
+    /// A file system in a file on a loop device, of this kind or of the one that suits the size; the disk is faulty
+    /// where that cannot be done.
+    Image(Option<Format>),
 }
 
 impl FromStr for DriverChoice {
@@ -24,12 +28,16 @@ impl FromStr for DriverChoice {
             "auto" => Ok(Self::Auto),
             "directory" => Ok(Self::Directory),
             "btrfs" => Ok(Self::Btrfs),
-            other => Err(Rejection::new(
-                ErrorCode::InvalidArgument,
-                format!("there is no volume driver {other:?}"),
-            )
-            .remedy("use auto, directory or btrfs")
-            .field("driver")),
+            "image" => Ok(Self::Image(None)),
+            other => match other.strip_prefix("image:").map(str::parse) {
+                Some(Ok(format)) => Ok(Self::Image(Some(format))),
+                Some(Err(())) | None => Err(Rejection::new(
+                    ErrorCode::InvalidArgument,
+                    format!("there is no volume driver {other:?}"),
+                )
+                .remedy("use auto, directory, btrfs, image, image:xfs, image:ext4 or image:btrfs")
+                .field("driver")),
+            },
         }
     }
 }
@@ -37,8 +45,8 @@ impl FromStr for DriverChoice {
 /// A disk as the operator declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declaration {
-    /// ROOT, or PATH with its root. A declaration of ROOT sets name, driver and size of the disk that is always
-    /// there.
+    /// ROOT, PATH with its root, or MOUNT with its mount point. A declaration of ROOT sets name, driver and size of
+    /// the disk that is always there.
     pub source: DiskSource,
     /// For people; unique on the agent.
     pub name: String,

@@ -182,19 +182,12 @@ impl Disk {
             ));
         }
         match &own.source {
-            DiskSource::Mount(root) => {
-                return Some(
-                    Rejection::new(
-                        ErrorCode::Unsupported,
-                        format!("disk {} ({root}): this release has no MOUNT disks", own.name),
-                    )
-                    .remedy("declare it with type=path"),
-                );
-            },
-            DiskSource::Path(root) if !Path::new(&**root).is_absolute() => {
+            DiskSource::Path(root) | DiskSource::Mount(root)
+                if !Path::new(&**root).is_absolute() =>
+            {
                 return wrong(format!("disk {}: its root {root} is not absolute", own.name));
             },
-            DiskSource::Path(_) | DiskSource::Root => {},
+            DiskSource::Path(_) | DiskSource::Mount(_) | DiskSource::Root => {},
         }
         for other in others {
             if other.declaration.name == own.name {
@@ -287,7 +280,8 @@ impl Disk {
         let expected = self.expectation(state);
         let handle = adopt::open(&*self.files, &self.root, &expected)?;
         if state.choice.is_none() {
-            let choice = probe::choose(self.declaration.driver, &handle, &self.root)?;
+            let Declaration { driver, source, .. } = &self.declaration;
+            let choice = probe::choose(*driver, source, &handle, &self.root)?;
             state.choice = Some(choice);
         }
         state.id = handle.id;

@@ -9,12 +9,14 @@ pub mod declaration;
 pub mod filesystem;
 pub mod fs;
 mod health;
+pub mod image;
 pub mod marker;
 pub mod mounts;
 mod news;
 pub mod probe;
 pub mod remove;
 pub mod subvolume;
+pub mod whole;
 
 pub use declaration::{Declaration, DriverChoice};
 pub use health::Disk;

@@ -3,8 +3,11 @@
 use super::DriverChoice;
 use super::adopt::Handle;
 use super::fs::Node;
+use super::image::{Format, trial};
 use super::remove::{self, Limits};
 use berth_model::error::{ErrorCode, Rejection};
+use berth_model::resources::DiskSource;
+use berth_model::units::Bytes;
 use berth_model::volume::Enforcement;
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -19,6 +22,10 @@ pub enum DriverKind {
     Directory,
     /// Subvolumes with a quota.
     Btrfs,
+    /// A file system in a file on a loop device.
+    Image(Format),
+    /// The directory of the one volume of a disk that is a whole file system.
+    Mount,
 }
 
 impl DriverKind {
@@ -28,6 +35,10 @@ impl DriverKind {
         match self {
             Self::Directory => "directory",
             Self::Btrfs => "btrfs",
+            Self::Image(Format::Xfs) => "image:xfs",
+            Self::Image(Format::Ext4) => "image:ext4",
+            Self::Image(Format::Btrfs) => "image:btrfs",
+            Self::Mount => "mount",
         }
     }
 
@@ -37,6 +48,16 @@ impl DriverKind {
         match self {
             Self::Directory => Enforcement::None,
             Self::Btrfs => Enforcement::Quota,
+            Self::Image(_) | Self::Mount => Enforcement::Device,
+        }
+    }
+
+    /// The kind of file system, of an image.
+    #[must_use]
+    pub const fn image(self) -> Option<Format> {
+        match self {
+            Self::Image(format) => Some(format),
+            Self::Directory | Self::Btrfs | Self::Mount => None,
         }
     }
 }
@@ -44,7 +65,9 @@ impl DriverKind {
 impl std::str::FromStr for DriverKind {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Directory, Self::Btrfs].into_iter().find(|kind| kind.as_str() == text).ok_or(())
+        let plain = [Self::Directory, Self::Btrfs, Self::Mount];
+        let images = Format::ALL.map(Self::Image);
+        plain.into_iter().chain(images).find(|kind| kind.as_str() == text).ok_or(())
     }
 }
 
@@ -55,18 +78,55 @@ pub struct Choice {
     pub driver: DriverKind,
     /// For people.
     pub reason: String,
+    /// The kinds of file systems that images may have, the preferred one first.
+    pub formats: Vec<Format>,
+}
+
+impl Choice {
+    fn plain(driver: DriverKind, reason: impl Into<String>) -> Self {
+        Self { driver, reason: reason.into(), formats: Vec::new() }
+    }
+
+    /// The driver for a volume of `size` bytes.
+    ///
+    /// # Errors
+    /// No image can be so small.
+    pub fn for_size(&self, size: u64) -> Result<DriverKind, Rejection> {
+        let DriverKind::Image(_) = self.driver else { return Ok(self.driver) };
+        let fitting = self.formats.iter().find(|format| format.least() <= size);
+        fitting.map(|format| DriverKind::Image(*format)).ok_or_else(|| {
+            let least = self.formats.iter().map(|format| format.least()).min().unwrap_or_default();
+            let text = format!(
+                "a file system of {} cannot be made on this disk: {} is the least",
+                Bytes::new(size),
+                Bytes::new(least)
+            );
+            Rejection::new(ErrorCode::InvalidArgument, text)
+                .remedy("ask for more, or use another disk")
+        })
+    }
 }
 
 /// Picks the driver for a disk.
 ///
 /// # Errors
 /// The declaration asks for what the disk cannot do.
-pub fn choose(wanted: DriverChoice, handle: &Handle, root: &Path) -> Result<Choice, Rejection> {
-    let directory = |reason: String| Ok(Choice { driver: DriverKind::Directory, reason });
+pub fn choose(
+    wanted: DriverChoice,
+    source: &DiskSource,
+    handle: &Handle,
+    root: &Path,
+) -> Result<Choice, Rejection> {
+    let directory = |reason: String| Ok(Choice::plain(DriverKind::Directory, reason));
+    if let DiskSource::Mount(_) = source {
+        let reason = "a MOUNT disk is one volume, as large as its file system";
+        return Ok(Choice::plain(DriverKind::Mount, reason));
+    }
     match wanted {
+        DriverChoice::Image(format) => images(format, handle, root),
         DriverChoice::Directory => directory("declared".to_owned()),
         DriverChoice::Btrfs => match try_btrfs(handle) {
-            Ok(()) => Ok(Choice { driver: DriverKind::Btrfs, reason: "declared".to_owned() }),
+            Ok(()) => Ok(Choice::plain(DriverKind::Btrfs, "declared")),
             Err(reason) => Err(Rejection::new(
                 ErrorCode::DiskFaulty,
                 format!("the disk at {} cannot have the btrfs driver: {reason}", root.display()),
@@ -74,13 +134,45 @@ pub fn choose(wanted: DriverChoice, handle: &Handle, root: &Path) -> Result<Choi
             .remedy("declare it with driver=auto or driver=directory")),
         },
         DriverChoice::Auto => match try_btrfs(handle) {
-            Ok(()) => Ok(Choice {
-                driver: DriverKind::Btrfs,
-                reason: "btrfs: a write past a quota was stopped".to_owned(),
-            }),
+            Ok(()) => {
+                let reason = "btrfs: a write past a quota was stopped";
+                Ok(Choice::plain(DriverKind::Btrfs, reason))
+            },
             Err(reason) => directory(format!("sizes are not enforced: {reason}")),
         },
     }
+}
+
+/// Tries the images that were asked for; without a kind, XFS and, for what is too small for it, ext4.
+fn images(wanted: Option<Format>, handle: &Handle, root: &Path) -> Result<Choice, Rejection> {
+    let candidates = match wanted {
+        Some(format) => vec![format],
+        None => vec![Format::Xfs, Format::Ext4],
+    };
+    let (mut able, mut said) = (Vec::new(), Vec::new());
+    for format in candidates {
+        let tried = handle.meta.descriptor().map_err(|errno| errno.to_string());
+        match tried.and_then(|meta| trial::attempt(meta, format)) {
+            Ok(ability) => {
+                let least = Bytes::new(format.least());
+                said.push(match &ability.fixed {
+                    None => format!("{format} from {least} on"),
+                    Some(why) => format!("{format} from {least} on, but {why}"),
+                });
+                able.push(format);
+            },
+            Err(why) => said.push(format!("not {format}: {why}")),
+        }
+    }
+    let Some(first) = able.first() else {
+        return Err(Rejection::new(
+            ErrorCode::DiskFaulty,
+            format!("the disk at {} cannot have images: {}", root.display(), said.join("; ")),
+        )
+        .remedy("install what is missing, or declare it with driver=auto"));
+    };
+    let reason = format!("declared; {}", said.join("; "));
+    Ok(Choice { driver: DriverKind::Image(*first), reason, formats: able })
 }
 
 /// Can this disk have subvolumes whose quota stops a writer?

@@ -1,6 +1,6 @@
 //! What every volume driver must do, the one in memory included.
 
-use crate::host::{Effects as _, brief, generation, spec};
+use crate::host::{self, Effects as _, brief, generation};
 use berth_agent::volume::Volumes;
 use berth_agent_core::effect::{VolumeEffect, VolumeOutcome};
 use berth_model::resources::DiskSource;
@@ -13,50 +13,82 @@ use std::sync::Arc;
 /// # Panics
 /// The driver breaks a promise.
 pub fn check(volumes: &Volumes, disk: &DiskSource, driver: &str, enforcement: Enforcement) {
+    check_sized(volumes, disk, driver, enforcement, Bytes::from_mib(64));
+    check_resizing(volumes, disk, Bytes::from_mib(64));
+}
+
+/// What holds also for drivers that cannot give every size, with volumes of this size.
+///
+/// # Panics
+/// The driver breaks a promise.
+pub fn check_sized(
+    volumes: &Volumes,
+    disk: &DiskSource,
+    driver: &str,
+    enforcement: Enforcement,
+    size: Bytes,
+) {
+    let disk = &Stage { source: disk.clone(), size };
     comes_once(volumes, disk, driver, enforcement);
     goes_and_comes_back(volumes, disk);
     is_only_purged_from_the_trash(volumes, disk);
     needs_room(volumes, disk);
-    gets_another_size(volumes, disk);
 }
 
-fn gets_another_size(volumes: &Volumes, disk: &DiskSource) {
+/// Sizes from a half to three halves of this one, in use or not.
+///
+/// # Panics
+/// The driver breaks a promise.
+pub fn check_resizing(volumes: &Volumes, disk: &DiskSource, size: Bytes) {
+    let disk = &Stage { source: disk.clone(), size };
     let one = spec(0x500, disk);
+    let usual = size.get() >> 20;
+    let (large, half) = (usual + usual / 2, usual / 2);
     let sized = |mib| VolumeSpec { size: Bytes::from_mib(mib), ..one.clone() };
-    expect("nothing to resize", &volumes.resize(&one, 96), "absent");
+    expect("nothing to resize", &volumes.resize(&one, large), "absent");
     let made = volumes.create(&one);
     expect("create", &made, "present");
-    for mib in [96, 96, 32] {
+    for mib in [large, large, half] {
         assert_eq!(volumes.resize(&one, mib), made, "{mib}");
     }
     // What the disk has not got is refused, and the size that was stays, whatever an earlier attempt did.
     let refused = volumes.resize(&one, 1 << 30);
     expect("more than there is", &refused, "failed DISK_FULL");
     assert_eq!(volumes.create(&one), made, "its first size");
-    assert_eq!(volumes.resize(&one, 32), made);
-    let small = sized(32);
+    assert_eq!(volumes.resize(&one, half), made);
+    let small = sized(half);
     assert_eq!(volumes.verify(&small), made);
     expect("trash", &volumes.trash(&small), "present");
-    expect("not live", &volumes.resize(&small, 64), "absent");
+    expect("not live", &volumes.resize(&small, usual), "absent");
     let again = generation(&small, 2);
     expect("restore", &volumes.restore(&again), "present");
-    expect("another life", &volumes.resize(&small, 64), "foreign VOLUME_UNAVAILABLE");
+    expect("another life", &volumes.resize(&small, usual), "foreign VOLUME_UNAVAILABLE");
     expect("trash", &volumes.trash(&again), "present");
     expect("purge", &volumes.purge(&again), "absent");
+}
+
+/// Where volumes are made, and how large.
+struct Stage {
+    source: DiskSource,
+    size: Bytes,
+}
+
+fn spec(number: u128, disk: &Stage) -> VolumeSpec {
+    VolumeSpec { size: disk.size, ..host::spec(number, &disk.source) }
 }
 
 fn expect(what: &str, outcome: &VolumeOutcome, want: &str) {
     assert_eq!(brief(outcome), want, "{what}: {outcome:?}");
 }
 
-fn comes_once(volumes: &Volumes, disk: &DiskSource, driver: &str, enforcement: Enforcement) {
+fn comes_once(volumes: &Volumes, disk: &Stage, driver: &str, enforcement: Enforcement) {
     let one = spec(0x100, disk);
     expect("nothing is there", &volumes.verify(&one), "absent");
     expect("nothing to measure", &volumes.usage(&one), "failed VOLUME_UNAVAILABLE");
     let made = volumes.create(&one);
     match &made {
         VolumeOutcome::Present { host_path, driver: by, enforcement: kept, purged } => {
-            assert!(host_path.ends_with(&format!("volumes/{}", one.id)), "{host_path}");
+            assert!(host_path.ends_with(&one.id.to_string()), "{host_path}");
             assert_eq!((&**by, *kept, purged.as_slice()), (driver, enforcement, &[][..]));
         },
         other => panic!("create: {other:?}"),
@@ -65,7 +97,7 @@ fn comes_once(volumes: &Volumes, disk: &DiskSource, driver: &str, enforcement: E
     assert_eq!(volumes.verify(&one), made);
     expect("it is not in the trash", &volumes.verify_trash(&one), "absent");
     expect("it can be measured", &volumes.usage(&one), "used");
-    let larger = VolumeSpec { size: Bytes::from_mib(65), ..one.clone() };
+    let larger = VolumeSpec { size: Bytes::new(one.size.get() + (1 << 20)), ..one.clone() };
     expect("another size", &volumes.create(&larger), "foreign DIRECTORY_EXISTS");
     assert_eq!(volumes.verify(&larger), made, "the size is no identity");
     assert_eq!(volumes.verify(&one), made, "unchanged");
@@ -74,7 +106,7 @@ fn comes_once(volumes: &Volumes, disk: &DiskSource, driver: &str, enforcement: E
     expect("no such disk", &volumes.create(&elsewhere), "unclear UNKNOWN_DISK");
 }
 
-fn goes_and_comes_back(volumes: &Volumes, disk: &DiskSource) {
+fn goes_and_comes_back(volumes: &Volumes, disk: &Stage) {
     let first = spec(0x200, disk);
     let (second, third) = (generation(&first, 2), generation(&first, 3));
     expect("restore of nothing", &volumes.restore(&second), "absent");
@@ -97,7 +129,7 @@ fn goes_and_comes_back(volumes: &Volumes, disk: &DiskSource) {
     expect("the second life goes on", &volumes.verify(&second), "present");
 }
 
-fn is_only_purged_from_the_trash(volumes: &Volumes, disk: &DiskSource) {
+fn is_only_purged_from_the_trash(volumes: &Volumes, disk: &Stage) {
     let first = spec(0x300, disk);
     let second = generation(&first, 2);
     expect("create", &volumes.create(&first), "present");
@@ -115,7 +147,7 @@ fn is_only_purged_from_the_trash(volumes: &Volumes, disk: &DiskSource) {
     expect("nothing of it remains", &volumes.create(&first), "present");
 }
 
-fn needs_room(volumes: &Volumes, disk: &DiskSource) {
+fn needs_room(volumes: &Volumes, disk: &Stage) {
     let huge = VolumeSpec { size: Bytes::from_mib(1 << 40), ..spec(0x400, disk) };
     let (kept, trashed) = (spec(0x401, disk), spec(0x402, disk));
     expect("create", &volumes.create(&trashed), "present");

@@ -57,6 +57,12 @@ pub fn path_source(root: &Path) -> DiskSource {
     DiskSource::Path(Arc::from(root.to_string_lossy().as_ref()))
 }
 
+/// How resources name a MOUNT disk.
+#[must_use]
+pub fn mount_source(root: &Path) -> DiskSource {
+    DiskSource::Mount(Arc::from(root.to_string_lossy().as_ref()))
+}
+
 /// Opens disks of [`OWNER`].
 #[must_use]
 pub fn open(work_dir: &Path, declared: &[Declaration], known: &[LedgerDisk]) -> Volumes {
@@ -225,6 +231,35 @@ pub fn mount_new(kind: &str, mib: u64, point: &Path) {
     let image = image.to_string_lossy();
     let _made = run(&format!("mkfs.{kind}"), &["-q", &image]);
     mount_image(&image, point);
+}
+
+/// Unmounts every volume that is an image on the disk at `root`, as a restart of the machine would; nothing when none
+/// is mounted.
+///
+/// # Panics
+/// One is in use.
+pub fn unmount_images(root: &Path) {
+    let hub = root.join(".mounts");
+    let table = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
+    let shown = hub.to_string_lossy().into_owned();
+    if table.lines().any(|line| line.split(' ').nth(4) == Some(&shown)) {
+        let _gone = run("umount", &["-R", &shown]);
+    }
+}
+
+/// The loop devices that have a file below `root` behind them.
+#[must_use]
+pub fn attached_below(root: &Path) -> Vec<String> {
+    let mut found: Vec<String> = std::fs::read_dir("/sys/block")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("loop/backing_file")).ok())
+        .map(|path| path.trim_end().to_owned())
+        .filter(|path| Path::new(path).starts_with(root))
+        .collect();
+    found.sort();
+    found
 }
 
 /// Mounts an image made by [`mount_new`].

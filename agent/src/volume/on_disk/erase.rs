@@ -71,7 +71,11 @@ impl OnDisk {
         let unclear = self.unclear(spec, "purging");
         let volume = volume_attribute(&here.directory).map_err(&unclear)?;
         let group = match here.identity.driver {
-            DriverKind::Directory => None,
+            DriverKind::Directory | DriverKind::Mount => None,
+            DriverKind::Image(_) => {
+                self.refuse_attached(here)?;
+                None
+            },
             DriverKind::Btrfs => {
                 // A full quota would stop deletions as well.
                 here.directory.limit(None).ok();

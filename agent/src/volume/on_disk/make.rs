@@ -6,9 +6,10 @@ use super::super::look::{self, Target, look};
 use super::{OnDisk, settle};
 use crate::disk::adopt::Handle;
 use crate::disk::probe::DriverKind;
-use crate::disk::{is_broken, marker};
+use crate::disk::{is_broken, marker, whole};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
+use berth_model::resources::DiskSource;
 use berth_model::volume::VolumeSpec;
 use rustix::io::Errno;
 
@@ -35,6 +36,7 @@ impl OnDisk {
                     .and_then(|()| settle(&handle.volumes, here.identity.driver))
                     .and_then(|()| handle.meta.sync())
                     .map_err(self.unclear(spec, "syncing"))?;
+                self.ready(&handle, &here)?;
                 return Ok(self.found(&here, Place::Live));
             },
             Ok(None) => {},
@@ -46,16 +48,24 @@ impl OnDisk {
         }
         self.refuse_lost(&handle, spec)?;
         self.sweep(&handle, spec)?;
-        self.prepare(&handle, spec).map_err(|errno| self.take_back(&handle, spec, errno))?;
+        if let DiskSource::Mount(_) = self.disk.source() {
+            whole::refuse_foreign(&handle.root, self.disk.root()).map_err(Fault::Failed)?;
+        }
+        let kind = self.kind_for(spec)?;
+        self.prepare(&handle, spec, kind).map_err(|errno| self.take_back(&handle, spec, errno))?;
+        if let Some(format) = kind.image() {
+            self.fill(&handle, spec, format)?;
+        }
         let parent = &handle.volumes;
         parent
             .rename(look::unfinished_entry(spec.id), parent, &target.entry)
             .map_err(|errno| self.take_back(&handle, spec, errno))?;
-        settle(parent, self.kind()).map_err(self.unclear(spec, "making"))?;
+        settle(parent, kind).map_err(self.unclear(spec, "making"))?;
         let here = look(&self.disk, &handle, spec, target)?.ok_or_else(|| {
             let text = format!("volume {} vanished while it was made", spec.id);
             Fault::Unclear(Rejection::new(ErrorCode::VolumeUnavailable, text))
         })?;
+        self.ready(&handle, &here)?;
         Ok(self.found(&here, Place::Live))
     }
 
@@ -79,13 +89,18 @@ impl OnDisk {
         ))
     }
 
-    /// Removes what a crash or a failure left of making this volume. Only emptiness is removed.
+    /// Removes what a crash or a failure left of making this volume. Only emptiness is removed,
+    /// and an image that never got its name: nobody was given it.
     pub(super) fn sweep(&self, handle: &Handle, spec: &VolumeSpec) -> Result<(), Fault> {
         let entry = look::unfinished_entry(spec.id);
         let parent = &handle.volumes;
         let unclear = self.unclear(spec, "clearing the beginnings of");
         if !parent.exists(&entry).map_err(&unclear)? {
             return Ok(());
+        }
+        let marked = look::read_marker(&self.disk, handle, spec.id).ok().flatten();
+        if marked.is_some_and(|identity| identity.driver.image().is_some()) {
+            Self::unbuild(parent, &entry).map_err(&unclear)?;
         }
         marker::remove(&handle.meta, &spec.id.to_string()).map_err(&unclear)?;
         match parent.remove_directory(&entry) {
@@ -105,18 +120,19 @@ impl OnDisk {
     }
 
     /// Makes the volume under its unfinished name; afterwards everything but the name is durable.
-    fn prepare(&self, handle: &Handle, spec: &VolumeSpec) -> Result<(), Errno> {
-        let kind = self.kind();
+    fn prepare(&self, handle: &Handle, spec: &VolumeSpec, kind: DriverKind) -> Result<(), Errno> {
         let entry = look::unfinished_entry(spec.id);
         let parent = &handle.volumes;
         match kind {
-            DriverKind::Directory => parent.make_directory(&entry, 0o700)?,
+            DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => {
+                parent.make_directory(&entry, 0o700)?;
+            },
             DriverKind::Btrfs => parent.make_subvolume(&entry)?,
         }
         let directory = parent.directory(&entry)?;
         let (position, around) = (directory.position()?, handle.root.position()?);
         if position.mount != around.mount
-            || (kind == DriverKind::Directory && position.device != around.device)
+            || (kind != DriverKind::Btrfs && position.device != around.device)
         {
             return Err(Errno::XDEV);
         }

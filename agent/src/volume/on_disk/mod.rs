@@ -7,9 +7,11 @@
 //! deletion carries a name under which no restore finds it.
 
 mod erase;
+mod image;
 mod make;
 mod relocate;
 mod resize;
+mod resize_image;
 
 use super::driver::{Capabilities, Driver, Fault, Found};
 use super::look::{self, Here, Target, look};
@@ -23,19 +25,21 @@ use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Volumes on one real disk.
 #[derive(Debug)]
 pub struct OnDisk {
     disk: Arc<Disk>,
+    /// One image at a time is mounted or unmounted.
+    mounting: Mutex<()>,
 }
 
 impl OnDisk {
     /// The driver of this disk.
     #[must_use]
     pub fn new(disk: Arc<Disk>) -> Self {
-        Self { disk }
+        Self { disk, mounting: Mutex::new(()) }
     }
 
     /// The verified directory of a live volume, for mounting it.
@@ -45,10 +49,18 @@ impl OnDisk {
     pub fn open(&self, spec: &VolumeSpec) -> Result<OwnedFd, Rejection> {
         let handle = self.disk.writable().map_err(|reason| unavailable(spec, &reason))?;
         match look(&self.disk, &handle, spec, Target::live(spec)) {
-            Ok(Some(here)) => descriptor(&here.directory).map_err(|errno| {
-                let text = format!("opening volume {} failed ({errno})", spec.id);
-                Rejection::new(ErrorCode::VolumeUnavailable, text)
-            }),
+            Ok(Some(here)) => {
+                let directory = match here.identity.driver.image() {
+                    Some(format) => self
+                        .activate(&handle, &here, format)
+                        .map_err(|fault| unavailable(spec, fault.rejection()))?,
+                    None => here.directory,
+                };
+                descriptor(&directory).map_err(|errno| {
+                    let text = format!("opening volume {} failed ({errno})", spec.id);
+                    Rejection::new(ErrorCode::VolumeUnavailable, text)
+                })
+            },
             Ok(None) => {
                 let shown = look::path(&self.disk, Place::Live, &spec.id.to_string());
                 let reason = format!("volume {} is not at {shown}", spec.id);
@@ -59,13 +71,27 @@ impl OnDisk {
         }
     }
 
+    /// A live volume can be used: what has a file system of its own is mounted.
+    fn ready(&self, handle: &Handle, here: &Here) -> Result<(), Fault> {
+        match here.identity.driver.image() {
+            Some(format) => self.activate(handle, here, format).map(drop),
+            None => Ok(()),
+        }
+    }
+
     fn handle(&self) -> Result<Arc<Handle>, Fault> {
         self.disk.writable().map_err(Fault::Unclear)
     }
 
     fn found(&self, here: &Here, place: Place) -> Found {
+        let host_path = match (place, here.identity.driver.image()) {
+            (Place::Live, Some(_)) => {
+                self.shown_at(here.identity.id).to_string_lossy().into_owned()
+            },
+            (Place::Live, None) | (Place::Trash, _) => look::path(&self.disk, place, &here.entry),
+        };
         Found {
-            host_path: Arc::from(look::path(&self.disk, place, &here.entry).as_str()),
+            host_path: Arc::from(host_path.as_str()),
             made_by: capabilities(here.identity.driver),
         }
     }
@@ -116,6 +142,14 @@ impl OnDisk {
         }
     }
 
+    /// What makes a volume of this size.
+    fn kind_for(&self, spec: &VolumeSpec) -> Result<DriverKind, Fault> {
+        let choice = self.disk.choice();
+        choice.map_or(Ok(DriverKind::Directory), |choice| {
+            choice.for_size(spec.size.get()).map_err(Fault::Failed)
+        })
+    }
+
     fn kind(&self) -> DriverKind {
         self.disk.choice().map_or(DriverKind::Directory, |choice| choice.driver)
     }
@@ -123,7 +157,7 @@ impl OnDisk {
     /// Sets the volume's limit, which a crash may have left lifted.
     fn limit(&self, here: &Here) -> Result<(), Errno> {
         match here.identity.driver {
-            DriverKind::Directory => Ok(()),
+            DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => Ok(()),
             DriverKind::Btrfs => here.directory.limit(Some(here.identity.size.get())),
         }
     }
@@ -157,7 +191,11 @@ impl Driver for OnDisk {
     fn observe(&self, spec: &VolumeSpec, place: Place) -> Result<Option<Found>, Fault> {
         let handle = self.handle()?;
         let here = match place {
-            Place::Live => look(&self.disk, &handle, spec, Target::live(spec))?,
+            Place::Live => {
+                let here = look(&self.disk, &handle, spec, Target::live(spec))?;
+                here.as_ref().map_or(Ok(()), |here| self.ready(&handle, here))?;
+                here
+            },
             Place::Trash => self.in_trash(&handle, spec)?,
         };
         Ok(here.map(|here| self.found(&here, place)))
@@ -173,7 +211,11 @@ impl Driver for OnDisk {
             let text = format!("volume {} is not on disk {}", spec.id, self.disk.root().display());
             return Err(Fault::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text)));
         };
-        super::usage::measure(&here.directory, here.identity.driver).map_err(|reason| {
+        let measured = match here.identity.driver.image() {
+            Some(_) => self.image_usage(&handle, &here).map_err(|errno| errno.to_string()),
+            None => super::usage::measure(&here.directory, here.identity.driver),
+        };
+        measured.map_err(|reason| {
             let text = format!("measuring volume {} failed: {reason}", spec.id);
             Fault::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text))
         })
@@ -203,7 +245,7 @@ fn unavailable(spec: &VolumeSpec, reason: &Rejection) -> Rejection {
 fn settle(directory: &Node, kind: DriverKind) -> Result<(), Errno> {
     directory.sync()?;
     match kind {
-        DriverKind::Directory => Ok(()),
+        DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => Ok(()),
         DriverKind::Btrfs => directory.sync_file_system(),
     }
 }

@@ -64,6 +64,9 @@ impl OnDisk {
             },
         };
         self.refuse_mounted(&here, spec)?;
+        if let Some(format) = here.identity.driver.image() {
+            self.deactivate(handle, &here, format)?;
+        }
         self.rename(handle, &here, from, &target).map_err(&unclear)?;
         self.sync_both(handle, here.identity.driver).map_err(&unclear)?;
         let here = look(&self.disk, handle, spec, target)?;
@@ -106,6 +109,7 @@ impl OnDisk {
         if let Some(here) = look(&self.disk, handle, spec, target.clone())? {
             self.limit(&here).map_err(&unclear)?;
             self.sync_both(handle, here.identity.driver).map_err(unclear)?;
+            self.ready(handle, &here)?;
             return Ok(Some(self.found(&here, Place::Live)));
         }
         let Some(here) = self.interrupted_restore(handle, spec)? else {
@@ -116,6 +120,7 @@ impl OnDisk {
         self.rename(handle, &here, Place::Trash, &target).map_err(&unclear)?;
         self.sync_both(handle, here.identity.driver).map_err(&unclear)?;
         let here = look(&self.disk, handle, spec, target)?;
+        here.as_ref().map_or(Ok(()), |here| self.ready(handle, here))?;
         Ok(here.map(|here| self.found(&here, Place::Live)))
     }
 }

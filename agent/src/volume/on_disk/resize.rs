@@ -22,6 +22,16 @@ impl OnDisk {
         let Some(mut here) = look(&self.disk, &handle, spec, Target::live(spec))? else {
             return Ok(None);
         };
+        match here.identity.driver {
+            DriverKind::Directory | DriverKind::Btrfs => {},
+            DriverKind::Image(kind) => {
+                return self.resize_image(&handle, here, spec, size, kind).map(Some);
+            },
+            DriverKind::Mount if size == spec.size => {
+                return Ok(Some(self.found(&here, Place::Live)));
+            },
+            DriverKind::Mount => return Err(whole_disk(spec, size)),
+        }
         let unclear = self.unclear(spec, "resizing");
         if size < spec.size {
             self.check_fits(&handle, &mut here, spec, size)?;
@@ -71,10 +81,21 @@ impl OnDisk {
         here.identity.size = size;
         self.limit(here)?;
         match here.identity.driver {
-            DriverKind::Directory => {},
+            DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => {},
             DriverKind::Btrfs => settle(&here.directory, DriverKind::Btrfs)?,
         }
         let id = here.identity.id.to_string();
         marker::write(&handle.meta, &id, &here.identity.encode())
     }
+}
+
+fn whole_disk(spec: &VolumeSpec, size: Bytes) -> Fault {
+    let text = format!(
+        "volume {} ({}) cannot get {size}: it has the whole disk {}",
+        spec.name, spec.id, spec.source
+    );
+    Fault::Failed(
+        Rejection::new(ErrorCode::Unsupported, text)
+            .remedy("create a volume on another disk and copy the data"),
+    )
 }

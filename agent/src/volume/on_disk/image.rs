@@ -1,0 +1,389 @@
+//! Volumes that are a file system in a file: made in the unfinished directory, mounted while they are live, unmounted
+//! and detached before they go to the trash.
+//!
+//! The directory `volumes/<uuid>` is as for every driver and holds one file; what tasks see is mounted at
+//! `.mounts/<uuid>` below the disk's root. Invariants: the file is allocated to the volume's size, so no other writer
+//! can take its room; a file system is shown only after its own root was found to carry the volume's identity; the file
+//! is attached once; nothing is moved or deleted while it is attached.
+
+use super::super::driver::Fault;
+use super::super::identity::{self, Binding, Identity};
+use super::super::look::{self, Here};
+use super::OnDisk;
+use crate::disk::adopt::Handle;
+use crate::disk::code_of;
+use crate::disk::fs::Node;
+use crate::disk::image::device::{self, Device, FILE};
+use crate::disk::image::point::{self, Mounted};
+use crate::disk::image::trial::no_device;
+use crate::disk::image::{Format, format};
+use crate::disk::probe::DriverKind;
+use crate::disk::remove::volume_attribute;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::VolumeId;
+use berth_model::units::Bytes;
+use berth_model::volume::VolumeSpec;
+use rustix::fs::{AtFlags, FallocateFlags, IFlags, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Whoever looks at new devices (udev does) holds them for a moment.
+const DETACH_PATIENCE: Duration = Duration::from_secs(3);
+
+impl OnDisk {
+    /// Makes the image of a volume that has its unfinished directory, or takes everything back.
+    pub(super) fn fill(
+        &self,
+        handle: &Handle,
+        spec: &VolumeSpec,
+        kind: Format,
+    ) -> Result<(), Fault> {
+        let home = look::home(&self.disk, handle);
+        let identity = Identity::of(spec, home, DriverKind::Image(kind), Binding::Attribute);
+        let entry = look::unfinished_entry(spec.id);
+        let made = handle
+            .volumes
+            .directory(&entry)
+            .map_err(|errno| self.image_failed("opening an unfinished volume", errno))
+            .and_then(|directory| self.build(&directory, &identity, kind));
+        let Err(reason) = made else { return Ok(()) };
+        Err(match self.sweep(handle, spec) {
+            Ok(()) => Fault::Failed(reason),
+            Err(_second) => Fault::Unclear(reason),
+        })
+    }
+
+    /// Makes the image in this directory, marked and synced.
+    fn build(&self, directory: &Node, identity: &Identity, kind: Format) -> Result<(), Rejection> {
+        let (id, size) = (identity.id, identity.size.get());
+        let failed = |doing: &str| {
+            let doing = format!("{doing} the image of volume {id}");
+            move |errno| self.image_failed(&doing, errno)
+        };
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = directory
+            .descriptor()
+            .and_then(|fd| rustix::fs::openat(fd, FILE, flags, Mode::RUSR | Mode::WUSR))
+            .map_err(failed("making"))?;
+        if directory.is_btrfs().map_err(failed("making"))? {
+            // Otherwise what is allocated would not be what is written to.
+            rustix::fs::ioctl_setflags(&file, IFlags::NOCOW).map_err(failed("making"))?;
+        }
+        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size)
+            .map_err(failed("allocating"))?;
+        let unusable = |said: String| {
+            let text = format!("making the image of volume {id} failed: {said}");
+            Rejection::new(ErrorCode::VolumeUnavailable, text)
+                .remedy("see berth disk list for what this disk can do")
+        };
+        let device = device::attach(file.as_fd()).map_err(|errno| unusable(no_device(errno)))?;
+        format::make(kind, &device.path()).map_err(unusable)?;
+        let mounted = point::mount(&device, kind).map_err(unusable)?;
+        let root = mounted.root();
+        // A new volume is empty; the check of ext4 makes its directory for finds when it needs one.
+        match root.remove_directory("lost+found") {
+            Ok(()) | Err(Errno::NOENT) => {},
+            Err(errno) => return Err(failed("emptying")(errno)),
+        }
+        root.set_mode(0o700).map_err(failed("marking"))?;
+        if !identity::write_attribute(root, identity).map_err(failed("marking"))? {
+            return Err(unusable("its file system takes no attributes".to_owned()));
+        }
+        root.sync_file_system()
+            .and_then(|()| rustix::fs::fsync(&file))
+            .and_then(|()| directory.sync())
+            .map_err(failed("syncing"))
+    }
+
+    /// Removes what was begun of an image in an unfinished directory.
+    pub(super) fn unbuild(parent: &Node, entry: &str) -> Result<(), Errno> {
+        let directory = match parent.directory(entry) {
+            Ok(directory) => directory,
+            // Something else is in the way, which the caller finds out.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(()),
+            Err(errno) => return Err(errno),
+        };
+        match directory.unlink(FILE) {
+            Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// The file system of a live volume, mounted and verified: found, or mounted again after a restart.
+    pub(super) fn activate(
+        &self,
+        handle: &Handle,
+        here: &Here,
+        kind: Format,
+    ) -> Result<Node, Fault> {
+        let _alone = self.one_at_a_time();
+        self.show(handle, here, kind)
+    }
+
+    fn show(&self, handle: &Handle, here: &Here, kind: Format) -> Result<Node, Fault> {
+        let id = here.identity.id;
+        let file = self.file(here)?;
+        let unclear = |errno| self.image_unclear("mounting", id, errno);
+        let name = id.to_string();
+        if let Some(root) = mounted(handle, &name).map_err(unclear)? {
+            return match self.device_shown(&root, &file, kind).map_err(unclear)? {
+                Some(_device) => self.verified(&root, &here.identity).map(|()| root),
+                None => {
+                    Err(foreign(id, &self.shown_at(id), "another file system is mounted there"))
+                },
+            };
+        }
+        let device = device::attach(file.as_fd())
+            .map_err(|errno| unavailable(id, &no_device(errno), errno))?;
+        // The file may have another size than when it was attached by somebody else.
+        device.read_size().map_err(unclear)?;
+        let mounted = point::mount(&device, kind).map_err(|said| {
+            let text = format!("volume {id} is not available: {said}");
+            Fault::Unclear(Rejection::new(ErrorCode::VolumeUnavailable, text).remedy(
+                "check its file system by hand (losetup, then fsck or xfs_repair); it is left as it is",
+            ))
+        })?;
+        self.verified(mounted.root(), &here.identity)?;
+        self.refresh_identity(&mounted, &here.identity).map_err(unclear)?;
+        let disk = handle.root.descriptor().map_err(unclear)?;
+        point::put(mounted, disk, &name).map_err(unclear)
+    }
+
+    /// Unmounts and detaches a volume that is to be moved. One that is in use stays as it is.
+    pub(super) fn deactivate(
+        &self,
+        handle: &Handle,
+        here: &Here,
+        kind: Format,
+    ) -> Result<(), Fault> {
+        let _alone = self.one_at_a_time();
+        let id = here.identity.id;
+        let file = self.file(here)?;
+        let name = id.to_string();
+        let unclear = |errno| self.image_unclear("unmounting", id, errno);
+        if let Some(root) = mounted(handle, &name).map_err(unclear)? {
+            if self.device_shown(&root, &file, kind).map_err(unclear)?.is_none() {
+                return Err(foreign(
+                    id,
+                    &self.shown_at(id),
+                    "another file system is mounted there",
+                ));
+            }
+            let own = self.shown_at(id);
+            let elsewhere: Vec<String> = root
+                .mounts()
+                .map_err(|error| unavailable(id, &error.to_string(), Errno::IO))?
+                .into_iter()
+                .filter(|point| *point != own.to_string_lossy())
+                .collect();
+            if !elsewhere.is_empty() {
+                return Err(in_use(id, &format!("mounted at {}", elsewhere.join(", "))));
+            }
+        }
+        match handle.root.descriptor().and_then(|disk| point::take(disk, &name)) {
+            Ok(()) => {},
+            Err(Errno::BUSY) => {
+                return Err(in_use(id, &format!("in use at {}", self.shown_at(id).display())));
+            },
+            Err(errno) => return Err(unclear(errno)),
+        }
+        if self.is_detached(&file).map_err(unclear)? {
+            return Ok(());
+        }
+        // Somebody holds it where this process does not see it: it is live as it was.
+        let number = device::find(file.as_fd()).map_err(unclear)?.map(|device| device.number());
+        let holders = number.map(holders).unwrap_or_default();
+        drop(self.show(handle, here, kind)?);
+        Err(in_use(id, &holders))
+    }
+
+    /// An image in the trash is deleted only while nobody has it attached.
+    pub(super) fn refuse_attached(&self, here: &Here) -> Result<(), Fault> {
+        let id = here.identity.id;
+        let file = match self.file(here) {
+            Ok(file) => file,
+            // An interrupted deletion got this far.
+            Err(Fault::Foreign(_gone)) => return Ok(()),
+            Err(other) => return Err(other),
+        };
+        let unclear = |errno| self.image_unclear("looking for", id, errno);
+        if self.is_detached(&file).map_err(unclear)? {
+            return Ok(());
+        }
+        let number = device::find(file.as_fd()).map_err(unclear)?.map(|device| device.number());
+        Err(in_use(id, &number.map(holders).unwrap_or_default()))
+    }
+
+    /// Where a live image is seen.
+    pub(super) fn shown_at(&self, id: VolumeId) -> PathBuf {
+        self.disk.root().join(point::PLACE).join(id.to_string())
+    }
+
+    /// What a live volume holds, or what one in the trash takes from the disk.
+    pub(super) fn image_usage(&self, handle: &Handle, here: &Here) -> Result<Bytes, Errno> {
+        let name = here.identity.id.to_string();
+        if let Some(root) = mounted(handle, &name)? {
+            let stat = rustix::fs::fstatvfs(root.descriptor()?)?;
+            let used = stat.f_blocks.saturating_sub(stat.f_bfree);
+            return Ok(Bytes::new(used.saturating_mul(stat.f_frsize)));
+        }
+        let directory = here.directory.descriptor()?;
+        let stat = rustix::fs::statat(directory, FILE, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(Bytes::new(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)))
+    }
+
+    pub(super) fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+        self.mounting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The image of a verified directory.
+    pub(super) fn file(&self, here: &Here) -> Result<OwnedFd, Fault> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        match here.directory.descriptor().and_then(|directory| {
+            rustix::fs::openat2(directory, FILE, flags, Mode::empty(), inside)
+        }) {
+            Ok(file) => Ok(file),
+            Err(Errno::NOENT | Errno::LOOP | Errno::ISDIR) => {
+                let place = self.disk.root().join("volumes").join(&here.entry).join(FILE);
+                Err(foreign(here.identity.id, &place, "it is missing or no file"))
+            },
+            Err(errno) => Err(self.image_unclear("opening", here.identity.id, errno)),
+        }
+    }
+
+    /// The device of the file, provided that it is what is mounted.
+    pub(super) fn device_shown(
+        &self,
+        root: &Node,
+        file: &OwnedFd,
+        kind: Format,
+    ) -> Result<Option<Device>, Errno> {
+        match point::device_under(root.descriptor()?, kind)? {
+            Some(number) => Device::of_number(number, file.as_fd()),
+            None => Ok(None),
+        }
+    }
+
+    /// Does the root of the file system say that it is this volume? Its generation may be an earlier one: it is
+    /// written when the volume is mounted.
+    fn verified(&self, root: &Node, expected: &Identity) -> Result<(), Fault> {
+        let id = expected.id;
+        let wrong = |evidence: &str| Err(foreign(id, &self.shown_at(id), evidence));
+        let value = volume_attribute(root)
+            .map_err(|errno| self.image_unclear("reading the identity of", id, errno))?;
+        let Some(value) = value else { return wrong("the file system carries no identity") };
+        match identity::read_attribute(&value) {
+            Err(error) => wrong(&format!("the file system's identity is damaged: {error}")),
+            Ok((found, ..)) if found != id => {
+                wrong(&format!("the file system says it is volume {found}"))
+            },
+            Ok((_id, _generation, agent, disk))
+                if (agent, disk) != (expected.home.agent, expected.home.disk) =>
+            {
+                wrong(&format!("the file system says it belongs to disk {disk} of agent {agent}"))
+            },
+            Ok((_id, generation, ..)) if generation > expected.generation => {
+                wrong(&format!("the file system says it is generation {generation}"))
+            },
+            Ok(_matching) => Ok(()),
+        }
+    }
+
+    fn refresh_identity(&self, mounted: &Mounted, identity: &Identity) -> Result<(), Errno> {
+        let now = identity.attribute();
+        if volume_attribute(mounted.root())?.as_deref() == Some(now.as_bytes()) {
+            return Ok(());
+        }
+        identity::write_attribute(mounted.root(), identity)?;
+        mounted.root().sync()
+    }
+
+    /// Waits for the last user of a device that is being given up.
+    fn is_detached(&self, file: &OwnedFd) -> Result<bool, Errno> {
+        let start = Instant::now();
+        loop {
+            match device::find(file.as_fd())? {
+                None => return Ok(true),
+                // Closing it may have been what it waited for.
+                Some(device) => drop(device),
+            }
+            if start.elapsed() > DETACH_PATIENCE {
+                return Ok(false);
+            }
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a thread that may block waits for another process"
+            )]
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn image_failed(&self, doing: &str, errno: Errno) -> Rejection {
+        let root = self.disk.root().display();
+        let text = format!("{doing} on disk {root} failed ({errno})");
+        let reason = Rejection::new(code_of(errno), text);
+        match errno {
+            Errno::NOSPC | Errno::DQUOT => reason.remedy("free space on the disk"),
+            Errno::OPNOTSUPP => reason.remedy("declare the disk with another driver"),
+            Errno::PERM | Errno::ACCESS => reason.remedy("run the agent as root"),
+            _other => reason,
+        }
+    }
+
+    pub(super) fn image_unclear(&self, doing: &str, id: VolumeId, errno: Errno) -> Fault {
+        let reason = self.image_failed(&format!("{doing} volume {id}"), errno);
+        Fault::Unclear(Rejection { code: ErrorCode::VolumeUnavailable, ..reason })
+    }
+}
+
+fn mounted(handle: &Handle, name: &str) -> Result<Option<Node>, Errno> {
+    point::mounted(handle.root.descriptor()?, name)
+}
+
+fn foreign(id: VolumeId, place: &std::path::Path, evidence: &str) -> Fault {
+    let text = format!("{} is not volume {id}: {evidence}", place.display());
+    Fault::Foreign(
+        Rejection::new(ErrorCode::VolumeUnavailable, text)
+            .remedy("it is left as it is; put the volume's own image back in its place"),
+    )
+}
+
+fn unavailable(id: VolumeId, why: &str, errno: Errno) -> Fault {
+    let code = match errno {
+        Errno::PERM | Errno::ACCESS => ErrorCode::NotPrivileged,
+        _other => ErrorCode::VolumeUnavailable,
+    };
+    Fault::Unclear(Rejection::new(code, format!("volume {id} is not available: {why}")))
+}
+
+fn in_use(id: VolumeId, how: &str) -> Fault {
+    Fault::Failed(
+        Rejection::new(ErrorCode::VolumeInUse, format!("volume {id} is {how}"))
+            .remedy("unmount it there; until then it is left as it is"),
+    )
+}
+
+/// Who has a loop device mounted where this process does not see it.
+fn holders(number: u32) -> String {
+    let source = format!("/dev/loop{number}");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let table = std::fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
+        if table.lines().any(|line| line.split(' ').any(|word| word == source)) {
+            found.push(pid.to_string());
+            if found.len() == 5 {
+                break;
+            }
+        }
+    }
+    if found.is_empty() {
+        return format!("still attached as {source}");
+    }
+    format!("mounted in the mount namespace of process {}", found.join(", "))
+}
