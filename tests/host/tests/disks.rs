@@ -449,7 +449,7 @@ fn disks_that_cannot_be_told_apart_are_refused() {
             Declaration { name: first.name.clone(), ..second },
             Declaration { name: "other".into(), ..first.clone() },
             Declaration { name: "relative".into(), ..relative },
-            Declaration { source: DiskSource::Mount("/srv".into()), name: "m".into(), ..first },
+            Declaration { source: DiskSource::Mount("srv/m".into()), name: "m".into(), ..first },
         ],
         &[],
     );
@@ -462,7 +462,7 @@ fn disks_that_cannot_be_told_apart_are_refused() {
             "two disks are named d1".to_owned(),
             format!("disk other at {shown} and disk d1 at {shown} lie within one another"),
             "disk relative: its root srv/d3 is not absolute".to_owned(),
-            "disk m (/srv): this release has no MOUNT disks: declare it with type=path".to_owned(),
+            "disk m: its root srv/m is not absolute".to_owned(),
         ]
     );
 }

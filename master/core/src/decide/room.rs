@@ -39,6 +39,8 @@ struct Room<'a> {
     agent: &'a Agent,
     source: DiskSource,
     stack: Stack,
+    /// What the volume takes: what was asked, or the whole of a disk that cannot be divided.
+    size: Bytes,
     /// What the role can get on that disk, through this reservation.
     free: Bytes,
     /// Whether the reservation holds enough already.
@@ -60,7 +62,7 @@ pub(crate) fn create_volume(
         role: wish.role.clone(),
         principal: wish.principal.cloned(),
         source: room.source.clone(),
-        size: wish.size,
+        size: room.size,
         container_path: Arc::clone(wish.container_path),
     };
     let volume = new.into_volume(&order, 0, room.stack)?;
@@ -122,10 +124,12 @@ fn find<'a>(state: &'a State, wish: &Wish<'_>) -> Result<Room<'a>, Rejection> {
             .remedy("see berth disk list")
             .field("disk"));
     }
-    // A new reservation only where none has room; other disks before ROOT; then the emptiest.
+    // A whole disk, and then the smallest, only where no other has room; a new reservation only where none has room;
+    // other disks before ROOT; then the emptiest.
     let order = |room: &Room<'_>| {
         let root = room.source == DiskSource::Root;
-        (!room.reserved, root, Reverse(room.free), room.agent.info.id)
+        let whole = (!room.source.is_divisible()).then_some(room.size);
+        (whole, !room.reserved, root, Reverse(room.free), room.agent.info.id)
     };
     let mut fitting: Vec<usize> =
         (0..rooms.len()).filter(|i| rooms[*i].free >= wish.size).collect();
@@ -177,13 +181,12 @@ fn no_room(wish: &Wish<'_>, rooms: &[Room<'_>], faulty: Option<Rejection>) -> Re
     .field("size")
 }
 
-/// The divisible disks of the agent that the choice means.
+/// The disks of the agent that the choice means.
 fn chosen(agent: &Agent, choice: &DiskChoice) -> BTreeSet<DiskSource> {
     let declared = agent.info.declared.entries().map(|entry| entry.resource);
     let sources: BTreeSet<DiskSource> = declared
         .filter(|resource| resource.name == Name::Disk)
         .map(|resource| resource.disk_source())
-        .filter(DiskSource::is_divisible)
         .collect();
     let is_meant = |source: &DiskSource| {
         let mut disks = agent.info.disks.iter().filter(|disk| disk.source == *source);
@@ -232,8 +235,9 @@ fn rooms_on<'a>(agent: &'a Agent, source: &DiskSource, wish: &Wish<'_>) -> Vec<R
             Some(_) | None => {},
         }
     }
-    let Ok(size) = wish.size.to_scalar() else { return Vec::new() };
     let all = largest(agent, source);
+    let taken = if source.is_divisible() { wish.size } else { wish.size.max(all) };
+    let Ok(size) = taken.to_scalar() else { return Vec::new() };
     stacks
         .into_iter()
         .map(|stack| {
@@ -245,6 +249,7 @@ fn rooms_on<'a>(agent: &'a Agent, source: &DiskSource, wish: &Wish<'_>) -> Vec<R
                 agent,
                 source: source.clone(),
                 stack,
+                size: taken,
                 free: both,
                 reserved: reserved >= wish.size,
             }
