@@ -52,11 +52,21 @@ pub enum OperationKind {
     Teardown,
     /// End of one task.
     Kill,
+    /// A disk gets nothing new.
+    Cordon,
+    /// A disk is used again.
+    Uncordon,
+    /// A disk's labels.
+    Label,
+    /// A new profile of disks.
+    CreateProfile,
+    /// A profile of disks is forgotten.
+    DeleteProfile,
 }
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -66,6 +76,11 @@ impl OperationKind {
         Self::Launch,
         Self::Teardown,
         Self::Kill,
+        Self::Cordon,
+        Self::Uncordon,
+        Self::Label,
+        Self::CreateProfile,
+        Self::DeleteProfile,
     ];
 
     /// The kind as users see it.
@@ -81,6 +96,11 @@ impl OperationKind {
             Self::Launch => "LAUNCH",
             Self::Teardown => "TEARDOWN",
             Self::Kill => "KILL",
+            Self::Cordon => "CORDON",
+            Self::Uncordon => "UNCORDON",
+            Self::Label => "LABEL",
+            Self::CreateProfile => "CREATE_PROFILE",
+            Self::DeleteProfile => "DELETE_PROFILE",
         }
     }
 }

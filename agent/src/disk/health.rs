@@ -5,8 +5,8 @@
 use super::adopt::{self, Expectation, Handle};
 use super::declaration::Declaration;
 use super::probe::{self, Choice};
-use super::{Owner, code_of, filesystem, is_broken, news};
-use berth_model::agent::{self, DiskHealth};
+use super::{Owner, code_of, filesystem, is_broken, media, news};
+use berth_model::agent::{self, DiskHealth, Media};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, ClusterId, DiskId, derive, fingerprint};
 use berth_model::record::LedgerDisk;
@@ -42,6 +42,8 @@ struct State {
     choice: Option<Choice>,
     size: Bytes,
     free: Bytes,
+    /// As found when it was opened last.
+    media: Media,
 }
 
 impl Disk {
@@ -64,6 +66,7 @@ impl Disk {
             choice: None,
             size: declaration.size.unwrap_or_default(),
             free: Bytes::default(),
+            media: Media::Unknown,
         };
         Self { declaration, root, agent: owner.agent, state: Mutex::new(state) }
     }
@@ -289,6 +292,7 @@ impl Disk {
             state.choice = Some(choice);
         }
         state.id = handle.id;
+        state.media = media::of_directory(handle.root.as_fd());
         state.known = Some(LedgerDisk {
             id: handle.id,
             name: Arc::from(self.declaration.name.as_str()),
@@ -391,6 +395,7 @@ impl Disk {
             size: state.size,
             free: state.free,
             health,
+            media: state.media,
         }
     }
 

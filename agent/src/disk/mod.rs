@@ -9,10 +9,12 @@ pub mod declaration;
 pub mod filesystem;
 mod health;
 pub mod marker;
+pub mod media;
 pub mod mounts;
 mod news;
 pub mod probe;
 pub mod remove;
+pub mod scan;
 pub mod subvolume;
 
 pub use declaration::{Declaration, DriverChoice};

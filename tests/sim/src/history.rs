@@ -64,7 +64,9 @@ impl History {
             | Request::Release { .. }
             | Request::CreateVolume { .. }
             | Request::Teardown { .. }
-            | Request::KillTask { .. } => {},
+            | Request::KillTask { .. }
+            | Request::Disk(_)
+            | Request::Profile(_) => {},
         }
         self.wished(id, Wish::Request(request.clone()));
     }
