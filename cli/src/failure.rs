@@ -72,7 +72,8 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::UnknownTask
         | ErrorCode::UnknownOperation
         | ErrorCode::UnknownReservation
-        | ErrorCode::UnknownService => exit::NOT_FOUND,
+        | ErrorCode::UnknownService
+        | ErrorCode::UnknownProfile => exit::NOT_FOUND,
         ErrorCode::StaleOffer
         | ErrorCode::StaleEpoch
         | ErrorCode::RequestIdReused
@@ -82,6 +83,8 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::VolumeInUse
         | ErrorCode::VolumeNotReady
         | ErrorCode::DirectoryExists
+        | ErrorCode::DiskCordoned
+        | ErrorCode::ProfileExists
         | ErrorCode::SessionExists
         | ErrorCode::NotSubscribed
         | ErrorCode::FrameworkRemoved
