@@ -5,18 +5,10 @@
 //! shares with its likes.
 
 use super::scale::{cells, length};
-use super::text::{Ink, Line, clean, cut, pad, width, wrap};
+use super::text::{Canvas, Ink, Line, clean, cut, pad, width, wrap};
 use super::{Berth, Kind, Part};
 use berth_model::units::Bytes;
 use std::collections::BTreeMap;
-
-/// What there is to draw on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Canvas {
-    pub(crate) width: usize,
-    pub(crate) is_ascii: bool,
-    pub(crate) is_colored: bool,
-}
 
 /// Shorter bars cannot be read, and would not hold what cannot be joined.
 const BAR_MIN: usize = 20;
@@ -66,7 +58,7 @@ pub(crate) fn render(berths: &[Berth], canvas: Canvas) -> String {
     }
     let mut text = String::new();
     for line in lines {
-        text.push_str(&line.print(canvas.width, canvas.is_ascii, canvas.is_colored));
+        text.push_str(&line.print(canvas));
         text.push('\n');
     }
     text

@@ -10,7 +10,8 @@ mod scale;
 mod tests;
 mod text;
 
-pub(crate) use draw::{Canvas, render};
+pub(crate) use draw::render;
+pub(crate) use text::Canvas;
 
 use berth_model::agent::DiskHealth;
 use berth_model::units::{Bytes, Timestamp};

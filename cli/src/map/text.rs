@@ -4,6 +4,14 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+/// What there is to draw on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Canvas {
+    pub(crate) width: usize,
+    pub(crate) is_ascii: bool,
+    pub(crate) is_colored: bool,
+}
+
 /// What a piece of text says, for those who see colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ink {
@@ -51,8 +59,9 @@ impl Line {
     pub(crate) fn width(&self) -> usize {
         self.0.iter().map(|(_, text)| width(text)).sum()
     }
-    /// The line, cut at `limit`.
-    pub(crate) fn print(&self, limit: usize, is_ascii: bool, is_colored: bool) -> String {
+    /// The line, cut at the canvas's edge.
+    pub(crate) fn print(&self, canvas: Canvas) -> String {
+        let Canvas { width: limit, is_ascii, is_colored } = canvas;
         let (mut shown, mut left) = (Vec::new(), limit);
         for (ink, text) in &self.0 {
             let text = cut(text, left, is_ascii);
@@ -159,10 +168,11 @@ mod tests {
             wrap("the disk at /srv/very/long is gone", 10),
             ["the disk", "at", "/srv/very/", "long is", "gone"]
         );
+        let canvas = |width, both| Canvas { width, is_ascii: both, is_colored: both };
         let mut line = Line::of(Ink::Bad, "FAULTY ");
         line.push(Ink::Plain, "host-with-a-name   ");
-        assert_eq!(line.print(80, false, false), "FAULTY host-with-a-name");
-        assert_eq!(line.print(12, false, false), "FAULTY host…");
-        assert_eq!(line.print(12, true, true), "\u{1b}[31mFAULTY \u{1b}[0mhos..");
+        assert_eq!(line.print(canvas(80, false)), "FAULTY host-with-a-name");
+        assert_eq!(line.print(canvas(12, false)), "FAULTY host…");
+        assert_eq!(line.print(canvas(12, true)), "\u{1b}[31mFAULTY \u{1b}[0mhos..");
     }
 }

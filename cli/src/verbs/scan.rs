@@ -333,7 +333,12 @@ mod tests {
             };
             berth_agent::config::AgentConfig::load(None, flags).unwrap();
         }
-        assert!(flag(&args(None, "auto", None), Path::new("/a,b"), "x").is_err());
-        assert!(name_of(&args(None, "auto", None), Path::new("/")).is_err());
+        let refused = flag(&args(None, "auto", None), Path::new("/a,b"), "x").unwrap_err();
+        assert_eq!(
+            refused.error.message,
+            "/a,b or x holds a comma, which a --disk flag cannot carry"
+        );
+        let refused = name_of(&args(None, "auto", None), Path::new("/")).unwrap_err();
+        assert_eq!(refused.error.message, "disk name is empty: give 1 to 255 bytes");
     }
 }

@@ -254,11 +254,11 @@ fn a_cordoned_disk_is_not_offered_but_its_volumes_are() {
         matches!(message, berth_model::link::ToAgent::Launch { volumes, .. } if volumes.len() == 1)
     });
     assert!(launched, "{step:?}");
-    stage.operator(4, cordon(D1, "to be replaced soon"));
+    assert_eq!(stage.operator(4, cordon(D1, "to be replaced soon")).0, Ok(op(4)));
     assert_eq!(stage.volume("data").users.len(), 1);
 
     // Uncordoned, everything comes back.
-    stage.operator(5, uncordon(D1));
+    assert_eq!(stage.operator(5, uncordon(D1)).0, Ok(op(5)));
     stage.advance(std::time::Duration::from_secs(10));
     stage.call(&framework, 50, Call::Revive(BTreeSet::from([role("storage")])));
     stage.advance(std::time::Duration::from_secs(10));
@@ -277,7 +277,7 @@ fn volumes_of_a_cordoned_disk_are_deleted_and_restored() {
     let (_, step) = stage.operator(1, create_on("data", 512, DiskChoice::Id(D1)));
     let spec = ensured(&step).unwrap();
     stage.reports(1, session(1), report(&spec, VolumeState::Ready));
-    stage.operator(2, cordon(D1, ""));
+    assert_eq!(stage.operator(2, cordon(D1, "")).0, Ok(op(2)));
     let delete = Request::DestroyVolume { volume: VolumeChoice::Id(spec.id) };
     assert_eq!(stage.operator(3, delete).0, Ok(op(3)));
     stage.reports(1, session(1), report(&spec, VolumeState::Trashed));
@@ -386,16 +386,16 @@ fn a_profile_picks_disks_and_says_disk_by_disk_why_none_fits() {
     let mut disks = two_disks().disks;
     disks[0].media = Media::Ssd;
     stage.agent_says(1, session(2), FromAgent::Disks(disks.clone()));
-    stage.operator(5, label(ROOT, &[("tier", "gold")], &[]));
+    assert_eq!(stage.operator(5, label(ROOT, &[("tier", "gold")], &[])).0, Ok(op(5)));
     assert_eq!(view(&stage, ROOT).profiles, [name("any"), name("fast")]);
     assert_eq!(view(&stage, D1).profiles, [name("any")]);
     let (_, step) = stage.operator(6, on("fast"));
     assert_eq!(ensured(&step).unwrap().source, DiskSource::Root);
     // A cordon outweighs a profile, and says so; so does a fault, to one that asks for any health.
-    stage.operator(7, cordon(ROOT, "noise"));
+    assert_eq!(stage.operator(7, cordon(ROOT, "noise")).0, Ok(op(7)));
     let refused = stage.operator(8, create_on("b", 64, DiskChoice::Profile(name("fast")))).0;
     assert_eq!(refused.unwrap_err().code, ErrorCode::DiskCordoned);
-    stage.operator(9, uncordon(ROOT));
+    assert_eq!(stage.operator(9, uncordon(ROOT)).0, Ok(op(9)));
     disks[0].health = DiskHealth::Faulty("it is read-only".to_owned());
     stage.agent_says(1, session(2), FromAgent::Disks(disks));
     let refused = stage.operator(10, create_on("b", 64, DiskChoice::Profile(name("fast")))).0;

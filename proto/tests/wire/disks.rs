@@ -1,5 +1,7 @@
 //! Arbitrary values of the model: what is said of disks, and profiles; and what is refused of them.
 
+#![expect(clippy::unwrap_used, reason = "a case that cannot be written fails the test")]
+
 use crate::nouns::*;
 use crate::tasks::{disk, media};
 use berth_model::disk::{Cordon, DiskProfile, DiskRecord, DiskRequest, HealthWish, ProfileRequest};
