@@ -70,11 +70,21 @@ pub enum OperationKind {
     Grow,
     /// A volume gets smaller; what it gives back stays reserved.
     Shrink,
+    /// A disk gets nothing new.
+    Cordon,
+    /// A disk is used again.
+    Uncordon,
+    /// A disk's labels.
+    Label,
+    /// A new profile of disks.
+    CreateProfile,
+    /// A profile of disks is forgotten.
+    DeleteProfile,
 }
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -86,6 +96,11 @@ impl OperationKind {
         Self::Kill,
         Self::Grow,
         Self::Shrink,
+        Self::Cordon,
+        Self::Uncordon,
+        Self::Label,
+        Self::CreateProfile,
+        Self::DeleteProfile,
     ];
 
     /// The kind as users see it.
@@ -103,6 +118,11 @@ impl OperationKind {
             Self::Kill => "KILL",
             Self::Grow => "GROW",
             Self::Shrink => "SHRINK",
+            Self::Cordon => "CORDON",
+            Self::Uncordon => "UNCORDON",
+            Self::Label => "LABEL",
+            Self::CreateProfile => "CREATE_PROFILE",
+            Self::DeleteProfile => "DELETE_PROFILE",
         }
     }
 }

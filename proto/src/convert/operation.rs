@@ -15,7 +15,24 @@ choice!(
     OperationKind,
     v1::OperationKind,
     "operation kind",
-    [Reserve, Unreserve, Create, Destroy, Restore, Purge, Launch, Teardown, Kill, Grow, Shrink]
+    [
+        Reserve,
+        Unreserve,
+        Create,
+        Destroy,
+        Restore,
+        Purge,
+        Launch,
+        Teardown,
+        Kill,
+        Grow,
+        Shrink,
+        Cordon,
+        Uncordon,
+        Label,
+        CreateProfile,
+        DeleteProfile
+    ]
 );
 
 /// An operation's state without its error.

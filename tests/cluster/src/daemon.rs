@@ -19,6 +19,7 @@ pub struct Pair {
     master: Option<Child>,
     agent: Option<Child>,
     wrap: Vec<String>,
+    agent_flags: Vec<String>,
 }
 
 impl Pair {
@@ -29,12 +30,25 @@ impl Pair {
     pub fn new(dir: &Path) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("find a free port")?;
         let address = listener.local_addr().context("read the port")?.to_string();
-        Ok(Self { dir: dir.to_owned(), address, master: None, agent: None, wrap: Vec::new() })
+        Ok(Self {
+            dir: dir.to_owned(),
+            address,
+            master: None,
+            agent: None,
+            wrap: Vec::new(),
+            agent_flags: Vec::new(),
+        })
     }
     /// Starts both daemons under `words`, such as `strace -f -o FILE-{}`; `{}` becomes the daemon's name.
     #[must_use]
     pub fn wrapped(mut self, words: &[&str]) -> Self {
         self.wrap = words.iter().map(|w| (*w).to_owned()).collect();
+        self
+    }
+    /// Starts the agent with these flags besides its own.
+    #[must_use]
+    pub fn with_agent_flags(mut self, flags: &[&str]) -> Self {
+        self.agent_flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         self
     }
     /// The master's address.
@@ -95,21 +109,20 @@ impl Pair {
     /// It could not be started.
     pub fn start_agent(&mut self) -> anyhow::Result<()> {
         let folder = self.dir.join("agent").display().to_string();
-        self.agent = Some(self.spawn(
+        let mut args = vec![
             "agent",
-            &[
-                "agent",
-                "run",
-                "--master",
-                &self.address,
-                "--work-dir",
-                &folder,
-                "--hostname",
-                "host-1",
-                "--resources",
-                "cpus:4;mem:4GiB;disk:20GiB",
-            ],
-        )?);
+            "run",
+            "--master",
+            &self.address,
+            "--work-dir",
+            &folder,
+            "--hostname",
+            "host-1",
+            "--resources",
+            "cpus:4;mem:4GiB;disk:20GiB",
+        ];
+        args.extend(self.agent_flags.iter().map(String::as_str));
+        self.agent = Some(self.spawn("agent", &args)?);
         Ok(())
     }
     /// Starts both and waits until the agent is registered.

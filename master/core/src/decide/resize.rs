@@ -3,8 +3,8 @@
 //! While it is under way the books hold the larger of the two sizes, so that what a failed GROW gives back was never
 //! anybody else's, and what a SHRINK gives back is free only once nobody can write there any more.
 
-use super::create::check_disk;
 use super::destroy::{check_unused, not_offered, under_way, unknown};
+use super::disk::check_disk;
 use super::order::{Asked, Conversion, Order, Source, ended, noted};
 use super::rescind;
 use super::room::{give_back, reserve_missing};
@@ -59,7 +59,7 @@ pub(crate) fn resize(
         ..Volume::clone(volume)
     };
     if size > from {
-        check_disk(order.agent, &spec.source)?;
+        check_disk(order.state, order.agent, &spec.source)?;
         let more = size.checked_sub(from).unwrap_or_default();
         let more = more.to_scalar().map_err(|e| {
             Rejection::new(ErrorCode::InvalidArgument, format!("volume {}: {e}", spec.name))

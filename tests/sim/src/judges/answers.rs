@@ -71,7 +71,12 @@ impl Judges {
                 | OperationKind::Purge
                 | OperationKind::Launch
                 | OperationKind::Teardown
-                | OperationKind::Kill => {},
+                | OperationKind::Kill
+                | OperationKind::Cordon
+                | OperationKind::Uncordon
+                | OperationKind::Label
+                | OperationKind::CreateProfile
+                | OperationKind::DeleteProfile => {},
             }
         }
     }
@@ -220,7 +225,9 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
             | Request::RestoreVolume { .. }
             | Request::PurgeVolume { .. }
             | Request::Teardown { .. }
-            | Request::KillTask { .. },
+            | Request::KillTask { .. }
+            | Request::Disk(_)
+            | Request::Profile(_),
         ) => {},
     }
 }
