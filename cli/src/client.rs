@@ -3,6 +3,7 @@
 use crate::args::Connect;
 use crate::failure::{Failure, exit};
 use berth_framework_core::document::Format;
+use berth_model::disk::DiskProfile;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{FrameworkId, OperationId, TaskId};
 use berth_model::link::OutputStream;
@@ -11,7 +12,8 @@ use berth_model::operation::OperationRecord;
 use berth_model::operator::Request;
 use berth_model::units::{Bytes, Timestamp};
 use berth_model::view::{
-    AgentView, ClusterView, FrameworkView, ReservationView, RoleView, TaskView, VolumeView,
+    AgentView, ClusterView, DiskView, FrameworkView, ReservationView, RoleView, TaskView,
+    VolumeView,
 };
 use berth_proto::address::Address;
 use berth_proto::convert::{LogRequest, MESSAGE_BYTES_MAX, from_wire, list_from_wire, to_wire};
@@ -117,6 +119,12 @@ impl Client {
     }
     pub(crate) async fn agents(&self) -> Result<Vec<AgentView>, Failure> {
         list!(self, list_agents, v1::ListAgentsRequest {}, agents)
+    }
+    pub(crate) async fn disks(&self) -> Result<Vec<DiskView>, Failure> {
+        list!(self, list_disks, v1::ListDisksRequest {}, disks)
+    }
+    pub(crate) async fn profiles(&self) -> Result<Vec<DiskProfile>, Failure> {
+        list!(self, list_profiles, v1::ListProfilesRequest {}, profiles)
     }
     pub(crate) async fn reservations(&self) -> Result<Vec<ReservationView>, Failure> {
         list!(self, list_reservations, v1::ListReservationsRequest { role: None }, reservations)

@@ -72,7 +72,8 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::UnknownTask
         | ErrorCode::UnknownOperation
         | ErrorCode::UnknownReservation
-        | ErrorCode::UnknownService => exit::NOT_FOUND,
+        | ErrorCode::UnknownService
+        | ErrorCode::UnknownProfile => exit::NOT_FOUND,
         ErrorCode::StaleOffer
         | ErrorCode::StaleEpoch
         | ErrorCode::RequestIdReused
@@ -83,6 +84,8 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::VolumeNotReady
         | ErrorCode::VolumeTooFull
         | ErrorCode::DirectoryExists
+        | ErrorCode::DiskCordoned
+        | ErrorCode::ProfileExists
         | ErrorCode::SessionExists
         | ErrorCode::NotSubscribed
         | ErrorCode::FrameworkRemoved

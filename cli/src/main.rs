@@ -8,6 +8,7 @@ mod client;
 mod confirm;
 mod dev;
 mod failure;
+mod map;
 mod output;
 mod resolve;
 mod rows;
@@ -17,7 +18,7 @@ use args::{Agent, Cli, Command, Master, Scheduler, Shell};
 use clap::{CommandFactory, Parser};
 use failure::Failure;
 use std::process::ExitCode;
-use verbs::{daemon, document, list, operation, reservation, service, task, volume};
+use verbs::{daemon, disk, document, list, operation, profile, reservation, service, task, volume};
 
 /// The master's work is many small values; this allocator handles them in less time than the system's.
 #[global_allocator]
@@ -68,7 +69,8 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Agent(Agent::Run(args)) => daemon::agent(args).await,
         Command::Scheduler(Scheduler::Run(args)) => daemon::scheduler(args).await,
         Command::Agent(command) => list::agent(&command).await,
-        Command::Disk(command) => list::disk(&command).await,
+        Command::Disk(command) => disk::run(&command).await,
+        Command::Profile(command) => profile::run(&command).await,
         Command::Reservation(command) => reservation::run(&command).await,
         Command::Volume(command) => volume::run(&command).await,
         Command::Framework(command) => list::framework(&command).await,

@@ -16,6 +16,36 @@ pub enum DiskHealth {
     Faulty(String),
 }
 
+/// What a disk is made of, as the kernel tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Media {
+    /// Not found out: a network or virtual device, or an agent that does not tell.
+    #[default]
+    Unknown,
+    /// It turns.
+    Hdd,
+    /// It does not turn.
+    Ssd,
+    /// It does not turn and is attached by NVMe.
+    Nvme,
+}
+
+impl Media {
+    /// Every medium.
+    pub const ALL: [Self; 4] = [Self::Unknown, Self::Hdd, Self::Ssd, Self::Nvme];
+
+    /// As users see it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Hdd => "hdd",
+            Self::Ssd => "ssd",
+            Self::Nvme => "nvme",
+        }
+    }
+}
+
 /// One disk of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
@@ -39,6 +69,8 @@ pub struct Disk {
     pub free: Bytes,
     /// Is it fit for use?
     pub health: DiskHealth,
+    /// What it is made of.
+    pub media: Media,
 }
 
 /// What an agent declares about itself.

@@ -104,6 +104,12 @@ codes! {
     DiskReadOnly => "DISK_READ_ONLY", Later;
     /// The disk answers with errors, or is not the disk it was.
     DiskFaulty => "DISK_FAULTY", Never;
+    /// An operator has cordoned the disk: nothing new goes on it.
+    DiskCordoned => "DISK_CORDONED", Later;
+    /// No profile of that name.
+    UnknownProfile => "UNKNOWN_PROFILE", Never;
+    /// A profile of that name exists already.
+    ProfileExists => "PROFILE_EXISTS", Never;
     /// The agent is not connected.
     AgentUnreachable => "AGENT_UNREACHABLE", Later;
     /// A live session of the same agent or framework exists.

@@ -192,6 +192,9 @@ name_id!(
 name_id!(
     /// Who asked: the owner of a reservation or a volume.
     Principal, "principal");
+name_id!(
+    /// A profile of disks, unique in the cluster.
+    ProfileName, "profile name");
 
 /// An offer: the epoch that made it and its number within that epoch.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

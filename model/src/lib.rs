@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod disk;
 pub mod error;
 pub mod framework;
 pub mod id;

@@ -4,7 +4,7 @@ use crate::error::Rejection;
 use crate::id::{AgentId, FrameworkId, OperationId, VolumeId};
 use crate::resources::{Resource, Resources};
 use crate::task::TaskInfo;
-use crate::units::Timestamp;
+use crate::units::{Bytes, Timestamp};
 use std::fmt;
 
 /// An operation inside an ACCEPT. The id is chosen by the framework, so a repeated ACCEPT cannot act twice.
@@ -29,6 +29,20 @@ pub enum Action {
     Destroy(Vec<Resource>),
     /// Start tasks.
     Launch(Vec<TaskInfo>),
+    /// Make a volume larger by reserved disk of the same stack and disk.
+    Grow {
+        /// The volume's resource.
+        volume: Box<Resource>,
+        /// What is added.
+        addition: Box<Resource>,
+    },
+    /// Make a volume smaller; what it gives back is reserved disk once the agent has done it.
+    Shrink {
+        /// The volume's resource.
+        volume: Box<Resource>,
+        /// By how much. Whole MiB.
+        subtract: Bytes,
+    },
 }
 
 /// Kinds, for lists and records.
@@ -56,11 +70,21 @@ pub enum OperationKind {
     Grow,
     /// A volume gets smaller; what it gives back stays reserved.
     Shrink,
+    /// A disk gets nothing new.
+    Cordon,
+    /// A disk is used again.
+    Uncordon,
+    /// A disk's labels.
+    Label,
+    /// A new profile of disks.
+    CreateProfile,
+    /// A profile of disks is forgotten.
+    DeleteProfile,
 }
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -72,6 +96,11 @@ impl OperationKind {
         Self::Kill,
         Self::Grow,
         Self::Shrink,
+        Self::Cordon,
+        Self::Uncordon,
+        Self::Label,
+        Self::CreateProfile,
+        Self::DeleteProfile,
     ];
 
     /// The kind as users see it.
@@ -89,6 +118,11 @@ impl OperationKind {
             Self::Kill => "KILL",
             Self::Grow => "GROW",
             Self::Shrink => "SHRINK",
+            Self::Cordon => "CORDON",
+            Self::Uncordon => "UNCORDON",
+            Self::Label => "LABEL",
+            Self::CreateProfile => "CREATE_PROFILE",
+            Self::DeleteProfile => "DELETE_PROFILE",
         }
     }
 }
@@ -109,6 +143,8 @@ impl Action {
             Self::Create(_) => OperationKind::Create,
             Self::Destroy(_) => OperationKind::Destroy,
             Self::Launch(_) => OperationKind::Launch,
+            Self::Grow { .. } => OperationKind::Grow,
+            Self::Shrink { .. } => OperationKind::Shrink,
         }
     }
 }

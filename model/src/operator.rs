@@ -1,7 +1,9 @@
 //! Calls of operators that change state. Each carries an operation id, so a retry is safe.
 
+use crate::disk::{DiskRequest, ProfileRequest};
 use crate::id::{
-    AgentId, DiskId, FrameworkId, Principal, ReservationId, TaskId, VolumeId, VolumeName,
+    AgentId, DiskId, FrameworkId, Principal, ProfileName, ReservationId, TaskId, VolumeId,
+    VolumeName,
 };
 use crate::operation::OperationKind;
 use crate::resources::{DiskSource, Resources};
@@ -21,6 +23,8 @@ pub enum DiskChoice {
     Named(Arc<str>),
     /// By what resources call it.
     Source(DiskSource),
+    /// Any that satisfies this profile, the ROOT disk last.
+    Profile(ProfileName),
 }
 
 /// Which volume is meant.
@@ -112,6 +116,10 @@ pub enum Request {
         /// From SIGTERM to SIGKILL.
         grace: Option<Duration>,
     },
+    /// Say something of a disk.
+    Disk(DiskRequest),
+    /// Change the profiles.
+    Profile(ProfileRequest),
 }
 
 impl Request {
@@ -128,6 +136,11 @@ impl Request {
             Self::PurgeVolume { .. } => OperationKind::Purge,
             Self::Teardown { .. } => OperationKind::Teardown,
             Self::KillTask { .. } => OperationKind::Kill,
+            Self::Disk(DiskRequest::Cordon { .. }) => OperationKind::Cordon,
+            Self::Disk(DiskRequest::Uncordon { .. }) => OperationKind::Uncordon,
+            Self::Disk(DiskRequest::Label { .. }) => OperationKind::Label,
+            Self::Profile(ProfileRequest::Create(_)) => OperationKind::CreateProfile,
+            Self::Profile(ProfileRequest::Delete(_)) => OperationKind::DeleteProfile,
         }
     }
 }

@@ -4,11 +4,12 @@
 //! disks and which tasks it runs, as a sequence of records whose fold is the state.
 
 use crate::agent::AgentInfo;
+use crate::disk::{DiskProfile, DiskRecord};
 use crate::error::Rejection;
 use crate::framework::FrameworkInfo;
 use crate::id::{
-    AgentId, ClusterId, ContainerId, DiskId, FrameworkId, OperationId, ReservationId, TaskId,
-    VolumeId,
+    AgentId, ClusterId, ContainerId, DiskId, FrameworkId, OperationId, ProfileName, ReservationId,
+    TaskId, VolumeId,
 };
 use crate::operation::OperationRecord;
 use crate::resources::{DiskSource, Resource};
@@ -46,6 +47,10 @@ pub enum RegistryRecord {
     Framework(Arc<FrameworkRecord>),
     /// An operation.
     Operation(Arc<OperationRecord>),
+    /// What operators said of a disk.
+    Disk(Arc<DiskRecord>),
+    /// A profile of disks.
+    Profile(Arc<DiskProfile>),
 }
 
 /// One row of dynamically reserved resources: everything of one agent with the same name, disk and stack.
@@ -92,6 +97,10 @@ pub enum RegistryKey {
     Framework(FrameworkId),
     /// An operation.
     Operation(OperationId),
+    /// What operators said of a disk.
+    Disk(DiskId),
+    /// A profile of disks.
+    Profile(ProfileName),
 }
 
 impl RegistryRecord {
@@ -106,6 +115,8 @@ impl RegistryRecord {
             Self::Volume(volume) => RegistryKey::Volume(volume.spec.id),
             Self::Framework(record) => RegistryKey::Framework(record.id.clone()),
             Self::Operation(record) => RegistryKey::Operation(record.id),
+            Self::Disk(record) => RegistryKey::Disk(record.disk),
+            Self::Profile(profile) => RegistryKey::Profile(profile.name.clone()),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What the master shows of its books: the rows behind lists, tables and `-o json`.
 
-use crate::agent::AgentInfo;
+use crate::agent::{AgentInfo, Disk};
+use crate::disk::Cordon;
 use crate::framework::FrameworkInfo;
-use crate::id::{AgentId, ClusterId, FrameworkId, OfferId};
+use crate::id::{AgentId, ClusterId, FrameworkId, OfferId, ProfileName};
 use crate::record::ReservationRow;
 use crate::resources::Resources;
 use crate::role::Role;
@@ -71,6 +72,27 @@ pub struct AgentView {
     pub offered: Resources,
     /// When it was last heard; absent when not since the master started.
     pub last_seen: Option<Timestamp>,
+}
+
+/// A disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskView {
+    /// As its agent last told.
+    pub disk: Disk,
+    /// Whose it is.
+    pub agent: AgentId,
+    /// The agent's host.
+    pub hostname: Arc<str>,
+    /// Is the agent there? What it told may be old when not.
+    pub agent_state: AgentState,
+    /// Present while it is cordoned.
+    pub cordon: Option<Cordon>,
+    /// What operators wrote on it.
+    pub labels: BTreeMap<String, String>,
+    /// The profiles it satisfies.
+    pub profiles: Vec<ProfileName>,
+    /// The disk in the books: unreserved, reserved, volumes.
+    pub total: Resources,
 }
 
 /// A row of reservations.

@@ -22,6 +22,8 @@ pub fn encode_key(key: &RegistryKey) -> Vec<u8> {
         RegistryKey::Volume(id) => format!("volume/{id}"),
         RegistryKey::Framework(id) => format!("framework/{id}"),
         RegistryKey::Operation(id) => format!("operation/{id}"),
+        RegistryKey::Disk(id) => format!("disk/{id}"),
+        RegistryKey::Profile(name) => format!("profile/{name}"),
     };
     text.into_bytes()
 }
@@ -45,6 +47,8 @@ pub fn decode_key(key: &[u8]) -> Result<RegistryKey, DecodeError> {
         "volume" => id_of(id).map(RegistryKey::Volume),
         "framework" => id_of(id).map(RegistryKey::Framework),
         "operation" => id_of(id).map(RegistryKey::Operation),
+        "disk" => id_of(id).map(RegistryKey::Disk),
+        "profile" => id_of(id).map(RegistryKey::Profile),
         other => Err(format!("no kind of record is called {other:?}")),
     };
     let decoded = decoded.map_err(error)?;

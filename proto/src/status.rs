@@ -39,10 +39,12 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::UnknownTask
         | ErrorCode::UnknownOperation
         | ErrorCode::UnknownReservation
-        | ErrorCode::UnknownService => Code::NotFound,
+        | ErrorCode::UnknownService
+        | ErrorCode::UnknownProfile => Code::NotFound,
         ErrorCode::RequestIdReused
         | ErrorCode::VolumeExists
         | ErrorCode::DirectoryExists
+        | ErrorCode::ProfileExists
         | ErrorCode::TaskExists
         | ErrorCode::SessionExists => Code::AlreadyExists,
         // Look at the state again, then try anew.
@@ -55,6 +57,7 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::VolumeNotReady
         | ErrorCode::VolumeTooFull
         | ErrorCode::DiskReadOnly
+        | ErrorCode::DiskCordoned
         | ErrorCode::NotSubscribed
         | ErrorCode::FrameworkRemoved
         | ErrorCode::PathNotTraversable

@@ -17,10 +17,10 @@ use berth_model::resources::DiskSource;
 use rustix::io::Errno;
 use std::path::Path;
 
-const DISK_KIND: &str = "berth-disk";
+pub(super) const DISK_KIND: &str = "berth-disk";
 const PLACE_KIND: &str = "berth-place";
 const SIZE_KIND: &str = "berth-size";
-const DISK: &str = "disk";
+pub(super) const DISK: &str = "disk";
 const PLACE: &str = "place";
 const SIZE: &str = "size";
 /// Of a disk whose size nobody declared, this share stays with the file system.

@@ -6,8 +6,8 @@ use super::adopt::{self, Expectation, Handle};
 use super::declaration::Declaration;
 use super::fs::{self, FileSystem};
 use super::probe::{self, Choice};
-use super::{Owner, code_of, is_broken, news};
-use berth_model::agent::{self, DiskHealth};
+use super::{Owner, code_of, is_broken, media, news};
+use berth_model::agent::{self, DiskHealth, Media};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, ClusterId, DiskId, derive, fingerprint};
 use berth_model::record::LedgerDisk;
@@ -43,6 +43,8 @@ struct State {
     choice: Option<Choice>,
     size: Bytes,
     free: Bytes,
+    /// As found when it was opened last.
+    media: Media,
 }
 
 impl Disk {
@@ -66,6 +68,7 @@ impl Disk {
             choice: None,
             size: declaration.size.unwrap_or_default(),
             free: Bytes::default(),
+            media: Media::Unknown,
         };
         Self { declaration, root, files, agent: owner.agent, state: Mutex::new(state) }
     }
@@ -285,6 +288,7 @@ impl Disk {
             state.choice = Some(choice);
         }
         state.id = handle.id;
+        state.media = handle.root.descriptor().map_or(Media::Unknown, media::of_directory);
         state.known = Some(LedgerDisk {
             id: handle.id,
             name: Arc::from(self.declaration.name.as_str()),
@@ -383,6 +387,7 @@ impl Disk {
             size: state.size,
             free: state.free,
             health,
+            media: state.media,
         }
     }
 

@@ -11,10 +11,12 @@ pub mod fs;
 mod health;
 pub mod image;
 pub mod marker;
+pub mod media;
 pub mod mounts;
 mod news;
 pub mod probe;
 pub mod remove;
+pub mod scan;
 pub mod subvolume;
 pub mod whole;
 

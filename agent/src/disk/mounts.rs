@@ -8,12 +8,17 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Mount {
+pub(super) struct Mount {
     id: u64,
     device: String,
     /// What of the file system is mounted.
     root: String,
-    point: String,
+    /// Where.
+    pub(super) point: String,
+    /// The kind of the file system.
+    pub(super) kind: String,
+    /// The device, as far as the kernel names one.
+    pub(super) source: String,
 }
 
 /// The mounts that concern `directory`: on it, below it, or of it (or of a part of it) elsewhere.
@@ -28,6 +33,24 @@ pub fn touching(directory: BorrowedFd<'_>) -> io::Result<Vec<String>> {
     concerning(&table, stat.stx_mnt_id, &path.to_string_lossy()).ok_or_else(|| {
         io::Error::other(format!("the mount table does not list the mount of {}", path.display()))
     })
+}
+
+/// Every mount.
+///
+/// # Errors
+/// The mount table cannot be read.
+pub(super) fn all() -> io::Result<Vec<Mount>> {
+    let table = std::fs::read_to_string("/proc/thread-self/mountinfo")?;
+    Ok(table.lines().filter_map(parse).collect())
+}
+
+/// What the file system under an open directory is mounted from, as the kernel names it.
+#[must_use]
+pub fn source(directory: BorrowedFd<'_>) -> Option<String> {
+    let table = std::fs::read_to_string("/proc/thread-self/mountinfo").ok()?;
+    let wanted = StatxFlags::MNT_ID;
+    let stat = rustix::fs::statx(directory, "", AtFlags::EMPTY_PATH, wanted).ok()?;
+    table.lines().filter_map(parse).find(|mount| mount.id == stat.stx_mnt_id).map(|m| m.source)
 }
 
 fn concerning(table: &str, mount: u64, path: &str) -> Option<Vec<String>> {
@@ -54,7 +77,10 @@ fn parse(line: &str) -> Option<Mount> {
     let device = words.nth(1)?.to_owned();
     let root = unescape(words.next()?);
     let point = unescape(words.next()?);
-    Some(Mount { id, device, root, point })
+    let mut rest = words.skip_while(|word| *word != "-").skip(1);
+    let kind = unescape(rest.next()?);
+    let source = unescape(rest.next()?);
+    Some(Mount { id, device, root, point, kind, source })
 }
 
 /// The kernel writes blanks, tabs, line breaks and backslashes as three octal digits.

@@ -118,6 +118,7 @@ mod tests {
             size: Bytes::from_mib(mib),
             free: Bytes::from_mib(mib),
             health: DiskHealth::Ok,
+            media: berth_model::agent::Media::Unknown,
         }
     }
 

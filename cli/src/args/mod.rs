@@ -1,11 +1,15 @@
 //! The command line as a tree of types.
 
 mod daemon;
+mod disk;
 mod storage;
 mod work;
 
 pub(crate) use daemon::{Agent, AgentRun, Master, MasterRun, Scheduler, SchedulerRun};
-pub(crate) use storage::{Disk, Reservation, ReservationCreate, Trash, Volume, VolumeCreate};
+pub(crate) use disk::{
+    Disk, DiskAdd, DiskChange, DiskMap, DiskScan, Health, Profile, ProfileCreate,
+};
+pub(crate) use storage::{Reservation, ReservationCreate, Trash, Volume, VolumeCreate};
 pub(crate) use work::{Apply, Framework, Offer, Operation, Role, Service, Task, Validate};
 
 use crate::output::Show;
@@ -33,9 +37,12 @@ pub(crate) enum Command {
     /// Run the service scheduler
     #[command(subcommand)]
     Scheduler(Scheduler),
-    /// Look at disks
+    /// Look at disks, map them, cordon and label them
     #[command(subcommand, visible_alias = "disks")]
     Disk(Disk),
+    /// Named predicates over disks, for placing volumes
+    #[command(subcommand, visible_alias = "profiles")]
+    Profile(Profile),
     /// Reserve resources for a role
     #[command(subcommand, visible_aliases = ["reservations", "rsv"])]
     Reservation(Reservation),
@@ -167,6 +174,15 @@ fn role(text: &str) -> Result<berth_model::role::Role, String> {
 
 fn volume_name(text: &str) -> Result<berth_model::id::VolumeName, String> {
     berth_model::id::VolumeName::new(text).map_err(|e| e.to_string())
+}
+
+fn profile_name(text: &str) -> Result<berth_model::id::ProfileName, String> {
+    berth_model::id::ProfileName::new(text).map_err(|e| e.to_string())
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    berth_model::disk::check_reason(text).map_err(|e| e.to_string())?;
+    Ok(text.to_owned())
 }
 
 fn container_path(text: &str) -> Result<String, String> {

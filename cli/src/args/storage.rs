@@ -1,23 +1,8 @@
-//! Disks, reservations, volumes.
+//! Reservations and volumes.
 
 use super::{Change, OfRole, Read, container_path, role, size, volume_name};
 use crate::confirm::Confirm;
 use clap::{Args, Subcommand};
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Disk {
-    /// List disks
-    #[command(visible_alias = "ls")]
-    List(Read),
-    /// Show one disk
-    #[command(visible_aliases = ["get", "describe"])]
-    Show {
-        /// Id, its beginning, or HOST:NAME
-        disk: String,
-        #[command(flatten)]
-        read: Read,
-    },
-}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Reservation {
@@ -143,6 +128,9 @@ pub(crate) struct VolumeCreate {
     /// Which disk: its id, name, or root directory (default: one with room)
     #[arg(long)]
     pub(crate) disk: Option<String>,
+    /// Only disks that satisfy this profile
+    #[arg(long, conflicts_with = "disk", value_parser = super::profile_name)]
+    pub(crate) profile: Option<berth_model::id::ProfileName>,
     /// Where tasks see it: relative to the sandbox, or an absolute directory that exists on the agent
     #[arg(long, default_value = "data", value_parser = container_path)]
     pub(crate) path: String,

@@ -1,8 +1,9 @@
 //! Agents and their disks.
 
-use super::{cut, mib, number, short};
+use super::{mib, number, short};
 use crate::output::{Cell, Row};
-use berth_model::agent::DiskHealth;
+use berth_model::agent::{Disk, DiskHealth};
+use berth_model::id::AgentId;
 use berth_model::resources::Name;
 use berth_model::units::{Bytes, Timestamp};
 use berth_model::view::{AgentState, AgentView};
@@ -25,71 +26,29 @@ pub(crate) struct DiskRow {
     pub(crate) size_bytes: u64,
     pub(crate) free_bytes: u64,
     pub(crate) health: String,
+    pub(crate) media: String,
 }
 
 impl DiskRow {
-    pub(crate) fn all(agent: &AgentView) -> Vec<Self> {
-        agent
-            .info
-            .disks
-            .iter()
-            .map(|disk| Self {
-                id: disk.id.to_string(),
-                name: disk.name.to_string(),
-                agent_id: agent.info.id.to_string(),
-                hostname: agent.info.hostname.to_string(),
-                kind: disk.source.to_string().split(':').next().unwrap_or_default().to_owned(),
-                root: disk.root.to_string(),
-                driver: disk.driver.to_string(),
-                driver_reason: disk.driver_reason.to_string(),
-                enforced: disk.enforcement.as_str().to_owned(),
-                size_bytes: disk.size.get(),
-                free_bytes: disk.free.get(),
-                health: match &disk.health {
-                    DiskHealth::Ok => "ok".to_owned(),
-                    DiskHealth::Faulty(why) => format!("faulty: {why}"),
-                },
-            })
-            .collect()
-    }
-}
-
-impl Row for DiskRow {
-    const COLUMNS: &'static [&'static str] = &[
-        "DISK",
-        "NAME",
-        "HOST",
-        "TYPE",
-        "DRIVER",
-        "ENFORCED",
-        "SIZE",
-        "FREE",
-        "HEALTH",
-        "ROOT",
-        "WHY THIS DRIVER",
-    ];
-    const NARROW: usize = 9;
-    fn cells(&self) -> Vec<Cell> {
-        vec![
-            Cell::text(short(&self.id)),
-            Cell::text(&self.name),
-            Cell::text(&self.hostname),
-            Cell::text(&self.kind),
-            Cell::text(&self.driver),
-            Cell::text(&self.enforced),
-            Cell::text(Bytes::new(self.size_bytes)),
-            Cell::text(Bytes::new(self.free_bytes)),
-            if self.health == "ok" {
-                Cell::Good(self.health.clone())
-            } else {
-                Cell::Bad(cut(&self.health, 48))
+    pub(crate) fn new(disk: &Disk, agent: AgentId, hostname: &str) -> Self {
+        Self {
+            id: disk.id.to_string(),
+            name: disk.name.to_string(),
+            agent_id: agent.to_string(),
+            hostname: hostname.to_owned(),
+            kind: disk.source.to_string().split(':').next().unwrap_or_default().to_owned(),
+            root: disk.root.to_string(),
+            driver: disk.driver.to_string(),
+            driver_reason: disk.driver_reason.to_string(),
+            enforced: disk.enforcement.as_str().to_owned(),
+            size_bytes: disk.size.get(),
+            free_bytes: disk.free.get(),
+            health: match &disk.health {
+                DiskHealth::Ok => "ok".to_owned(),
+                DiskHealth::Faulty(why) => format!("faulty: {why}"),
             },
-            Cell::text(&self.root),
-            Cell::text(&self.driver_reason),
-        ]
-    }
-    fn name(&self) -> String {
-        self.id.clone()
+            media: disk.media.as_str().to_owned(),
+        }
     }
 }
 
@@ -138,7 +97,12 @@ impl From<&AgentView> for AgentRow {
             limitations: view.info.limitations.clone(),
             version: view.info.version.to_string(),
             last_seen_ms: view.last_seen.map(Timestamp::ms),
-            disks: DiskRow::all(view),
+            disks: view
+                .info
+                .disks
+                .iter()
+                .map(|disk| DiskRow::new(disk, view.info.id, &view.info.hostname))
+                .collect(),
         }
     }
 }

@@ -4,11 +4,13 @@
 //! since the Unix epoch and end in `_ms`.
 
 mod agent;
+mod disk;
 mod framework;
 mod storage;
 mod task;
 
-pub(crate) use agent::{AgentRow, DiskRow};
+pub(crate) use agent::AgentRow;
+pub(crate) use disk::{DiskDetail, DiskRow, HealthRow, MatchRow, ProfileRow};
 pub(crate) use framework::{FrameworkRow, OfferRow, RoleRow};
 pub(crate) use storage::{ReservationRow, TrashRow, VolumeRow};
 pub(crate) use task::{OperationRow, TaskRow};

@@ -1,12 +1,12 @@
-//! Reading: agents, disks, frameworks, offers, roles.
+//! Reading: agents, frameworks, offers, roles.
 
-use crate::args::{Agent, Disk, Framework, Offer, Read, Role};
+use crate::args::{Agent, Framework, Offer, Read, Role};
 use crate::client::Client;
 use crate::confirm::ask;
 use crate::failure::Failure;
 use crate::output::{self, note};
 use crate::resolve::{Kind, find};
-use crate::rows::{AgentRow, DiskRow, FrameworkRow, OfferRow, RoleRow};
+use crate::rows::{AgentRow, FrameworkRow, OfferRow, RoleRow};
 use crate::verbs::operation;
 use berth_model::error::ErrorCode;
 use berth_model::id::DiskId;
@@ -17,7 +17,6 @@ use std::sync::Arc;
 
 const AGENT: Kind =
     Kind { noun: "agent", unknown: ErrorCode::UnknownAgent, list: "berth agent list" };
-const DISK: Kind = Kind { noun: "disk", unknown: ErrorCode::UnknownDisk, list: "berth disk list" };
 const FRAMEWORK: Kind =
     Kind { noun: "framework", unknown: ErrorCode::UnknownFramework, list: "berth framework list" };
 const OFFER: Kind =
@@ -71,20 +70,6 @@ pub(crate) async fn agent(command: &Agent) -> Result<(), Failure> {
         },
         // Dispatched before a client is needed.
         Agent::Run(_) => Ok(()),
-    }
-}
-
-pub(crate) async fn disk(command: &Disk) -> Result<(), Failure> {
-    let (Disk::List(read) | Disk::Show { read, .. }) = command;
-    let agents = Client::connect(&read.connect).await?.agents().await?;
-    let mut rows: Vec<DiskRow> = agents.iter().flat_map(DiskRow::all).collect();
-    rows.sort_by(|a, b| (&a.hostname, &a.name).cmp(&(&b.hostname, &b.name)));
-    match command {
-        Disk::List(_) => output::list(&rows, &read.show),
-        Disk::Show { disk, .. } => {
-            let named = |d: &DiskRow| vec![format!("{}:{}", d.hostname, d.name), d.name.clone()];
-            output::one(find(&DISK, &rows, disk, |d| d.id.clone(), named)?, &read.show)
-        },
     }
 }
 

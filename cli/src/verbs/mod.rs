@@ -1,10 +1,13 @@
 //! What each command does: look up what is meant, ask the cluster, print rows.
 
 pub(crate) mod daemon;
+pub(crate) mod disk;
 pub(crate) mod document;
 pub(crate) mod list;
 pub(crate) mod operation;
+pub(crate) mod profile;
 pub(crate) mod reservation;
+pub(crate) mod scan;
 pub(crate) mod service;
 pub(crate) mod task;
 pub(crate) mod volume;

@@ -12,7 +12,7 @@ use crate::verbs::operation;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::Principal;
 use berth_model::operation::OperationKind;
-use berth_model::operator::{Request, VolumeChoice};
+use berth_model::operator::{DiskChoice, Request, VolumeChoice};
 use berth_model::units::Bytes;
 use berth_model::view::VolumeView;
 use berth_model::volume::VolumeState;
@@ -199,7 +199,10 @@ async fn create(create: &VolumeCreate) -> Result<(), Failure> {
         principal,
         size: create.size,
         agent,
-        disk: disk_choice(create.disk.as_deref()),
+        disk: match &create.profile {
+            Some(profile) => DiskChoice::Profile(profile.clone()),
+            None => disk_choice(create.disk.as_deref()),
+        },
         container_path: Arc::from(create.path.as_str()),
     };
     if create.dry_run {

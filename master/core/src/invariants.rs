@@ -1,6 +1,7 @@
 //! Named checks over the books. They compute everything again from the tables, by other ways than the
 //! differences that keep the books.
 
+use crate::decide::disk::Withheld;
 use crate::state::{
     Agent, Link, Place, RowKey, Shares, State, VolumeEntry, base_of, place_of, sum_of,
 };
@@ -268,6 +269,15 @@ fn offers(findings: &mut Findings, state: &State) {
             format!("{} for {}", offer.resources, offer.role)
         });
         findings.require(id.epoch == state.config.epoch, "offers-of-this-epoch", id, String::new);
+        let withheld = state.agents.get(&offer.agent);
+        let withheld = withheld.map(|agent| Withheld::of(state, &agent.info.disks));
+        let stripped = withheld.map(|withheld| withheld.strip(&offer.resources));
+        findings.require(
+            stripped.as_ref() == Some(&offer.resources),
+            "offers-leave-out-withheld",
+            id,
+            || format!("{} but only {stripped:?} may be offered", offer.resources),
+        );
     }
 }
 

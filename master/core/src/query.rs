@@ -1,18 +1,21 @@
 //! Views of the books, as lists show them. The registry's current revision is known to the shell only;
 //! the cluster's row carries the one the term began with.
 
+use crate::decide::disk::labels;
 use crate::state::{Agent, State, VolumeEntry, sum_of};
-use berth_model::id::{AgentId, FrameworkId, OperationId};
+use berth_model::agent::Disk;
+use berth_model::disk::DiskProfile;
+use berth_model::id::{AgentId, FrameworkId, OperationId, ProfileName};
 use berth_model::offer::Offer;
 use berth_model::operation::OperationRecord;
 use berth_model::record::ReservationRow;
-use berth_model::resources::Resources;
+use berth_model::resources::{Name, Resources};
 use berth_model::role::Role;
 use berth_model::task::{TaskState, TaskStatus};
 use berth_model::units::Scalar;
 use berth_model::view::{
-    AgentState, AgentView, ClusterView, FrameworkView, ReservationView, RoleView, TaskView,
-    VolumeView,
+    AgentState, AgentView, ClusterView, DiskView, FrameworkView, ReservationView, RoleView,
+    TaskView, VolumeView,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,6 +52,36 @@ pub fn agents(state: &State) -> Vec<AgentView> {
             last_seen: agent.last_seen,
         })
         .collect()
+}
+
+/// The disks, as their agents last told and as operators marked them.
+#[must_use]
+pub fn disks(state: &State) -> Vec<DiskView> {
+    let all = state.agents.values();
+    all.flat_map(|agent| agent.info.disks.iter().map(|d| disk(state, agent, d))).collect()
+}
+
+fn disk(state: &State, agent: &Agent, disk: &Disk) -> DiskView {
+    let labels = labels(state, disk.id);
+    let satisfied = |profile: &&DiskProfile| profile.misses(disk, labels).is_empty();
+    let profiles = state.profiles.values().map(|profile| &**profile).filter(satisfied);
+    let is_part = |name: &Name, source| *name == Name::Disk && source == disk.source;
+    DiskView {
+        disk: disk.clone(),
+        agent: agent.info.id,
+        hostname: Arc::clone(&agent.info.hostname),
+        agent_state: agent.state(),
+        cordon: state.cordon(disk.id).cloned(),
+        labels: labels.clone(),
+        profiles: profiles.map(|profile| profile.name.clone()).collect::<Vec<ProfileName>>(),
+        total: agent.books.total.filtered(|r| is_part(&r.name, r.disk_source())),
+    }
+}
+
+/// The profiles of disks.
+#[must_use]
+pub fn profiles(state: &State) -> Vec<DiskProfile> {
+    state.profiles.values().map(|profile| DiskProfile::clone(profile)).collect()
 }
 
 /// The rows of reservations.

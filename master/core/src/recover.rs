@@ -38,7 +38,9 @@ fn check_meta(config: &Config, records: &[RegistryRecord]) -> Result<u64, Recove
         | RegistryRecord::Reservation(_)
         | RegistryRecord::Volume(_)
         | RegistryRecord::Framework(_)
-        | RegistryRecord::Operation(_) => None,
+        | RegistryRecord::Operation(_)
+        | RegistryRecord::Disk(_)
+        | RegistryRecord::Profile(_) => None,
     });
     match meta {
         None if records.is_empty() => Ok(1),
@@ -66,6 +68,7 @@ fn rank(record: &RegistryRecord) -> (u8, usize) {
         },
         RegistryRecord::Framework(_) => (5, 0),
         RegistryRecord::Operation(_) => (6, 0),
+        RegistryRecord::Disk(_) | RegistryRecord::Profile(_) => (7, 0),
     }
 }
 
@@ -86,10 +89,12 @@ fn fold(
             RegistryRecord::AgentSeq { agent, .. } => {
                 Some((*agent, "a ledger position".to_owned()))
             },
+            RegistryRecord::Disk(record) => Some((record.agent, format!("disk {}", record.disk))),
             RegistryRecord::Meta { .. }
             | RegistryRecord::Agent(_)
             | RegistryRecord::Framework(_)
-            | RegistryRecord::Operation(_) => None,
+            | RegistryRecord::Operation(_)
+            | RegistryRecord::Profile(_) => None,
         };
         if let Some((agent, object)) = names.filter(|(agent, _)| !state.agents.contains_key(agent))
         {

@@ -5,6 +5,7 @@
 mod stage;
 
 use berth_master_core::{Input, Output, Step, query};
+use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::{Call, Filters};
 use berth_model::id::{AgentId, FrameworkId, OfferId, OperationId, SessionId, VolumeId};
 use berth_model::link::{FromAgent, Registration, TaskReport, ToAgent};
@@ -12,6 +13,7 @@ use berth_model::operation::{Action, OfferOperation, OperationRecord, OperationS
 use berth_model::operator::{DiskChoice, Request, VolumeChoice};
 use berth_model::resources::Resources;
 use berth_model::task::TaskState;
+use berth_model::units::Bytes;
 use berth_model::volume::{VolumeReport, VolumeSpec, VolumeState};
 use proptest::prelude::*;
 use stage::{
@@ -175,6 +177,9 @@ impl World {
                 machine.volumes.insert(spec.id, (spec.clone(), state));
                 (spec.id, state)
             },
+            ToAgent::ResizeVolume { volume, size, operation, .. } => {
+                return self.resizes(n, volume, size, operation);
+            },
             ToAgent::DestroyVolume { volume, .. } => (volume, VolumeState::Trashed),
             ToAgent::PurgeVolume { volume, .. } => (volume, VolumeState::Gone),
             ToAgent::ForgetVolume { volume, .. } => {
@@ -205,6 +210,20 @@ impl World {
         machine.seq += 1;
         let ledger_seq = machine.seq;
         self.says(n, FromAgent::Volume { ledger_seq, report: report(&spec, state) });
+    }
+
+    fn resizes(&mut self, n: usize, id: VolumeId, size: Bytes, operation: OperationId) {
+        let fails = self.dice.roll(4) == 0;
+        let machine = &mut self.machines[n];
+        let Some((spec, state)) = machine.volumes.get_mut(&id) else { return };
+        let error = fails.then(|| Rejection::new(ErrorCode::DiskFull, "no space is left"));
+        if !fails {
+            spec.size = size;
+        }
+        let said = VolumeReport { operation: Some(operation), error, ..report(spec, *state) };
+        machine.seq += 1;
+        let ledger_seq = machine.seq;
+        self.says(n, FromAgent::Volume { ledger_seq, report: said });
     }
 
     fn machine_comes_or_goes(&mut self) {
@@ -346,7 +365,15 @@ impl World {
         let name = format!("v{}", self.dice.roll(4));
         let owner = if self.dice.roll(5) == 0 { "web" } else { offer.role.as_str() };
         let volumes = offer.resources.volumes();
-        match self.dice.roll(8) {
+        match self.dice.roll(10) {
+            8 if !volumes.is_empty() => Action::Shrink {
+                volume: Box::new(self.dice.pick(&volumes).unwrap()),
+                subtract: mib(size / 2),
+            },
+            9 if !volumes.is_empty() => Action::Grow {
+                volume: Box::new(self.dice.pick(&volumes).unwrap()),
+                addition: Box::new(reserved(&format!("disk:{size}"), owner).iter().next().unwrap()),
+            },
             0 | 1 => Action::Reserve(reserved(&format!("disk:{size};cpus:0.1"), owner)),
             2 => Action::Unreserve(reserved(&format!("disk:{size}"), owner)),
             3 | 4 => Action::Create(vec![volume(&name, owner, size, "data")]),
@@ -412,6 +439,9 @@ impl World {
                 agent: (self.dice.roll(3) == 0).then_some(agent),
                 disk: DiskChoice::Any,
                 container_path: Arc::from(if self.dice.roll(9) == 0 { "../x" } else { "data" }),
+            },
+            4 if self.dice.roll(2) == 0 => {
+                Request::ResizeVolume { volume: VolumeChoice::Id(chosen), size: mib(size * 2) }
             },
             4 | 5 => Request::DestroyVolume { volume: VolumeChoice::Id(chosen) },
             6 => Request::RestoreVolume { volume: chosen },
@@ -502,7 +532,7 @@ proptest! {
 #[test]
 fn random_lives_reach_every_kind_of_end() {
     let mut seen: BTreeMap<(String, String), u64> = BTreeMap::new();
-    for seed in 0..60 {
+    for seed in 0..90 {
         let mut world = World::new(seed);
         for _ in 0..400 {
             world.turn();
@@ -526,6 +556,9 @@ fn random_lives_reach_every_kind_of_end() {
         ("CREATE", "DONE"),
         ("CREATE", "FAILED"),
         ("DESTROY", "DONE"),
+        ("GROW", "DONE"),
+        ("GROW", "FAILED"),
+        ("SHRINK", "DONE"),
         ("LAUNCH", "DONE"),
         ("LAUNCH", "FAILED"),
         ("PURGE", "DONE"),

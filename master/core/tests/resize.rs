@@ -194,6 +194,49 @@ fn a_task_keeps_its_volume_while_that_grows_and_is_charged_with_the_new_size() {
     assert_eq!((used(&stage), size_of(&stage)), (0, (mib(1024), None)));
 }
 
+#[test]
+fn a_framework_grows_and_shrinks_what_it_was_offered() {
+    let (mut stage, spec) = made();
+    let (answer, _) = stage.operator(
+        4,
+        Request::Reserve { agent: agent_id(1), resources: stage::reserved("disk:256", "storage") },
+    );
+    assert_eq!(answer, Ok(op(4)));
+    let (framework, step) = stage.subscribe(50, framework_info("db", &["storage"]));
+    let offer = stage::offered(&step).remove(0);
+    let volume = stage.volume("data").volume.resource().unwrap();
+    let addition = stage::reserved("disk:256", "storage").iter().next().unwrap();
+    let other = stage::reserved("disk:256", "web").iter().next().unwrap();
+    let wrong = Action::Grow { volume: Box::new(volume.clone()), addition: Box::new(other) };
+    let all = Action::Shrink { volume: Box::new(volume.clone()), subtract: mib(512) };
+    let grow = Action::Grow { volume: Box::new(volume), addition: Box::new(addition) };
+    let step = stage.accept(&framework, 50, &[&offer], vec![wrong, all, grow]);
+    assert_eq!(
+        operations(&step),
+        [
+            ("GROW", "FAILED", Some(ErrorCode::InvalidResources)),
+            ("SHRINK", "FAILED", Some(ErrorCode::InvalidResources)),
+            ("GROW", "ACCEPTED", None)
+        ]
+    );
+    let step = stage.reports(1, session(1), sized(&spec, 768));
+    assert_eq!(operations(&step), [("GROW", "DONE", None)]);
+    assert_eq!(rows(&stage), ["disk(storage):768"]);
+
+    stage.advance(std::time::Duration::from_secs(10));
+    let offer = stage.offers().remove(0);
+    let volume = offer.resources.volumes().remove(0);
+    assert_eq!(volume.size(), mib(768));
+    let shrink = Action::Shrink { volume: Box::new(volume), subtract: mib(512) };
+    let step = stage.accept(&framework, 50, &[&offer], vec![shrink]);
+    assert_eq!(operations(&step), [("SHRINK", "ACCEPTED", None)]);
+    stage.reports(1, session(1), sized(&spec, 256));
+    stage.advance(std::time::Duration::from_secs(10));
+    let offer = stage.offers().remove(0);
+    assert_eq!(offer.resources.volumes().remove(0).size(), mib(256));
+    assert_eq!(rows(&stage), ["disk(storage):768"]);
+}
+
 fn end(stage: &mut Stage, over: SessionId, status: berth_model::task::TaskStatus) {
     stage.agent_says(1, over, berth_model::link::FromAgent::Status(status));
 }

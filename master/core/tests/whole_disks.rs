@@ -3,7 +3,7 @@
 mod stage;
 
 use berth_master_core::query;
-use berth_model::agent::{Disk, DiskHealth};
+use berth_model::agent::{Disk, DiskHealth, Media};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::DiskId;
 use berth_model::operator::{DiskChoice, Request, VolumeChoice};
@@ -38,6 +38,7 @@ fn stage() -> Stage {
             size: mib(size),
             free: mib(size),
             health: DiskHealth::Ok,
+            media: Media::Unknown,
         });
     }
     let registration = stage.registration(machine, session(1));

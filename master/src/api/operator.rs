@@ -189,6 +189,19 @@ impl Operator for Operators {
         Ok(Response::new(v1::ListRolesReply { roles: list_to_wire(&roles) }))
     }
 
+    async fn list_disks(&self, _: Request<v1::ListDisksRequest>) -> Answer<v1::ListDisksReply> {
+        let disks = self.read(|r| query::disks(r.state)).await?;
+        Ok(Response::new(v1::ListDisksReply { disks: list_to_wire(&disks) }))
+    }
+
+    async fn list_profiles(
+        &self,
+        _: Request<v1::ListProfilesRequest>,
+    ) -> Answer<v1::ListProfilesReply> {
+        let profiles = self.read(|r| query::profiles(r.state)).await?;
+        Ok(Response::new(v1::ListProfilesReply { profiles: list_to_wire(&profiles) }))
+    }
+
     async fn read_task_log(
         &self,
         request: Request<v1::ReadTaskLogRequest>,

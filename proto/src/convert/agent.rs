@@ -4,18 +4,49 @@ use super::field::{self, Choice};
 use super::resource::{sum, sum_to_wire};
 use super::{At, Wire};
 use crate::v1;
-use berth_model::agent::{AgentInfo, Disk, DiskHealth};
+use berth_model::agent::{AgentInfo, Disk, DiskHealth, Media};
 use berth_model::error::Rejection;
 use berth_model::units::Bytes;
 use berth_model::volume::Enforcement;
 use std::sync::Arc;
 
+/// The number of a medium; unknown is what is not said.
+pub(super) const fn media_number(media: Media) -> i32 {
+    match media {
+        Media::Unknown => v1::Media::Unspecified as i32,
+        Media::Hdd => v1::Media::Hdd as i32,
+        Media::Ssd => v1::Media::Ssd as i32,
+        Media::Nvme => v1::Media::Nvme as i32,
+    }
+}
+
+/// The medium of a number; a later release's medium is unknown to this one, and no reason to refuse the disk.
+pub(super) fn media_of(number: i32) -> Media {
+    match v1::Media::try_from(number) {
+        Ok(v1::Media::Hdd) => Media::Hdd,
+        Ok(v1::Media::Ssd) => Media::Ssd,
+        Ok(v1::Media::Nvme) => Media::Nvme,
+        Ok(v1::Media::Unspecified) | Err(prost::UnknownEnumValue(_)) => Media::Unknown,
+    }
+}
+
 impl Wire for Disk {
     type Message = v1::Disk;
 
     fn to_wire(&self) -> v1::Disk {
-        let Self { id, name, source, root, driver, driver_reason, enforcement, size, free, health } =
-            self;
+        let Self {
+            id,
+            name,
+            source,
+            root,
+            driver,
+            driver_reason,
+            enforcement,
+            size,
+            free,
+            health,
+            media,
+        } = self;
         v1::Disk {
             disk_id: id.to_string(),
             name: name.to_string(),
@@ -30,6 +61,7 @@ impl Wire for Disk {
                 DiskHealth::Ok => None,
                 DiskHealth::Faulty(why) => Some(why.clone()),
             },
+            media: media_number(*media),
         }
     }
 
@@ -45,6 +77,7 @@ impl Wire for Disk {
             size_bytes,
             free_bytes,
             faulty,
+            media,
         } = message;
         Ok(Self {
             id: field::id(&disk_id, &at.field("disk_id"))?,
@@ -57,6 +90,7 @@ impl Wire for Disk {
             size: Bytes::new(size_bytes),
             free: Bytes::new(free_bytes),
             health: faulty.map_or(DiskHealth::Ok, DiskHealth::Faulty),
+            media: media_of(media),
         })
     }
 }

@@ -6,6 +6,7 @@
 
 mod agent;
 mod at;
+mod disk;
 mod error;
 mod field;
 mod framework;

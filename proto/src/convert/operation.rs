@@ -15,7 +15,24 @@ choice!(
     OperationKind,
     v1::OperationKind,
     "operation kind",
-    [Reserve, Unreserve, Create, Destroy, Restore, Purge, Launch, Teardown, Kill, Grow, Shrink]
+    [
+        Reserve,
+        Unreserve,
+        Create,
+        Destroy,
+        Restore,
+        Purge,
+        Launch,
+        Teardown,
+        Kill,
+        Grow,
+        Shrink,
+        Cordon,
+        Uncordon,
+        Label,
+        CreateProfile,
+        DeleteProfile
+    ]
 );
 
 /// An operation's state without its error.
@@ -41,6 +58,14 @@ pub(crate) fn action_to_wire(action: &Action) -> body::Action {
         Action::Destroy(volumes) => {
             body::Action::Destroy(body::Destroy { volumes: field::messages(volumes) })
         },
+        Action::Grow { volume, addition } => body::Action::Grow(body::Grow {
+            volume: Some(volume.to_wire()),
+            addition: Some(addition.to_wire()),
+        }),
+        Action::Shrink { volume, subtract } => body::Action::Shrink(body::Shrink {
+            volume: Some(volume.to_wire()),
+            subtract_bytes: subtract.get(),
+        }),
         Action::Launch(tasks) => {
             body::Action::Launch(body::Launch { tasks: field::messages(tasks) })
         },
@@ -66,6 +91,20 @@ fn action(wire: body::Action, at: &At<'_>) -> Result<Action, Rejection> {
             let at = destroy.field("volumes");
             some(volumes.len(), &at)?;
             field::list(volumes, &at).map(Action::Destroy)
+        },
+        body::Action::Grow(body::Grow { volume, addition }) => {
+            let at = at.field("grow");
+            Ok(Action::Grow {
+                volume: Box::new(field::required(volume, &at.field("volume"))?),
+                addition: Box::new(field::required(addition, &at.field("addition"))?),
+            })
+        },
+        body::Action::Shrink(body::Shrink { volume, subtract_bytes }) => {
+            let at = at.field("shrink");
+            Ok(Action::Shrink {
+                volume: Box::new(field::required(volume, &at.field("volume"))?),
+                subtract: field::volume_size(subtract_bytes, &at.field("subtract_bytes"))?,
+            })
         },
         body::Action::Launch(body::Launch { tasks }) => {
             let launch = at.field("launch");

@@ -1,11 +1,13 @@
 //! What operators ask.
 
+use super::disk::{self, disk_request_to_wire, profile_request_to_wire};
 use super::field::{self, Choice};
 use super::resource::{called_sum, sum_to_wire};
 use super::{At, Wire};
 use crate::v1;
 use crate::v1::submit_request as submit;
 use crate::v1::{disk_choice, volume_choice};
+use berth_model::disk::ProfileRequest;
 use berth_model::error::Rejection;
 use berth_model::id::{FrameworkId, OperationId, TaskId};
 use berth_model::link::OutputStream;
@@ -22,6 +24,7 @@ impl Wire for DiskChoice {
             Self::Id(id) => Some(disk_choice::Choice::DiskId(id.to_string())),
             Self::Named(name) => Some(disk_choice::Choice::Name(name.to_string())),
             Self::Source(source) => Some(disk_choice::Choice::Source(source.to_wire())),
+            Self::Profile(name) => Some(disk_choice::Choice::Profile(name.to_string())),
         };
         v1::DiskChoice { choice }
     }
@@ -38,6 +41,9 @@ impl Wire for DiskChoice {
             },
             Some(disk_choice::Choice::Source(source)) => {
                 Wire::from_wire(source, &at.field("source")).map(Self::Source)
+            },
+            Some(disk_choice::Choice::Profile(name)) => {
+                field::id(&name, &at.field("profile")).map(Self::Profile)
             },
         }
     }
@@ -144,6 +150,8 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
                 grace_ms: grace.map(field::millis),
             })
         },
+        Request::Disk(request) => disk_request_to_wire(request),
+        Request::Profile(request) => profile_request_to_wire(request),
     }
 }
 
@@ -201,6 +209,23 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
                 task: field::id(&task_id, &at.field("task_id"))?,
                 grace: grace_ms.map(Duration::from_millis),
             })
+        },
+        submit::Request::CordonDisk(message) => {
+            disk::cordon(message, &at.field("cordon_disk")).map(Request::Disk)
+        },
+        submit::Request::UncordonDisk(message) => {
+            disk::uncordon(message, &at.field("uncordon_disk")).map(Request::Disk)
+        },
+        submit::Request::LabelDisk(message) => {
+            disk::label(message, &at.field("label_disk")).map(Request::Disk)
+        },
+        submit::Request::CreateProfile(submit::CreateProfile { profile }) => {
+            let profile = field::required(profile, &at.field("create_profile").field("profile"))?;
+            Ok(Request::Profile(ProfileRequest::Create(profile)))
+        },
+        submit::Request::DeleteProfile(submit::DeleteProfile { name }) => {
+            let name = field::id(&name, &at.field("delete_profile").field("name"))?;
+            Ok(Request::Profile(ProfileRequest::Delete(name)))
         },
     }
 }

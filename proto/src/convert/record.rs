@@ -37,6 +37,8 @@ impl Wire for RegistryRecord {
             Self::Volume(volume) => Stored::Volume(volume.to_wire()),
             Self::Framework(record) => Stored::Framework(record.to_wire()),
             Self::Operation(record) => Stored::Operation(record.to_wire()),
+            Self::Disk(record) => Stored::Disk(record.to_wire()),
+            Self::Profile(profile) => Stored::Profile(profile.to_wire()),
         };
         registry_wire::v1::RegistryRecord { record: Some(record) }
     }
@@ -64,6 +66,10 @@ impl Wire for RegistryRecord {
             },
             Stored::Operation(record) => {
                 Wire::from_wire(record, &at.field("operation")).map(Self::Operation)
+            },
+            Stored::Disk(record) => Wire::from_wire(record, &at.field("disk")).map(Self::Disk),
+            Stored::Profile(profile) => {
+                Wire::from_wire(profile, &at.field("profile")).map(Self::Profile)
             },
         }
     }

@@ -6,11 +6,12 @@ use super::{At, Wire};
 use crate::v1;
 use crate::v1::change;
 use berth_model::error::Rejection;
+use berth_model::id::ProfileName;
 use berth_model::record::ReservationRow;
 use berth_model::units::{Bytes, Scalar, Timestamp};
 use berth_model::view::{
-    AgentState, AgentView, Change, ClusterView, FrameworkView, ReservationView, RoleView, TaskView,
-    VolumeView,
+    AgentState, AgentView, Change, ClusterView, DiskView, FrameworkView, ReservationView, RoleView,
+    TaskView, VolumeView,
 };
 use berth_model::volume::{Enforcement, VolumeState};
 use std::collections::BTreeMap;
@@ -92,6 +93,40 @@ impl Wire for AgentView {
             used: sum(used, &at.field("used"))?,
             offered: sum(offered, &at.field("offered"))?,
             last_seen: field::point(last_seen_ms),
+        })
+    }
+}
+
+impl Wire for DiskView {
+    type Message = v1::DiskView;
+
+    fn to_wire(&self) -> v1::DiskView {
+        let Self { disk, agent, hostname, agent_state, cordon, labels, profiles, total } = self;
+        v1::DiskView {
+            disk: Some(disk.to_wire()),
+            agent_id: agent.to_string(),
+            hostname: hostname.to_string(),
+            agent_state: agent_state.number(),
+            cordon: cordon.as_ref().map(Wire::to_wire),
+            labels: labels.clone(),
+            profiles: field::id_texts(profiles),
+            total: sum_to_wire(total),
+        }
+    }
+
+    fn from_wire(message: v1::DiskView, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::DiskView { disk, agent_id, hostname, agent_state, cordon, labels, profiles, total } =
+            message;
+        let profiles: Vec<ProfileName> = field::ids(&profiles, &at.field("profiles"))?;
+        Ok(Self {
+            disk: field::required(disk, &at.field("disk"))?,
+            agent: field::id(&agent_id, &at.field("agent_id"))?,
+            hostname: Arc::from(hostname),
+            agent_state: AgentState::read(agent_state, &at.field("agent_state"))?,
+            cordon: field::optional(cordon, &at.field("cordon"))?,
+            labels: field::map(labels, &at.field("labels"))?,
+            profiles,
+            total: sum(total, &at.field("total"))?,
         })
     }
 }

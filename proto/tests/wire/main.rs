@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod descriptor;
+mod disks;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Arbitrary values of the model: calls, messages, records, views.
 
+use crate::disks::{disk_profile, disk_record, disk_request, profile_name, profile_request};
 use crate::nouns::*;
 use crate::tasks::*;
 use berth_model::framework::{Call, Event, Filters, FrameworkInfo};
@@ -52,6 +53,12 @@ pub fn offer_operation() -> BoxedStrategy<OfferOperation> {
         some_resources().prop_map(Action::Unreserve),
         vec(resource(), 1..3).prop_map(Action::Create),
         vec(resource(), 1..3).prop_map(Action::Destroy),
+        (resource(), resource()).prop_map(|(volume, addition)| Action::Grow {
+            volume: Box::new(volume),
+            addition: Box::new(addition)
+        }),
+        (resource(), size())
+            .prop_map(|(volume, subtract)| Action::Shrink { volume: Box::new(volume), subtract }),
         vec(task_info(), 1..3).prop_map(Action::Launch),
     ];
     (operation_id(), action).prop_map(|(id, action)| OfferOperation { id, action }).boxed()
@@ -263,6 +270,7 @@ pub fn request() -> BoxedStrategy<Request> {
         disk_id().prop_map(DiskChoice::Id),
         filled().prop_map(|name| DiskChoice::Named(name.into())),
         source().prop_map(DiskChoice::Source),
+        profile_name().prop_map(DiskChoice::Profile),
     ];
     let choice = prop_oneof![
         volume_id().prop_map(VolumeChoice::Id),
@@ -288,6 +296,8 @@ pub fn request() -> BoxedStrategy<Request> {
             task,
             grace
         }),
+        disk_request().prop_map(Request::Disk),
+        profile_request().prop_map(Request::Profile),
     ]
     .boxed()
 }
@@ -326,6 +336,8 @@ pub fn registry_record() -> BoxedStrategy<RegistryRecord> {
         volume().prop_map(|r| RegistryRecord::Volume(Arc::new(r))),
         framework_record.prop_map(|r| RegistryRecord::Framework(Arc::new(r))),
         operation_record().prop_map(|r| RegistryRecord::Operation(Arc::new(r))),
+        disk_record().prop_map(|r| RegistryRecord::Disk(Arc::new(r))),
+        disk_profile().prop_map(|r| RegistryRecord::Profile(Arc::new(r))),
     ]
     .boxed()
 }

@@ -1,6 +1,6 @@
 //! Model to wire to model, for every noun.
 
-use crate::{nouns, records, tasks, views};
+use crate::{disks, nouns, records, tasks, views};
 use berth_proto::convert::{Wire, from_wire, to_wire};
 use proptest::prelude::*;
 use prost::Message;
@@ -57,6 +57,8 @@ round_trips! {
     ledger_records: records::ledger_record();
     cluster_views: views::cluster_view();
     agent_views: views::agent_view();
+    disk_views: disks::disk_view();
+    disk_profiles: disks::disk_profile();
     reservation_views: views::reservation_view();
     volume_views: views::volume_view();
     framework_views: views::framework_view();

@@ -1,7 +1,7 @@
 //! Arbitrary values of the model: tasks, disks, agents.
 
 use crate::nouns::*;
-use berth_model::agent::{AgentInfo, Disk, DiskHealth};
+use berth_model::agent::{AgentInfo, Disk, DiskHealth, Media};
 use berth_model::task::{
     Check, Command, Program, StatusSource, TaskInfo, TaskKey, TaskReason, TaskState, TaskStatus,
 };
@@ -95,13 +95,18 @@ pub fn task_key() -> BoxedStrategy<TaskKey> {
     (framework(), task()).prop_map(|(framework, task)| TaskKey { framework, task }).boxed()
 }
 
+pub fn media() -> BoxedStrategy<Media> {
+    select(Media::ALL.to_vec()).boxed()
+}
+
 pub fn disk() -> BoxedStrategy<Disk> {
     let health = prop_oneof![Just(DiskHealth::Ok), text().prop_map(DiskHealth::Faulty)];
-    ((disk_id(), arc(), source(), arc(), arc()), (arc(), enforcement(), bytes(), bytes(), health))
+    let last = (arc(), enforcement(), bytes(), bytes(), health, media());
+    ((disk_id(), arc(), source(), arc(), arc()), last)
         .prop_map(
             |(
                 (id, name, source, root, driver),
-                (driver_reason, enforcement, size, free, health),
+                (driver_reason, enforcement, size, free, health, media),
             )| Disk {
                 id,
                 name,
@@ -113,6 +118,7 @@ pub fn disk() -> BoxedStrategy<Disk> {
                 size,
                 free,
                 health,
+                media,
             },
         )
         .boxed()

@@ -6,3 +6,4 @@
 pub mod report;
 pub mod statistics;
 pub mod w4;
+pub mod w9;

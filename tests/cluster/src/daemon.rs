@@ -19,7 +19,7 @@ pub struct Pair {
     master: Option<Child>,
     agent: Option<Child>,
     wrap: Vec<String>,
-    disks: Vec<String>,
+    agent_flags: Vec<String>,
 }
 
 impl Pair {
@@ -30,8 +30,14 @@ impl Pair {
     pub fn new(dir: &Path) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("find a free port")?;
         let address = listener.local_addr().context("read the port")?.to_string();
-        let (wrap, disks) = (Vec::new(), Vec::new());
-        Ok(Self { dir: dir.to_owned(), address, master: None, agent: None, wrap, disks })
+        Ok(Self {
+            dir: dir.to_owned(),
+            address,
+            master: None,
+            agent: None,
+            wrap: Vec::new(),
+            agent_flags: Vec::new(),
+        })
     }
     /// Starts both daemons under `words`, such as `strace -f -o FILE-{}`; `{}` becomes the daemon's name.
     #[must_use]
@@ -39,10 +45,10 @@ impl Pair {
         self.wrap = words.iter().map(|w| (*w).to_owned()).collect();
         self
     }
-    /// Declares a disk of the agent, as `--disk` does.
+    /// Starts the agent with these flags besides its own.
     #[must_use]
-    pub fn with_disk(mut self, declared: &str) -> Self {
-        self.disks.extend(["--disk".to_owned(), declared.to_owned()]);
+    pub fn with_agent_flags(mut self, flags: &[&str]) -> Self {
+        self.agent_flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         self
     }
     /// The master's address.
@@ -103,7 +109,7 @@ impl Pair {
     /// It could not be started.
     pub fn start_agent(&mut self) -> anyhow::Result<()> {
         let folder = self.dir.join("agent").display().to_string();
-        let mut words = vec![
+        let mut args = vec![
             "agent",
             "run",
             "--master",
@@ -115,8 +121,8 @@ impl Pair {
             "--resources",
             "cpus:4;mem:4GiB;disk:20GiB",
         ];
-        words.extend(self.disks.iter().map(String::as_str));
-        self.agent = Some(self.spawn("agent", &words)?);
+        args.extend(self.agent_flags.iter().map(String::as_str));
+        self.agent = Some(self.spawn("agent", &args)?);
         Ok(())
     }
     /// Starts both and waits until the agent is registered.

@@ -190,7 +190,8 @@ fn a_mount_disk_that_is_unmounted_under_its_agent_fails_the_launch_and_stays_emp
         let root = dir.join("d1");
         mount_new("ext4", 128, &root);
         let shown = root.display().to_string();
-        let mut pair = Pair::new(&dir)?.with_disk(&format!("type=mount,root={shown},name=d1"));
+        let mut pair = Pair::new(&dir)?
+            .with_agent_flags(&["--disk", &format!("type=mount,root={shown},name=d1")]);
         pair.start()?;
         let declared = disk(&pair)?;
         ensure!(declared["driver"] == "mount" && declared["health"] == "ok", "{declared}");
@@ -252,7 +253,7 @@ fn a_task_gets_the_file_system_of_its_image_and_no_more_than_that() {
         std::fs::create_dir(&root)?;
         let shown = root.display().to_string();
         let declared = format!("root={shown},driver=image:ext4,name=d1");
-        let mut pair = Pair::new(&dir)?.with_disk(&declared);
+        let mut pair = Pair::new(&dir)?.with_agent_flags(&["--disk", &declared]);
         pair.start()?;
         let listed = disk(&pair)?;
         ensure!(listed["driver"] == "image:ext4" && listed["health"] == "ok", "{listed}");

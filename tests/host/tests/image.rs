@@ -58,7 +58,7 @@ fn with_each(test: impl Fn(&Stage) + Send + Sync) {
 
 /// Writes until `most` bytes are in or the writer is stopped: how much went in, and the error.
 fn write(file: &fs::File, from: u64, most: u64) -> (u64, Option<i32>) {
-    let block = vec![0x5a_u8; usize::try_from(MIB).unwrap()];
+    let block = vec![0x5a_u8; usize::try_from(MIB).expect("it fits")];
     let mut at = from;
     while at < most {
         if let Err(error) = file.write_all_at(&block, at).and_then(|()| file.sync_data()) {

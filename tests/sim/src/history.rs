@@ -65,7 +65,9 @@ impl History {
             | Request::CreateVolume { .. }
             | Request::ResizeVolume { .. }
             | Request::Teardown { .. }
-            | Request::KillTask { .. } => {},
+            | Request::KillTask { .. }
+            | Request::Disk(_)
+            | Request::Profile(_) => {},
         }
         self.wished(id, Wish::Request(request.clone()));
     }

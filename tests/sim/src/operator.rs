@@ -5,7 +5,10 @@
 
 use crate::dice::Dice;
 use crate::tally::{Fault, Tally};
-use berth_model::id::{AgentId, FrameworkId, OperationId, ReservationId, VolumeId, VolumeName};
+use berth_model::disk::DiskRequest;
+use berth_model::id::{
+    AgentId, DiskId, FrameworkId, OperationId, ReservationId, VolumeId, VolumeName,
+};
 use berth_model::operation::OperationRecord;
 use berth_model::operator::{DiskChoice, Request, VolumeChoice};
 use berth_model::record::{RegistryKey, RegistryRecord, ReservationRow};
@@ -14,7 +17,7 @@ use berth_model::resources::{DiskSource, Resource, Resources};
 use berth_model::role::Role;
 use berth_model::units::{Bytes, Scalar};
 use berth_model::volume::{Volume, VolumeState};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The role of the service's document.
@@ -27,6 +30,8 @@ pub struct Sight {
     volumes: Vec<Volume>,
     rows: Vec<ReservationRow>,
     frameworks: Vec<FrameworkId>,
+    disks: Vec<DiskId>,
+    cordoned: Vec<DiskId>,
 }
 
 impl Sight {
@@ -50,8 +55,15 @@ impl Sight {
                 RegistryRecord::Volume(_)
                 | RegistryRecord::Reservation(_)
                 | RegistryRecord::Framework(_) => {},
+                RegistryRecord::Agent(info) => {
+                    sight.disks.extend(info.disks.iter().map(|disk| disk.id));
+                },
+                RegistryRecord::Disk(record) if record.cordon.is_some() => {
+                    sight.cordoned.push(record.disk);
+                },
                 RegistryRecord::Meta { .. }
-                | RegistryRecord::Agent(_)
+                | RegistryRecord::Disk(_)
+                | RegistryRecord::Profile(_)
                 | RegistryRecord::AgentSeq { .. }
                 | RegistryRecord::Operation(_) => {},
             }
@@ -113,7 +125,10 @@ impl Operator {
             return Some(again);
         }
         if self.calm {
-            return None;
+            // What was cordoned is given back, so that everything can be placed in the end.
+            let disk = *sight.cordoned.first()?;
+            let request = DiskRequest::Uncordon { disk, reason: String::new() };
+            return Some((OperationId::from_u128(self.dice.id()), Request::Disk(request)));
         }
         if let Some((id, request)) = self.latest.clone().filter(|_| self.dice.chance(80)) {
             if self.dice.flip() {
@@ -188,12 +203,33 @@ impl Operator {
                 let ids: Vec<VolumeId> = trashed.map(|v| v.spec.id).collect();
                 self.dice.pick(&ids).map(|id| Request::RestoreVolume { volume: *id })
             },
-            90..97 => Some(Request::PurgeVolume { volume: volume?.spec.id }),
+            90..94 => Some(Request::PurgeVolume { volume: volume?.spec.id }),
+            94..97 => self.mark(sight).map(Request::Disk),
             _ => {
                 let framework = self.dice.pick(&sight.frameworks)?.clone();
                 self.dice.chance(100).then_some(Request::Teardown { framework })
             },
         }
+    }
+
+    /// Says something of a disk; cordons end about as often as they begin.
+    fn mark(&mut self, sight: &Sight) -> Option<DiskRequest> {
+        let reason = "a drill".to_owned();
+        if let Some(disk) = self.dice.pick(&sight.cordoned).copied().filter(|_| self.dice.flip()) {
+            return Some(DiskRequest::Uncordon { disk, reason });
+        }
+        let disk = *self.dice.pick(&sight.disks)?;
+        if self.dice.chance(700) {
+            return Some(DiskRequest::Cordon { disk, reason });
+        }
+        let key = format!("k{}", self.dice.below(3));
+        let (mut set, mut remove) = (BTreeMap::new(), BTreeSet::new());
+        if self.dice.flip() {
+            set.insert(key, "v".to_owned());
+        } else {
+            remove.insert(key);
+        }
+        Some(DiskRequest::Label { disk, set, remove })
     }
 
     fn create(&mut self, agent: AgentId) -> Request {

@@ -38,6 +38,7 @@ pub fn info() -> AgentInfo {
             size: Bytes::from_mib(10 * 1024),
             free: Bytes::from_mib(10 * 1024),
             health: DiskHealth::Ok,
+            media: berth_model::agent::Media::Unknown,
         }],
         limitations: vec![],
         version: Arc::from("0"),

@@ -7,7 +7,7 @@
 
 mod share;
 
-use crate::decide::rescind::{faulty_sources, without_disks};
+use crate::decide::disk::Withheld;
 use crate::state::{Agent, State};
 use berth_model::id::{FrameworkId, OfferId};
 use berth_model::offer::Offer;
@@ -34,10 +34,10 @@ pub(crate) fn allocate(state: &State, agent: &Agent, now: Timestamp) -> Vec<Offe
         return Vec::new();
     }
     let mut offers = Vec::new();
-    let faulty = faulty_sources(&agent.info.disks);
-    let mut free = match faulty.is_empty() {
+    let withheld = Withheld::of(state, &agent.info.disks);
+    let mut free = match withheld.is_empty() {
         true => agent.books.available.clone(),
-        false => without_disks(&agent.books.available, &faulty),
+        false => withheld.strip(&agent.books.available),
     };
     for (role, framework) in order {
         let part = free.allocatable_to(role);

@@ -1,10 +1,10 @@
 //! CREATE: reserved disk becomes a volume. Accepted here; done when the agent has it durably.
 
+use super::disk::check_disk;
 use super::order::{Conversion, Order};
 use super::reserve::unmarked;
 use crate::event::Event;
-use crate::state::{Agent, State};
-use berth_model::agent::DiskHealth;
+use crate::state::State;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{Principal, VolumeId, VolumeName, derive};
 use berth_model::link::ToAgent;
@@ -113,7 +113,7 @@ fn volume_of(order: &Order<'_>, index: u64, resource: &Resource) -> Result<Volum
             .remedy("create it read-write; a task may mount it read-only"));
     }
     let principal = owner_of(order, name, persistence.principal.as_ref())?;
-    check_disk(order.agent, &resource.disk_source())?;
+    check_disk(order.state, order.agent, &resource.disk_source())?;
     let amount = resource.amount().unwrap_or_default();
     let new = NewVolume {
         name: name.clone(),
@@ -193,19 +193,6 @@ fn owner_of(
         ))
         .remedy("leave the volume's principal out, or give the framework's own")),
         (own, given) => Ok(given.or(own).cloned()),
-    }
-}
-
-/// Refuses a disk that is withheld.
-pub(crate) fn check_disk(agent: &Agent, source: &DiskSource) -> Result<(), Rejection> {
-    let disk = agent.info.disks.iter().find(|disk| disk.source == *source);
-    match disk.map(|disk| &disk.health) {
-        Some(DiskHealth::Faulty(why)) => Err(Rejection::new(
-            ErrorCode::DiskFaulty,
-            format!("disk {source} of agent {} is faulty: {why}", agent.info.id),
-        )
-        .remedy("choose another disk")),
-        Some(DiskHealth::Ok) | None => Ok(()),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::order::{Conversion, Order, Source};
 use super::rescind;
-use super::resize::under_way;
 use crate::event::Event;
 use crate::state::{State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
@@ -155,6 +154,18 @@ pub(crate) fn check_unused(state: &State, entry: &VolumeEntry) -> Result<(), Rej
     .field("volume"))
 }
 
+/// Why nothing else can be done to a volume whose size changes.
+pub(crate) fn under_way(volume: &Volume) -> Option<Rejection> {
+    let (name, id) = (&volume.spec.name, volume.spec.id);
+    volume.resize.map(|resize| {
+        let text = format!(
+            "volume {name} ({id}) is being resized from {} to {} by operation {}",
+            resize.from, resize.to, volume.operation
+        );
+        Rejection::new(ErrorCode::VolumeNotReady, text).remedy("wait for that operation")
+    })
+}
+
 /// How the task ends for good: its framework would start it again.
 fn end_of(state: &State, user: &TaskKey) -> String {
     let framework = state.frameworks.get(&user.framework);
@@ -173,13 +184,13 @@ fn end_of(state: &State, user: &TaskKey) -> String {
 const SERVICES: &str = "berth-services";
 const LABEL_SERVICE: &str = "service";
 
-fn unknown(what: &str) -> Rejection {
+pub(crate) fn unknown(what: &str) -> Rejection {
     Rejection::new(ErrorCode::UnknownVolume, format!("no such volume on this agent: {what}"))
         .remedy("name the volume as it was offered")
         .field("volumes")
 }
 
-fn not_offered(entry: &VolumeEntry) -> Rejection {
+pub(crate) fn not_offered(entry: &VolumeEntry) -> Rejection {
     let spec = &entry.volume.spec;
     Rejection::new(
         ErrorCode::UnknownVolume,

@@ -5,6 +5,7 @@ pub(crate) mod admit;
 pub(crate) mod adopt;
 pub(crate) mod create;
 pub(crate) mod destroy;
+pub(crate) mod disk;
 pub(crate) mod kill;
 pub(crate) mod launch;
 pub(crate) mod merge;

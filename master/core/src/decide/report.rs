@@ -55,7 +55,7 @@ pub(crate) fn take_in(
     }
     let mut events = match (entry, report) {
         (Some(entry), Some(report)) if are_ready(&entry.volume, report) => {
-            sizes(state, &entry.volume, report, occasion == Occasion::Registration, now)
+            sizes((state, agent, entry), report, occasion == Occasion::Registration, now)
         },
         (Some(entry), _) => recorded(state, agent, entry, report, (verdict, occasion), now),
         (None, Some(report)) => unrecorded(agent, report, verdict, now),

@@ -1,5 +1,6 @@
 //! Takes offers back when what they hold is needed or gone.
 
+use super::disk::{Withheld, rescind_withheld};
 use super::order::insufficient;
 use crate::event::{AgentEvent, Event, FrameworkEvent};
 use crate::state::{Agent, Filter, FilterKey, State};
@@ -8,7 +9,7 @@ use berth_model::error::Rejection;
 use berth_model::framework::{self, Filters};
 use berth_model::id::AgentId;
 use berth_model::offer::Offer;
-use berth_model::resources::{DiskSource, Name, Resources};
+use berth_model::resources::{DiskSource, Resources};
 use berth_model::units::Timestamp;
 use std::collections::BTreeSet;
 
@@ -96,17 +97,12 @@ pub(crate) fn holding(state: &State, agent: &Agent, wanted: &Resources) -> Vec<E
         .collect()
 }
 
-/// Disks changed: offers that hold anything of a faulty one are void.
+/// Disks changed: offers that hold what is withheld of them now are void.
 pub(crate) fn disks_changed(state: &State, agent: AgentId, disks: Vec<Disk>) -> Vec<Event> {
-    let faulty = faulty_sources(&disks);
-    let known = state.agents.get(&agent).into_iter().flat_map(|known| &known.offers);
-    let offers = known.filter_map(|id| state.offers.get(id));
-    let mut events: Vec<Event> = offers
-        .filter(|offer| {
-            !faulty.is_empty() && without_disks(&offer.resources, &faulty) != offer.resources
-        })
-        .flat_map(rescind)
-        .collect();
+    let withheld = Withheld::of(state, &disks);
+    let known = state.agents.get(&agent).into_iter();
+    let mut events: Vec<Event> =
+        known.flat_map(|known| rescind_withheld(state, known, &withheld)).collect();
     events.push(AgentEvent::Disks { agent, disks }.into());
     events
 }
@@ -115,9 +111,4 @@ pub(crate) fn disks_changed(state: &State, agent: AgentId, disks: Vec<Disk>) -> 
 pub(crate) fn faulty_sources(disks: &[Disk]) -> BTreeSet<DiskSource> {
     let faulty = disks.iter().filter(|disk| disk.health != DiskHealth::Ok);
     faulty.map(|disk| disk.source.clone()).collect()
-}
-
-/// What is left without these disks and everything on them.
-pub(crate) fn without_disks(resources: &Resources, disks: &BTreeSet<DiskSource>) -> Resources {
-    resources.filtered(|r| r.name != Name::Disk || !disks.contains(&r.disk_source()))
 }

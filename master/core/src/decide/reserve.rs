@@ -1,5 +1,6 @@
 //! RESERVE, UNRESERVE, and the rows they change. Both are done when the registry is synced.
 
+use super::disk::check_cordon;
 use super::order::{Conversion, Order, Source};
 use crate::event::Event;
 use crate::state::{Agent, RowKey, State, sum_of};
@@ -8,7 +9,7 @@ use berth_model::id::{OperationId, ReservationId, derive};
 use berth_model::operation::{OperationKind, OperationState};
 use berth_model::record::{RegistryKey, ReservationRow};
 use berth_model::reservation::ReservationKind;
-use berth_model::resources::{Resource, Resources};
+use berth_model::resources::{Name, Resource, Resources};
 use berth_model::units::Timestamp;
 use std::collections::BTreeMap;
 
@@ -18,6 +19,9 @@ pub(crate) fn reserve(order: &Order<'_>, wanted: &Resources) -> Result<Conversio
     let mut consumed = Resources::new();
     for resource in produced.iter() {
         check_plain(&resource, "RESERVE")?;
+        if resource.name == Name::Disk {
+            check_cordon(order.state, order.agent, &resource.disk_source())?;
+        }
         check_level(order, &resource)?;
         let below = resource.pop().ok_or_else(|| not_dynamic(&resource))?;
         consumed.add(&below).map_err(|e| invalid(e.to_string()))?;

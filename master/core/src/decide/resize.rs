@@ -3,17 +3,18 @@
 //! While it is under way the books hold the larger of the two sizes, so that what a failed GROW gives back was never
 //! anybody else's, and what a SHRINK gives back is free only once nobody can write there any more.
 
-use super::create::check_disk;
-use super::order::{Asked, Order, ended, noted};
+use super::destroy::{check_unused, not_offered, under_way, unknown};
+use super::disk::check_disk;
+use super::order::{Asked, Conversion, Order, Source, ended, noted};
 use super::rescind;
 use super::room::{give_back, reserve_missing};
 use crate::event::Event;
-use crate::state::{State, VolumeEntry, sum_of};
+use crate::state::{Agent, State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::link::ToAgent;
 use berth_model::operation::{OperationKind, OperationState};
 use berth_model::resources::{Resource, Value};
-use berth_model::units::{Bytes, Timestamp};
+use berth_model::units::{Bytes, Scalar, Timestamp};
 use berth_model::volume::{Resize, Volume, VolumeReport, VolumeSpec, VolumeState};
 
 /// Gives a volume the size, reserving what is missing of it.
@@ -58,7 +59,7 @@ pub(crate) fn resize(
         ..Volume::clone(volume)
     };
     if size > from {
-        check_disk(order.agent, &spec.source)?;
+        check_disk(order.state, order.agent, &spec.source)?;
         let more = size.checked_sub(from).unwrap_or_default();
         let more = more.to_scalar().map_err(|e| {
             Rejection::new(ErrorCode::InvalidArgument, format!("volume {}: {e}", spec.name))
@@ -78,6 +79,85 @@ pub(crate) fn resize(
     Ok(events)
 }
 
+/// Makes an offered volume larger by offered disk. The rules are those of Mesos for GROW_VOLUME: the addition is reserved in
+/// the same way, on the same disk.
+pub(crate) fn grow_offered(
+    order: &Order<'_>,
+    volume: &Resource,
+    addition: &Resource,
+) -> Result<Conversion, Rejection> {
+    let entry = offered(order, volume)?;
+    let addition = Resource { allocation_role: None, ..addition.clone() };
+    addition.validate().map_err(|e| invalid(e.to_string(), "addition"))?;
+    let plain = entry.plain();
+    let same = Resource { value: plain.value.clone(), ..addition.clone() } == plain;
+    if addition.persistence().is_some() || !same {
+        let text = format!(
+            "volume {} cannot grow by {addition}: it is made of {plain}",
+            entry.volume.spec.name
+        );
+        return Err(
+            invalid(text, "addition").remedy("add disk with the same reservation on the same disk")
+        );
+    }
+    let more = addition.size();
+    let size = entry.volume.spec.size.checked_add(more).ok_or_else(|| {
+        invalid(format!("volume {}: the sum is too large", entry.volume.spec.name), "addition")
+    })?;
+    if more.to_scalar().ok() != addition.amount() {
+        return Err(invalid(format!("{addition} is not whole MiB"), "addition"));
+    }
+    order.secure(&sum_of(&addition))?;
+    let events = resize(order, entry, size)?;
+    let mut consumed = sum_of(&entry.resource());
+    consumed.add(&addition).map_err(|e| invalid(e.to_string(), "addition"))?;
+    let grown = Resource { value: Value::Scalar(scalar(size)?), ..entry.resource() };
+    Ok(Conversion { consumed, produced: sum_of(&grown), events })
+}
+
+/// Makes an offered volume smaller. What it gives back is in a later offer, once the agent has done it.
+pub(crate) fn shrink_offered(
+    order: &Order<'_>,
+    volume: &Resource,
+    subtract: Bytes,
+) -> Result<Conversion, Rejection> {
+    let entry = offered(order, volume)?;
+    let spec = &entry.volume.spec;
+    let size = spec.size.checked_sub(subtract).filter(|size| *size > Bytes::default());
+    let size = size.filter(|_| subtract > Bytes::default()).ok_or_else(|| {
+        let text = format!("volume {} of {} cannot shrink by {subtract}", spec.name, spec.size);
+        invalid(text, "subtract").remedy("take away more than nothing and less than all")
+    })?;
+    let events = resize(order, entry, size)?;
+    let same = sum_of(&entry.resource());
+    Ok(Conversion { consumed: same.clone(), produced: same, events })
+}
+
+/// The volume that an accepted offer holds and this resource means.
+fn offered<'a>(order: &Order<'a>, volume: &Resource) -> Result<&'a VolumeEntry, Rejection> {
+    let entry = volume
+        .persistence()
+        .zip(volume.stack.owner())
+        .and_then(|(p, role)| order.state.volume_on(order.agent.info.id, role, &p.name))
+        .ok_or_else(|| unknown(&volume.to_string()))?;
+    check_unused(order.state, entry)?;
+    let Source::Accepted { running, .. } = order.source else {
+        return Err(Rejection::new(ErrorCode::Internal, "an offered volume without offers"));
+    };
+    if !running.contains(&sum_of(&entry.resource())) {
+        return Err(not_offered(entry));
+    }
+    Ok(entry)
+}
+
+fn invalid(message: String, field: &'static str) -> Rejection {
+    Rejection::new(ErrorCode::InvalidResources, message).field(field)
+}
+
+fn scalar(size: Bytes) -> Result<Scalar, Rejection> {
+    size.to_scalar().map_err(|e| invalid(e.to_string(), "addition"))
+}
+
 fn check_ready(volume: &Volume) -> Result<(), Rejection> {
     let (name, id) = (&volume.spec.name, volume.spec.id);
     if let Some(under_way) = under_way(volume) {
@@ -91,18 +171,6 @@ fn check_ready(volume: &Volume) -> Result<(), Rejection> {
         .remedy("see berth volume show"));
     }
     Ok(())
-}
-
-/// Why nothing else can be done to a volume whose size changes.
-pub(crate) fn under_way(volume: &Volume) -> Option<Rejection> {
-    let (name, id) = (&volume.spec.name, volume.spec.id);
-    volume.resize.map(|resize| {
-        let text = format!(
-            "volume {name} ({id}) is being resized from {} to {} by operation {}",
-            resize.from, resize.to, volume.operation
-        );
-        Rejection::new(ErrorCode::VolumeNotReady, text).remedy("wait for that operation")
-    })
 }
 
 /// The agent measures again; this spares the way there.
@@ -133,12 +201,13 @@ fn tell(volume: &Volume, size: Bytes) -> Event {
 /// With `repeat` (at a registration) what the agent has not heard of is told again; a size that differs although none is
 /// being changed comes from an older registry or ledger, and the agent is brought to the registry's.
 pub(crate) fn sizes(
-    state: &State,
-    volume: &Volume,
+    (state, agent, entry): (&State, &Agent, &VolumeEntry),
     report: &VolumeReport,
     repeat: bool,
     now: Timestamp,
 ) -> Vec<Event> {
+    let volume = &entry.volume;
+    let over = |size, how| over((state, agent, entry), size, how, now);
     let Some(resize) = volume.resize else {
         let settled = report.resizing.unwrap_or(report.spec.size) == volume.spec.size;
         let ours = repeat && !settled && state.safe_mode.is_none();
@@ -146,8 +215,8 @@ pub(crate) fn sizes(
     };
     let own_error = report.error.as_ref().filter(|_| report.operation == Some(volume.operation));
     match (report.resizing, own_error) {
-        (None, _) if report.spec.size == resize.to => over(state, volume, resize.to, Ok(()), now),
-        (None, Some(error)) => over(state, volume, resize.from, Err(error.clone()), now),
+        (None, _) if report.spec.size == resize.to => over(resize.to, Ok(())),
+        (None, Some(error)) => over(resize.from, Err(error.clone())),
         (Some(_), Some(error)) => waits(state, volume, error),
         (found, _) if repeat && found != Some(resize.to) => vec![tell(volume, resize.to)],
         (Some(_) | None, _) => Vec::new(),
@@ -155,20 +224,25 @@ pub(crate) fn sizes(
 }
 
 fn over(
-    state: &State,
-    volume: &Volume,
+    (state, agent, entry): (&State, &Agent, &VolumeEntry),
     size: Bytes,
     how: Result<(), Rejection>,
     now: Timestamp,
 ) -> Vec<Event> {
+    let volume = &entry.volume;
+    let mut events = Vec::new();
+    if size != volume.spec.size && entry.user.is_none() {
+        // It may have been offered with the larger size meanwhile.
+        events = rescind::holding(state, agent, &sum_of(&entry.resource()));
+    }
     let next = Volume {
         spec: VolumeSpec { size, ..volume.spec.clone() },
         changed: now,
         resize: None,
         reserved_from: None,
-        ..volume.clone()
+        ..Volume::clone(volume)
     };
-    let mut events = vec![next.into()];
+    events.push(next.into());
     if how.is_err() {
         events.extend(give_back(state, volume, now));
     }

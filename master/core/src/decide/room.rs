@@ -1,11 +1,13 @@
 //! Finds room for a volume that an operator asks for, and reserves what is missing of it until the volume is there.
 
-use super::create::{NewVolume, accepted, check_disk, free_name};
+use super::create::{NewVolume, accepted, free_name};
+use super::disk::{self, check_disk};
 use super::order::{Asked, Order, Source};
 use super::reserve::RowChanges;
 use crate::event::Event;
 use crate::state::{Agent, RowKey, State, sum_of};
 use berth_model::agent::Disk;
+use berth_model::disk::DiskProfile;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, OperationId, Principal, VolumeName, derive};
 use berth_model::operator::DiskChoice;
@@ -109,20 +111,26 @@ fn find<'a>(state: &'a State, wish: &Wish<'_>) -> Result<Room<'a>, Rejection> {
         )
         .remedy("start an agent, or wait until one has come back"));
     }
-    let (mut rooms, mut disks, mut faulty) = (Vec::new(), 0_usize, None);
-    for agent in agents {
-        for source in chosen(agent, wish.disk) {
+    let profile = match wish.disk {
+        DiskChoice::Profile(name) => Some(disk::profile(state, name)?),
+        DiskChoice::Any | DiskChoice::Id(_) | DiskChoice::Named(_) | DiskChoice::Source(_) => None,
+    };
+    let (mut rooms, mut disks, mut left_out) = (Vec::new(), 0_usize, None);
+    for agent in &agents {
+        for source in chosen(state, agent, wish.disk, profile) {
             disks += 1;
-            match check_disk(agent, &source) {
+            match check_disk(state, agent, &source) {
                 Ok(()) => rooms.extend(rooms_on(agent, &source, wish)),
-                Err(rejection) => faulty = Some(rejection),
+                Err(rejection) => left_out = Some(rejection),
             }
         }
     }
     if disks == 0 {
-        return Err(Rejection::new(ErrorCode::UnknownDisk, no_disk(state, wish))
-            .remedy("see berth disk list")
-            .field("disk"));
+        let (message, remedy) = match profile {
+            Some(profile) => no_match(state, wish, profile, &agents),
+            None => (no_disk(state, wish), "see berth disk list".to_owned()),
+        };
+        return Err(Rejection::new(ErrorCode::UnknownDisk, message).remedy(remedy).field("disk"));
     }
     // A whole disk, and then the smallest, only where no other has room; a new reservation only where none has room;
     // other disks before ROOT; then the emptiest.
@@ -136,7 +144,7 @@ fn find<'a>(state: &'a State, wish: &Wish<'_>) -> Result<Room<'a>, Rejection> {
     fitting.sort_by_key(|i| order(&rooms[*i]));
     match fitting.first() {
         Some(index) => Ok(rooms.swap_remove(*index)),
-        None => Err(no_room(wish, &rooms, faulty)),
+        None => Err(no_room(wish, &rooms, left_out)),
     }
 }
 
@@ -146,6 +154,7 @@ fn no_disk(state: &State, wish: &Wish<'_>) -> String {
         DiskChoice::Id(id) => format!(" {id}"),
         DiskChoice::Named(name) => format!(" {name}"),
         DiskChoice::Source(source) => format!(" {source}"),
+        DiskChoice::Profile(profile) => format!(" of profile {profile}"),
     };
     match wish.agent.and_then(|id| state.agents.get(&id)) {
         Some(agent) => format!("no disk{word} on agent {}", agent.info.hostname),
@@ -153,9 +162,36 @@ fn no_disk(state: &State, wish: &Wish<'_>) -> String {
     }
 }
 
-fn no_room(wish: &Wish<'_>, rooms: &[Room<'_>], faulty: Option<Rejection>) -> Rejection {
+/// That no disk satisfies the profile, and why not, disk by disk.
+fn no_match(
+    state: &State,
+    wish: &Wish<'_>,
+    profile: &DiskProfile,
+    agents: &[&Agent],
+) -> (String, String) {
+    let name = &profile.name;
+    let mut satisfying = agents
+        .iter()
+        .flat_map(|agent| &agent.info.disks)
+        .filter(|found| profile.misses(found, disk::labels(state, found.id)).is_empty());
+    // It may be satisfied by a disk that cannot be divided, or that declares nothing.
+    let message = match satisfying.next() {
+        Some(found) => format!(
+            "{}: disk {} satisfies it and declares nothing that can be taken",
+            no_disk(state, wish),
+            found.name
+        ),
+        None => {
+            let why = disk::mismatches(state, profile, agents.iter().copied());
+            format!("{}: {why}", no_disk(state, wish))
+        },
+    };
+    (message, format!("see `berth profile match {name}`"))
+}
+
+fn no_room(wish: &Wish<'_>, rooms: &[Room<'_>], left_out: Option<Rejection>) -> Rejection {
     let Some(best) = rooms.iter().max_by_key(|room| room.free) else {
-        return faulty.unwrap_or_else(|| {
+        return left_out.unwrap_or_else(|| {
             Rejection::new(
                 ErrorCode::InsufficientResources,
                 format!("volume {}: no disk", wish.name),
@@ -163,10 +199,11 @@ fn no_room(wish: &Wish<'_>, rooms: &[Room<'_>], faulty: Option<Rejection>) -> Re
         });
     };
     let missing = Bytes::new(wish.size.get().saturating_sub(best.free.get()));
+    let left_out = left_out.map_or_else(String::new, |why| format!("; left out: {}", why.message));
     Rejection::new(
         ErrorCode::InsufficientResources,
         format!(
-            "volume {} of {} for role {} fits nowhere: the most room is on agent {} ({}), disk {}: {} free, {} missing",
+            "volume {} of {} for role {} fits nowhere: the most room is on agent {} ({}), disk {}: {} free, {} missing{left_out}",
             wish.name,
             wish.size,
             wish.role,
@@ -182,7 +219,12 @@ fn no_room(wish: &Wish<'_>, rooms: &[Room<'_>], faulty: Option<Rejection>) -> Re
 }
 
 /// The disks of the agent that the choice means.
-fn chosen(agent: &Agent, choice: &DiskChoice) -> BTreeSet<DiskSource> {
+fn chosen(
+    state: &State,
+    agent: &Agent,
+    choice: &DiskChoice,
+    profile: Option<&DiskProfile>,
+) -> BTreeSet<DiskSource> {
     let declared = agent.info.declared.entries().map(|entry| entry.resource);
     let sources: BTreeSet<DiskSource> = declared
         .filter(|resource| resource.name == Name::Disk)
@@ -195,6 +237,10 @@ fn chosen(agent: &Agent, choice: &DiskChoice) -> BTreeSet<DiskSource> {
             DiskChoice::Source(wanted) => wanted == source,
             DiskChoice::Id(id) => disks.any(|disk| disk.id == *id),
             DiskChoice::Named(word) => disks.any(|disk| is_called(disk, word)),
+            DiskChoice::Profile(_) => disks.any(|disk| {
+                let labels = disk::labels(state, disk.id);
+                profile.is_some_and(|profile| profile.misses(disk, labels).is_empty())
+            }),
         }
     };
     sources.into_iter().filter(is_meant).collect()

@@ -1,6 +1,7 @@
 //! RESTORE and PURGE: out of the trash, back to life or out of existence.
 
-use super::create::{accepted, check_disk, free_name};
+use super::create::{accepted, free_name};
+use super::disk::check_health;
 use super::order::Order;
 use super::room::reserve_missing;
 use crate::event::Event;
@@ -16,7 +17,8 @@ pub(crate) fn restore(order: &Order<'_>, entry: &VolumeEntry) -> Result<Vec<Even
     check_trashed(order, entry)?;
     let spec = &entry.volume.spec;
     let mut events = free_name(order.state, &spec.role, &spec.name)?;
-    check_disk(order.agent, &spec.source)?;
+    // A cordon is no reason to refuse: the data lies there already.
+    check_health(order.agent, &spec.source)?;
     let missing = reserve_missing(order, &entry.plain())?;
     events.extend(missing.events);
     let volume = Volume {

@@ -8,7 +8,8 @@ use crate::state::{
     Agent, Books, Framework, Pool, RowKey, State, Timer, VolumeEntry, base_of, sum_of,
 };
 use berth_model::agent::AgentInfo;
-use berth_model::id::{FrameworkId, OperationId, ReservationId, VolumeId};
+use berth_model::disk::DiskRecord;
+use berth_model::id::{AgentId, DiskId, FrameworkId, OperationId, ReservationId, VolumeId};
 use berth_model::operation::OperationRecord;
 use berth_model::record::{FrameworkRecord, RegistryKey, RegistryRecord, ReservationRow};
 use berth_model::resources::Resources;
@@ -29,6 +30,10 @@ pub(super) fn put(state: &mut State, now: Timestamp, record: RegistryRecord) {
         RegistryRecord::Volume(volume) => put_volume(state, now, volume),
         RegistryRecord::Framework(record) => put_framework(state, Arc::unwrap_or_clone(record)),
         RegistryRecord::Operation(record) => put_operation(state, record),
+        RegistryRecord::Disk(record) => put_disk(state, now, record),
+        RegistryRecord::Profile(profile) => {
+            drop(state.profiles.insert(profile.name.clone(), profile));
+        },
     }
 }
 
@@ -40,6 +45,11 @@ pub(super) fn delete(state: &mut State, now: Timestamp, key: &RegistryKey) {
         RegistryKey::Volume(id) => delete_volume(state, now, *id),
         RegistryKey::Framework(id) => delete_framework(state, id),
         RegistryKey::Operation(id) => delete_operation(state, *id),
+        RegistryKey::Disk(id) => {
+            state.disks.remove(id);
+            stir_owners(state, now, *id);
+        },
+        RegistryKey::Profile(name) => drop(state.profiles.remove(name)),
     }
 }
 
@@ -180,6 +190,21 @@ fn delete_framework(state: &mut State, id: &FrameworkId) {
         state.timers.disarm(at, Timer::FrameworkAway(id.clone()));
     }
     state.shares.forget(id);
+}
+
+fn put_disk(state: &mut State, now: Timestamp, record: Arc<DiskRecord>) {
+    let id = record.disk;
+    state.disks.insert(id, record);
+    stir_owners(state, now, id);
+}
+
+/// What may be offered of the agents that have this disk has changed.
+fn stir_owners(state: &mut State, now: Timestamp, disk: DiskId) {
+    let has_it = |agent: &&Agent| agent.info.disks.iter().any(|own| own.id == disk);
+    let owners: Vec<AgentId> = state.agents.values().filter(has_it).map(|a| a.info.id).collect();
+    for owner in owners {
+        stir(state, now, owner);
+    }
 }
 
 fn put_operation(state: &mut State, record: Arc<OperationRecord>) {

@@ -24,9 +24,11 @@ pub(crate) use timers::{Timer, Timers};
 pub(crate) use volumes::{Observed, Place, VolumeEntry, place_of};
 
 use crate::config::Config;
+use berth_model::disk::{Cordon, DiskProfile, DiskRecord};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{
-    AgentId, FrameworkId, OfferId, OperationId, ReservationId, VolumeId, VolumeName,
+    AgentId, DiskId, FrameworkId, OfferId, OperationId, ProfileName, ReservationId, VolumeId,
+    VolumeName,
 };
 use berth_model::offer::Offer;
 use berth_model::operation::OperationRecord;
@@ -68,6 +70,9 @@ pub struct State {
     pub(crate) reads: BTreeMap<u64, AgentId>,
     pub(crate) timers: Timers,
     pub(crate) shares: Shares,
+    /// What operators said of disks.
+    pub(crate) disks: BTreeMap<DiskId, Arc<DiskRecord>>,
+    pub(crate) profiles: BTreeMap<ProfileName, Arc<DiskProfile>>,
 }
 
 impl State {
@@ -94,7 +99,14 @@ impl State {
             reads: BTreeMap::new(),
             timers: Timers::default(),
             shares: Shares::default(),
+            disks: BTreeMap::new(),
+            profiles: BTreeMap::new(),
         }
+    }
+
+    /// Why nothing new goes on the disk.
+    pub(crate) fn cordon(&self, disk: DiskId) -> Option<&Cordon> {
+        self.disks.get(&disk)?.cordon.as_ref()
     }
 
     /// The agent, or the refusal that says it is unknown.

@@ -4,7 +4,7 @@ use super::Turn;
 use crate::decide::launch::{Word, launch};
 use crate::decide::order::{Asked, Conversion, Order, Source, answered_before};
 use crate::decide::rescind::filter;
-use crate::decide::{create, destroy, reserve};
+use crate::decide::{create, destroy, reserve, resize};
 use crate::event::{Event, FrameworkEvent};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::{self, Filters};
@@ -223,6 +223,8 @@ impl Turn<'_> {
             Action::Unreserve(resources) => reserve::unreserve(order, resources),
             Action::Create(volumes) => create::create(order, volumes),
             Action::Destroy(volumes) => destroy::destroy_offered(order, volumes),
+            Action::Grow { volume, addition } => resize::grow_offered(order, volume, addition),
+            Action::Shrink { volume, subtract } => resize::shrink_offered(order, volume, *subtract),
             // Taken apart above.
             Action::Launch(_) => Err(Rejection::new(ErrorCode::Internal, "LAUNCH is run by task")),
         });
@@ -323,6 +325,8 @@ fn object(action: &Action) -> String {
         Action::Create(volumes) | Action::Destroy(volumes) => {
             volumes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         },
+        Action::Grow { volume, addition } => format!("{volume} by {addition}"),
+        Action::Shrink { volume, subtract } => format!("{volume} by {subtract}"),
         Action::Launch(tasks) => {
             let ids: Vec<String> = tasks.iter().map(|t| t.id.to_string()).collect();
             format!("task {}", ids.join(", "))

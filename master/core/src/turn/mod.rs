@@ -150,7 +150,9 @@ impl<'a> Turn<'a> {
             | RegistryRecord::Agent(_)
             | RegistryRecord::AgentSeq { .. }
             | RegistryRecord::Reservation(_)
-            | RegistryRecord::Framework(_) => {},
+            | RegistryRecord::Framework(_)
+            | RegistryRecord::Disk(_)
+            | RegistryRecord::Profile(_) => {},
         }
     }
     fn announce_operation(&mut self, operation: &Arc<OperationRecord>) {

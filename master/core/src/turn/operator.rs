@@ -5,7 +5,7 @@ use crate::boundary::Output;
 use crate::decide::kill::{kill, teardown};
 use crate::decide::order::{Asked, Order, Source, answered_before};
 use crate::decide::room::{Wish, create_volume};
-use crate::decide::{destroy, reserve, resize, trash};
+use crate::decide::{destroy, disk, reserve, resize, trash};
 use crate::event::Event;
 use crate::state::{Agent, Kill, Pool, State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
@@ -117,6 +117,8 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
         Request::KillTask { framework, task, grace } => {
             end_task(state, asked, framework, task, *grace)
         },
+        Request::Disk(request) => disk::change(state, asked, request),
+        Request::Profile(request) => disk::change_profiles(state, asked, request),
     }
 }
 

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a stage that cannot be set up fails the test")]
 
 use berth_master_core::{Config, Input, Master, Output, Step, invariants, query};
-use berth_model::agent::{AgentInfo, Disk, DiskHealth};
+use berth_model::agent::{AgentInfo, Disk, DiskHealth, Media};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::{Call, Event, Filters, FrameworkInfo};
 use berth_model::id::{
@@ -94,6 +94,7 @@ pub fn info(id: AgentId, declared: &str) -> AgentInfo {
             size: mib(10_240),
             free: mib(10_240),
             health: DiskHealth::Ok,
+            media: Media::Hdd,
         }],
         limitations: Vec::new(),
         version: Arc::from("0"),

@@ -684,6 +684,9 @@ impl Plan {
                     self.swap(&resource, resource.pop().as_ref())?;
                 }
             },
+            Action::Grow { .. } | Action::Shrink { .. } => {
+                panic!("the service scheduler resizes nothing: {operation:?}");
+            },
         }
         Ok(())
     }

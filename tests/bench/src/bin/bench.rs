@@ -4,6 +4,7 @@
 
 use anyhow::Context;
 use berth_bench::w4::{self, Effort};
+use berth_bench::w9;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -19,6 +20,10 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let effort = if has("--quick") { Effort::QUICK } else { Effort::FULL };
+    println!("w9: making volumes, and looking at them after a restart (a minute)");
+    let figures = w9::run(dir.path(), effort)?;
+    print!("{}", figures.table());
+    println!("written to {}", figures.write("w9")?.display());
     println!("w4: durable RESERVE+CREATE (several minutes)");
     let figures = w4::run(dir.path(), effort, !has("--core"))?;
     print!("{}", figures.table());

@@ -67,6 +67,14 @@ fn cpu_seconds(pid: u32) -> f64 {
     (field(11).unwrap_or(0.0) + field(12).unwrap_or(0.0)) / 100.0
 }
 
+/// Memory of a process that is not swapped out.
+fn rss_mib(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    kib.unwrap_or(0.0) / 1024.0
+}
+
 pub(super) fn measure(dir: &Path, effort: Effort, figures: &mut Figures) -> anyhow::Result<()> {
     let dir = dir.join("end-to-end");
     std::fs::create_dir_all(&dir).context("create a folder")?;
@@ -109,6 +117,9 @@ async fn measure_pair(pair: &Pair, effort: Effort, figures: &mut Figures) -> any
             operations * 4.0 / whole,
         );
         figures.put(&format!("e2e.64_clients.{existing}_existing.ms_p50"), median(&each) * 1e3);
+        for (who, pid) in ["master", "agent"].into_iter().zip(pids) {
+            figures.put(&format!("e2e.{existing}_existing.{who}_rss_mib"), rss_mib(pid));
+        }
         let size = u32::try_from(existing.max(1)).map_or(1.0, f64::from);
         points.push((
             size,

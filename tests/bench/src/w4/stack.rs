@@ -13,7 +13,7 @@ use berth_ledger::disk::real::RealDisk;
 use berth_ledger::journal::{Journal, Options};
 use berth_master::registry::{self, Change as Write, RocksStore, Store};
 use berth_master_core::{Config, Input, Master, Output};
-use berth_model::agent::{AgentInfo, Disk, DiskHealth};
+use berth_model::agent::{AgentInfo, Disk, DiskHealth, Media};
 use berth_model::id::{
     AgentId, ClusterId, DiskId, OperationId, SessionId, VolumeId, VolumeName, derive,
 };
@@ -82,6 +82,7 @@ fn info() -> anyhow::Result<AgentInfo> {
             size,
             free: size,
             health: DiskHealth::Ok,
+            media: Media::Unknown,
         }],
         limitations: Vec::new(),
         version: Arc::from("bench"),

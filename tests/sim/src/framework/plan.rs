@@ -9,7 +9,7 @@ use berth_model::operation::{Action, OfferOperation};
 use berth_model::reservation::Reservation;
 use berth_model::resources::{Mount, MountMode, Name, Persistence, Resource, Resources, Value};
 use berth_model::task::{Command, Program, TaskInfo};
-use berth_model::units::Scalar;
+use berth_model::units::{Bytes, Scalar};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,7 @@ impl Framework {
         match (self.dice.below(100), volume, free) {
             (0..40, Some(volume), _) => self.use_volume(offer, volume),
             (40..50, Some(volume), _) => vec![self.operation(Action::Destroy(vec![volume]))],
+            (50..60, Some(volume), _) => self.resize(offer, volume, &own),
             (_, _, _) if !own.is_empty() && self.dice.chance(350) => self.use_reserved(offer, &own),
             (_, _, Some(disk)) if self.dice.chance(600) => self.reserve(offer, &disk, tally),
             _ => self.launch(offer, Vec::new()),
@@ -48,6 +49,26 @@ impl Framework {
             return both;
         }
         self.launch(offer, vec![volume])
+    }
+
+    /// By disk that may be another's or on another disk: that is refused.
+    fn resize(&mut self, offer: &Offer, volume: Resource, own: &[Resource]) -> Vec<OfferOperation> {
+        let disks: Vec<&Resource> = own.iter().filter(|r| r.name == Name::Disk).collect();
+        let addition = self.dice.pick(&disks).map(|disk| self.part_of(disk, 800));
+        let action = match addition {
+            Some(addition) if self.dice.flip() => {
+                Action::Grow { volume: Box::new(volume.clone()), addition: Box::new(addition) }
+            },
+            Some(_) | None => {
+                let subtract = Bytes::from_mib(self.dice.between(1, 600));
+                Action::Shrink { volume: Box::new(volume.clone()), subtract }
+            },
+        };
+        let mut operations = vec![self.operation(action)];
+        if self.dice.chance(300) {
+            operations.extend(self.launch(offer, vec![volume]));
+        }
+        operations
     }
 
     fn use_reserved(&mut self, offer: &Offer, own: &[Resource]) -> Vec<OfferOperation> {

@@ -71,7 +71,12 @@ impl Judges {
                 | OperationKind::Purge
                 | OperationKind::Launch
                 | OperationKind::Teardown
-                | OperationKind::Kill => {},
+                | OperationKind::Kill
+                | OperationKind::Cordon
+                | OperationKind::Uncordon
+                | OperationKind::Label
+                | OperationKind::CreateProfile
+                | OperationKind::DeleteProfile => {},
             }
         }
     }
@@ -169,6 +174,7 @@ fn wanted_size(wish: &Wish) -> i64 {
         Wish::Request(Request::ResizeVolume { size, .. }) => {
             size.to_scalar().map_or(0, Scalar::milli)
         },
+        // By disk that was reserved before.
         Wish::Request(_) | Wish::Action { .. } => 0,
     }
 }
@@ -203,7 +209,13 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
             sum(*agent, resources, -1, -at_least);
         },
         Wish::Action {
-            action: Action::Create(_) | Action::Destroy(_) | Action::Launch(_), ..
+            action:
+                Action::Create(_)
+                | Action::Destroy(_)
+                | Action::Launch(_)
+                | Action::Grow { .. }
+                | Action::Shrink { .. },
+            ..
         }
         | Wish::Request(
             Request::Release { .. }
@@ -213,7 +225,9 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
             | Request::RestoreVolume { .. }
             | Request::PurgeVolume { .. }
             | Request::Teardown { .. }
-            | Request::KillTask { .. },
+            | Request::KillTask { .. }
+            | Request::Disk(_)
+            | Request::Profile(_),
         ) => {},
     }
 }

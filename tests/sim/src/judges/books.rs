@@ -102,7 +102,9 @@ impl Judges {
                 | RegistryRecord::AgentSeq { .. }
                 | RegistryRecord::Volume(_)
                 | RegistryRecord::Framework(_)
-                | RegistryRecord::Operation(_) => {},
+                | RegistryRecord::Operation(_)
+                | RegistryRecord::Disk(_)
+                | RegistryRecord::Profile(_) => {},
             }
         }
         let mut reserved: BTreeMap<(AgentId, Name, DiskSource), i64> = BTreeMap::new();
@@ -163,7 +165,9 @@ impl Judges {
                 | RegistryRecord::Meta { .. }
                 | RegistryRecord::AgentSeq { .. }
                 | RegistryRecord::Framework(_)
-                | RegistryRecord::Operation(_) => {},
+                | RegistryRecord::Operation(_)
+                | RegistryRecord::Disk(_)
+                | RegistryRecord::Profile(_) => {},
             }
         }
         room

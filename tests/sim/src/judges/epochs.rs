@@ -168,7 +168,9 @@ impl Judges {
                     | RegistryRecord::Agent(_)
                     | RegistryRecord::AgentSeq { .. }
                     | RegistryRecord::Framework(_)
-                    | RegistryRecord::Operation(_),
+                    | RegistryRecord::Operation(_)
+                    | RegistryRecord::Disk(_)
+                    | RegistryRecord::Profile(_),
                 )
                 | RegistryWrite::Delete(
                     RegistryKey::Meta
@@ -176,7 +178,9 @@ impl Judges {
                     | RegistryKey::AgentSeq(_)
                     | RegistryKey::Volume(_)
                     | RegistryKey::Framework(_)
-                    | RegistryKey::Operation(_),
+                    | RegistryKey::Operation(_)
+                    | RegistryKey::Disk(_)
+                    | RegistryKey::Profile(_),
                 ) => false,
             };
             if destroyed && was_proven {

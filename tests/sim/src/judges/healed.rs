@@ -78,7 +78,9 @@ fn unfinished(world: &World) -> Vec<String> {
         | RegistryRecord::AgentSeq { .. }
         | RegistryRecord::Reservation(_)
         | RegistryRecord::Volume(_)
-        | RegistryRecord::Framework(_) => None,
+        | RegistryRecord::Framework(_)
+        | RegistryRecord::Disk(_)
+        | RegistryRecord::Profile(_) => None,
     });
     open.collect()
 }

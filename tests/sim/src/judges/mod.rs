@@ -142,7 +142,9 @@ fn volumes(
         | RegistryRecord::AgentSeq { .. }
         | RegistryRecord::Reservation(_)
         | RegistryRecord::Framework(_)
-        | RegistryRecord::Operation(_) => None,
+        | RegistryRecord::Operation(_)
+        | RegistryRecord::Disk(_)
+        | RegistryRecord::Profile(_) => None,
     })
 }
 

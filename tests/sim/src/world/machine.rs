@@ -6,7 +6,7 @@ use crate::dice::Dice;
 use crate::ledger::{Ledger, OldCopy};
 use crate::options::Breach;
 use crate::volumes::Volumes;
-use berth_model::agent::{AgentInfo, Disk, DiskHealth};
+use berth_model::agent::{AgentInfo, Disk, DiskHealth, Media};
 use berth_model::id::{AgentId, ContainerId, DiskId, VolumeId};
 use berth_model::link::Envelope;
 use berth_model::resources::{DiskSource, Resource, parse_resources};
@@ -142,5 +142,6 @@ fn disk(dice: &mut Dice, name: &str, source: DiskSource, mib: u64) -> Disk {
         size: Bytes::from_mib(mib),
         free: Bytes::from_mib(mib),
         health: DiskHealth::Ok,
+        media: Media::Unknown,
     }
 }

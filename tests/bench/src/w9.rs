@@ -1,0 +1,260 @@
+//! W9 and W10 on the `directory` driver: making a volume beside the same system calls without a driver, and looking at all
+//! volumes after a restart beside a bare pass over the same files.
+//!
+//! Both sides sync the same things in the same order, on the same file system, in blocks that alternate.
+
+use crate::report::Figures;
+use crate::statistics::{median, theil_sen};
+use crate::w4::Effort;
+use anyhow::{Context, bail};
+use berth_agent::disk::{Declaration, Disks, DriverChoice, Owner};
+use berth_agent::volume::Volumes;
+use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
+use berth_model::id::{AgentId, ClusterId, VolumeId, VolumeName};
+use berth_model::resources::DiskSource;
+use berth_model::role::Role;
+use berth_model::units::Bytes;
+use berth_model::volume::VolumeSpec;
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, XattrFlags};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+const OWNER: Owner =
+    Owner { agent: AgentId::from_u128(0xa), cluster: Some(ClusterId::from_u128(0xc)) };
+/// About what a marker and an attribute hold.
+const MARKER: [u8; 420] = [0x5a; 420];
+const ATTRIBUTE: [u8; 190] = [0x5a; 190];
+
+fn as_f64(n: usize) -> f64 {
+    u32::try_from(n).map_or(f64::MAX, f64::from)
+}
+
+fn spec(number: usize) -> anyhow::Result<VolumeSpec> {
+    Ok(VolumeSpec {
+        id: VolumeId::from_u128(number as u128 + 1),
+        generation: 1,
+        name: VolumeName::new(&format!("v{number}")).context("name")?,
+        role: Role::new("storage/bench").context("role")?,
+        principal: None,
+        source: DiskSource::Root,
+        size: Bytes::from_mib(1),
+    })
+}
+
+fn open(work: &Path) -> Volumes {
+    let root = Declaration { driver: DriverChoice::Directory, ..Declaration::root() };
+    Volumes::new(Arc::new(Disks::open(work, &[root], OWNER, &[])))
+}
+
+fn present(outcome: &VolumeOutcome) -> anyhow::Result<()> {
+    match outcome {
+        VolumeOutcome::Present { .. } => Ok(()),
+        other => bail!("not present: {other:?}"),
+    }
+}
+
+/// Volumes on a disk of their own.
+struct Ours {
+    volumes: Volumes,
+    made: usize,
+}
+
+impl Ours {
+    fn make(&mut self, count: usize) -> anyhow::Result<f64> {
+        let mut specs = Vec::with_capacity(count);
+        for number in self.made..self.made + count {
+            specs.push(spec(number)?);
+        }
+        self.made += count;
+        let start = Instant::now();
+        for spec in specs {
+            present(&self.volumes.run(&VolumeEffect::Create { spec, purgeable: Vec::new() }))?;
+        }
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// As many threads as volumes.
+    fn make_at_once(&mut self, count: usize) -> anyhow::Result<f64> {
+        let numbers = self.made..self.made + count;
+        self.made += count;
+        let volumes = &self.volumes;
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = numbers
+                .map(|number| {
+                    scope.spawn(move || {
+                        let create =
+                            VolumeEffect::Create { spec: spec(number)?, purgeable: Vec::new() };
+                        present(&volumes.run(&create))
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .try_for_each(|thread| thread.join().unwrap_or_else(|_| bail!("a thread failed")))
+        })?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+}
+
+/// The same folders without a driver.
+struct Raw {
+    live: OwnedFd,
+    meta: OwnedFd,
+    made: usize,
+}
+
+impl Raw {
+    fn new(dir: &Path) -> anyhow::Result<Self> {
+        let folder = |name: &str| -> anyhow::Result<OwnedFd> {
+            let path = dir.join(name);
+            std::fs::create_dir_all(&path).with_context(|| format!("{}", path.display()))?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            Ok(rustix::fs::open(&path, flags, Mode::empty())?)
+        };
+        Ok(Self { live: folder("volumes")?, meta: folder("meta")?, made: 0 })
+    }
+
+    fn make(&mut self, count: usize) -> anyhow::Result<f64> {
+        let start = Instant::now();
+        for number in self.made..self.made + count {
+            self.one(number).context("the raw sequence")?;
+        }
+        self.made += count;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// Directory, mode, attribute, sync; its entry, sync; marker, sync, name, sync; its own name, sync.
+    fn one(&self, number: usize) -> rustix::io::Result<()> {
+        let (name, unfinished) = (format!("{number:032x}"), format!(".{number:032x}.tmp"));
+        rustix::fs::mkdirat(&self.live, &unfinished, Mode::RWXU)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let directory = rustix::fs::openat(&self.live, &unfinished, flags, Mode::empty())?;
+        rustix::fs::fchmod(&directory, Mode::RWXU)?;
+        rustix::fs::fsetxattr(&directory, "user.bench", &ATTRIBUTE, XattrFlags::empty())?;
+        rustix::fs::fsync(&directory)?;
+        rustix::fs::fsync(&self.live)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let file = rustix::fs::openat(&self.meta, &unfinished, flags, Mode::RUSR | Mode::WUSR)?;
+        rustix::io::write(&file, &MARKER)?;
+        rustix::fs::fsync(&file)?;
+        rustix::fs::renameat(&self.meta, &unfinished, &self.meta, &name)?;
+        rustix::fs::fsync(&self.meta)?;
+        let flags = RenameFlags::NOREPLACE;
+        rustix::fs::renameat_with(&self.live, &unfinished, &self.live, &name, flags)?;
+        rustix::fs::fsync(&self.live)
+    }
+}
+
+fn w9(dir: &Path, effort: Effort, figures: &mut Figures) -> anyhow::Result<()> {
+    let batch = if effort.blocks > 2 { 20 } else { 4 };
+    let mut points = Vec::new();
+    for existing in crate::w4::EXISTING.into_iter().filter(|n| *n <= effort.largest) {
+        let (work, bare) =
+            (dir.join(format!("w9-{existing}")), dir.join(format!("w9r-{existing}")));
+        std::fs::create_dir_all(&work).context("create a folder")?;
+        let mut ours = Ours { volumes: open(&work), made: 0 };
+        let mut raw = Raw::new(&bare)?;
+        ours.make(existing)?;
+        raw.make(existing)?;
+        let (mut ratios, mut each) = (Vec::new(), Vec::new());
+        for _block in 0..effort.blocks {
+            let before = raw.make(batch)?;
+            let mine = ours.make(batch)? + ours.make(batch)?;
+            let after = raw.make(batch)?;
+            ratios.push(mine / (before + after));
+            each.push(mine / as_f64(2 * batch));
+        }
+        figures.put(&format!("create.{existing}_existing.ms"), median(&each) * 1e3);
+        figures.put(&format!("create.{existing}_existing.ratio_to_raw"), median(&ratios));
+        points.push((as_f64(existing.max(1)), median(&each)));
+        if existing == 0 {
+            let mut at_once = Vec::new();
+            for _block in 0..effort.blocks {
+                at_once.push(ours.make_at_once(32)? / 32.0 / median(&each));
+            }
+            figures.put("create.32_at_once.time_to_one_by_one", median(&at_once));
+        }
+    }
+    figures.put("create.slope_in_existing_volumes", theil_sen(&points));
+    Ok(())
+}
+
+/// Opens the disk anew and looks at every volume.
+fn recover(work: &Path, count: usize) -> anyhow::Result<f64> {
+    let mut specs = Vec::with_capacity(count);
+    for number in 0..count {
+        specs.push(spec(number)?);
+    }
+    let start = Instant::now();
+    let volumes = open(work);
+    for spec in specs {
+        present(&volumes.run(&VolumeEffect::Verify { spec, place: Place::Live }))?;
+    }
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// Lists the directory, opens each entry, asks where it is, and reads the file of its name.
+fn pass(work: &Path) -> anyhow::Result<f64> {
+    let root = work.join("disk");
+    let start = Instant::now();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let live = rustix::fs::open(root.join("volumes"), flags, Mode::empty())?;
+    let meta = rustix::fs::open(root.join(".meta"), flags, Mode::empty())?;
+    let (mut seen, mut buffer) = (0_usize, vec![0_u8; 4096]);
+    for entry in rustix::fs::Dir::read_from(&live)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let directory = rustix::fs::openat(&live, name, flags, Mode::empty())?;
+        seen += usize::from(rustix::fs::fstat(&directory)?.st_ino > 0);
+        rustix::fs::statat(&meta, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let marker = rustix::fs::openat(&meta, name, OFlags::RDONLY, Mode::empty())?;
+        if rustix::io::read(&marker, &mut buffer)? == 0 {
+            bail!("an empty marker");
+        }
+    }
+    if seen == 0 {
+        bail!("nothing was passed over");
+    }
+    Ok(start.elapsed().as_secs_f64())
+}
+
+fn w10(dir: &Path, effort: Effort, figures: &mut Figures) -> anyhow::Result<()> {
+    let mut points = Vec::new();
+    for count in [100, 1_000, 10_000].into_iter().filter(|n| *n <= effort.largest) {
+        let work = dir.join(format!("w10-{count}"));
+        std::fs::create_dir_all(&work).context("create a folder")?;
+        Ours { volumes: open(&work), made: 0 }.make(count)?;
+        let (mut ratios, mut mine) = (Vec::new(), Vec::new());
+        for _block in 0..effort.blocks {
+            let before = pass(&work)?;
+            let ours = recover(&work, count)? + recover(&work, count)?;
+            let after = pass(&work)?;
+            ratios.push(ours / (before + after));
+            mine.push(ours / 2.0);
+        }
+        figures.put(&format!("recovery.{count}_volumes.ms"), median(&mine) * 1e3);
+        figures.put(&format!("recovery.{count}_volumes.ratio_to_raw"), median(&ratios));
+        points.push((as_f64(count), median(&mine)));
+    }
+    if points.len() > 1 {
+        figures.put("recovery.slope_in_volumes", theil_sen(&points));
+    }
+    Ok(())
+}
+
+/// Runs both below `dir`.
+///
+/// # Errors
+/// A volume could not be made or was not found again.
+pub fn run(dir: &Path, effort: Effort) -> anyhow::Result<Figures> {
+    let mut figures = Figures::default();
+    w9(dir, effort, &mut figures)?;
+    w10(dir, effort, &mut figures)?;
+    Ok(figures)
+}
