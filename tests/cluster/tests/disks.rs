@@ -148,7 +148,7 @@ fn the_map_shows_every_disk_to_scale_within_its_width() -> anyhow::Result<()> {
         .collect();
     // 15 cells to scale would not be readable, so the map enlarges the small one and says so.
     ensure!(bars == [20, 76], "{bars:?}\n{}", plain.stdout);
-    ensure!(plain.stdout.contains("enlarged: 1 cell = 204.8 MiB"), "{}", plain.stdout);
+    ensure!(plain.stdout.contains("enlarged: 1 cell = 204.7 MiB"), "{}", plain.stdout);
     refused(&pair, &["disk", "map", "nowhere"], 3, &["UNKNOWN_AGENT"])
 }
 
