@@ -5,7 +5,7 @@
 //! shares with its likes.
 
 use super::scale::{cells, length};
-use super::text::{Canvas, Ink, Line, clean, cut, pad, width, wrap};
+use super::text::{Canvas, Ink, Line, Signs, clean, cut, pad, width, wrap};
 use super::{Berth, Kind, Part};
 use berth_model::units::Bytes;
 use std::collections::BTreeMap;
@@ -86,42 +86,6 @@ fn legend(canvas: Canvas, largest: u64, room: usize) -> Vec<Line> {
     }
     line.push(Ink::Plain, format!("   {scale}"));
     vec![line]
-}
-
-struct Signs {
-    used: char,
-    unused: char,
-    unmeasured: char,
-    reserved: char,
-    trash: char,
-    free: char,
-    edges: (char, char),
-}
-
-impl Signs {
-    const fn of(canvas: Canvas) -> Self {
-        if canvas.is_ascii {
-            Self {
-                used: '#',
-                unused: '=',
-                unmeasured: '%',
-                reserved: '.',
-                trash: '/',
-                free: '~',
-                edges: ('[', ']'),
-            }
-        } else {
-            Self {
-                used: '█',
-                unused: '░',
-                unmeasured: '▒',
-                reserved: '·',
-                trash: '/',
-                free: '~',
-                edges: ('▕', '▏'),
-            }
-        }
-    }
 }
 
 fn quay<'a>(berth: &Berth, own: impl Iterator<Item = &'a Berth>, canvas: Canvas) -> Line {

@@ -495,7 +495,9 @@ fn durable(stage: &Stage) -> String {
         query::operations(state).into_iter().map(|o| (o.id, o.kind, ended(&o))).collect();
     let frameworks: Vec<_> =
         query::frameworks(state).into_iter().map(|f| (f.id, f.info, f.registered)).collect();
-    format!("{volumes:#?}\n{rows:#?}\n{operations:#?}\n{frameworks:#?}")
+    let disks: Vec<_> =
+        query::disks(state).into_iter().map(|d| (d.disk.id, d.cordon, d.labels)).collect();
+    format!("{volumes:#?}\n{rows:#?}\n{operations:#?}\n{frameworks:#?}\n{disks:#?}")
 }
 
 fn ended(operation: &OperationRecord) -> bool {
