@@ -19,10 +19,9 @@ impl OnDisk {
         let target = Target::live(spec);
         match look(&self.disk, &handle, spec, target.clone()) {
             Ok(Some(here)) => {
-                // Asked again: what was done before a crash may not have been synced.
+                // Asked again: its name may not have been synced before a crash. Everything else was, before it got it.
                 self.limit(&here)
                     .and_then(|()| settle(&handle.volumes, here.identity.driver))
-                    .and_then(|()| handle.meta.sync())
                     .map_err(self.unclear(spec, "syncing"))?;
                 return Ok(self.found(&here, Place::Live));
             },
