@@ -52,11 +52,21 @@ pub enum OperationKind {
     Teardown,
     /// End of one task.
     Kill,
+    /// SNAPSHOT: a volume's content as it is now, kept beside it.
+    Snapshot,
+    /// DELETE_SNAPSHOT: a snapshot out of existence.
+    DeleteSnapshot,
+    /// HOLD or release of a snapshot.
+    HoldSnapshot,
+    /// ROLLBACK: a volume's next life, with the content of a snapshot.
+    RollBack,
+    /// CLONE: a new volume with the content of a snapshot.
+    Clone,
 }
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -66,6 +76,11 @@ impl OperationKind {
         Self::Launch,
         Self::Teardown,
         Self::Kill,
+        Self::Snapshot,
+        Self::DeleteSnapshot,
+        Self::HoldSnapshot,
+        Self::RollBack,
+        Self::Clone,
     ];
 
     /// The kind as users see it.
@@ -81,6 +96,11 @@ impl OperationKind {
             Self::Launch => "LAUNCH",
             Self::Teardown => "TEARDOWN",
             Self::Kill => "KILL",
+            Self::Snapshot => "SNAPSHOT",
+            Self::DeleteSnapshot => "DELETE_SNAPSHOT",
+            Self::HoldSnapshot => "HOLD_SNAPSHOT",
+            Self::RollBack => "ROLLBACK",
+            Self::Clone => "CLONE",
         }
     }
 }

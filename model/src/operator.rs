@@ -1,11 +1,13 @@
 //! Calls of operators that change state. Each carries an operation id, so a retry is safe.
 
 use crate::id::{
-    AgentId, DiskId, FrameworkId, Principal, ReservationId, TaskId, VolumeId, VolumeName,
+    AgentId, DiskId, FrameworkId, Principal, ReservationId, SnapshotId, SnapshotName, TaskId,
+    VolumeId, VolumeName,
 };
 use crate::operation::OperationKind;
 use crate::resources::{DiskSource, Resources};
 use crate::role::Role;
+use crate::snapshot::Freeze;
 use crate::units::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,6 +107,49 @@ pub enum Request {
         /// From SIGTERM to SIGKILL.
         grace: Option<Duration>,
     },
+    /// Keep a volume's content as it is now.
+    CreateSnapshot {
+        /// Of which volume.
+        volume: VolumeChoice,
+        /// Unique among the volume's snapshots; made up when absent.
+        name: Option<SnapshotName>,
+        /// Who asks.
+        principal: Option<Principal>,
+        /// How the task that uses the volume brings it to rest.
+        freeze: Option<Freeze>,
+    },
+    /// Delete a snapshot for good.
+    DeleteSnapshot {
+        /// Which.
+        snapshot: SnapshotId,
+    },
+    /// Hold a snapshot, so that neither it nor its volume is deleted, or release it.
+    HoldSnapshot {
+        /// Which.
+        snapshot: SnapshotId,
+        /// From now on.
+        held: bool,
+    },
+    /// Give a volume the content of one of its snapshots, after a snapshot of what it has now.
+    RollBackVolume {
+        /// Which volume.
+        volume: VolumeChoice,
+        /// To which of its snapshots.
+        snapshot: SnapshotId,
+    },
+    /// Make a new volume with the content of a snapshot, on the same disk.
+    CloneVolume {
+        /// Of which snapshot.
+        snapshot: SnapshotId,
+        /// Unique in the role.
+        name: VolumeName,
+        /// Whose it will be; the role of the snapshot's volume when absent.
+        role: Option<Role>,
+        /// Who asks.
+        principal: Option<Principal>,
+        /// The default mount.
+        container_path: Arc<str>,
+    },
 }
 
 impl Request {
@@ -120,6 +165,11 @@ impl Request {
             Self::PurgeVolume { .. } => OperationKind::Purge,
             Self::Teardown { .. } => OperationKind::Teardown,
             Self::KillTask { .. } => OperationKind::Kill,
+            Self::CreateSnapshot { .. } => OperationKind::Snapshot,
+            Self::DeleteSnapshot { .. } => OperationKind::DeleteSnapshot,
+            Self::HoldSnapshot { .. } => OperationKind::HoldSnapshot,
+            Self::RollBackVolume { .. } => OperationKind::RollBack,
+            Self::CloneVolume { .. } => OperationKind::Clone,
         }
     }
 }

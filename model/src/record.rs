@@ -7,11 +7,12 @@ use crate::agent::AgentInfo;
 use crate::error::Rejection;
 use crate::framework::FrameworkInfo;
 use crate::id::{
-    AgentId, ClusterId, ContainerId, DiskId, FrameworkId, OperationId, ReservationId, TaskId,
-    VolumeId,
+    AgentId, ClusterId, ContainerId, DiskId, FrameworkId, OperationId, ReservationId, SnapshotId,
+    TaskId, VolumeId,
 };
 use crate::operation::OperationRecord;
 use crate::resources::{DiskSource, Resource};
+use crate::snapshot::{Freeze, Origin, Snapshot, SnapshotSpec, SnapshotState};
 use crate::task::{TaskInfo, TaskKey, TaskStatus};
 use crate::units::Timestamp;
 use crate::volume::{Volume, VolumeSpec, VolumeState, VolumeUse};
@@ -46,6 +47,8 @@ pub enum RegistryRecord {
     Framework(Arc<FrameworkRecord>),
     /// An operation.
     Operation(Arc<OperationRecord>),
+    /// A snapshot.
+    Snapshot(Arc<Snapshot>),
 }
 
 /// One row of dynamically reserved resources: everything of one agent with the same name, disk and stack.
@@ -92,6 +95,8 @@ pub enum RegistryKey {
     Framework(FrameworkId),
     /// An operation.
     Operation(OperationId),
+    /// A snapshot.
+    Snapshot(SnapshotId),
 }
 
 impl RegistryRecord {
@@ -106,6 +111,7 @@ impl RegistryRecord {
             Self::Volume(volume) => RegistryKey::Volume(volume.spec.id),
             Self::Framework(record) => RegistryKey::Framework(record.id.clone()),
             Self::Operation(record) => RegistryKey::Operation(record.id),
+            Self::Snapshot(snapshot) => RegistryKey::Snapshot(snapshot.spec.id),
         }
     }
 }
@@ -153,6 +159,10 @@ pub enum LedgerRecord {
     Task(Box<LedgerTask>),
     /// The task's record is no longer needed.
     TaskForgotten(TaskKey),
+    /// A snapshot's state.
+    Snapshot(Box<LedgerSnapshot>),
+    /// The snapshot's record is no longer needed.
+    SnapshotForgotten(SnapshotId),
 }
 
 /// A disk as an agent remembers it, to recognise a swapped one.
@@ -184,6 +194,25 @@ pub struct LedgerVolume {
     /// Which driver made it; empty before that.
     pub driver: Arc<str>,
     /// When the state was entered; for TRASHED, the retention counts from here.
+    pub changed: Timestamp,
+    /// The snapshot it is made from (only while CREATING).
+    pub origin: Option<Box<Origin>>,
+}
+
+/// A snapshot as an agent's ledger knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerSnapshot {
+    /// Identity, and of what.
+    pub spec: SnapshotSpec,
+    /// CREATING and DELETING are intents; the others are results.
+    pub state: SnapshotState,
+    /// The operation that brought it there.
+    pub operation: Option<OperationId>,
+    /// How its volume is brought to rest.
+    pub freeze: Option<Freeze>,
+    /// Why FAILED, LOST or QUARANTINED, or not done yet.
+    pub error: Option<Rejection>,
+    /// When the state was entered.
     pub changed: Timestamp,
 }
 

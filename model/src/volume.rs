@@ -5,6 +5,7 @@ use crate::id::{AgentId, FrameworkId, OperationId, Principal, VolumeId, VolumeNa
 use crate::reservation::Stack;
 use crate::resources::{DiskSource, Mount, MountMode, Persistence, Resource};
 use crate::role::Role;
+use crate::snapshot::Origin;
 use crate::units::{Bytes, Timestamp, UnitError};
 use std::fmt;
 use std::sync::Arc;
@@ -135,6 +136,8 @@ pub struct Volume {
     /// The disk that this operation reserved to make the volume, as it was before; given back should that fail, and
     /// absent once the volume is READY.
     pub reserved_from: Option<Box<Resource>>,
+    /// The snapshot it is made from; absent once the volume is READY.
+    pub origin: Option<Box<Origin>>,
 }
 
 impl Volume {

@@ -22,6 +22,7 @@ pub fn encode_key(key: &RegistryKey) -> Vec<u8> {
         RegistryKey::Volume(id) => format!("volume/{id}"),
         RegistryKey::Framework(id) => format!("framework/{id}"),
         RegistryKey::Operation(id) => format!("operation/{id}"),
+        RegistryKey::Snapshot(id) => format!("snapshot/{id}"),
     };
     text.into_bytes()
 }
@@ -45,6 +46,7 @@ pub fn decode_key(key: &[u8]) -> Result<RegistryKey, DecodeError> {
         "volume" => id_of(id).map(RegistryKey::Volume),
         "framework" => id_of(id).map(RegistryKey::Framework),
         "operation" => id_of(id).map(RegistryKey::Operation),
+        "snapshot" => id_of(id).map(RegistryKey::Snapshot),
         other => Err(format!("no kind of record is called {other:?}")),
     };
     let decoded = decoded.map_err(error)?;

@@ -39,12 +39,14 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::UnknownTask
         | ErrorCode::UnknownOperation
         | ErrorCode::UnknownReservation
-        | ErrorCode::UnknownService => Code::NotFound,
+        | ErrorCode::UnknownService
+        | ErrorCode::UnknownSnapshot => Code::NotFound,
         ErrorCode::RequestIdReused
         | ErrorCode::VolumeExists
         | ErrorCode::DirectoryExists
         | ErrorCode::TaskExists
-        | ErrorCode::SessionExists => Code::AlreadyExists,
+        | ErrorCode::SessionExists
+        | ErrorCode::SnapshotExists => Code::AlreadyExists,
         // Look at the state again, then try anew.
         ErrorCode::StaleOffer
         | ErrorCode::StaleEpoch
@@ -63,9 +65,13 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::SafeMode
         | ErrorCode::Locked
         | ErrorCode::ServiceConflict
-        | ErrorCode::ServiceNotReady => Code::FailedPrecondition,
+        | ErrorCode::ServiceNotReady
+        | ErrorCode::SnapshotNotReady
+        | ErrorCode::SnapshotHeld
+        | ErrorCode::FreezeFailed => Code::FailedPrecondition,
         ErrorCode::NotPrivileged => Code::PermissionDenied,
         ErrorCode::VolumeLost
+        | ErrorCode::SnapshotLost
         | ErrorCode::DiskFaulty
         | ErrorCode::LedgerCorrupt
         | ErrorCode::LedgerRolledBack

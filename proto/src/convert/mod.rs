@@ -15,6 +15,7 @@ mod operation;
 mod operator;
 mod record;
 mod resource;
+mod snapshot;
 mod task;
 mod view;
 mod volume;

@@ -15,7 +15,22 @@ choice!(
     OperationKind,
     v1::OperationKind,
     "operation kind",
-    [Reserve, Unreserve, Create, Destroy, Restore, Purge, Launch, Teardown, Kill]
+    [
+        Reserve,
+        Unreserve,
+        Create,
+        Destroy,
+        Restore,
+        Purge,
+        Launch,
+        Teardown,
+        Kill,
+        Snapshot,
+        DeleteSnapshot,
+        HoldSnapshot,
+        RollBack,
+        Clone
+    ]
 );
 
 /// An operation's state without its error.

@@ -5,9 +5,10 @@ use super::{At, Wire};
 use crate::{ledger_wire, registry_wire};
 use berth_model::error::Rejection;
 use berth_model::record::{
-    FrameworkRecord, LedgerDisk, LedgerRecord, LedgerTask, LedgerTaskPhase, LedgerVolume,
-    RegistryRecord,
+    FrameworkRecord, LedgerDisk, LedgerRecord, LedgerSnapshot, LedgerTask, LedgerTaskPhase,
+    LedgerVolume, RegistryRecord,
 };
+use berth_model::snapshot::SnapshotState;
 use berth_model::units::Timestamp;
 use berth_model::volume::VolumeState;
 use ledger_wire::v1::ledger_record::Record;
@@ -37,6 +38,7 @@ impl Wire for RegistryRecord {
             Self::Volume(volume) => Stored::Volume(volume.to_wire()),
             Self::Framework(record) => Stored::Framework(record.to_wire()),
             Self::Operation(record) => Stored::Operation(record.to_wire()),
+            Self::Snapshot(snapshot) => Stored::Snapshot(snapshot.to_wire()),
         };
         registry_wire::v1::RegistryRecord { record: Some(record) }
     }
@@ -64,6 +66,9 @@ impl Wire for RegistryRecord {
             },
             Stored::Operation(record) => {
                 Wire::from_wire(record, &at.field("operation")).map(Self::Operation)
+            },
+            Stored::Snapshot(snapshot) => {
+                Wire::from_wire(snapshot, &at.field("snapshot")).map(Self::Snapshot)
             },
         }
     }
@@ -122,7 +127,7 @@ impl Wire for LedgerVolume {
     type Message = ledger_wire::v1::Volume;
 
     fn to_wire(&self) -> Self::Message {
-        let Self { spec, state, operation, restore, error, driver, changed } = self;
+        let Self { spec, state, operation, restore, error, driver, changed, origin } = self;
         ledger_wire::v1::Volume {
             spec: Some(spec.to_wire()),
             state: state.number(),
@@ -131,6 +136,7 @@ impl Wire for LedgerVolume {
             error: error.as_ref().map(Wire::to_wire),
             driver: driver.to_string(),
             changed_ms: changed.ms(),
+            origin: origin.as_deref().map(Wire::to_wire),
         }
     }
 
@@ -143,6 +149,7 @@ impl Wire for LedgerVolume {
             error,
             driver,
             changed_ms,
+            origin,
         } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
@@ -151,6 +158,36 @@ impl Wire for LedgerVolume {
             restore,
             error: field::optional(error, &at.field("error"))?,
             driver: Arc::from(driver),
+            changed: Timestamp::from_ms(changed_ms),
+            origin: field::optional(origin, &at.field("origin"))?.map(Box::new),
+        })
+    }
+}
+
+impl Wire for LedgerSnapshot {
+    type Message = ledger_wire::v1::Snapshot;
+
+    fn to_wire(&self) -> Self::Message {
+        let Self { spec, state, operation, freeze, error, changed } = self;
+        ledger_wire::v1::Snapshot {
+            spec: Some(spec.to_wire()),
+            state: state.number(),
+            operation_id: operation.as_ref().map(ToString::to_string),
+            freeze: freeze.as_ref().map(Wire::to_wire),
+            error: error.as_ref().map(Wire::to_wire),
+            changed_ms: changed.ms(),
+        }
+    }
+
+    fn from_wire(message: Self::Message, at: &At<'_>) -> Result<Self, Rejection> {
+        let ledger_wire::v1::Snapshot { spec, state, operation_id, freeze, error, changed_ms } =
+            message;
+        Ok(Self {
+            spec: field::required(spec, &at.field("spec"))?,
+            state: SnapshotState::read(state, &at.field("state"))?,
+            operation: field::optional_id(operation_id.as_deref(), &at.field("operation_id"))?,
+            freeze: field::optional(freeze, &at.field("freeze"))?,
+            error: field::optional(error, &at.field("error"))?,
             changed: Timestamp::from_ms(changed_ms),
         })
     }
@@ -218,6 +255,12 @@ impl Wire for LedgerRecord {
             },
             Self::Task(task) => Record::Task(task.to_wire()),
             Self::TaskForgotten(key) => Record::TaskForgotten(key.to_wire()),
+            Self::Snapshot(snapshot) => Record::Snapshot(snapshot.to_wire()),
+            Self::SnapshotForgotten(snapshot) => {
+                Record::SnapshotForgotten(ledger_wire::v1::SnapshotForgotten {
+                    snapshot_id: snapshot.to_string(),
+                })
+            },
         };
         ledger_wire::v1::LedgerRecord { record: Some(record) }
     }
@@ -245,6 +288,14 @@ impl Wire for LedgerRecord {
             },
             Record::TaskForgotten(key) => {
                 Wire::from_wire(key, &at.field("task_forgotten")).map(Self::TaskForgotten)
+            },
+            Record::Snapshot(snapshot) => {
+                let snapshot = LedgerSnapshot::from_wire(snapshot, &at.field("snapshot"))?;
+                Ok(Self::Snapshot(Box::new(snapshot)))
+            },
+            Record::SnapshotForgotten(ledger_wire::v1::SnapshotForgotten { snapshot_id }) => {
+                let at = at.field("snapshot_forgotten");
+                field::id(&snapshot_id, &at.field("snapshot_id")).map(Self::SnapshotForgotten)
             },
         }
     }

@@ -64,6 +64,7 @@ impl Wire for Volume {
             framework,
             operation,
             reserved_from,
+            origin,
         } = self;
         v1::Volume {
             spec: Some(spec.to_wire()),
@@ -77,6 +78,7 @@ impl Wire for Volume {
             framework_id: framework.as_ref().map(ToString::to_string),
             operation_id: operation.to_string(),
             reserved_from: reserved_from.as_deref().map(Wire::to_wire),
+            origin: origin.as_deref().map(Wire::to_wire),
         }
     }
 
@@ -93,6 +95,7 @@ impl Wire for Volume {
             framework_id,
             operation_id,
             reserved_from,
+            origin,
         } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
@@ -107,6 +110,7 @@ impl Wire for Volume {
             operation: field::id(&operation_id, &at.field("operation_id"))?,
             reserved_from: field::optional(reserved_from, &at.field("reserved_from"))?
                 .map(Box::new),
+            origin: field::optional(origin, &at.field("origin"))?.map(Box::new),
         })
     }
 }

@@ -11,8 +11,8 @@ use berth_model::operation::{
 };
 use berth_model::operator::{DiskChoice, Request, VolumeChoice};
 use berth_model::record::{
-    FrameworkRecord, LedgerDisk, LedgerRecord, LedgerTask, LedgerTaskPhase, LedgerVolume,
-    RegistryRecord, ReservationRow,
+    FrameworkRecord, LedgerDisk, LedgerRecord, LedgerSnapshot, LedgerTask, LedgerTaskPhase,
+    LedgerVolume, RegistryRecord, ReservationRow,
 };
 use berth_proto::convert::LogRequest;
 use proptest::collection::vec;
@@ -166,9 +166,10 @@ fn task_report() -> BoxedStrategy<TaskReport> {
 pub fn from_agent() -> BoxedStrategy<FromAgent> {
     let session = any::<u128>().prop_map(SessionId::from_u128);
     let numbers = any::<(u64, u64, u64)>();
-    let reports = (vec(volume_report(), 0..3), vec(task_report(), 0..3));
+    let reports =
+        (vec(volume_report(), 0..3), vec(task_report(), 0..3), vec(snapshot_report(), 0..3));
     let register = (agent_info(), session, of(cluster()), numbers, reports).prop_map(
-        |(info, session, cluster, (epoch, revision, ledger_seq), (volumes, tasks))| {
+        |(info, session, cluster, (epoch, revision, ledger_seq), (volumes, tasks, snapshots))| {
             FromAgent::Register(Box::new(Registration {
                 info,
                 session,
@@ -178,6 +179,7 @@ pub fn from_agent() -> BoxedStrategy<FromAgent> {
                 ledger_seq,
                 volumes,
                 tasks,
+                snapshots,
             }))
         },
     );
@@ -195,6 +197,8 @@ pub fn from_agent() -> BoxedStrategy<FromAgent> {
             data
         }),
         any::<u64>().prop_map(|ledger_seq| FromAgent::Heartbeat { ledger_seq }),
+        (any::<u64>(), snapshot_report())
+            .prop_map(|(ledger_seq, report)| FromAgent::Snapshot { ledger_seq, report }),
     ]
     .boxed()
 }
@@ -243,6 +247,15 @@ pub fn envelope() -> BoxedStrategy<Envelope> {
             length
         }),
         Just(ToAgent::Heartbeat),
+        (snapshot_spec(), operation_id(), of(freeze())).prop_map(|(spec, operation, freeze)| {
+            ToAgent::EnsureSnapshot { spec, operation, freeze }
+        }),
+        (snapshot_spec(), operation_id())
+            .prop_map(|(spec, operation)| ToAgent::DeleteSnapshot { spec, operation }),
+        snapshot_id().prop_map(|snapshot| ToAgent::ForgetSnapshot { snapshot }),
+        (spec(), operation_id(), origin()).prop_map(|(spec, operation, origin)| {
+            ToAgent::DeriveVolume { spec, operation, origin: Box::new(origin) }
+        }),
     ];
     (cluster(), any::<u64>(), any::<u64>(), message)
         .prop_map(|(cluster, epoch, revision, message)| Envelope {
@@ -275,7 +288,7 @@ pub fn request() -> BoxedStrategy<Request> {
             .prop_map(|(name, role, principal, size, agent, disk, container_path)| {
                 Request::CreateVolume { name, role, principal, size, agent, disk, container_path }
             }),
-        choice.prop_map(|volume| Request::DestroyVolume { volume }),
+        choice.clone().prop_map(|volume| Request::DestroyVolume { volume }),
         volume_id().prop_map(|volume| Request::RestoreVolume { volume }),
         volume_id().prop_map(|volume| Request::PurgeVolume { volume }),
         framework().prop_map(|framework| Request::Teardown { framework }),
@@ -284,6 +297,28 @@ pub fn request() -> BoxedStrategy<Request> {
             task,
             grace
         }),
+        (choice.clone(), of(snapshot_name()), principal(), of(freeze())).prop_map(
+            |(volume, name, principal, freeze)| Request::CreateSnapshot {
+                volume,
+                name,
+                principal,
+                freeze
+            }
+        ),
+        snapshot_id().prop_map(|snapshot| Request::DeleteSnapshot { snapshot }),
+        (snapshot_id(), any::<bool>())
+            .prop_map(|(snapshot, held)| Request::HoldSnapshot { snapshot, held }),
+        (choice, snapshot_id())
+            .prop_map(|(volume, snapshot)| Request::RollBackVolume { volume, snapshot }),
+        (snapshot_id(), volume_name(), of(owner()), principal(), container_path()).prop_map(
+            |(snapshot, name, role, principal, container_path)| Request::CloneVolume {
+                snapshot,
+                name,
+                role,
+                principal,
+                container_path
+            }
+        ),
     ]
     .boxed()
 }
@@ -322,6 +357,7 @@ pub fn registry_record() -> BoxedStrategy<RegistryRecord> {
         volume().prop_map(|r| RegistryRecord::Volume(Arc::new(r))),
         framework_record.prop_map(|r| RegistryRecord::Framework(Arc::new(r))),
         operation_record().prop_map(|r| RegistryRecord::Operation(Arc::new(r))),
+        snapshot().prop_map(|r| RegistryRecord::Snapshot(Arc::new(r))),
     ]
     .boxed()
 }
@@ -331,10 +367,22 @@ pub fn ledger_record() -> BoxedStrategy<LedgerRecord> {
         .prop_map(|(id, name, source, filesystem)| LedgerDisk { id, name, source, filesystem });
     let volume = (
         (spec(), volume_state(), of(operation_id()), any::<bool>()),
-        (of(rejection()), arc(), time()),
+        (of(rejection()), arc(), time(), of(origin())),
     )
-        .prop_map(|((spec, state, operation, restore), (error, driver, changed))| {
-            LedgerVolume { spec, state, operation, restore, error, driver, changed }
+        .prop_map(|((spec, state, operation, restore), (error, driver, changed, origin))| {
+            let origin = origin.map(Box::new);
+            LedgerVolume { spec, state, operation, restore, error, driver, changed, origin }
+        });
+    let snapshot = (
+        snapshot_spec(),
+        snapshot_state(),
+        of(operation_id()),
+        of(freeze()),
+        of(rejection()),
+        time(),
+    )
+        .prop_map(|(spec, state, operation, freeze, error, changed)| {
+            Box::new(LedgerSnapshot { spec, state, operation, freeze, error, changed })
         });
     let phase =
         select(vec![LedgerTaskPhase::Starting, LedgerTaskPhase::Running, LedgerTaskPhase::Ended]);
@@ -364,6 +412,8 @@ pub fn ledger_record() -> BoxedStrategy<LedgerRecord> {
         volume_id().prop_map(LedgerRecord::VolumeForgotten),
         task.prop_map(LedgerRecord::Task),
         task_key().prop_map(LedgerRecord::TaskForgotten),
+        snapshot.prop_map(LedgerRecord::Snapshot),
+        snapshot_id().prop_map(LedgerRecord::SnapshotForgotten),
     ]
     .boxed()
 }
