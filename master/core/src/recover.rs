@@ -38,7 +38,8 @@ fn check_meta(config: &Config, records: &[RegistryRecord]) -> Result<u64, Recove
         | RegistryRecord::Reservation(_)
         | RegistryRecord::Volume(_)
         | RegistryRecord::Framework(_)
-        | RegistryRecord::Operation(_) => None,
+        | RegistryRecord::Operation(_)
+        | RegistryRecord::Snapshot(_) => None,
     });
     match meta {
         None if records.is_empty() => Ok(1),
@@ -66,6 +67,7 @@ fn rank(record: &RegistryRecord) -> (u8, usize) {
         },
         RegistryRecord::Framework(_) => (5, 0),
         RegistryRecord::Operation(_) => (6, 0),
+        RegistryRecord::Snapshot(_) => (7, 0),
     }
 }
 
@@ -82,6 +84,9 @@ fn fold(
             },
             RegistryRecord::Volume(volume) => {
                 Some((volume.agent, format!("volume {}", volume.spec.id)))
+            },
+            RegistryRecord::Snapshot(snapshot) => {
+                Some((snapshot.agent, format!("snapshot {}", snapshot.spec.id)))
             },
             RegistryRecord::AgentSeq { agent, .. } => {
                 Some((*agent, "a ledger position".to_owned()))

@@ -71,6 +71,10 @@ pub(crate) fn accepted(order: &Order<'_>, volumes: Vec<Volume>) -> Vec<Event> {
 
 /// The message that has an agent make the volume, or take it out of the trash.
 pub(crate) fn ensure(volume: &Volume) -> ToAgent {
+    if let Some(origin) = &volume.origin {
+        let (spec, operation) = (volume.spec.clone(), volume.operation);
+        return ToAgent::DeriveVolume { spec, operation, origin: origin.clone() };
+    }
     ToAgent::EnsureVolume {
         spec: volume.spec.clone(),
         operation: volume.operation,
@@ -171,6 +175,7 @@ impl NewVolume {
             framework: asked.framework.cloned(),
             operation: asked.id,
             reserved_from: None,
+            origin: None,
         })
     }
 }
