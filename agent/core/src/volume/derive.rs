@@ -74,14 +74,17 @@ impl Agent {
             self.tell_refusal(id, operation, error);
             return;
         }
-        self.write_snapshot(LedgerSnapshot {
-            spec: safety.clone(),
-            state: SnapshotState::Creating,
-            operation: Some(operation),
-            freeze: None,
-            error: None,
-            changed: self.now,
-        });
+        // Asked again after a failure that the master did not hear of: what was taken then is as good.
+        if !self.books.snapshots().contains_key(&safety.id) {
+            self.write_snapshot(LedgerSnapshot {
+                spec: safety.clone(),
+                state: SnapshotState::Creating,
+                operation: Some(operation),
+                freeze: None,
+                error: None,
+                changed: self.now,
+            });
+        }
         self.timers.clear(&Timer::Retry(id));
         let watch = self.watch(id);
         watch.attempts = 0;

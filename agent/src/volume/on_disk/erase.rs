@@ -20,7 +20,8 @@ impl OnDisk {
         let handle = self.handle()?;
         let unclear = self.unclear(spec, "purging");
         if let Some(here) = self.in_trash(&handle, spec)? {
-            self.delete(&handle, &here, spec)?;
+            self.erase_all_replaced(&handle, spec)?;
+            self.delete_tree(&handle, &here, spec)?;
         }
         self.sweep(&handle, spec)?;
         let Some(identity) = look::read_marker(&self.disk, &handle, spec.id)? else {
@@ -65,7 +66,7 @@ impl OnDisk {
     }
 
     /// Empties and removes a verified directory in the trash.
-    fn delete(&self, handle: &Handle, here: &Here, spec: &VolumeSpec) -> Result<(), Fault> {
+    fn delete_tree(&self, handle: &Handle, here: &Here, spec: &VolumeSpec) -> Result<(), Fault> {
         self.refuse_mounted(here, spec)?;
         let trash = handle.trash.as_fd();
         let unclear = self.unclear(spec, "purging");

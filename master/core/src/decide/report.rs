@@ -17,6 +17,7 @@ use berth_model::operation::OperationKind;
 use berth_model::record::RegistryKey;
 use berth_model::reservation::Stack;
 use berth_model::resources::{Resource, Resources};
+use berth_model::snapshot::{Origin, SnapshotState};
 use berth_model::units::Timestamp;
 use berth_model::volume::{Volume, VolumeReport, VolumeSpec, VolumeState};
 use std::sync::Arc;
@@ -239,7 +240,7 @@ fn rolls_back(volume: &Volume) -> bool {
 }
 
 /// Nothing was done: the volume goes on in the life it has.
-fn roll_back_failed(
+pub(super) fn roll_back_failed(
     state: &State,
     volume: &Volume,
     error: Rejection,
@@ -255,6 +256,13 @@ fn roll_back_failed(
     };
     let mut events: Vec<Event> = vec![next.into()];
     events.extend(ended(state, volume.operation, Err(error), Vec::new(), now));
+    // The agent says that a safety snapshot is taken before it says anything else: this one was not begun.
+    if let Some(Origin::RollBack { safety, .. }) = volume.origin.as_deref()
+        && let Some(entry) = state.snapshots.get(&safety.id)
+        && entry.snapshot.state == SnapshotState::Creating
+    {
+        events.push(Event::Delete(RegistryKey::Snapshot(safety.id)));
+    }
     events
 }
 

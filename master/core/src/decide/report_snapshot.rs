@@ -3,7 +3,7 @@
 
 use super::merge_snapshot::{Verdict, merge};
 use super::order::{ended, noted};
-use super::report::Occasion;
+use super::report::{Occasion, roll_back_failed};
 use super::snapshot::put;
 use crate::event::{AgentEvent, Event};
 use crate::state::{SnapshotEntry, State};
@@ -12,8 +12,9 @@ use berth_model::id::{AgentId, OperationId, SnapshotId};
 use berth_model::link::ToAgent;
 use berth_model::operation::OperationKind;
 use berth_model::record::RegistryKey;
-use berth_model::snapshot::{Snapshot, SnapshotReport, SnapshotState};
+use berth_model::snapshot::{Origin, Snapshot, SnapshotReport, SnapshotState};
 use berth_model::units::Timestamp;
+use berth_model::volume::{Volume, VolumeState};
 
 /// What follows from a report, or from its absence at a registration.
 pub(crate) fn take_in(
@@ -77,7 +78,13 @@ fn recorded(
             let error = cause(entry, report, ErrorCode::Internal);
             let mut events = vec![enter(SnapshotState::Failed, Some(error.clone()))];
             if is_own(state, operation, OperationKind::Snapshot) {
-                events.extend(ended(state, operation, Err(error), Vec::new(), now));
+                events.extend(ended(state, operation, Err(error.clone()), Vec::new(), now));
+            }
+            if let Some(volume) = rolled_with(state, entry) {
+                // The record was replaced above: what is deleted here is not there any more.
+                let failed = roll_back_failed(state, volume, error, now);
+                let record = RegistryKey::Snapshot(id);
+                events.extend(failed.into_iter().filter(|e| *e != Event::Delete(record.clone())));
             }
             events.push(Event::tell(agent, ToAgent::ForgetSnapshot { snapshot: id }));
             events
@@ -105,6 +112,20 @@ fn recorded(
         Verdict::Dying | Verdict::Gone if state.safe_mode.is_some() => Vec::new(),
         Verdict::Dying => vec![enter(SnapshotState::Deleting, None)],
         Verdict::Gone => gone(state, entry, report, now),
+    }
+}
+
+/// The volume that is being rolled back and waits for this snapshot of its present content.
+fn rolled_with<'a>(state: &'a State, entry: &SnapshotEntry) -> Option<&'a Volume> {
+    let spec = &entry.snapshot.spec;
+    let volume = &state.volumes.get(&spec.of.id)?.volume;
+    match volume.origin.as_deref() {
+        Some(Origin::RollBack { safety, .. })
+            if safety.id == spec.id && volume.state == VolumeState::Creating =>
+        {
+            Some(volume)
+        },
+        Some(Origin::RollBack { .. } | Origin::Clone { .. }) | None => None,
     }
 }
 
