@@ -115,7 +115,9 @@ impl OnDisk {
         if tree_of(directory.as_fd())?.is_none() {
             return Err(Errno::EXIST);
         }
-        // It carries the identity of the volume that the snapshot is of; so does one that was cut off here.
+        // It has the limit of the volume that the snapshot is of, which may be reached: that would stop the attribute.
+        subvolume::limit(directory.as_fd(), None)?;
+        // Its identity is that volume's too, also when it was cut off here.
         if !identity::write_attribute(directory.as_fd(), &identity)? {
             return Err(Errno::NOTSUP);
         }
