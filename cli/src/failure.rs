@@ -72,7 +72,8 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::UnknownTask
         | ErrorCode::UnknownOperation
         | ErrorCode::UnknownReservation
-        | ErrorCode::UnknownService => exit::NOT_FOUND,
+        | ErrorCode::UnknownService
+        | ErrorCode::UnknownSnapshot => exit::NOT_FOUND,
         ErrorCode::StaleOffer
         | ErrorCode::StaleEpoch
         | ErrorCode::RequestIdReused
@@ -89,7 +90,10 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::ServiceConflict
         | ErrorCode::ServiceNotReady
         | ErrorCode::Locked
-        | ErrorCode::WrongCluster => exit::CONFLICT,
+        | ErrorCode::WrongCluster
+        | ErrorCode::SnapshotExists
+        | ErrorCode::SnapshotNotReady
+        | ErrorCode::SnapshotHeld => exit::CONFLICT,
         ErrorCode::NotPrivileged => exit::NOT_ALLOWED,
         ErrorCode::Unavailable | ErrorCode::AgentUnreachable => exit::UNREACHABLE,
         ErrorCode::TimedOut => exit::TIMED_OUT,
@@ -97,6 +101,8 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         ErrorCode::InsufficientResources
         | ErrorCode::VolumeUnavailable
         | ErrorCode::VolumeLost
+        | ErrorCode::SnapshotLost
+        | ErrorCode::FreezeFailed
         | ErrorCode::DiskFull
         | ErrorCode::DiskReadOnly
         | ErrorCode::DiskFaulty

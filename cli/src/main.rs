@@ -17,7 +17,7 @@ use args::{Agent, Cli, Command, Master, Scheduler, Shell};
 use clap::{CommandFactory, Parser};
 use failure::Failure;
 use std::process::ExitCode;
-use verbs::{daemon, document, list, operation, reservation, service, task, volume};
+use verbs::{daemon, document, list, operation, reservation, service, snapshot, task, volume};
 
 /// The master's work is many small values; this allocator handles them in less time than the system's.
 #[global_allocator]
@@ -71,6 +71,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Disk(command) => list::disk(&command).await,
         Command::Reservation(command) => reservation::run(&command).await,
         Command::Volume(command) => volume::run(&command).await,
+        Command::Snapshot(command) => snapshot::run(&command).await,
         Command::Framework(command) => list::framework(&command).await,
         Command::Offer(command) => list::offer(&command).await,
         Command::Task(command) => task::run(&command).await,

@@ -33,6 +33,7 @@ fn create_writes_its_intent_then_asks_for_the_effect_then_writes_and_reports_the
         error: None,
         driver: Arc::from(""),
         changed: scene.now,
+        origin: None,
     };
     let report = VolumeReport {
         spec: spec(1, 1),

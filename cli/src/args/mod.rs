@@ -1,10 +1,12 @@
 //! The command line as a tree of types.
 
 mod daemon;
+mod snapshot;
 mod storage;
 mod work;
 
 pub(crate) use daemon::{Agent, AgentRun, Master, MasterRun, Scheduler, SchedulerRun};
+pub(crate) use snapshot::{Snapshot, SnapshotCreate, SnapshotHold, VolumeClone, VolumeRollback};
 pub(crate) use storage::{Disk, Reservation, ReservationCreate, Trash, Volume, VolumeCreate};
 pub(crate) use work::{Apply, Framework, Offer, Operation, Role, Service, Task, Validate};
 
@@ -42,6 +44,9 @@ pub(crate) enum Command {
     /// Create, look at and delete persistent volumes
     #[command(subcommand, visible_aliases = ["volumes", "vol"])]
     Volume(Volume),
+    /// Keep the content of volumes as it is
+    #[command(subcommand, visible_aliases = ["snapshots", "snap"])]
+    Snapshot(Snapshot),
     /// Look at or remove frameworks
     #[command(subcommand, visible_aliases = ["frameworks", "fw"])]
     Framework(Framework),
@@ -167,6 +172,10 @@ fn role(text: &str) -> Result<berth_model::role::Role, String> {
 
 fn volume_name(text: &str) -> Result<berth_model::id::VolumeName, String> {
     berth_model::id::VolumeName::new(text).map_err(|e| e.to_string())
+}
+
+fn snapshot_name(text: &str) -> Result<berth_model::id::SnapshotName, String> {
+    berth_model::id::SnapshotName::new(text).map_err(|e| e.to_string())
 }
 
 fn container_path(text: &str) -> Result<String, String> {

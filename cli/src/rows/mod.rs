@@ -5,11 +5,13 @@
 
 mod agent;
 mod framework;
+mod snapshot;
 mod storage;
 mod task;
 
 pub(crate) use agent::{AgentRow, DiskRow};
 pub(crate) use framework::{FrameworkRow, OfferRow, RoleRow};
+pub(crate) use snapshot::SnapshotRow;
 pub(crate) use storage::{ReservationRow, TrashRow, VolumeRow};
 pub(crate) use task::{OperationRow, TaskRow};
 

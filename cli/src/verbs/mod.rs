@@ -6,5 +6,6 @@ pub(crate) mod list;
 pub(crate) mod operation;
 pub(crate) mod reservation;
 pub(crate) mod service;
+pub(crate) mod snapshot;
 pub(crate) mod task;
 pub(crate) mod volume;

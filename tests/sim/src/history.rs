@@ -64,7 +64,12 @@ impl History {
             | Request::Release { .. }
             | Request::CreateVolume { .. }
             | Request::Teardown { .. }
-            | Request::KillTask { .. } => {},
+            | Request::KillTask { .. }
+            | Request::CreateSnapshot { .. }
+            | Request::DeleteSnapshot { .. }
+            | Request::HoldSnapshot { .. }
+            | Request::RollBackVolume { .. }
+            | Request::CloneVolume { .. } => {},
         }
         self.wished(id, Wish::Request(request.clone()));
     }

@@ -53,7 +53,8 @@ impl Sight {
                 RegistryRecord::Meta { .. }
                 | RegistryRecord::Agent(_)
                 | RegistryRecord::AgentSeq { .. }
-                | RegistryRecord::Operation(_) => {},
+                | RegistryRecord::Operation(_)
+                | RegistryRecord::Snapshot(_) => {},
             }
         }
         sight

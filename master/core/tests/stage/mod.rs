@@ -240,6 +240,7 @@ impl Stage {
             ledger_seq: self.seq,
             volumes: Vec::new(),
             tasks: Vec::new(),
+            snapshots: Vec::new(),
         }
     }
     pub fn register_as(&mut self, registration: Registration) -> Step {

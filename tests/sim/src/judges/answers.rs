@@ -69,7 +69,12 @@ impl Judges {
                 | OperationKind::Purge
                 | OperationKind::Launch
                 | OperationKind::Teardown
-                | OperationKind::Kill => {},
+                | OperationKind::Kill
+                | OperationKind::Snapshot
+                | OperationKind::DeleteSnapshot
+                | OperationKind::HoldSnapshot
+                | OperationKind::RollBack
+                | OperationKind::Clone => {},
             }
         }
     }
@@ -194,7 +199,12 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
             | Request::RestoreVolume { .. }
             | Request::PurgeVolume { .. }
             | Request::Teardown { .. }
-            | Request::KillTask { .. },
+            | Request::KillTask { .. }
+            | Request::CreateSnapshot { .. }
+            | Request::DeleteSnapshot { .. }
+            | Request::HoldSnapshot { .. }
+            | Request::RollBackVolume { .. }
+            | Request::CloneVolume { .. },
         ) => {},
     }
 }

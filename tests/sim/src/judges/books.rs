@@ -100,7 +100,8 @@ impl Judges {
                 | RegistryRecord::AgentSeq { .. }
                 | RegistryRecord::Volume(_)
                 | RegistryRecord::Framework(_)
-                | RegistryRecord::Operation(_) => {},
+                | RegistryRecord::Operation(_)
+                | RegistryRecord::Snapshot(_) => {},
             }
         }
         let mut reserved: BTreeMap<(AgentId, Name, DiskSource), i64> = BTreeMap::new();
@@ -161,7 +162,8 @@ impl Judges {
                 | RegistryRecord::Meta { .. }
                 | RegistryRecord::AgentSeq { .. }
                 | RegistryRecord::Framework(_)
-                | RegistryRecord::Operation(_) => {},
+                | RegistryRecord::Operation(_)
+                | RegistryRecord::Snapshot(_) => {},
             }
         }
         room

@@ -97,7 +97,9 @@ impl Judges {
             | LedgerRecord::Volume(_)
             | LedgerRecord::VolumeForgotten(_)
             | LedgerRecord::Task(_)
-            | LedgerRecord::TaskForgotten(_) => highest,
+            | LedgerRecord::TaskForgotten(_)
+            | LedgerRecord::Snapshot(_)
+            | LedgerRecord::SnapshotForgotten(_) => highest,
         });
         let obeys = acts || !step.records.is_empty();
         if obeys && (epoch < stored || epoch > written) {
@@ -168,7 +170,8 @@ impl Judges {
                     | RegistryRecord::Agent(_)
                     | RegistryRecord::AgentSeq { .. }
                     | RegistryRecord::Framework(_)
-                    | RegistryRecord::Operation(_),
+                    | RegistryRecord::Operation(_)
+                    | RegistryRecord::Snapshot(_),
                 )
                 | RegistryWrite::Delete(
                     RegistryKey::Meta
@@ -176,7 +179,8 @@ impl Judges {
                     | RegistryKey::AgentSeq(_)
                     | RegistryKey::Volume(_)
                     | RegistryKey::Framework(_)
-                    | RegistryKey::Operation(_),
+                    | RegistryKey::Operation(_)
+                    | RegistryKey::Snapshot(_),
                 ) => false,
             };
             if destroyed && was_proven {

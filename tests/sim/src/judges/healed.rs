@@ -78,7 +78,8 @@ fn unfinished(world: &World) -> Vec<String> {
         | RegistryRecord::AgentSeq { .. }
         | RegistryRecord::Reservation(_)
         | RegistryRecord::Volume(_)
-        | RegistryRecord::Framework(_) => None,
+        | RegistryRecord::Framework(_)
+        | RegistryRecord::Snapshot(_) => None,
     });
     open.collect()
 }

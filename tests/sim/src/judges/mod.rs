@@ -142,7 +142,8 @@ fn volumes(
         | RegistryRecord::AgentSeq { .. }
         | RegistryRecord::Reservation(_)
         | RegistryRecord::Framework(_)
-        | RegistryRecord::Operation(_) => None,
+        | RegistryRecord::Operation(_)
+        | RegistryRecord::Snapshot(_) => None,
     })
 }
 

@@ -94,7 +94,8 @@ impl World {
             | RegistryRecord::Reservation(_)
             | RegistryRecord::Volume(_)
             | RegistryRecord::Framework(_)
-            | RegistryRecord::Operation(_) => None,
+            | RegistryRecord::Operation(_)
+            | RegistryRecord::Snapshot(_) => None,
         });
         let (cluster, epoch) =
             stored.unwrap_or_else(|| (ClusterId::from_u128(self.master.dice.id()), 0));
