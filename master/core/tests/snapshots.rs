@@ -6,7 +6,7 @@ use berth_master_core::Step;
 use berth_master_core::query;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{SessionId, SnapshotId, SnapshotName};
-use berth_model::link::{FromAgent, Registration, ToAgent};
+use berth_model::link::{Registration, ToAgent};
 use berth_model::operator::{Request, VolumeChoice};
 use berth_model::snapshot::{Origin, SnapshotReport, SnapshotSpec, SnapshotState};
 use berth_model::volume::{VolumeReport, VolumeSpec, VolumeState};
@@ -26,9 +26,7 @@ fn said(spec: &SnapshotSpec, state: SnapshotState) -> SnapshotReport {
 }
 
 fn tells(stage: &mut Stage, over: SessionId, report: SnapshotReport) -> Step {
-    let seq = stage.fresh();
-    let ledger_seq = u64::try_from(seq).unwrap();
-    stage.agent_says(1, over, FromAgent::Snapshot { ledger_seq, report })
+    stage.reports_snapshot(1, over, report)
 }
 
 fn states(stage: &Stage) -> Vec<(String, SnapshotState, bool)> {

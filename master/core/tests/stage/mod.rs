@@ -21,6 +21,7 @@ use berth_model::resources::{
     DiskSource, Mount, MountMode, Name, Persistence, Resource, Resources, parse_resources,
 };
 use berth_model::role::Role;
+use berth_model::snapshot::SnapshotReport;
 use berth_model::task::{
     Command, Program, StatusSource, TaskInfo, TaskReason, TaskState, TaskStatus,
 };
@@ -280,6 +281,11 @@ impl Stage {
         self.seq += 1;
         let ledger_seq = self.seq;
         self.agent_says(n, over, FromAgent::Volume { ledger_seq, report })
+    }
+    pub fn reports_snapshot(&mut self, n: u128, over: SessionId, report: SnapshotReport) -> Step {
+        self.seq += 1;
+        let ledger_seq = self.seq;
+        self.agent_says(n, over, FromAgent::Snapshot { ledger_seq, report })
     }
     pub fn subscribe(&mut self, over: u128, info: FrameworkInfo) -> (FrameworkId, Step) {
         self.resubscribe(over, info, None)
