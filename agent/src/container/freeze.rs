@@ -90,6 +90,11 @@ impl Runtime {
 }
 
 impl Frozen {
+    /// Is the program gone already? Then nothing is at rest any more.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Lets go. The data was at rest until now unless the program had ended before.
     ///
     /// # Errors
