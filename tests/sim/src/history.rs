@@ -67,7 +67,12 @@ impl History {
             | Request::Teardown { .. }
             | Request::KillTask { .. }
             | Request::Disk(_)
-            | Request::Profile(_) => {},
+            | Request::Profile(_)
+            | Request::CreateSnapshot { .. }
+            | Request::DeleteSnapshot { .. }
+            | Request::HoldSnapshot { .. }
+            | Request::RollBackVolume { .. }
+            | Request::CloneVolume { .. } => {},
         }
         self.wished(id, Wish::Request(request.clone()));
     }

@@ -65,7 +65,8 @@ impl Sight {
                 | RegistryRecord::Disk(_)
                 | RegistryRecord::Profile(_)
                 | RegistryRecord::AgentSeq { .. }
-                | RegistryRecord::Operation(_) => {},
+                | RegistryRecord::Operation(_)
+                | RegistryRecord::Snapshot(_) => {},
             }
         }
         sight

@@ -63,6 +63,15 @@ impl Volumes {
                 Some(_) => VolumeOutcome::Used(Bytes::from_mib(1)),
                 None => VolumeOutcome::Absent,
             },
+            VolumeEffect::Snapshot { .. }
+            | VolumeEffect::RollBack { .. }
+            | VolumeEffect::Clone { .. } => {
+                let text = "the disks of the simulation take no snapshots";
+                VolumeOutcome::Failed(Rejection::new(ErrorCode::Unsupported, text))
+            },
+            VolumeEffect::EraseSnapshot { .. } | VolumeEffect::VerifySnapshot { .. } => {
+                VolumeOutcome::Absent
+            },
         }
     }
 
@@ -83,7 +92,12 @@ impl Volumes {
             VolumeEffect::Trash { .. }
             | VolumeEffect::Purge { .. }
             | VolumeEffect::Verify { .. }
-            | VolumeEffect::Usage { .. } => false,
+            | VolumeEffect::Usage { .. }
+            | VolumeEffect::Snapshot { .. }
+            | VolumeEffect::EraseSnapshot { .. }
+            | VolumeEffect::VerifySnapshot { .. }
+            | VolumeEffect::RollBack { .. }
+            | VolumeEffect::Clone { .. } => false,
         }
     }
 

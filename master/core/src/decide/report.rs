@@ -4,7 +4,7 @@
 //! could go round for ever.
 
 use super::create::ensure;
-use super::merge::{Known, Verdict, merge};
+use super::merge::{Known, Verdict, merge, merge_rolling};
 use super::order::{ended, noted};
 use super::rescind;
 use super::resize::sizes;
@@ -18,6 +18,7 @@ use berth_model::operation::OperationKind;
 use berth_model::record::RegistryKey;
 use berth_model::reservation::Stack;
 use berth_model::resources::{Resource, Resources};
+use berth_model::snapshot::{Origin, SnapshotState};
 use berth_model::units::Timestamp;
 use berth_model::volume::{Volume, VolumeReport, VolumeSpec, VolumeState};
 use std::sync::Arc;
@@ -47,7 +48,17 @@ pub(crate) fn take_in(
     let registry = entry
         .map(|entry| Known { state: entry.volume.state, generation: entry.volume.spec.generation });
     let known = report.map(|r| Known { state: r.state, generation: r.spec.generation });
-    let mut verdict = merge(registry, known);
+    let rolling = entry.is_some_and(|entry| rolls_back(&entry.volume));
+    let mut verdict = match registry {
+        Some(registry) if rolling => merge_rolling(registry, known),
+        Some(_) | None => merge(registry, known),
+    };
+    if verdict == Verdict::Ensure
+        && rolling
+        && report.is_some_and(|r| r.state == VolumeState::Ready && r.error.is_some())
+    {
+        verdict = Verdict::Failed;
+    }
     if verdict == Verdict::Ensure
         && report.is_some_and(|r| r.state == VolumeState::Trashed && r.error.is_some())
     {
@@ -148,6 +159,7 @@ fn ready(
         error: None,
         changed: now,
         reserved_from: None,
+        origin: None,
         ..volume.clone()
     };
     let mut events: Vec<Event> = vec![next.into()];
@@ -204,7 +216,9 @@ fn failed(
     let spec = &volume.spec;
     // A volume that could not be taken out of the trash may still lie there, in its earlier life.
     let in_trash = spec.generation > 1 && report.is_some_and(|r| r.state == VolumeState::Trashed);
-    let next = if in_trash {
+    let next = if rolls_back(volume) {
+        return roll_back_failed(state, volume, error, now);
+    } else if in_trash {
         let generation = spec.generation - 1;
         Volume {
             state: VolumeState::Trashed,
@@ -227,6 +241,39 @@ fn failed(
     events.extend(ended(state, volume.operation, Err(error), Vec::new(), now));
     if !in_trash {
         events.push(forget(volume, report));
+    }
+    events
+}
+
+/// Is the volume on its way into its next life, with the content of a snapshot?
+fn rolls_back(volume: &Volume) -> bool {
+    volume.state == VolumeState::Creating
+        && volume.origin.as_ref().is_some_and(|origin| origin.is_roll_back())
+}
+
+/// Nothing was done: the volume goes on in the life it has.
+pub(super) fn roll_back_failed(
+    state: &State,
+    volume: &Volume,
+    error: Rejection,
+    now: Timestamp,
+) -> Vec<Event> {
+    let generation = volume.spec.generation.saturating_sub(1);
+    let next = Volume {
+        state: VolumeState::Ready,
+        spec: VolumeSpec { generation, ..volume.spec.clone() },
+        changed: now,
+        origin: None,
+        ..volume.clone()
+    };
+    let mut events: Vec<Event> = vec![next.into()];
+    events.extend(ended(state, volume.operation, Err(error), Vec::new(), now));
+    // The agent says that a safety snapshot is taken before it says anything else: this one was not begun.
+    if let Some(Origin::RollBack { safety, .. }) = volume.origin.as_deref()
+        && let Some(entry) = state.snapshots.get(&safety.id)
+        && entry.snapshot.state == SnapshotState::Creating
+    {
+        events.push(Event::Delete(RegistryKey::Snapshot(safety.id)));
     }
     events
 }
@@ -267,8 +314,14 @@ fn withhold(
         events = rescind::holding(state, agent, &sum_of(&entry.resource()));
     }
     events.push(
-        Volume { state: to, error: Some(error.clone()), changed: now, ..Volume::clone(volume) }
-            .into(),
+        Volume {
+            state: to,
+            error: Some(error.clone()),
+            changed: now,
+            origin: None,
+            ..Volume::clone(volume)
+        }
+        .into(),
     );
     events.extend(ended(state, volume.operation, Err(error), Vec::new(), now));
     events
@@ -388,6 +441,7 @@ fn adopted(agent: &Agent, report: &VolumeReport, now: Timestamp) -> Volume {
         operation: report.operation.unwrap_or(OperationId::from_u128(0)),
         reserved_from: None,
         resize: None,
+        origin: None,
     }
 }
 

@@ -144,7 +144,8 @@ fn volumes(
         | RegistryRecord::Framework(_)
         | RegistryRecord::Operation(_)
         | RegistryRecord::Disk(_)
-        | RegistryRecord::Profile(_) => None,
+        | RegistryRecord::Profile(_)
+        | RegistryRecord::Snapshot(_) => None,
     })
 }
 

@@ -96,7 +96,8 @@ impl World {
             | RegistryRecord::Framework(_)
             | RegistryRecord::Operation(_)
             | RegistryRecord::Disk(_)
-            | RegistryRecord::Profile(_) => None,
+            | RegistryRecord::Profile(_)
+            | RegistryRecord::Snapshot(_) => None,
         });
         let (cluster, epoch) =
             stored.unwrap_or_else(|| (ClusterId::from_u128(self.master.dice.id()), 0));
