@@ -10,6 +10,7 @@ mod calls;
 mod derive;
 mod outcome;
 mod snapshot;
+mod snapshot_outcome;
 
 use crate::agent::Agent;
 use crate::effect::{Place, VolumeEffect};

@@ -11,6 +11,7 @@ mod erase;
 mod make;
 mod relocate;
 mod snapshot;
+mod snapshot_look;
 
 use super::driver::{Capabilities, Driver, Fault, Found, Snapshots};
 use super::look::{self, Here, Target, look};

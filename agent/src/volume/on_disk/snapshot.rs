@@ -13,7 +13,7 @@ use super::super::identity;
 use super::super::look::{self, Target, look};
 use super::{OnDisk, exists, settle};
 use crate::disk::adopt::{self, Handle};
-use crate::disk::marker::{self, Fields, ReadError};
+use crate::disk::marker;
 use crate::disk::probe::DriverKind;
 use crate::disk::remove::{Limits, remove_tree, volume_attribute};
 use crate::disk::{code_of, filesystem, mounts, subvolume};
@@ -28,10 +28,8 @@ use std::ffi::CString;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-/// The kind of a snapshot's marker file.
-const KIND: &str = "berth-snapshot";
 /// Holds a disk's snapshots.
-const FOLDER: &str = ".snapshots";
+pub(super) const FOLDER: &str = ".snapshots";
 
 impl Snapshots for OnDisk {
     fn take(&self, snapshot: &SnapshotSpec) -> Result<Arc<str>, Fault> {
@@ -138,119 +136,6 @@ impl OnDisk {
         }
         rustix::fs::fsync(&handle.root).map_err(&unclear)?;
         adopt::directory(handle.root.as_fd(), FOLDER).map_err(unclear)
-    }
-
-    /// The snapshot under its own name, verified.
-    pub(super) fn whole(
-        &self,
-        handle: &Handle,
-        snapshot: &SnapshotSpec,
-    ) -> Result<Option<OwnedFd>, Fault> {
-        let folder = match adopt::directory(handle.root.as_fd(), FOLDER) {
-            Ok(folder) => folder,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(self.about(snapshot, "looking at")(errno)),
-        };
-        let found = self.at(handle, &folder, &snapshot.id.to_string(), snapshot)?;
-        let Some(directory) = found else { return Ok(None) };
-        match subvolume::is_read_only(directory.as_fd()) {
-            Ok(true) => Ok(Some(directory)),
-            Ok(false) => {
-                let text =
-                    format!("{} can be written, so it may have been changed", label(snapshot));
-                Err(Fault::Foreign(Rejection::new(ErrorCode::SnapshotNotReady, text)))
-            },
-            Err(errno) => Err(self.about(snapshot, "looking at")(errno)),
-        }
-    }
-
-    /// The snapshot under one of its names, verified but for being read-only.
-    fn at(
-        &self,
-        handle: &Handle,
-        folder: &OwnedFd,
-        entry: &str,
-        snapshot: &SnapshotSpec,
-    ) -> Result<Option<OwnedFd>, Fault> {
-        let shown = self.shown(entry);
-        let foreign = |evidence: String| {
-            let text = format!("{shown} is not {}: {evidence}", label(snapshot));
-            Fault::Foreign(
-                Rejection::new(ErrorCode::SnapshotNotReady, text).remedy("it is left as it is"),
-            )
-        };
-        let unclear = self.about(snapshot, "looking at");
-        let directory = match adopt::directory(folder.as_fd(), entry) {
-            Ok(directory) => directory,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP | Errno::NOTDIR) => return Err(foreign("a link or a file".to_owned())),
-            Err(Errno::XDEV) => return Err(foreign("something is mounted there".to_owned())),
-            Err(errno) => return Err(unclear(errno)),
-        };
-        let Some(fields) = self.snapshot_marker(handle, snapshot)? else {
-            return Err(foreign("it has no marker".to_owned()));
-        };
-        let tree = tree_of(directory.as_fd()).map_err(&unclear)?;
-        let wanted = self.fields(handle, snapshot, tree.unwrap_or_default());
-        let differs = wanted.iter().find(|(key, value)| fields.get(*key) != Some(value));
-        if tree.is_none() {
-            return Err(foreign("it is no subvolume".to_owned()));
-        }
-        if let Some((key, value)) = differs {
-            let found = fields.get(*key).map_or("nothing", String::as_str);
-            return Err(foreign(format!("its marker says {key} {found}, expected {value}")));
-        }
-        Ok(Some(directory))
-    }
-
-    fn snapshot_marker(
-        &self,
-        handle: &Handle,
-        snapshot: &SnapshotSpec,
-    ) -> Result<Option<Fields>, Fault> {
-        match marker::read(handle.meta.as_fd(), &snapshot.id.to_string(), KIND) {
-            Ok(fields) => Ok(fields),
-            Err(ReadError::Damaged(error)) => {
-                let text = format!("the marker of {} is damaged: {error}", label(snapshot));
-                Err(Fault::Foreign(Rejection::new(ErrorCode::SnapshotNotReady, text)))
-            },
-            Err(ReadError::Io(errno)) => Err(self.about(snapshot, "reading the marker of")(errno)),
-        }
-    }
-
-    fn fields(
-        &self,
-        handle: &Handle,
-        snapshot: &SnapshotSpec,
-        tree: u64,
-    ) -> Vec<(&'static str, String)> {
-        let of = &snapshot.of;
-        vec![
-            ("snapshot", snapshot.id.to_string()),
-            ("volume", of.id.to_string()),
-            ("generation", of.generation.to_string()),
-            ("size", of.size.get().to_string()),
-            ("role", of.role.to_string()),
-            ("agent", self.disk.agent().to_string()),
-            ("disk", handle.id.to_string()),
-            ("subvolume", tree.to_string()),
-        ]
-    }
-
-    fn mark(
-        &self,
-        handle: &Handle,
-        folder: &OwnedFd,
-        entry: &str,
-        snapshot: &SnapshotSpec,
-    ) -> Result<(), Errno> {
-        let directory = adopt::directory(folder.as_fd(), entry)?;
-        let tree = tree_of(directory.as_fd())?.ok_or(Errno::INVAL)?;
-        let mut fields = self.fields(handle, snapshot, tree);
-        fields.push(("name", snapshot.name.to_string()));
-        fields.push(("of", snapshot.of.name.to_string()));
-        let text = marker::encode(KIND, &fields);
-        marker::write(handle.meta.as_fd(), &snapshot.id.to_string(), &text)
     }
 
     /// A marker whose snapshot is nowhere: it was here once.
@@ -380,7 +265,7 @@ impl OnDisk {
     }
 
     /// The path of a snapshot, for people and for reports.
-    fn shown(&self, entry: &str) -> Arc<str> {
+    pub(super) fn shown(&self, entry: &str) -> Arc<str> {
         Arc::from(self.disk.root().join(FOLDER).join(entry).to_string_lossy().as_ref())
     }
 
