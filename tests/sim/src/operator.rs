@@ -12,6 +12,7 @@ use berth_model::record::{RegistryKey, RegistryRecord, ReservationRow};
 use berth_model::reservation::Reservation;
 use berth_model::resources::{DiskSource, Resource, Resources};
 use berth_model::role::Role;
+use berth_model::snapshot::Snapshot;
 use berth_model::units::{Bytes, Scalar};
 use berth_model::volume::{Volume, VolumeState};
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub struct Sight {
     volumes: Vec<Volume>,
     rows: Vec<ReservationRow>,
     frameworks: Vec<FrameworkId>,
+    snapshots: Vec<Snapshot>,
 }
 
 impl Sight {
@@ -47,14 +49,16 @@ impl Sight {
                 RegistryRecord::Framework(framework) if &*framework.info.name != "services" => {
                     sight.frameworks.push(framework.id.clone());
                 },
+                RegistryRecord::Snapshot(snapshot) => {
+                    sight.snapshots.push(Snapshot::clone(snapshot));
+                },
                 RegistryRecord::Volume(_)
                 | RegistryRecord::Reservation(_)
                 | RegistryRecord::Framework(_) => {},
                 RegistryRecord::Meta { .. }
                 | RegistryRecord::Agent(_)
                 | RegistryRecord::AgentSeq { .. }
-                | RegistryRecord::Operation(_)
-                | RegistryRecord::Snapshot(_) => {},
+                | RegistryRecord::Operation(_) => {},
             }
         }
         sight
@@ -178,7 +182,21 @@ impl Operator {
                 let resources = Resources::from_list([part]).ok()?;
                 Some(Request::Unreserve { agent: row.agent, resources })
             },
-            20..62 => Some(self.create(agent)),
+            20..48 => Some(self.create(agent)),
+            48..56 => Some(Request::CreateSnapshot {
+                volume: VolumeChoice::Id(volume?.spec.id),
+                name: None,
+                principal: None,
+                freeze: None,
+            }),
+            56..62 => {
+                let snapshot = self.dice.pick(&sight.snapshots)?.spec.id;
+                Some(match self.dice.below(4) {
+                    0 => Request::HoldSnapshot { snapshot, held: true },
+                    1 => Request::HoldSnapshot { snapshot, held: false },
+                    _ => Request::DeleteSnapshot { snapshot },
+                })
+            },
             62..82 => self.destroy(volume),
             82..90 => {
                 let trashed = sight.volumes.iter().filter(|v| v.state == VolumeState::Trashed);
