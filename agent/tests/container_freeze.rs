@@ -1,5 +1,7 @@
 //! Bringing a task to rest: the program runs where the task does, holds until it is let go, and never longer than that.
 
+#![cfg(test)]
+
 mod container_stage;
 
 use berth_model::error::ErrorCode;

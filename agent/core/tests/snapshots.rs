@@ -17,7 +17,7 @@ use std::time::Duration;
 fn snapshot(number: u128, of: &VolumeSpec) -> SnapshotSpec {
     SnapshotSpec {
         id: SnapshotId::from_u128(0x9000 + number),
-        name: SnapshotName::new(&format!("s-{number}")).unwrap(),
+        name: SnapshotName::new(&format!("s-{number}")).expect("a valid name"),
         of: of.clone(),
     }
 }

@@ -39,7 +39,7 @@ fn states(stage: &Stage) -> Vec<(String, SnapshotState, bool)> {
 fn take(volume: &VolumeSpec, name: &str) -> Request {
     Request::CreateSnapshot {
         volume: VolumeChoice::Id(volume.id),
-        name: Some(SnapshotName::new(name).unwrap()),
+        name: Some(SnapshotName::new(name).expect("a valid name")),
         principal: None,
         freeze: None,
     }
@@ -84,7 +84,7 @@ fn a_snapshot_is_accepted_then_ready_then_gone() {
     let (answer, step) = stage.operator(22, request.clone());
     assert_eq!(answer, Ok(op(22)));
     let message = ToAgent::DeleteSnapshot { spec: snapshot.clone(), operation: op(22) };
-    assert_eq!(messages(&step), [message.clone()]);
+    assert_eq!(messages(&step), std::slice::from_ref(&message));
     let (again, _) = stage.operator(23, request.clone());
     assert_eq!(code(again), ErrorCode::SnapshotNotReady);
 
@@ -150,7 +150,8 @@ fn nothing_that_ends_in_the_deletion_of_a_held_snapshot_is_accepted() {
 fn snapshots_stay_while_their_volume_is_in_the_trash_and_die_with_its_purge() {
     let mut stage = Stage::new();
     let (volume, snapshot) = kept(&mut stage);
-    stage.operator(40, Request::DestroyVolume { volume: VolumeChoice::Id(volume.id) });
+    let _answer =
+        stage.operator(40, Request::DestroyVolume { volume: VolumeChoice::Id(volume.id) });
     stage.reports(1, session(1), report(&volume, VolumeState::Trashed));
     assert_eq!(states(&stage), [("one".to_owned(), SnapshotState::Ready, false)]);
     let (_, step) = stage.operator(41, Request::PurgeVolume { volume: volume.id });
@@ -295,7 +296,8 @@ fn a_clone_is_a_volume_of_its_own_with_room_reserved() {
     assert_eq!(origin, Origin::Clone { snapshot: snapshot.clone() });
     assert_eq!((spec.generation, spec.size, &spec.role), (1, volume.size, &volume.role));
     assert_ne!(spec.id, volume.id);
-    stage.operator(82, Request::DestroyVolume { volume: VolumeChoice::Id(volume.id) });
+    let _answer =
+        stage.operator(82, Request::DestroyVolume { volume: VolumeChoice::Id(volume.id) });
     stage.reports(1, session(1), report(&volume, VolumeState::Trashed));
     let (answer, _) = stage.operator(83, Request::PurgeVolume { volume: volume.id });
     assert_eq!(code(answer), ErrorCode::SnapshotNotReady, "a volume is being made from it");

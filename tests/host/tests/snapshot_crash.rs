@@ -166,7 +166,8 @@ fn beginnings(work: &Path) -> Vec<String> {
     ["volumes", ".snapshots", ".meta"]
         .iter()
         .filter_map(|folder| fs::read_dir(work.join("disk").join(folder)).ok())
-        .flat_map(|entries| entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()))
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
         .filter(|name| {
             name.ends_with(".new")
                 || name.ends_with(".going")

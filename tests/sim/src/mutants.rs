@@ -84,6 +84,13 @@ pub const MUTANTS: &[Mutant] = &[
         why: "a database finds an empty directory where its data was (I1)",
     },
     Mutant {
+        name: "agent-snapshot-ready-before-taken",
+        file: "agent/core/src/volume/snapshot.rs",
+        from: "SnapshotState::Failed } else { SnapshotState::Creating };",
+        to: "SnapshotState::Failed } else { SnapshotState::Ready };",
+        why: "a client is told of a snapshot that is nowhere (I6)",
+    },
+    Mutant {
         name: "agent-changes-volumes-untaken",
         file: "agent/core/src/volume/mod.rs",
         from: "(volume.state, volume.restore, self.taken_in);",

@@ -11,6 +11,7 @@ mod derive;
 mod outcome;
 mod resize;
 mod snapshot;
+mod snapshot_outcome;
 
 use crate::agent::Agent;
 use crate::effect::{Place, VolumeEffect};
@@ -167,8 +168,8 @@ impl Agent {
     }
 
     fn next_of(&mut self, volume: &LedgerVolume) -> Option<Kind> {
-        let (id, state, restore) = (volume.spec.id, volume.state, volume.restore);
-        let taken_in = self.taken_in;
+        let id = volume.spec.id;
+        let (state, restore, taken_in) = (volume.state, volume.restore, self.taken_in);
         if state == VolumeState::Creating && volume.origin.is_some() {
             return if taken_in { self.next_of_derived(volume) } else { None };
         }

@@ -12,6 +12,7 @@ pub(crate) mod merge;
 mod merge_snapshot;
 pub(crate) mod order;
 pub(crate) mod report;
+mod report_derived;
 pub(crate) mod report_snapshot;
 pub(crate) mod rescind;
 pub(crate) mod reserve;

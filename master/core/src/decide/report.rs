@@ -4,8 +4,9 @@
 //! could go round for ever.
 
 use super::create::ensure;
-use super::merge::{Known, Verdict, merge, merge_rolling};
+use super::merge::Verdict;
 use super::order::{ended, noted};
+use super::report_derived::{roll_back_failed, rolls_back, verdict_of};
 use super::rescind;
 use super::resize::sizes;
 use super::room::give_back;
@@ -18,7 +19,6 @@ use berth_model::operation::OperationKind;
 use berth_model::record::RegistryKey;
 use berth_model::reservation::Stack;
 use berth_model::resources::{Resource, Resources};
-use berth_model::snapshot::{Origin, SnapshotState};
 use berth_model::units::Timestamp;
 use berth_model::volume::{Volume, VolumeReport, VolumeSpec, VolumeState};
 use std::sync::Arc;
@@ -45,25 +45,7 @@ pub(crate) fn take_in(
     if let Some(entry) = entry.filter(|entry| entry.volume.agent != agent.info.id) {
         return elsewhere(state, entry, agent, report, now);
     }
-    let registry = entry
-        .map(|entry| Known { state: entry.volume.state, generation: entry.volume.spec.generation });
-    let known = report.map(|r| Known { state: r.state, generation: r.spec.generation });
-    let rolling = entry.is_some_and(|entry| rolls_back(&entry.volume));
-    let mut verdict = match registry {
-        Some(registry) if rolling => merge_rolling(registry, known),
-        Some(_) | None => merge(registry, known),
-    };
-    if verdict == Verdict::Ensure
-        && rolling
-        && report.is_some_and(|r| r.state == VolumeState::Ready && r.error.is_some())
-    {
-        verdict = Verdict::Failed;
-    }
-    if verdict == Verdict::Ensure
-        && report.is_some_and(|r| r.state == VolumeState::Trashed && r.error.is_some())
-    {
-        verdict = Verdict::Failed;
-    }
+    let verdict = verdict_of(entry.map(|entry| &*entry.volume), report);
     let mut events = match (entry, report) {
         (Some(entry), Some(report)) if are_ready(&entry.volume, report) => {
             sizes((state, agent, entry), report, occasion == Occasion::Registration, now)
@@ -241,39 +223,6 @@ fn failed(
     events.extend(ended(state, volume.operation, Err(error), Vec::new(), now));
     if !in_trash {
         events.push(forget(volume, report));
-    }
-    events
-}
-
-/// Is the volume on its way into its next life, with the content of a snapshot?
-fn rolls_back(volume: &Volume) -> bool {
-    volume.state == VolumeState::Creating
-        && volume.origin.as_ref().is_some_and(|origin| origin.is_roll_back())
-}
-
-/// Nothing was done: the volume goes on in the life it has.
-pub(super) fn roll_back_failed(
-    state: &State,
-    volume: &Volume,
-    error: Rejection,
-    now: Timestamp,
-) -> Vec<Event> {
-    let generation = volume.spec.generation.saturating_sub(1);
-    let next = Volume {
-        state: VolumeState::Ready,
-        spec: VolumeSpec { generation, ..volume.spec.clone() },
-        changed: now,
-        origin: None,
-        ..volume.clone()
-    };
-    let mut events: Vec<Event> = vec![next.into()];
-    events.extend(ended(state, volume.operation, Err(error), Vec::new(), now));
-    // The agent says that a safety snapshot is taken before it says anything else: this one was not begun.
-    if let Some(Origin::RollBack { safety, .. }) = volume.origin.as_deref()
-        && let Some(entry) = state.snapshots.get(&safety.id)
-        && entry.snapshot.state == SnapshotState::Creating
-    {
-        events.push(Event::Delete(RegistryKey::Snapshot(safety.id)));
     }
     events
 }

@@ -3,7 +3,8 @@
 
 use super::merge_snapshot::{Verdict, merge};
 use super::order::{ended, noted};
-use super::report::{Occasion, roll_back_failed};
+use super::report::Occasion;
+use super::report_derived::roll_back_failed;
 use super::snapshot::put;
 use crate::event::{AgentEvent, Event};
 use crate::state::{SnapshotEntry, State};

@@ -10,6 +10,7 @@ mod disks;
 mod epochs;
 mod fold;
 mod healed;
+mod snapshots;
 mod tasks;
 
 pub use epochs::RollbackProof;
@@ -17,7 +18,7 @@ pub use fold::Fold;
 
 use crate::volumes::Slot;
 use crate::world::World;
-use berth_model::id::{AgentId, ContainerId, Principal, VolumeId};
+use berth_model::id::{AgentId, ContainerId, Principal, SnapshotId, VolumeId};
 use berth_model::record::{RegistryKey, RegistryRecord};
 use berth_model::role::Role;
 use berth_model::task::TaskKey;
@@ -67,6 +68,8 @@ pub struct Judges {
     ledger_epochs: BTreeMap<usize, u64>,
     tombs_decided: BTreeSet<VolumeId>,
     rolled_back: bool,
+    /// Snapshots that the registry has called READY, of which volume.
+    kept: BTreeMap<SnapshotId, berth_model::snapshot::SnapshotSpec>,
     looks: u64,
 }
 
@@ -113,6 +116,9 @@ impl Judges {
         }
         if world.dirt.containers || world.dirt.registry {
             self.judge_use(world);
+        }
+        if world.dirt.registry || world.dirt.disks {
+            self.judge_snapshots(world);
         }
         if world.dirt.registry || world.dirt.disks || world.dirt.ledgers {
             self.judge_ready(world);
