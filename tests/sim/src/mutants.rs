@@ -189,6 +189,13 @@ pub const MUTANTS: &[Mutant] = &[
         why: "two lives of a volume cannot be told apart (I13)",
     },
     Mutant {
+        name: "master-creates-on-cordoned-disk",
+        file: "master/core/src/decide/disk.rs",
+        from: "    check_health(agent, source)?;\n    check_cordon(state, agent, source)\n",
+        to: "    let _kept = state;\n    check_health(agent, source)\n",
+        why: "new data goes where an operator wants none (I18)",
+    },
+    Mutant {
         name: "scheduler-launch-not-written",
         file: "storage-framework/core/src/scheduler/offers.rs",
         from: "        self.record(Record::Launching { key, place, run });",

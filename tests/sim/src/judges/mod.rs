@@ -6,6 +6,7 @@
 
 mod answers;
 mod books;
+mod cordons;
 mod disks;
 mod epochs;
 mod fold;

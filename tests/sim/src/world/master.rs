@@ -214,6 +214,7 @@ impl World {
         let breach = self.options.breach;
         let Some(process) = &mut self.master.process else { return };
         let Some(batch) = process.flying.take() else { return };
+        self.judges.master_places(&self.master.registry, &batch.writes);
         let done = self.master.registry.commit(process.revision, &batch.writes, breach);
         self.dirt.registry = true;
         match done {
@@ -237,6 +238,7 @@ impl World {
     pub(crate) fn master_batch_lands(&mut self) {
         let Some(process) = &mut self.master.process else { return };
         let Some(batch) = process.flying.take() else { return };
+        self.judges.master_places(&self.master.registry, &batch.writes);
         let registry = &mut self.master.registry;
         if registry.commit(process.revision, &batch.writes, self.options.breach).is_ok() {
             self.dirt.registry = true;
