@@ -14,6 +14,7 @@ mod link;
 mod offer;
 mod operation;
 mod operator;
+mod orders;
 mod record;
 mod resource;
 mod snapshot;

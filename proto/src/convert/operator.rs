@@ -234,14 +234,7 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
             let framework = field::id(&framework_id, &at.field("teardown").field("framework_id"))?;
             Ok(Request::Teardown { framework })
         },
-        submit::Request::KillTask(submit::KillTask { framework_id, task_id, grace_ms }) => {
-            let at = at.field("kill_task");
-            Ok(Request::KillTask {
-                framework: field::id(&framework_id, &at.field("framework_id"))?,
-                task: field::id(&task_id, &at.field("task_id"))?,
-                grace: grace_ms.map(Duration::from_millis),
-            })
-        },
+        submit::Request::KillTask(message) => kill_task(message, &at.field("kill_task")),
         submit::Request::CordonDisk(message) => {
             disk::cordon(message, &at.field("cordon_disk")).map(Request::Disk)
         },
@@ -302,6 +295,15 @@ fn clone_volume(message: submit::CloneVolume, at: &At<'_>) -> Result<Request, Re
         role: role.map(|role| field::owner(&role, &role_at)).transpose()?,
         principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
         container_path: field::container_path(container_path, &at.field("container_path"))?,
+    })
+}
+
+fn kill_task(message: submit::KillTask, at: &At<'_>) -> Result<Request, Rejection> {
+    let submit::KillTask { framework_id, task_id, grace_ms } = message;
+    Ok(Request::KillTask {
+        framework: field::id(&framework_id, &at.field("framework_id"))?,
+        task: field::id(&task_id, &at.field("task_id"))?,
+        grace: grace_ms.map(Duration::from_millis),
     })
 }
 

@@ -1,5 +1,7 @@
 //! Crash after every call, in every way, and again during the recovery: nothing is lost, nothing is left over.
 
+#![cfg(test)]
+
 use berth_crash_tests::explore::Report;
 use berth_crash_tests::scene::{SETUPS, Setup};
 use berth_crash_tests::sequences::{Bounds, all_of, deep};

@@ -124,7 +124,7 @@ impl OnDisk {
         }
         directory.limit(Some(spec.size.get()))?;
         directory.sync()?;
-        settle(&folder, DriverKind::Btrfs)?;
+        settle(folder, DriverKind::Btrfs)?;
         Ok(identity)
     }
 

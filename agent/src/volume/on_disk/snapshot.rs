@@ -66,7 +66,7 @@ impl Snapshots for OnDisk {
             .and_then(|()| self.mark(&handle, &folder, &beginning, snapshot));
         begun.map_err(|errno| self.give_up(&handle, &folder, snapshot, errno))?;
         folder
-            .rename(&beginning, &folder, &snapshot.id.to_string())
+            .rename(&beginning, &folder, snapshot.id.to_string())
             .map_err(|errno| self.give_up(&handle, &folder, snapshot, errno))?;
         settle(&folder, DriverKind::Btrfs).map_err(self.about(snapshot, "taking"))?;
         Ok(self.shown(&snapshot.id.to_string()))
@@ -87,7 +87,7 @@ impl Snapshots for OnDisk {
             self.refuse_mounted_snapshot(&directory, snapshot)?;
             // Half of a snapshot is worse than none: from here on nobody finds it, whenever the deletion is stopped.
             folder
-                .rename(&snapshot.id.to_string(), &folder, &going)
+                .rename(snapshot.id.to_string(), &folder, &going)
                 .and_then(|()| settle(&folder, DriverKind::Btrfs))
                 .map_err(&unclear)?;
         }
@@ -222,7 +222,7 @@ impl OnDisk {
             let text = format!("deleting {what} stopped: {error}");
             Fault::Unclear(Rejection::new(ErrorCode::VolumeUnavailable, text))
         })?;
-        settle(&parent, DriverKind::Btrfs).map_err(failed)?;
+        settle(parent, DriverKind::Btrfs).map_err(failed)?;
         if let Some(group) = group {
             // A group that stays behind is empty and harms nobody.
             parent.forget_quota(group).ok();

@@ -8,7 +8,7 @@ use super::merge::Verdict;
 use super::order::{ended, noted};
 use super::report_derived::{roll_back_failed, rolls_back, verdict_of};
 use super::rescind;
-use super::resize::sizes;
+use super::resize::{are_ready, sizes};
 use super::room::give_back;
 use crate::event::{AgentEvent, Event};
 use crate::state::{Agent, State, VolumeEntry, sum_of};
@@ -59,14 +59,6 @@ pub(crate) fn take_in(
         None => events.push(AgentEvent::VolumeUnobserved(id).into()),
     }
     events
-}
-
-/// READY on both sides, in the same life: nothing but their sizes can differ.
-fn are_ready(volume: &Volume, report: &VolumeReport) -> bool {
-    let ready = VolumeState::Ready;
-    volume.state == ready
-        && report.state == ready
-        && volume.spec.generation == report.spec.generation
 }
 
 /// A volume that the registry has on another agent: one of the two is a copy; nobody touches either.

@@ -196,6 +196,14 @@ fn tell(volume: &Volume, size: Bytes) -> Event {
     Event::tell(volume.agent, message)
 }
 
+/// READY on both sides, in the same life: nothing but their sizes can differ.
+pub(crate) fn are_ready(volume: &Volume, report: &VolumeReport) -> bool {
+    let ready = VolumeState::Ready;
+    volume.state == ready
+        && report.state == ready
+        && volume.spec.generation == report.spec.generation
+}
+
 /// What follows from a report of a volume that is READY on both sides, in the same life.
 ///
 /// With `repeat` (at a registration) what the agent has not heard of is told again; a size that differs although none is

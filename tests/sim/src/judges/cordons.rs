@@ -19,7 +19,8 @@ impl Judges {
             | RegistryRecord::Volume(_)
             | RegistryRecord::Framework(_)
             | RegistryRecord::Operation(_)
-            | RegistryRecord::Profile(_) => None,
+            | RegistryRecord::Profile(_)
+            | RegistryRecord::Snapshot(_) => None,
         };
         let mut cordoned: BTreeSet<DiskId> =
             registry.records().values().filter_map(cordon).collect();

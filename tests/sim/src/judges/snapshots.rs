@@ -65,7 +65,9 @@ impl Judges {
                 | RegistryRecord::Reservation(_)
                 | RegistryRecord::Volume(_)
                 | RegistryRecord::Framework(_)
-                | RegistryRecord::Operation(_) => false,
+                | RegistryRecord::Operation(_)
+                | RegistryRecord::Disk(_)
+                | RegistryRecord::Profile(_) => false,
             })
     }
 }
