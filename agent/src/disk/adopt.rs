@@ -95,7 +95,16 @@ pub fn open(
         whole::refuse_bare(&top, root)?;
     }
     let (id, cluster) = match read_meta(&top, DISK, DISK_KIND, root)? {
-        Some(fields) => recognise(&fields, expected, root)?,
+        Some(fields) => {
+            let found = recognise(&fields, expected, root)?;
+            if expected.known.is_none() {
+                // Whoever made it may have died before the marker was synced, and now the ledger will rely on it.
+                top.directory(".meta").and_then(|meta| meta.sync()).map_err(|errno| {
+                    fault_of(errno, &format!("syncing {shown}/.meta failed ({errno})"))
+                })?;
+            }
+            found
+        },
         None => {
             refuse_if_used(&top, expected, root)?;
             if is_whole {
@@ -290,8 +299,8 @@ fn read_size(root: &Node, path: &Path) -> Result<Option<u64>, Rejection> {
 pub fn make_root(files: &dyn FileSystem, work_dir: &Path) -> Result<(), Errno> {
     let parent = fs::open(files, work_dir)?;
     match parent.make_directory("disk", 0o755) {
-        Ok(()) => parent.sync(),
-        Err(Errno::EXIST) => Ok(()),
+        // Also when it is there: whoever made it may have died before it was synced.
+        Ok(()) | Err(Errno::EXIST) => parent.sync(),
         Err(errno) => Err(errno),
     }
 }

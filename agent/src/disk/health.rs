@@ -370,20 +370,15 @@ impl Disk {
     pub(super) fn report(&self) -> agent::Disk {
         let health = self.health();
         let state = self.state();
-        let (driver, reason, enforcement) = match &state.choice {
-            Some(choice) => {
-                (choice.driver.as_str(), choice.reason.as_str(), choice.driver.enforcement())
-            },
-            None => ("", "", Enforcement::None),
-        };
+        let choice = state.choice.as_ref();
         agent::Disk {
             id: state.id,
             name: Arc::from(self.declaration.name.as_str()),
             source: self.declaration.source.clone(),
             root: Arc::from(self.root.to_string_lossy().as_ref()),
-            driver: Arc::from(driver),
-            driver_reason: Arc::from(reason),
-            enforcement,
+            driver: Arc::from(choice.map_or("", |choice| choice.driver.as_str())),
+            driver_reason: Arc::from(choice.map_or("", |choice| choice.reason.as_str())),
+            enforcement: choice.map_or(Enforcement::None, |choice| choice.driver.enforcement()),
             size: state.size,
             free: state.free,
             health,

@@ -147,8 +147,8 @@ pub fn write(directory: &Node, name: &str, text: &str) -> Result<(), Errno> {
 /// It may or may not be there.
 pub fn remove(directory: &Node, name: &str) -> Result<(), Errno> {
     match directory.unlink(name) {
-        Ok(()) => directory.sync(),
-        Err(Errno::NOENT) => Ok(()),
+        // Also when it is absent: whoever removed it may have died before that was synced.
+        Ok(()) | Err(Errno::NOENT) => directory.sync(),
         Err(errno) => Err(errno),
     }
 }

@@ -209,8 +209,14 @@ fn write_past_limit(meta: &Node, name: &str) -> Result<(), Errno> {
     probe.limit(Some(MIB as u64))?;
     let file = probe.create("file")?;
     // Not zeros, which a compressing file system would swallow.
-    let block: Vec<u8> =
-        (0..MIB).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56).to_le_bytes()[0]).collect();
+    let mut block = Vec::with_capacity(MIB);
+    let mut noise = 1_u64;
+    while block.len() < MIB {
+        noise ^= noise << 13;
+        noise ^= noise >> 7;
+        noise ^= noise << 17;
+        block.extend_from_slice(&noise.to_le_bytes());
+    }
     let written = (0..3).try_for_each(|_round| {
         file.write(&block)?;
         file.sync()

@@ -5,7 +5,7 @@
 //! shares with its likes.
 
 use super::scale::{cells, length};
-use super::text::{Canvas, Ink, Line, clean, cut, pad, width, wrap};
+use super::text::{Canvas, Ink, Line, Signs, clean, cut, pad, width, wrap};
 use super::{Berth, Kind, Part};
 use berth_model::units::Bytes;
 use std::collections::BTreeMap;
@@ -22,6 +22,8 @@ const KEYS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 const SHARED: char = '+';
 /// More roles than these share their cells.
 const ROLES_MAX: usize = 6;
+/// Lines of what lies on a disk leave something out below it.
+const NARROW: usize = 64;
 /// Lines of what lies on a disk tell more from here on.
 const WIDE: usize = 100;
 const WIDEST: usize = 150;
@@ -84,42 +86,6 @@ fn legend(canvas: Canvas, largest: u64, room: usize) -> Vec<Line> {
     }
     line.push(Ink::Plain, format!("   {scale}"));
     vec![line]
-}
-
-struct Signs {
-    used: char,
-    unused: char,
-    unmeasured: char,
-    reserved: char,
-    trash: char,
-    free: char,
-    edges: (char, char),
-}
-
-impl Signs {
-    const fn of(canvas: Canvas) -> Self {
-        if canvas.is_ascii {
-            Self {
-                used: '#',
-                unused: '=',
-                unmeasured: '%',
-                reserved: '.',
-                trash: '/',
-                free: '~',
-                edges: ('[', ']'),
-            }
-        } else {
-            Self {
-                used: '█',
-                unused: '░',
-                unmeasured: '▒',
-                reserved: '·',
-                trash: '/',
-                free: '~',
-                edges: ('▕', '▏'),
-            }
-        }
-    }
 }
 
 fn quay<'a>(berth: &Berth, own: impl Iterator<Item = &'a Berth>, canvas: Canvas) -> Line {
@@ -377,8 +343,13 @@ fn row(part: &Part, key: char, canvas: Canvas) -> [String; 6] {
     let fill = match (part.kind, part.used_bytes) {
         (Kind::Volume | Kind::Trash, Some(used)) => {
             let percent = u128::from(used) * 100 / u128::from(part.size_bytes.max(1));
-            format!("{} used, {percent}%", Bytes::new(used))
+            if canvas.width < NARROW {
+                format!("{percent}%")
+            } else {
+                format!("{} used, {percent}%", Bytes::new(used))
+            }
         },
+        (Kind::Volume, None) if canvas.width < NARROW => "?".to_owned(),
         (Kind::Volume, None) => "use not measured".to_owned(),
         (Kind::Trash, None) | (Kind::Reserved | Kind::Free, _) => String::new(),
     };

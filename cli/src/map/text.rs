@@ -12,6 +12,43 @@ pub(crate) struct Canvas {
     pub(crate) is_colored: bool,
 }
 
+/// What bars are drawn with.
+pub(crate) struct Signs {
+    pub(crate) used: char,
+    pub(crate) unused: char,
+    pub(crate) unmeasured: char,
+    pub(crate) reserved: char,
+    pub(crate) trash: char,
+    pub(crate) free: char,
+    pub(crate) edges: (char, char),
+}
+
+impl Signs {
+    pub(crate) const fn of(canvas: Canvas) -> Self {
+        if canvas.is_ascii {
+            Self {
+                used: '#',
+                unused: '=',
+                unmeasured: '%',
+                reserved: '.',
+                trash: '/',
+                free: '~',
+                edges: ('[', ']'),
+            }
+        } else {
+            Self {
+                used: '█',
+                unused: '░',
+                unmeasured: '▒',
+                reserved: '·',
+                trash: '/',
+                free: '~',
+                edges: ('▕', '▏'),
+            }
+        }
+    }
+}
+
 /// What a piece of text says, for those who see colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ink {

@@ -366,3 +366,54 @@ impl Row for MatchRow {
         self.id.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use berth_model::agent::{DiskHealth, Media};
+    use berth_model::disk::Cordon;
+    use berth_model::id::DiskId;
+    use berth_model::resources::{DiskSource, Resources};
+    use berth_model::volume::Enforcement;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_fault_outweighs_absence_and_absence_a_cordon_and_all_are_told() {
+        let view = |fault: Option<&str>, agent_state, reason: Option<&str>| DiskView {
+            disk: Disk {
+                id: DiskId::from_u128(1),
+                name: Arc::from("d1"),
+                source: DiskSource::Root,
+                root: Arc::from("/srv"),
+                driver: Arc::from("directory"),
+                driver_reason: Arc::from(""),
+                enforcement: Enforcement::None,
+                size: Bytes::default(),
+                free: Bytes::default(),
+                health: fault.map_or(DiskHealth::Ok, |why| DiskHealth::Faulty(why.to_owned())),
+                media: Media::Unknown,
+            },
+            agent: AgentId::from_u128(1),
+            hostname: Arc::from("host-1"),
+            agent_state,
+            cordon: reason
+                .map(|reason| Cordon { reason: reason.to_owned(), since: Timestamp::from_ms(5) }),
+            labels: BTreeMap::new(),
+            profiles: Vec::new(),
+            total: Resources::new(),
+        };
+        let (here, away) = (AgentState::Registered, AgentState::Unreachable);
+        let absent = "its agent is UNREACHABLE, so nothing is known of it now";
+        for (view, state, evidence) in [
+            (view(None, here, None), "OK", String::new()),
+            (view(None, here, Some("")), "CORDONED", "cordoned without a reason".to_owned()),
+            (view(None, here, Some("noise")), "CORDONED", "cordoned: noise".to_owned()),
+            (view(None, away, Some("x")), "UNKNOWN", format!("{absent}; cordoned: x")),
+            (view(Some("gone"), here, None), "FAULTY", "gone".to_owned()),
+            (view(Some("gone"), away, Some("x")), "FAULTY", format!("gone; {absent}; cordoned: x")),
+        ] {
+            let row = HealthRow::new(&view);
+            assert_eq!((row.state.as_str(), row.evidence), (state, evidence));
+        }
+    }
+}

@@ -232,6 +232,12 @@ fn facts(root: &Path, found: &[Found]) -> Result<Vec<String>, Failure> {
         let points = found.mounted.iter().filter(|point| root.starts_with(point));
         points.map(String::len).max()
     };
+    let within = root.ancestors().skip(1).find(|above| scan::identity(above).is_some());
+    if let Some(above) = within {
+        let message = format!("{shown} lies within the disk at {}", above.display());
+        let refused = Rejection::new(ErrorCode::InvalidArgument, message).field("root");
+        return Err(Failure::from(refused.remedy("choose a directory outside of every disk")));
+    }
     match found.iter().filter_map(|f| Some((longest(f)?, f))).max_by_key(|(length, _)| *length) {
         Some((_, place)) => {
             let kind = place.file_system.as_deref().unwrap_or("an unknown file system");

@@ -5,7 +5,7 @@
 
 mod stage;
 
-use berth_master_core::query;
+use berth_master_core::{Input, query};
 use berth_model::agent::{AgentInfo, Disk, DiskHealth, Media};
 use berth_model::disk::{Cordon, DiskProfile, DiskRequest, HealthWish, ProfileRequest};
 use berth_model::error::{ErrorCode, Rejection};
@@ -402,6 +402,24 @@ fn a_profile_picks_disks_and_says_disk_by_disk_why_none_fits() {
     let refused = refused.unwrap_err();
     assert!(refused.message.contains("host-1:root: it is faulty: it is read-only;"), "{refused}");
 
+    // A disk that fits, on an agent that is away: waiting can help.
+    let other =
+        Disk { id: DiskId::from_u128(0xf2), media: Media::Ssd, ..two_disks().disks[0].clone() };
+    let away = AgentInfo { disks: vec![other.clone()], ..info(agent_id(2), MACHINE) };
+    let registration = stage.registration(away, session(4));
+    stage.register_as(registration);
+    assert_eq!(stage.operator(20, label(other.id, &[("tier", "gold")], &[])).0, Ok(op(20)));
+    let (agent, over) = (agent_id(2), session(4));
+    stage.put(Input::AgentDisconnected { agent, session: over });
+    let refused = stage.operator(21, create_on("b", 64, DiskChoice::Profile(name("fast")))).0;
+    let refused = refused.unwrap_err();
+    assert_eq!(
+        (refused.code, refused.message.as_str()),
+        (
+            ErrorCode::AgentUnreachable,
+            "no disk of profile fast on any agent that can be used now: host-2:root satisfies it, but agent host-2 is UNREACHABLE"
+        )
+    );
     let delete = Request::Profile(ProfileRequest::Delete(name("fast")));
     assert_eq!(stage.operator(11, delete.clone()).0, Ok(op(11)));
     assert_eq!(query::profiles(stage.master.state()), [profile("any")]);

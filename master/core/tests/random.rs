@@ -5,9 +5,10 @@
 mod stage;
 
 use berth_master_core::{Input, Output, Step, query};
+use berth_model::disk::DiskRequest;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::{Call, Filters};
-use berth_model::id::{AgentId, FrameworkId, OfferId, OperationId, SessionId, VolumeId};
+use berth_model::id::{AgentId, DiskId, FrameworkId, OfferId, OperationId, SessionId, VolumeId};
 use berth_model::link::{FromAgent, Registration, TaskReport, ToAgent};
 use berth_model::operation::{Action, OfferOperation, OperationRecord, OperationState};
 use berth_model::operator::{DiskChoice, Request, VolumeChoice};
@@ -421,6 +422,21 @@ impl World {
         self.calls(&id, over, body);
     }
 
+    /// Cordons and the like, of the ROOT disk of an agent that may not be there.
+    fn disk_request(&mut self, agent: AgentId) -> Request {
+        let disk = DiskId::from_u128(agent.as_u128() + 1000);
+        let reason = if self.dice.roll(3) == 0 { "noise".to_owned() } else { String::new() };
+        let labels = |key: u64| BTreeMap::from([(format!("k{key}"), "v".to_owned())]);
+        Request::Disk(match self.dice.roll(5) {
+            0 | 1 => DiskRequest::Cordon { disk, reason },
+            2 | 3 => DiskRequest::Uncordon { disk, reason },
+            _ => {
+                let (set, remove) = (labels(self.dice.roll(2)), labels(2 + self.dice.roll(2)));
+                DiskRequest::Label { disk, set, remove: remove.into_keys().collect() }
+            },
+        })
+    }
+
     fn operator_calls(&mut self) {
         let views = query::volumes(self.stage.master.state());
         let ids: Vec<VolumeId> = views.iter().map(|v| v.volume.spec.id).collect();
@@ -430,7 +446,8 @@ impl World {
         let owner = [role("storage"), role("web"), role("storage/db")][self.dice.index(3)].clone();
         let rows = query::reservations(self.stage.master.state());
         let row = self.dice.pick(&rows).map(|r| r.row.id);
-        let request = match self.dice.roll(12) {
+        let request = match self.dice.roll(14) {
+            12 | 13 => self.disk_request(agent),
             0..=3 => Request::CreateVolume {
                 name: vname(&format!("v{}", self.dice.roll(4))),
                 role: owner,
@@ -508,7 +525,9 @@ fn durable(stage: &Stage) -> String {
         query::operations(state).into_iter().map(|o| (o.id, o.kind, ended(&o))).collect();
     let frameworks: Vec<_> =
         query::frameworks(state).into_iter().map(|f| (f.id, f.info, f.registered)).collect();
-    format!("{volumes:#?}\n{rows:#?}\n{operations:#?}\n{frameworks:#?}")
+    let disks: Vec<_> =
+        query::disks(state).into_iter().map(|d| (d.disk.id, d.cordon, d.labels)).collect();
+    format!("{volumes:#?}\n{rows:#?}\n{operations:#?}\n{frameworks:#?}\n{disks:#?}")
 }
 
 fn ended(operation: &OperationRecord) -> bool {

@@ -266,6 +266,7 @@ fn lists_are_json_that_jq_reads_and_names_that_shells_read() -> anyhow::Result<(
     for noun in [
         "agent",
         "disk",
+        "profile",
         "reservation",
         "volume",
         "framework",

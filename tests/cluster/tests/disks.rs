@@ -148,8 +148,45 @@ fn the_map_shows_every_disk_to_scale_within_its_width() -> anyhow::Result<()> {
         .collect();
     // 15 cells to scale would not be readable, so the map enlarges the small one and says so.
     ensure!(bars == [20, 76], "{bars:?}\n{}", plain.stdout);
-    ensure!(plain.stdout.contains("enlarged: 1 cell = 204.8 MiB"), "{}", plain.stdout);
+    ensure!(plain.stdout.contains("enlarged: 1 cell = 204.7 MiB"), "{}", plain.stdout);
     refused(&pair, &["disk", "map", "nowhere"], 3, &["UNKNOWN_AGENT"])
+}
+
+#[test]
+fn a_faulty_disk_is_shown_with_its_evidence_and_its_volumes() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut pair = pair(dir.path())?;
+    must(&pair, &create("data", &["--disk", "d1"]))?;
+    pair.kill_agent()?;
+    wait_until("the agent to be missed", Duration::from_secs(60), || {
+        refused(&pair, &["disk", "health", "d1"], 9, &["AGENT_UNREACHABLE"])
+    })?;
+    let unknown = pair.berth(&["disk", "health"])?;
+    ensure!(
+        unknown.stdout.contains("UNKNOWN") && unknown.stdout.contains("UNREACHABLE"),
+        "{unknown:?}"
+    );
+
+    std::fs::rename(dir.path().join("d1"), dir.path().join("d1.away"))?;
+    pair.start_agent()?;
+    wait_until("the disk to be faulty", Duration::from_secs(60), || {
+        refused(&pair, &["disk", "health", "d1"], 9, &["DISK_FAULTY", "1 of 1 disks is not ok"])
+    })?;
+    let health = pair.berth(&["disk", "health", "-o", "json"])?;
+    let health: Value = serde_json::from_str(&health.stdout)?;
+    let seen: Vec<_> = health["items"].as_array().context("items")?.iter().collect();
+    ensure!(
+        seen.len() == 2 && seen[0]["state"] == "FAULTY" && seen[1]["state"] == "OK",
+        "{seen:?}"
+    );
+    let evidence = seen[0]["evidence"].as_str().unwrap_or_default();
+    ensure!(evidence.contains("does not exist"), "{evidence}");
+    let map = must(&pair, &["disk", "map", "--ascii"])?.stdout;
+    for words in ["  d1  4 GiB  FAULTY", "faulty: the disk's root", "  !a", "a tests/data   64 MiB"]
+    {
+        ensure!(map.contains(words), "{words} is missing:\n{map}");
+    }
+    Ok(())
 }
 
 #[test]
@@ -219,6 +256,8 @@ fn a_directory_is_added_with_the_flag_that_is_printed() -> anyhow::Result<()> {
     let owner = agents[0]["id"].as_str().context("id")?;
     ensure!(again.stderr.contains(&format!("only agent {owner} can use it")), "{}", again.stderr);
     refused(&pair, &["disk", "add", "/nowhere"], 1, &["/nowhere"])?;
+    let inside = root.join("volumes").display().to_string();
+    refused(&pair, &["disk", "add", &inside], 2, &["lies within the disk at"])?;
     let items = pair.items(&["disk", "scan", &shown])?;
     let disks: Vec<_> = items.iter().filter_map(|i| i["disks"].as_array()).flatten().collect();
     let is_found = disks.iter().any(|disk| disk["name"] == "d2" && disk["agent_id"] == owner);

@@ -17,15 +17,22 @@ impl OnDisk {
     pub(super) fn purge(&self, spec: &VolumeSpec) -> Result<(), Fault> {
         let handle = self.handle()?;
         let unclear = self.unclear(spec, "purging");
-        if let Some(here) = self.in_trash(&handle, spec)? {
-            self.delete(&handle, &here, spec)?;
-        }
-        self.sweep(&handle, spec)?;
-        let Some(identity) = look::read_marker(&self.disk, &handle, spec.id)? else {
-            return Ok(());
+        let group = match self.in_trash(&handle, spec)? {
+            Some(here) => self.delete(&handle, &here, spec)?,
+            None => None,
         };
-        // The marker goes when nothing is left that it explains: neither a live volume nor another life in the trash.
+        self.sweep(&handle, spec)?;
         let id = spec.id.to_string();
+        let Some(identity) = look::read_marker(&self.disk, &handle, spec.id)? else {
+            return marker::remove(&handle.meta, &id).map_err(unclear);
+        };
+        // Also when it was not there: whoever deleted it may have died before that was synced.
+        settle(&handle.trash, identity.driver).map_err(&unclear)?;
+        if let Some(group) = group {
+            // A group that stays behind is empty and harms nobody.
+            handle.trash.forget_quota(group).ok();
+        }
+        // The marker goes when nothing is left that it explains: neither a live volume nor another life in the trash.
         let other = handle
             .trash
             .all_names()
@@ -64,8 +71,13 @@ impl OnDisk {
         ))
     }
 
-    /// Empties and removes a verified directory in the trash.
-    fn delete(&self, handle: &Handle, here: &Here, spec: &VolumeSpec) -> Result<(), Fault> {
+    /// Empties and removes a verified directory in the trash, not synced yet. Answers with its quota group.
+    fn delete(
+        &self,
+        handle: &Handle,
+        here: &Here,
+        spec: &VolumeSpec,
+    ) -> Result<Option<u64>, Fault> {
         self.refuse_mounted(here, spec)?;
         let trash = &handle.trash;
         let unclear = self.unclear(spec, "purging");
@@ -91,13 +103,7 @@ impl OnDisk {
         let limits = Limits { entries: u64::MAX, volume };
         remove::tree(trash, OsStr::new(&going), &limits)
             .map_err(|error| self.left_alone(spec, error))?;
-        trash.sync().map_err(&unclear)?;
-        if let Some(group) = group {
-            trash.sync_file_system().map_err(&unclear)?;
-            // A group that stays behind is empty and harms nobody.
-            trash.forget_quota(group).ok();
-        }
-        Ok(())
+        Ok(group)
     }
 
     fn left_alone(&self, spec: &VolumeSpec, error: RemoveError) -> Fault {

@@ -31,10 +31,9 @@ impl OnDisk {
                 ));
             },
             Ok(Some(here)) => {
-                // Asked again: what was done before a crash may not have been synced.
+                // Asked again: its name may not have been synced before a crash. Everything else was, before it got it.
                 self.limit(&here)
                     .and_then(|()| settle(&handle.volumes, here.identity.driver))
-                    .and_then(|()| handle.meta.sync())
                     .map_err(self.unclear(spec, "syncing"))?;
                 self.ready(&handle, &here)?;
                 return Ok(self.found(&here, Place::Live));

@@ -114,6 +114,8 @@ impl OnDisk {
         }
         let Some(here) = self.interrupted_restore(handle, spec)? else {
             self.finish_deletion(handle, spec)?;
+            // A deletion may have been interrupted when nothing was left and not yet synced.
+            settle(&handle.trash, self.kind()).map_err(&unclear)?;
             return Ok(None);
         };
         self.limit(&here).map_err(&unclear)?;

@@ -11,7 +11,7 @@ use crate::state::{Agent, State};
 use berth_model::agent::{Disk, DiskHealth};
 use berth_model::disk::{Cordon, DiskProfile, DiskRecord, DiskRequest, ProfileRequest};
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{DiskId, ProfileName};
+use berth_model::id::{AgentId, DiskId, ProfileName};
 use berth_model::operation::OperationState;
 use berth_model::record::{RegistryKey, RegistryRecord};
 use berth_model::resources::{DiskSource, Name, Resources};
@@ -244,21 +244,53 @@ pub(crate) fn change_profiles(
     Ok(vec![event, done.into()])
 }
 
-/// Why the disks of these agents do not satisfy the profile, each in a few words.
-pub(crate) fn mismatches<'a>(
+/// That no disk of these agents satisfies the profile, and why not, disk by disk.
+pub(crate) fn no_match(
     state: &State,
+    none: &str,
     profile: &DiskProfile,
-    agents: impl Iterator<Item = &'a Agent>,
-) -> String {
-    let disks = agents.flat_map(|agent| agent.info.disks.iter().map(move |disk| (agent, disk)));
-    let all: Vec<String> = disks
-        .map(|(agent, disk)| {
-            let misses = profile.misses(disk, labels(state, disk.id));
-            format!("{}:{}: {}", agent.info.hostname, disk.name, misses.join(", "))
-        })
-        .collect();
-    let more = all.len().saturating_sub(NAMED_MAX);
-    let mut text = all.into_iter().take(NAMED_MAX).collect::<Vec<_>>().join("; ");
+    agents: &[&Agent],
+    only: Option<AgentId>,
+) -> Rejection {
+    let satisfies = |disk: &&Disk| profile.misses(disk, labels(state, disk.id)).is_empty();
+    let ids: BTreeSet<AgentId> = agents.iter().map(|agent| agent.info.id).collect();
+    let others = state.agents.values().filter(|agent| !ids.contains(&agent.info.id));
+    let mut away = others.filter(|_| only.is_none()).filter_map(|agent| {
+        let disk = agent.info.disks.iter().find(satisfies)?;
+        Some((agent, disk))
+    });
+    if let Some((agent, disk)) = away.next() {
+        let (host, name) = (&agent.info.hostname, &disk.name);
+        let why = match state.withheld_because(agent).filter(|_| agent.session().is_some()) {
+            Some(why) => format!("agent {host} is withheld: {why}"),
+            None => format!("agent {host} is {}", agent.state().as_str()),
+        };
+        return Rejection::new(
+            ErrorCode::AgentUnreachable,
+            format!("{none} that can be used now: {host}:{name} satisfies it, but {why}"),
+        )
+        .remedy("bring that agent back, or wait until it is")
+        .field("disk");
+    }
+    // It may be satisfied by a disk that cannot be divided, or that declares nothing.
+    let here = agents.iter().flat_map(|agent| &agent.info.disks).find(satisfies);
+    let why = match here {
+        Some(disk) => format!("disk {} satisfies it and declares nothing to take", disk.name),
+        None => mismatches(state, profile, agents),
+    };
+    Rejection::new(ErrorCode::UnknownDisk, format!("{none}: {why}"))
+        .remedy(format!("see `berth profile match {}`", profile.name))
+        .field("disk")
+}
+
+fn mismatches(state: &State, profile: &DiskProfile, agents: &[&Agent]) -> String {
+    let disks = agents.iter().flat_map(|agent| agent.info.disks.iter().map(move |d| (agent, d)));
+    let mut all = disks.map(|(agent, disk)| {
+        let misses = profile.misses(disk, labels(state, disk.id));
+        format!("{}:{}: {}", agent.info.hostname, disk.name, misses.join(", "))
+    });
+    let mut text = all.by_ref().take(NAMED_MAX).collect::<Vec<_>>().join("; ");
+    let more = all.count();
     if more > 0 {
         text.push_str(&format!("; and {more} more disks"));
     }

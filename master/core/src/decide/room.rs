@@ -126,11 +126,13 @@ fn find<'a>(state: &'a State, wish: &Wish<'_>) -> Result<Room<'a>, Rejection> {
         }
     }
     if disks == 0 {
-        let (message, remedy) = match profile {
-            Some(profile) => no_match(state, wish, profile, &agents),
-            None => (no_disk(state, wish), "see berth disk list".to_owned()),
-        };
-        return Err(Rejection::new(ErrorCode::UnknownDisk, message).remedy(remedy).field("disk"));
+        let none = no_disk(state, wish);
+        return Err(match profile {
+            Some(profile) => disk::no_match(state, &none, profile, &agents, wish.agent),
+            None => Rejection::new(ErrorCode::UnknownDisk, none)
+                .remedy("see berth disk list")
+                .field("disk"),
+        });
     }
     // A whole disk, and then the smallest, only where no other has room; a new reservation only where none has room;
     // other disks before ROOT; then the emptiest.
@@ -160,33 +162,6 @@ fn no_disk(state: &State, wish: &Wish<'_>) -> String {
         Some(agent) => format!("no disk{word} on agent {}", agent.info.hostname),
         None => format!("no disk{word} on any agent"),
     }
-}
-
-/// That no disk satisfies the profile, and why not, disk by disk.
-fn no_match(
-    state: &State,
-    wish: &Wish<'_>,
-    profile: &DiskProfile,
-    agents: &[&Agent],
-) -> (String, String) {
-    let name = &profile.name;
-    let mut satisfying = agents
-        .iter()
-        .flat_map(|agent| &agent.info.disks)
-        .filter(|found| profile.misses(found, disk::labels(state, found.id)).is_empty());
-    // It may be satisfied by a disk that cannot be divided, or that declares nothing.
-    let message = match satisfying.next() {
-        Some(found) => format!(
-            "{}: disk {} satisfies it and declares nothing that can be taken",
-            no_disk(state, wish),
-            found.name
-        ),
-        None => {
-            let why = disk::mismatches(state, profile, agents.iter().copied());
-            format!("{}: {why}", no_disk(state, wish))
-        },
-    };
-    (message, format!("see `berth profile match {name}`"))
 }
 
 fn no_room(wish: &Wish<'_>, rooms: &[Room<'_>], left_out: Option<Rejection>) -> Rejection {

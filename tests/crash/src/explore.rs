@@ -1,0 +1,342 @@
+//! The search: an activity is recorded, the machine crashes after each of its calls in every way the file system
+//! allows, an agent starts on what is left, does what its ledger calls for, and crashes again.
+//!
+//! It knows neither drivers nor file systems. Invariant: whatever was judged once in the same state with at least as
+//! many crashes to come is not judged again; nothing else is left out.
+
+use crate::judge::judge;
+use crate::scene::{
+    Books, CLUSTER, Operation, Record, Setup, Stage, begin, called_for, conclude, start,
+};
+use crate::sim::storage::Storage;
+use crate::sim::tree::Tree;
+use crate::sim::{CallSite, SimFs, changing};
+use berth_agent::volume::Volumes;
+use berth_agent_core::effect::VolumeOutcome;
+use berth_model::agent::DiskHealth;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+/// What a process does from its start, or a running one next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activity {
+    /// The first start on this machine: the disk is made.
+    First,
+    /// The agent joins its cluster: the disk's marker is written again.
+    Join,
+    /// Something is done to a volume.
+    Run(usize, Operation),
+    /// A start, and whatever the ledger calls for.
+    Recover,
+    /// The same, but what was being purged is wanted back.
+    WantedBack,
+}
+
+/// A machine before an activity.
+#[derive(Debug)]
+pub struct World {
+    /// Its file system.
+    pub files: SimFs,
+    /// Its ledger.
+    pub books: Books,
+    /// What the operation that was interrupted answers undisturbed.
+    pub answer: Option<VolumeOutcome>,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Runs of an activity.
+    pub runs: u64,
+    /// Calls after which the machine crashed.
+    pub points: u64,
+    /// States after a crash that were judged.
+    pub states: u64,
+    /// Those that were followed by a start.
+    pub recoveries: u64,
+    /// Call sites that change something, as recorded.
+    pub recorded: BTreeSet<CallSite>,
+    /// Those after which the machine crashed.
+    pub crashed: BTreeSet<CallSite>,
+    /// What was wrong, with the way there.
+    pub violations: Vec<String>,
+}
+
+impl Report {
+    /// Adds another.
+    pub fn add(&mut self, other: Self) {
+        self.runs += other.runs;
+        self.points += other.points;
+        self.states += other.states;
+        self.recoveries += other.recoveries;
+        self.recorded.extend(other.recorded);
+        self.crashed.extend(other.crashed);
+        self.violations.extend(other.violations);
+    }
+}
+
+/// The search.
+#[derive(Debug)]
+pub struct Explorer<'a> {
+    setup: &'a Setup,
+    /// Sets of unsynced changes up to this size are lost in every combination.
+    exhaustive_max: usize,
+    /// Stop after so many violations.
+    violations_max: usize,
+    seen: BTreeMap<u64, u8>,
+    /// What was found so far.
+    pub report: Report,
+}
+
+struct Run {
+    complaints: Vec<String>,
+    during: Books,
+    after: Books,
+    answer: Option<VolumeOutcome>,
+}
+
+impl<'a> Explorer<'a> {
+    /// A search on this kind of file system.
+    #[must_use]
+    pub fn new(setup: &'a Setup, exhaustive_max: usize, violations_max: usize) -> Self {
+        Self {
+            setup,
+            exhaustive_max,
+            violations_max,
+            seen: BTreeMap::new(),
+            report: Report::default(),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.report.violations.len() >= self.violations_max
+    }
+
+    fn complain(&mut self, way: &str, complaint: &str) {
+        if !self.is_over() {
+            self.report.violations.push(format!("{}: {way}: {complaint}", self.setup.name));
+        }
+    }
+
+    /// Runs the activity with up to `depth` crashes in a row.
+    pub fn explore(
+        &mut self,
+        world: World,
+        running: Option<Volumes>,
+        activity: Activity,
+        depth: u8,
+        way: &str,
+    ) {
+        if self.is_over() {
+            return;
+        }
+        let World { files, books, answer } = world;
+        let way = format!("{way} {activity:?}");
+        let initial = files.storage();
+        files.record();
+        let run = self.run(&files, books, running, activity, answer);
+        let events = files.events();
+        self.report.runs += 1;
+        self.report.recorded.extend(changing(&events));
+        for complaint in &run.complaints {
+            self.complain(&way, complaint);
+        }
+        let last = files.storage();
+        if depth > 0 {
+            self.crash(&files, &initial, &run, &run.during, depth, &format!("{way} [at once]"));
+            for event in &events {
+                let Some(storage) = &event.after else { continue };
+                self.report.points += 1;
+                self.report.crashed.insert(event.site);
+                let way = format!("{way} [after {} {}]", event.site, event.arguments);
+                self.crash(&files, storage, &run, &run.during, depth, &way);
+                if self.is_over() {
+                    return;
+                }
+            }
+        }
+        self.crash(&files, &last, &run, &run.after, depth, &format!("{way} [answered]"));
+    }
+
+    fn crash(
+        &mut self,
+        files: &SimFs,
+        storage: &Storage,
+        run: &Run,
+        books: &Books,
+        depth: u8,
+        way: &str,
+    ) {
+        let judged = |this: &mut Self, tree: &Tree, way: &str| {
+            this.report.states += 1;
+            for complaint in judge(tree, books) {
+                this.complain(way, &complaint);
+            }
+        };
+        if !self.is_new(storage, books, depth, 0) {
+            return;
+        }
+        for (number, tree) in storage.crashes(self.exhaustive_max).into_iter().enumerate() {
+            let way = format!("{way} power cut {number}");
+            judged(self, &tree, &way);
+            if depth > 0 {
+                self.recover(&files.crashed(tree), run, books, depth - 1, &way);
+            }
+        }
+        judged(self, storage.seen(), way);
+        if depth > 0 {
+            self.recover(
+                &files.with(storage.clone()),
+                run,
+                books,
+                depth - 1,
+                &format!("{way} kill"),
+            );
+        }
+    }
+
+    fn recover(&mut self, files: &SimFs, run: &Run, books: &Books, depth: u8, way: &str) {
+        let purging = books.volumes.iter().any(|record| record.stage == Stage::Purging);
+        let activities = [Some(Activity::Recover), purging.then_some(Activity::WantedBack)];
+        for (kind, activity) in (1..).zip(activities) {
+            let Some(activity) = activity else { continue };
+            if self.is_new(&files.storage(), books, depth, kind) {
+                self.report.recoveries += 1;
+                let world =
+                    World { files: files.fork(), books: books.clone(), answer: run.answer.clone() };
+                self.explore(world, None, activity, depth, way);
+            }
+        }
+    }
+
+    fn is_new(&mut self, storage: &Storage, books: &Books, depth: u8, kind: u8) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (storage.fingerprint(), kind, books.disks.len(), books.cluster).hash(&mut hasher);
+        for record in &books.volumes {
+            (record.stage, record.spec.generation, record.has_data).hash(&mut hasher);
+        }
+        let key = hasher.finish();
+        if self.seen.get(&key).is_some_and(|before| *before >= depth) {
+            return false;
+        }
+        self.seen.insert(key, depth);
+        true
+    }
+
+    fn run(
+        &self,
+        files: &SimFs,
+        mut books: Books,
+        running: Option<Volumes>,
+        activity: Activity,
+        answer: Option<VolumeOutcome>,
+    ) -> Run {
+        let mut complaints = Vec::new();
+        match activity {
+            Activity::Run(index, operation) => begin(&mut books.volumes[index], operation),
+            Activity::WantedBack => {
+                for record in &mut books.volumes {
+                    if record.stage == Stage::Purging {
+                        begin(record, Operation::Restore);
+                    }
+                }
+            },
+            Activity::Join | Activity::First | Activity::Recover => {},
+        }
+        let mut during = books.clone();
+        if activity == Activity::WantedBack {
+            let tree = files.storage();
+            for record in during.volumes.iter_mut().filter(|r| r.stage == Stage::Restoring) {
+                // Under another name it has lost something, and it may only go on to vanish.
+                if !is_restorable(tree.seen(), record) {
+                    record.stage = Stage::Quarantined;
+                }
+            }
+        }
+        let volumes = match running {
+            Some(volumes) => volumes,
+            None => start(files, self.setup, &books, false),
+        };
+        if activity == Activity::Join {
+            volumes.disks().join(CLUSTER);
+            books.cluster = Some(CLUSTER);
+        }
+        disk(&volumes, &mut books, &mut complaints);
+        let mut answered = answer.clone();
+        for index in 0..books.volumes.len() {
+            let operated = matches!(activity, Activity::Run(..));
+            if operated && activity_index(activity) != Some(index) {
+                continue;
+            }
+            let record = &mut books.volumes[index];
+            let Some(effect) = called_for(record) else { continue };
+            let stage = record.stage;
+            let outcome = volumes.run(&effect);
+            conclude(record, &outcome);
+            match (stage, activity) {
+                (Stage::Ready | Stage::Trashed, _) => {
+                    if !matches!(outcome, VolumeOutcome::Present { .. }) {
+                        complaints.push(format!("I6: {stage:?} volume is {outcome:?}"));
+                    }
+                },
+                (_, Activity::WantedBack) => {
+                    let whole = during.volumes[index].stage == Stage::Restoring;
+                    let done = match &outcome {
+                        VolumeOutcome::Present { .. } => whole,
+                        VolumeOutcome::Absent => !whole,
+                        _other => false,
+                    };
+                    if !done {
+                        complaints.push(format!("wanted back: {outcome:?}"));
+                    }
+                    answered = Some(outcome);
+                },
+                (_, Activity::Run(..)) => {
+                    let wanted = match stage {
+                        Stage::Purging => outcome == VolumeOutcome::Absent,
+                        _other => matches!(outcome, VolumeOutcome::Present { .. }),
+                    };
+                    if !wanted {
+                        complaints.push(format!("undisturbed: {outcome:?}"));
+                    }
+                    answered = Some(outcome);
+                },
+                (_, Activity::First | Activity::Join | Activity::Recover) => {
+                    if answer.as_ref().is_some_and(|answer| *answer != outcome) {
+                        complaints.push(format!("I7: {answer:?} undisturbed, {outcome:?} now"));
+                    }
+                },
+            }
+        }
+        Run { complaints, during, after: books, answer: answered }
+    }
+}
+
+fn activity_index(activity: Activity) -> Option<usize> {
+    match activity {
+        Activity::Run(index, _operation) => Some(index),
+        Activity::First | Activity::Join | Activity::Recover | Activity::WantedBack => None,
+    }
+}
+
+/// Does the volume lie in the trash under the name by which a restore finds it?
+fn is_restorable(tree: &Tree, record: &Record) -> bool {
+    let name = format!("{}.{}", record.spec.id, record.spec.generation - 1);
+    tree.names("/work/disk/.trash").contains(&name)
+}
+
+/// The disk must be fit for use, and the one that the ledger knows; then the ledger remembers it.
+fn disk(volumes: &Volumes, books: &mut Books, complaints: &mut Vec<String>) {
+    for disk in volumes.disks().report() {
+        if disk.health != DiskHealth::Ok {
+            complaints.push(format!("I6: disk {} is {:?}", disk.name, disk.health));
+        }
+    }
+    let known = volumes.disks().ledger();
+    for before in &books.disks {
+        if !known.iter().any(|disk| disk.id == before.id) {
+            complaints.push(format!("I2: disk {} is now {known:?}", before.id));
+        }
+    }
+    books.disks = known;
+}

@@ -1,0 +1,390 @@
+//! A file system in memory for one machine: deterministic, recorded call by call, with faults on demand.
+//!
+//! It does not know disks or volumes. Handles of one [`SimFs`] share its state; [`SimFs::fork`] and the states in its
+//! recording are independent of it.
+
+mod calls;
+pub mod storage;
+pub mod tree;
+
+use berth_agent::disk::filesystem::Position;
+use berth_agent::disk::fs::{Calls, FileSystem, Site};
+use rustix::io::Errno;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use storage::{Model, Storage};
+use tree::{Change, Content, Inode, Number, ROOT, Tree};
+
+/// What was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Call {
+    Open,
+    Locate,
+    Directory,
+    MakeDirectory,
+    Create,
+    Write,
+    Read,
+    Unlink,
+    RemoveDirectory,
+    Rename,
+    Sync,
+    SyncFileSystem,
+    Attribute,
+    SetAttribute,
+    SetMode,
+    Unlock,
+    IsImmutable,
+    Kind,
+    Names,
+    Position,
+    Room,
+    Identity,
+    IsBtrfs,
+    TreeSize,
+    Mounts,
+    MakeSubvolume,
+    Subvolume,
+    Limit,
+    QuotaUsed,
+    EnableQuota,
+    ForgetQuota,
+}
+
+impl Call {
+    /// Can it change what is seen or what is durable?
+    #[must_use]
+    pub const fn is_change(self) -> bool {
+        matches!(
+            self,
+            Self::MakeDirectory
+                | Self::Create
+                | Self::Write
+                | Self::Unlink
+                | Self::RemoveDirectory
+                | Self::Rename
+                | Self::Sync
+                | Self::SyncFileSystem
+                | Self::SetAttribute
+                | Self::SetMode
+                | Self::Unlock
+                | Self::MakeSubvolume
+                | Self::Limit
+                | Self::EnableQuota
+                | Self::ForgetQuota
+        )
+    }
+
+    /// Does it promise that something is durable?
+    #[must_use]
+    pub const fn is_sync(self) -> bool {
+        matches!(self, Self::Sync | Self::SyncFileSystem)
+    }
+}
+
+/// A call and the place in the source that it comes from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallSite {
+    /// The file.
+    pub file: &'static str,
+    /// The line.
+    pub line: u32,
+    /// The column.
+    pub column: u32,
+    /// What was asked.
+    pub call: Call,
+}
+
+impl CallSite {
+    fn new(site: Site, call: Call) -> Self {
+        Self { file: site.file(), line: site.line(), column: site.column(), call }
+    }
+}
+
+impl fmt::Display for CallSite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{} {:?}", self.file, self.line, self.column, self.call)
+    }
+}
+
+impl fmt::Debug for CallSite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One recorded call.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Which call, from where.
+    pub site: CallSite,
+    /// On which names.
+    pub arguments: String,
+    /// How it ended.
+    pub error: Option<Errno>,
+    /// The state after it, of a call that can change one.
+    pub after: Option<Storage>,
+}
+
+/// A call that fails.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// The how-manieth call from now on, counted from 0.
+    pub at: usize,
+    /// How.
+    pub errno: Errno,
+}
+
+#[derive(Clone, Debug)]
+struct State {
+    storage: Storage,
+    has_attributes: bool,
+    is_btrfs: bool,
+    is_recording: bool,
+    events: Vec<Event>,
+    calls: usize,
+    fault: Option<Fault>,
+    /// The call that failed by order.
+    failed: Option<CallSite>,
+    ignored: Option<CallSite>,
+}
+
+/// The file system of one machine.
+#[derive(Clone, Debug)]
+pub struct SimFs {
+    state: Arc<Mutex<State>>,
+}
+
+/// What kind of file system it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traits {
+    /// What a crash may do.
+    pub model: Model,
+    /// Directories take extended attributes.
+    pub has_attributes: bool,
+    /// There are subvolumes and quotas.
+    pub has_subvolumes: bool,
+}
+
+impl SimFs {
+    /// One with these directories, durable.
+    #[must_use]
+    pub fn new(traits: Traits, directories: &[&str]) -> Self {
+        let mut tree = Tree::default();
+        for (number, name) in (ROOT + 1..).zip(directories) {
+            let inode = Inode::new(Content::Directory(BTreeMap::new()), 0o755, ROOT);
+            let inode = Box::new(inode);
+            tree.apply(&Change::Make { dir: ROOT, name: (*name).to_owned(), number, inode });
+        }
+        let state = State {
+            storage: Storage::new(traits.model, tree),
+            has_attributes: traits.has_attributes,
+            is_btrfs: traits.has_subvolumes,
+            is_recording: false,
+            events: Vec::new(),
+            calls: 0,
+            fault: None,
+            failed: None,
+            ignored: None,
+        };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Another machine's file system in the same state.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self { state: Arc::new(Mutex::new(self.state().clone())) }
+    }
+
+    /// The same kind of file system in that state, as a process that starts finds it.
+    #[must_use]
+    pub fn with(&self, storage: Storage) -> Self {
+        let mut state = self.state().clone();
+        state.storage = storage;
+        state.events = Vec::new();
+        state.is_recording = false;
+        state.fault = None;
+        state.failed = None;
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// After a crash that left this tree.
+    #[must_use]
+    pub fn crashed(&self, tree: Tree) -> Self {
+        let model = self.state().storage.model();
+        self.with(Storage::new(model, tree))
+    }
+
+    /// For the agent's code.
+    #[must_use]
+    pub fn files(&self) -> Arc<dyn FileSystem> {
+        Arc::new(self.clone())
+    }
+
+    /// The state now.
+    #[must_use]
+    pub fn storage(&self) -> Storage {
+        self.state().storage.clone()
+    }
+
+    /// Everything is written out, as the kernel does after a while.
+    pub fn rest(&self) {
+        self.state().storage.sync_all();
+    }
+
+    /// Records from now on.
+    pub fn record(&self) {
+        let mut state = self.state();
+        state.is_recording = true;
+        state.events.clear();
+    }
+
+    /// What was recorded.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        std::mem::take(&mut self.state().events)
+    }
+
+    /// One call is going to fail.
+    pub fn fail(&self, fault: Fault) {
+        let mut state = self.state();
+        state.calls = 0;
+        state.fault = Some(fault);
+        state.failed = None;
+    }
+
+    /// The call that failed as ordered, if it was reached.
+    #[must_use]
+    pub fn failed(&self) -> Option<CallSite> {
+        self.state().failed
+    }
+
+    /// Syncs from this place answer and do nothing from now on.
+    pub fn ignore(&self, site: Option<CallSite>) {
+        self.state().ignored = site;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handle(&self, number: Number) -> Box<dyn Calls> {
+        Box::new(calls::Handle { files: self.clone(), number })
+    }
+
+    /// Carries a call out, or lets it fail, and records it.
+    fn perform<T>(
+        &self,
+        site: Site,
+        (call, arguments): (Call, &dyn Fn() -> String),
+        work: impl FnOnce(&mut State) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let site = CallSite::new(site, call);
+        let mut state = self.state();
+        let number = state.calls;
+        state.calls += 1;
+        let fault = state.fault.filter(|fault| fault.at == number);
+        let outcome = match fault {
+            Some(fault) => {
+                state.fault = None;
+                state.failed = Some(site);
+                Err(fault.errno)
+            },
+            None if call.is_sync() && state.ignored == Some(site) => {
+                let storage = state.storage.clone();
+                let answer = work(&mut state);
+                state.storage = storage;
+                answer
+            },
+            None => work(&mut state),
+        };
+        if state.is_recording {
+            let after = call.is_change().then(|| state.storage.clone());
+            let error = outcome.as_ref().err().copied();
+            state.events.push(Event { site, arguments: arguments(), error, after });
+        }
+        outcome
+    }
+}
+
+impl FileSystem for SimFs {
+    fn open(&self, site: Site, path: &Path) -> Result<Box<dyn Calls>, Errno> {
+        let shown = || path.display().to_string();
+        let number = self.perform(site, (Call::Open, &shown), |state| state.directory_at(path))?;
+        Ok(self.handle(number))
+    }
+
+    fn locate(&self, site: Site, path: &Path) -> Result<Position, Errno> {
+        let shown = || path.display().to_string();
+        self.perform(site, (Call::Locate, &shown), |state| {
+            let number = state.directory_at(path)?;
+            state.position(number)
+        })
+    }
+}
+
+impl State {
+    fn directory_at(&self, path: &Path) -> Result<Number, Errno> {
+        let path = path.to_str().ok_or(Errno::INVAL)?;
+        let number = self.storage.seen().walk(ROOT, path).ok_or(Errno::NOENT)?;
+        self.entries(number).map(|_entries| number)
+    }
+
+    fn inode(&self, number: Number) -> Result<&Inode, Errno> {
+        self.storage.seen().get(number).ok_or(Errno::NOENT)
+    }
+
+    fn entries(&self, number: Number) -> Result<&BTreeMap<String, Number>, Errno> {
+        self.inode(number)?.entries().ok_or(Errno::NOTDIR)
+    }
+
+    fn entry(&self, number: Number, name: &str) -> Result<Number, Errno> {
+        self.entries(number)?.get(name).copied().ok_or(Errno::NOENT)
+    }
+
+    fn position(&self, number: Number) -> Result<Position, Errno> {
+        let inode = self.inode(number)?;
+        let own = inode.subvolume == number && number != ROOT;
+        let minor = u32::try_from(inode.subvolume).unwrap_or(u32::MAX);
+        Ok(Position { device: (0, minor), mount: 1, inode: if own { 256 } else { number } })
+    }
+
+    fn make(
+        &mut self,
+        dir: Number,
+        name: &str,
+        content: Content,
+        mode: u32,
+    ) -> Result<Number, Errno> {
+        if self.entries(dir)?.contains_key(name) {
+            return Err(Errno::EXIST);
+        }
+        let number = self.storage.fresh();
+        let subvolume = self.inode(dir)?.subvolume;
+        let inode = Box::new(Inode::new(content, mode, subvolume));
+        self.storage.change(Change::Make { dir, name: name.to_owned(), number, inode });
+        Ok(number)
+    }
+
+    fn make_subvolume(&mut self, dir: Number, name: &str) -> Result<(), Errno> {
+        if !self.is_btrfs {
+            return Err(Errno::NOTTY);
+        }
+        if self.entries(dir)?.contains_key(name) {
+            return Err(Errno::EXIST);
+        }
+        let number = self.storage.fresh();
+        let inode = Inode::new(Content::Directory(BTreeMap::new()), 0o755, number);
+        let inode = Box::new(inode);
+        self.storage.change(Change::Make { dir, name: name.to_owned(), number, inode });
+        Ok(())
+    }
+}
+
+/// Every call site in a recording that changes something or makes it durable.
+#[must_use]
+pub fn changing(events: &[Event]) -> BTreeSet<CallSite> {
+    events.iter().map(|event| event.site).filter(|site| site.call.is_change()).collect()
+}

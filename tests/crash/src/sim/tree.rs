@@ -1,0 +1,280 @@
+//! One state of a file system: inodes by number, and the changes that lead from one state to the next.
+//!
+//! It knows nothing of syncing. Invariant: every inode but the root has exactly one name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// An inode's number.
+pub type Number = u64;
+
+/// The root of everything.
+pub const ROOT: Number = 1;
+
+/// What an inode holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Content {
+    /// A file's bytes; of large writes only how many.
+    File { bytes: Vec<u8>, bulk: u64 },
+    /// A directory's entries.
+    Directory(BTreeMap<String, Number>),
+}
+
+/// A file or directory.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Inode {
+    /// What it holds.
+    pub content: Content,
+    /// Extended attributes.
+    pub attributes: BTreeMap<String, Vec<u8>>,
+    /// Permissions.
+    pub mode: u32,
+    /// The subvolume it is in, named by the inode of its root.
+    pub subvolume: Number,
+    /// The limit, of a subvolume's root.
+    pub limit: Option<u64>,
+}
+
+impl Inode {
+    /// A new one.
+    #[must_use]
+    pub fn new(content: Content, mode: u32, subvolume: Number) -> Self {
+        Self { content, attributes: BTreeMap::new(), mode, subvolume, limit: None }
+    }
+
+    /// Its entries; none of a file.
+    #[must_use]
+    pub fn entries(&self) -> Option<&BTreeMap<String, Number>> {
+        match &self.content {
+            Content::Directory(entries) => Some(entries),
+            Content::File { .. } => None,
+        }
+    }
+}
+
+/// A change of the tree, as it can be durable or not by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// A new inode under a new name.
+    Make { dir: Number, name: String, number: Number, inode: Box<Inode> },
+    /// A name and its inode are gone.
+    Remove { dir: Number, name: String, number: Number },
+    /// An entry moves; what had the new name is gone.
+    Rename { from: Number, name: String, to: Number, new: String, number: Number },
+    /// An extended attribute is set.
+    Attribute { number: Number, name: String, value: Vec<u8> },
+    /// Permissions are set.
+    Mode { number: Number, mode: u32 },
+    /// Bytes at the end of a file.
+    Write { number: Number, bytes: Vec<u8>, bulk: u64 },
+    /// A subvolume's limit.
+    Limit { number: Number, bytes: Option<u64> },
+}
+
+impl Change {
+    /// The entries it makes, takes or moves.
+    #[must_use]
+    pub fn entries(&self) -> Vec<(Number, &str)> {
+        match self {
+            Self::Make { dir, name, .. } | Self::Remove { dir, name, .. } => vec![(*dir, name)],
+            Self::Rename { from, name, to, new, .. } => vec![(*from, name), (*to, new)],
+            Self::Attribute { .. }
+            | Self::Mode { .. }
+            | Self::Write { .. }
+            | Self::Limit { .. } => Vec::new(),
+        }
+    }
+
+    /// The inode it is about.
+    #[must_use]
+    pub fn subject(&self) -> Number {
+        match self {
+            Self::Make { number, .. }
+            | Self::Remove { number, .. }
+            | Self::Rename { number, .. }
+            | Self::Attribute { number, .. }
+            | Self::Mode { number, .. }
+            | Self::Write { number, .. }
+            | Self::Limit { number, .. } => *number,
+        }
+    }
+
+    /// Is it about content, not names and attributes?
+    #[must_use]
+    pub fn is_data(&self) -> bool {
+        matches!(self, Self::Write { .. })
+    }
+
+    /// Does it need `earlier` to have happened?
+    #[must_use]
+    pub fn builds_on(&self, earlier: &Self) -> bool {
+        if self.shares_entry(earlier) {
+            return true;
+        }
+        if let Self::Make { number, .. } = earlier {
+            let inside = self.entries().iter().any(|(dir, _name)| dir == number);
+            if inside || self.subject() == *number {
+                return true;
+            }
+        }
+        if self.empties(earlier) {
+            return true;
+        }
+        match (self, earlier) {
+            (Self::Write { number, .. }, Self::Write { number: before, .. }) => number == before,
+            (
+                Self::Make { .. }
+                | Self::Remove { .. }
+                | Self::Rename { .. }
+                | Self::Attribute { .. }
+                | Self::Mode { .. }
+                | Self::Write { .. }
+                | Self::Limit { .. },
+                _,
+            ) => false,
+        }
+    }
+
+    /// Does a directory go in which `earlier` changed something? It goes when it is empty.
+    #[must_use]
+    pub fn empties(&self, earlier: &Self) -> bool {
+        let Self::Remove { number, .. } = self else { return false };
+        earlier.entries().iter().any(|(dir, _name)| dir == number)
+    }
+
+    /// Do both concern one entry?
+    #[must_use]
+    pub fn shares_entry(&self, other: &Self) -> bool {
+        let theirs = other.entries();
+        self.entries().iter().any(|entry| theirs.contains(entry))
+    }
+}
+
+/// A state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tree {
+    inodes: BTreeMap<Number, Arc<Inode>>,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        let root = Inode::new(Content::Directory(BTreeMap::new()), 0o755, ROOT);
+        Self { inodes: BTreeMap::from([(ROOT, Arc::new(root))]) }
+    }
+}
+
+impl Tree {
+    /// The inode of that number.
+    #[must_use]
+    pub fn get(&self, number: Number) -> Option<&Inode> {
+        self.inodes.get(&number).map(|inode| &**inode)
+    }
+
+    /// The highest number in use.
+    #[must_use]
+    pub fn highest(&self) -> Number {
+        self.inodes.last_key_value().map_or(ROOT, |(number, _inode)| *number)
+    }
+
+    /// Follows a path of names from a directory.
+    #[must_use]
+    pub fn walk(&self, from: Number, path: &str) -> Option<Number> {
+        path.split('/')
+            .filter(|name| !name.is_empty())
+            .try_fold(from, |here, name| self.get(here)?.entries()?.get(name).copied())
+    }
+
+    /// The inode at a path from the root.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Option<&Inode> {
+        self.get(self.walk(ROOT, path)?)
+    }
+
+    /// The names in the directory at a path; none where there is no directory.
+    #[must_use]
+    pub fn names(&self, path: &str) -> Vec<String> {
+        let entries = self.at(path).and_then(Inode::entries);
+        entries.map(|entries| entries.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The bytes of the file at a path.
+    #[must_use]
+    pub fn file(&self, path: &str) -> Option<&[u8]> {
+        match &self.at(path)?.content {
+            Content::File { bytes, .. } => Some(bytes),
+            Content::Directory(_) => None,
+        }
+    }
+
+    /// The bytes that a subvolume holds.
+    #[must_use]
+    pub fn used(&self, subvolume: Number) -> u64 {
+        let inside = self.inodes.values().filter(|inode| inode.subvolume == subvolume);
+        inside
+            .map(|inode| match &inode.content {
+                Content::File { bytes, bulk } => bytes.len() as u64 + bulk,
+                Content::Directory(_) => 0,
+            })
+            .sum()
+    }
+
+    fn edit(&mut self, number: Number) -> Option<&mut Inode> {
+        self.inodes.get_mut(&number).map(Arc::make_mut)
+    }
+
+    fn entries(&mut self, number: Number) -> Option<&mut BTreeMap<String, Number>> {
+        match &mut self.edit(number)?.content {
+            Content::Directory(entries) => Some(entries),
+            Content::File { .. } => None,
+        }
+    }
+
+    /// Carries a change out. What it is about and is not there (any more) stays away.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Make { dir, name, number, inode } => {
+                if let Some(entries) = self.entries(*dir) {
+                    entries.insert(name.clone(), *number);
+                    self.inodes.insert(*number, Arc::new((**inode).clone()));
+                }
+            },
+            Change::Remove { dir, name, number } => {
+                if let Some(entries) = self.entries(*dir) {
+                    entries.remove(name);
+                }
+                self.inodes.remove(number);
+            },
+            Change::Rename { from, name, to, new, number } => {
+                if self.entries(*from).is_some_and(|entries| entries.remove(name).is_some())
+                    && let Some(replaced) =
+                        self.entries(*to).and_then(|entries| entries.insert(new.clone(), *number))
+                {
+                    self.inodes.remove(&replaced);
+                }
+            },
+            Change::Attribute { number, name, value } => {
+                if let Some(inode) = self.edit(*number) {
+                    inode.attributes.insert(name.clone(), value.clone());
+                }
+            },
+            Change::Mode { number, mode } => {
+                if let Some(inode) = self.edit(*number) {
+                    inode.mode = *mode;
+                }
+            },
+            Change::Write { number, bytes: more, bulk: size } => {
+                if let Some(Inode { content: Content::File { bytes, bulk }, .. }) =
+                    self.edit(*number)
+                {
+                    bytes.extend_from_slice(more);
+                    *bulk += size;
+                }
+            },
+            Change::Limit { number, bytes } => {
+                if let Some(inode) = self.edit(*number) {
+                    inode.limit = *bytes;
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Crash after every call, in every way, and again during the recovery: nothing is lost, nothing is left over.
+
+use berth_crash_tests::explore::Report;
+use berth_crash_tests::scene::{SETUPS, Setup};
+use berth_crash_tests::sequences::{Bounds, all_of, deep};
+use berth_crash_tests::sim::CallSite;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// How far to search, by the variable BERTH_CRASH: 1 in every test run, more for longer ones.
+fn effort() -> u8 {
+    std::env::var("BERTH_CRASH").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+fn bounds() -> Bounds {
+    let (exhaustive, length, depth) = match effort() {
+        0 | 1 => (6, 3, 2),
+        2 => (8, 4, 3),
+        _more => (12, 5, 4),
+    };
+    Bounds { exhaustive, length, depth, violations: 10 }
+}
+
+/// The call sites of the disks' and the drivers' sources that change something or make it durable, by file and line.
+fn written_down() -> BTreeMap<(String, u32), String> {
+    const CALLS: [&str; 15] = [
+        ".make_directory(",
+        ".create(",
+        ".write(",
+        ".unlink(",
+        ".remove_directory(",
+        ".rename(",
+        ".replace(",
+        ".sync()",
+        ".sync_file_system()",
+        ".set_attribute(",
+        ".set_mode(",
+        ".unlock(",
+        ".make_subvolume(",
+        ".limit(",
+        ".forget_quota(",
+    ];
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agent/src");
+    let mut found = BTreeMap::new();
+    for folder in ["disk", "volume", "volume/on_disk"] {
+        for entry in std::fs::read_dir(sources.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
+            let name = path.file_name().unwrap().to_string_lossy();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            for (line, text) in (1..).zip(code.lines()) {
+                let call = CALLS.iter().find(|call| text.contains(**call));
+                // The driver's own methods have some of these names.
+                let own = text.contains("self.") || text.contains("driver.");
+                if call.is_some() && !own && !text.trim_start().starts_with("//") {
+                    let at = (format!("agent/src/{folder}/{name}"), line);
+                    found.insert(at, text.trim().to_owned());
+                }
+            }
+        }
+    }
+    found
+}
+
+fn in_sources(site: &CallSite) -> (String, u32) {
+    (site.file.to_owned(), site.line)
+}
+
+/// Reached only when another call fails.
+fn only_after_errors(_at: &(String, u32)) -> bool {
+    false
+}
+
+#[test]
+fn nothing_is_lost_at_any_crash_point_and_every_call_is_one() {
+    let mut total = Report::default();
+    for setup in &SETUPS {
+        let report = all_of(setup, &bounds(), None);
+        eprintln!(
+            "{}: {} runs, {} crash points, {} states, {} recoveries, {} violations",
+            setup.name,
+            report.runs,
+            report.points,
+            report.states,
+            report.recoveries,
+            report.violations.len()
+        );
+        for violation in report.violations.iter().take(3) {
+            eprintln!("  {violation}");
+        }
+        total.add(report);
+    }
+    total.add(deep(&SETUPS[0]));
+    eprintln!(
+        "crash points {}, states {}, recoveries {}, violations {}, call sites {}",
+        total.points,
+        total.states,
+        total.recoveries,
+        total.violations.len(),
+        total.crashed.len()
+    );
+    assert_eq!(total.violations, [""; 0]);
+    let uncovered: Vec<_> = total.recorded.difference(&total.crashed).collect();
+    assert!(uncovered.is_empty(), "recorded and never crashed after: {uncovered:#?}");
+    let covered: BTreeSet<_> = total.crashed.iter().map(in_sources).collect();
+    let never: Vec<_> = written_down()
+        .into_iter()
+        .filter(|(at, _text)| !covered.contains(at) && !only_after_errors(at))
+        .collect();
+    assert!(never.is_empty(), "in the sources and never crashed after: {never:#?}");
+}
+
+#[test]
+fn without_any_single_sync_something_is_lost() {
+    let mut syncs: BTreeMap<CallSite, Vec<&Setup>> = BTreeMap::new();
+    let few = Bounds { exhaustive: 4, length: 3, depth: 1, violations: 1 };
+    for setup in &SETUPS {
+        for site in all_of(setup, &few, None).recorded {
+            if site.call.is_sync() {
+                syncs.entry(site).or_default().push(setup);
+            }
+        }
+    }
+    let mut alive = Vec::new();
+    for (site, setups) in &syncs {
+        let killed = [1, 2].iter().find_map(|depth| {
+            setups.iter().find_map(|setup| {
+                let bounds = Bounds { depth: *depth, ..few };
+                all_of(setup, &bounds, Some(*site)).violations.into_iter().next()
+            })
+        });
+        match killed {
+            Some(violation) => eprintln!("without {site}: {violation}"),
+            None => alive.push(site),
+        }
+    }
+    eprintln!("syncs {}, needed {}", syncs.len(), syncs.len() - alive.len());
+    assert!(alive.is_empty(), "nothing is lost without: {alive:#?}");
+}
