@@ -49,7 +49,7 @@ pub(crate) async fn run(command: &Profile) -> Result<(), Failure> {
         Profile::Delete { profile, confirm, change, read } => {
             let client = Client::connect(&read.connect).await?;
             let kind = OperationKind::DeleteProfile;
-            if operation::repeated(&client, kind, change, &read.show).await?.is_some() {
+            if operation::repeated(&client, &[kind], change, &read.show).await?.is_some() {
                 return Ok(());
             }
             let request = Request::Profile(ProfileRequest::Delete(profile.clone()));
