@@ -125,7 +125,7 @@ fn prepared(case: &Case) -> tempfile::TempDir {
 fn calls_before(call: &str) -> usize {
     let work = tempfile::tempdir().expect("a temporary directory");
     let _made = step(work.path(), &[]);
-    let _untouched = killed(work.path(), call, 100_000, &[]);
+    let _untouched = killed(work.path(), call, 60_000, &[]);
     let trace = fs::read_to_string(work.path().join("trace")).expect("there is a trace");
     trace.lines().filter(|line| line.starts_with(&format!("{call}("))).count()
 }
