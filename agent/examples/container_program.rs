@@ -8,7 +8,10 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["supervise", run] => berth_agent::container::supervise_main(Path::new(run)),
-        ["check", run, role] => berth_agent::container::exec_check_main(Path::new(run), role),
+        ["check", run, role, ..] => {
+            let rest = arguments.get(3..).unwrap_or_default();
+            berth_agent::container::exec_check_main(Path::new(run), role, rest)
+        },
         _ => ExitCode::from(2),
     }
 }

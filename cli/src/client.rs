@@ -12,8 +12,8 @@ use berth_model::operation::OperationRecord;
 use berth_model::operator::Request;
 use berth_model::units::{Bytes, Timestamp};
 use berth_model::view::{
-    AgentView, ClusterView, DiskView, FrameworkView, ReservationView, RoleView, TaskView,
-    VolumeView,
+    AgentView, ClusterView, DiskView, FrameworkView, ReservationView, RoleView, SnapshotView,
+    TaskView, VolumeView,
 };
 use berth_proto::address::Address;
 use berth_proto::convert::{LogRequest, MESSAGE_BYTES_MAX, from_wire, list_from_wire, to_wire};
@@ -131,6 +131,12 @@ impl Client {
     }
     pub(crate) async fn volumes(&self, include_trash: bool) -> Result<Vec<VolumeView>, Failure> {
         list!(self, list_volumes, v1::ListVolumesRequest { role: None, include_trash }, volumes)
+    }
+    pub(crate) async fn snapshots(
+        &self,
+        role: Option<String>,
+    ) -> Result<Vec<SnapshotView>, Failure> {
+        list!(self, list_snapshots, v1::ListSnapshotsRequest { role }, snapshots)
     }
     pub(crate) async fn frameworks(
         &self,

@@ -73,7 +73,8 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::UnknownOperation
         | ErrorCode::UnknownReservation
         | ErrorCode::UnknownService
-        | ErrorCode::UnknownProfile => exit::NOT_FOUND,
+        | ErrorCode::UnknownProfile
+        | ErrorCode::UnknownSnapshot => exit::NOT_FOUND,
         ErrorCode::StaleOffer
         | ErrorCode::StaleEpoch
         | ErrorCode::RequestIdReused
@@ -93,7 +94,10 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::ServiceConflict
         | ErrorCode::ServiceNotReady
         | ErrorCode::Locked
-        | ErrorCode::WrongCluster => exit::CONFLICT,
+        | ErrorCode::WrongCluster
+        | ErrorCode::SnapshotExists
+        | ErrorCode::SnapshotNotReady
+        | ErrorCode::SnapshotHeld => exit::CONFLICT,
         ErrorCode::NotPrivileged => exit::NOT_ALLOWED,
         ErrorCode::Unavailable | ErrorCode::AgentUnreachable => exit::UNREACHABLE,
         ErrorCode::TimedOut => exit::TIMED_OUT,
@@ -101,6 +105,8 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         ErrorCode::InsufficientResources
         | ErrorCode::VolumeUnavailable
         | ErrorCode::VolumeLost
+        | ErrorCode::SnapshotLost
+        | ErrorCode::FreezeFailed
         | ErrorCode::DiskFull
         | ErrorCode::DiskReadOnly
         | ErrorCode::DiskFaulty

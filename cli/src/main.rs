@@ -18,7 +18,9 @@ use args::{Agent, Cli, Command, Master, Scheduler, Shell};
 use clap::{CommandFactory, Parser};
 use failure::Failure;
 use std::process::ExitCode;
-use verbs::{daemon, disk, document, list, operation, profile, reservation, service, task, volume};
+use verbs::{
+    daemon, disk, document, list, operation, profile, reservation, service, snapshot, task, volume,
+};
 
 /// The master's work is many small values; this allocator handles them in less time than the system's.
 #[global_allocator]
@@ -73,6 +75,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Profile(command) => profile::run(&command).await,
         Command::Reservation(command) => reservation::run(&command).await,
         Command::Volume(command) => volume::run(&command).await,
+        Command::Snapshot(command) => snapshot::run(&command).await,
         Command::Framework(command) => list::framework(&command).await,
         Command::Offer(command) => list::offer(&command).await,
         Command::Task(command) => task::run(&command).await,

@@ -98,6 +98,18 @@ codes! {
     VolumeLost => "VOLUME_LOST", Never;
     /// Something unknown lies where the volume should be made.
     DirectoryExists => "DIRECTORY_EXISTS", Never;
+    /// No snapshot of that id or name.
+    UnknownSnapshot => "UNKNOWN_SNAPSHOT", Never;
+    /// The volume has a snapshot of that name already.
+    SnapshotExists => "SNAPSHOT_EXISTS", Never;
+    /// The snapshot is in a state in which the call makes no sense.
+    SnapshotNotReady => "SNAPSHOT_NOT_READY", AfterRefresh;
+    /// The snapshot is held, and what was asked would end in its deletion.
+    SnapshotHeld => "SNAPSHOT_HELD", Never;
+    /// The snapshot is not where it must be; nothing was made in its place.
+    SnapshotLost => "SNAPSHOT_LOST", Never;
+    /// The task's data could not be brought to rest for a snapshot.
+    FreezeFailed => "FREEZE_FAILED", Later;
     /// No space is left on the disk.
     DiskFull => "DISK_FULL", Later;
     /// The disk is mounted read-only.

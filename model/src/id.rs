@@ -162,6 +162,9 @@ uuid_id!(
     /// A persistent volume for all its life, across names, roles and generations.
     VolumeId, "volume id");
 uuid_id!(
+    /// A snapshot of a volume for all its life.
+    SnapshotId, "snapshot id");
+uuid_id!(
     /// A disk, as written on the disk itself.
     DiskId, "disk id");
 uuid_id!(
@@ -189,6 +192,9 @@ name_id!(
 name_id!(
     /// A volume's name (the persistence id of Mesos), unique per role.
     VolumeName, "volume name");
+name_id!(
+    /// A snapshot's name, unique per volume.
+    SnapshotName, "snapshot name");
 name_id!(
     /// Who asked: the owner of a reservation or a volume.
     Principal, "principal");

@@ -3,9 +3,11 @@
 use crate::agent::{AgentInfo, Disk};
 use crate::error::Rejection;
 use crate::id::{
-    ClusterId, ContainerId, FrameworkId, OperationId, SessionId, StatusId, TaskId, VolumeId,
+    ClusterId, ContainerId, FrameworkId, OperationId, SessionId, SnapshotId, StatusId, TaskId,
+    VolumeId,
 };
 use crate::resources::Resources;
+use crate::snapshot::{Freeze, Origin, SnapshotReport, SnapshotSpec};
 use crate::task::{TaskInfo, TaskStatus};
 use crate::units::Bytes;
 use crate::volume::{VolumeReport, VolumeSpec, VolumeUse};
@@ -30,6 +32,8 @@ pub struct Registration {
     pub volumes: Vec<VolumeReport>,
     /// Every task it runs, and every ended one whose last update is not acknowledged.
     pub tasks: Vec<TaskReport>,
+    /// Every snapshot in its ledger, deleted ones until the master has said that it knows.
+    pub snapshots: Vec<SnapshotReport>,
 }
 
 /// One task of an agent, at registration.
@@ -78,6 +82,13 @@ pub enum FromAgent {
     Heartbeat {
         /// The ledger's sequence number.
         ledger_seq: u64,
+    },
+    /// A snapshot's state in the ledger, synced before it is sent.
+    Snapshot {
+        /// The ledger's sequence number after that sync.
+        ledger_seq: u64,
+        /// The state.
+        report: SnapshotReport,
     },
 }
 
@@ -193,6 +204,36 @@ pub enum ToAgent {
     },
     /// Still here.
     Heartbeat,
+    /// Make sure the snapshot is taken.
+    EnsureSnapshot {
+        /// What is wanted.
+        spec: SnapshotSpec,
+        /// On whose behalf.
+        operation: OperationId,
+        /// How the task that uses the volume brings it to rest.
+        freeze: Option<Freeze>,
+    },
+    /// Delete the snapshot for good.
+    DeleteSnapshot {
+        /// Which.
+        spec: SnapshotSpec,
+        /// On whose behalf.
+        operation: OperationId,
+    },
+    /// Forget a snapshot that failed, was lost, or is gone, once the registry has.
+    ForgetSnapshot {
+        /// Which.
+        snapshot: SnapshotId,
+    },
+    /// Make sure the volume is there with the content of a snapshot.
+    DeriveVolume {
+        /// What is wanted.
+        spec: VolumeSpec,
+        /// On whose behalf.
+        operation: OperationId,
+        /// Where the content comes from.
+        origin: Box<Origin>,
+    },
 }
 
 /// Which output of a task.

@@ -80,11 +80,21 @@ pub enum OperationKind {
     CreateProfile,
     /// A profile of disks is forgotten.
     DeleteProfile,
+    /// SNAPSHOT: a volume's content as it is now, kept beside it.
+    Snapshot,
+    /// DELETE_SNAPSHOT: a snapshot out of existence.
+    DeleteSnapshot,
+    /// HOLD or release of a snapshot.
+    HoldSnapshot,
+    /// ROLLBACK: a volume's next life, with the content of a snapshot.
+    RollBack,
+    /// CLONE: a new volume with the content of a snapshot.
+    Clone,
 }
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 21] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -101,6 +111,11 @@ impl OperationKind {
         Self::Label,
         Self::CreateProfile,
         Self::DeleteProfile,
+        Self::Snapshot,
+        Self::DeleteSnapshot,
+        Self::HoldSnapshot,
+        Self::RollBack,
+        Self::Clone,
     ];
 
     /// The kind as users see it.
@@ -123,6 +138,11 @@ impl OperationKind {
             Self::Label => "LABEL",
             Self::CreateProfile => "CREATE_PROFILE",
             Self::DeleteProfile => "DELETE_PROFILE",
+            Self::Snapshot => "SNAPSHOT",
+            Self::DeleteSnapshot => "DELETE_SNAPSHOT",
+            Self::HoldSnapshot => "HOLD_SNAPSHOT",
+            Self::RollBack => "ROLLBACK",
+            Self::Clone => "CLONE",
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use crate::disk::{DiskRequest, ProfileRequest};
 use crate::id::{
-    AgentId, DiskId, FrameworkId, Principal, ProfileName, ReservationId, TaskId, VolumeId,
-    VolumeName,
+    AgentId, DiskId, FrameworkId, Principal, ProfileName, ReservationId, SnapshotId, SnapshotName,
+    TaskId, VolumeId, VolumeName,
 };
 use crate::operation::OperationKind;
 use crate::resources::{DiskSource, Resources};
 use crate::role::Role;
+use crate::snapshot::Freeze;
 use crate::units::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,6 +121,49 @@ pub enum Request {
     Disk(DiskRequest),
     /// Change the profiles.
     Profile(ProfileRequest),
+    /// Keep a volume's content as it is now.
+    CreateSnapshot {
+        /// Of which volume.
+        volume: VolumeChoice,
+        /// Unique among the volume's snapshots; made up when absent.
+        name: Option<SnapshotName>,
+        /// Who asks.
+        principal: Option<Principal>,
+        /// How the task that uses the volume brings it to rest.
+        freeze: Option<Freeze>,
+    },
+    /// Delete a snapshot for good.
+    DeleteSnapshot {
+        /// Which.
+        snapshot: SnapshotId,
+    },
+    /// Hold a snapshot, so that neither it nor its volume is deleted, or release it.
+    HoldSnapshot {
+        /// Which.
+        snapshot: SnapshotId,
+        /// From now on.
+        held: bool,
+    },
+    /// Give a volume the content of one of its snapshots, after a snapshot of what it has now.
+    RollBackVolume {
+        /// Which volume.
+        volume: VolumeChoice,
+        /// To which of its snapshots.
+        snapshot: SnapshotId,
+    },
+    /// Make a new volume with the content of a snapshot, on the same disk.
+    CloneVolume {
+        /// Of which snapshot.
+        snapshot: SnapshotId,
+        /// Unique in the role.
+        name: VolumeName,
+        /// Whose it will be; the role of the snapshot's volume when absent.
+        role: Option<Role>,
+        /// Who asks.
+        principal: Option<Principal>,
+        /// The default mount.
+        container_path: Arc<str>,
+    },
 }
 
 impl Request {
@@ -141,6 +185,11 @@ impl Request {
             Self::Disk(DiskRequest::Label { .. }) => OperationKind::Label,
             Self::Profile(ProfileRequest::Create(_)) => OperationKind::CreateProfile,
             Self::Profile(ProfileRequest::Delete(_)) => OperationKind::DeleteProfile,
+            Self::CreateSnapshot { .. } => OperationKind::Snapshot,
+            Self::DeleteSnapshot { .. } => OperationKind::DeleteSnapshot,
+            Self::HoldSnapshot { .. } => OperationKind::HoldSnapshot,
+            Self::RollBackVolume { .. } => OperationKind::RollBack,
+            Self::CloneVolume { .. } => OperationKind::Clone,
         }
     }
 }

@@ -9,10 +9,11 @@ use crate::error::Rejection;
 use crate::framework::FrameworkInfo;
 use crate::id::{
     AgentId, ClusterId, ContainerId, DiskId, FrameworkId, OperationId, ProfileName, ReservationId,
-    TaskId, VolumeId,
+    SnapshotId, TaskId, VolumeId,
 };
 use crate::operation::OperationRecord;
 use crate::resources::{DiskSource, Resource};
+use crate::snapshot::{Freeze, Origin, Snapshot, SnapshotSpec, SnapshotState};
 use crate::task::{TaskInfo, TaskKey, TaskStatus};
 use crate::units::{Bytes, Timestamp};
 use crate::volume::{Volume, VolumeSpec, VolumeState, VolumeUse};
@@ -51,6 +52,8 @@ pub enum RegistryRecord {
     Disk(Arc<DiskRecord>),
     /// A profile of disks.
     Profile(Arc<DiskProfile>),
+    /// A snapshot.
+    Snapshot(Arc<Snapshot>),
 }
 
 /// One row of dynamically reserved resources: everything of one agent with the same name, disk and stack.
@@ -101,6 +104,8 @@ pub enum RegistryKey {
     Disk(DiskId),
     /// A profile of disks.
     Profile(ProfileName),
+    /// A snapshot.
+    Snapshot(SnapshotId),
 }
 
 impl RegistryRecord {
@@ -117,6 +122,7 @@ impl RegistryRecord {
             Self::Operation(record) => RegistryKey::Operation(record.id),
             Self::Disk(record) => RegistryKey::Disk(record.disk),
             Self::Profile(profile) => RegistryKey::Profile(profile.name.clone()),
+            Self::Snapshot(snapshot) => RegistryKey::Snapshot(snapshot.spec.id),
         }
     }
 }
@@ -144,6 +150,7 @@ impl RegistryWrite {
 /// A record of an agent's ledger. The state is the fold of all records; a snapshot is a list of records
 /// that folds to the same state.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "most records are of volumes")]
 pub enum LedgerRecord {
     /// The cluster this agent belongs to, from its first contact on.
     Joined(ClusterId),
@@ -164,6 +171,10 @@ pub enum LedgerRecord {
     Task(Box<LedgerTask>),
     /// The task's record is no longer needed.
     TaskForgotten(TaskKey),
+    /// A snapshot's state.
+    Snapshot(Box<LedgerSnapshot>),
+    /// The snapshot's record is no longer needed.
+    SnapshotForgotten(SnapshotId),
 }
 
 /// A disk as an agent remembers it, to recognise a swapped one.
@@ -198,6 +209,8 @@ pub struct LedgerVolume {
     pub changed: Timestamp,
     /// An intent: this READY volume is to have that size.
     pub resize: Option<Bytes>,
+    /// The snapshot it is made from (only while CREATING).
+    pub origin: Option<Box<Origin>>,
 }
 
 impl LedgerVolume {
@@ -206,6 +219,23 @@ impl LedgerVolume {
     pub fn held(&self) -> Bytes {
         self.resize.map_or(self.spec.size, |wanted| self.spec.size.max(wanted))
     }
+}
+
+/// A snapshot as an agent's ledger knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerSnapshot {
+    /// Identity, and of what.
+    pub spec: SnapshotSpec,
+    /// CREATING and DELETING are intents; the others are results.
+    pub state: SnapshotState,
+    /// The operation that brought it there.
+    pub operation: Option<OperationId>,
+    /// How its volume is brought to rest.
+    pub freeze: Option<Freeze>,
+    /// Why FAILED, LOST or QUARANTINED, or not done yet.
+    pub error: Option<Rejection>,
+    /// When the state was entered.
+    pub changed: Timestamp,
 }
 
 /// How far the agent has come with a task.

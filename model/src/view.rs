@@ -131,6 +131,21 @@ pub struct VolumeView {
     pub observed: Option<crate::volume::VolumeState>,
 }
 
+/// A snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotView {
+    /// The registry's record.
+    pub snapshot: crate::snapshot::Snapshot,
+    /// The agent's host, when known.
+    pub hostname: Arc<str>,
+    /// The disk's name, when known.
+    pub disk: Arc<str>,
+    /// Where it lies on the agent; empty when not reported.
+    pub host_path: Arc<str>,
+    /// What the agent last said of it; absent until it does.
+    pub observed: Option<crate::snapshot::SnapshotState>,
+}
+
 /// A framework.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameworkView {
@@ -205,4 +220,6 @@ pub enum Change {
         /// Is a session open?
         connected: bool,
     },
+    /// A snapshot entered a state.
+    Snapshot(Arc<crate::snapshot::Snapshot>),
 }

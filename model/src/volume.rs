@@ -5,6 +5,7 @@ use crate::id::{AgentId, FrameworkId, OperationId, Principal, VolumeId, VolumeNa
 use crate::reservation::Stack;
 use crate::resources::{DiskSource, Mount, MountMode, Persistence, Resource};
 use crate::role::Role;
+use crate::snapshot::Origin;
 use crate::units::{Bytes, Timestamp, UnitError};
 use std::fmt;
 use std::sync::Arc;
@@ -154,6 +155,8 @@ pub struct Volume {
     pub reserved_from: Option<Box<Resource>>,
     /// The operation changes the size of this READY volume; `spec.size` is the larger size until that is over.
     pub resize: Option<Resize>,
+    /// The snapshot it is made from; absent once the volume is READY.
+    pub origin: Option<Box<Origin>>,
 }
 
 impl Volume {

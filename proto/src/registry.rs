@@ -24,6 +24,7 @@ pub fn encode_key(key: &RegistryKey) -> Vec<u8> {
         RegistryKey::Operation(id) => format!("operation/{id}"),
         RegistryKey::Disk(id) => format!("disk/{id}"),
         RegistryKey::Profile(name) => format!("profile/{name}"),
+        RegistryKey::Snapshot(id) => format!("snapshot/{id}"),
     };
     text.into_bytes()
 }
@@ -49,6 +50,7 @@ pub fn decode_key(key: &[u8]) -> Result<RegistryKey, DecodeError> {
         "operation" => id_of(id).map(RegistryKey::Operation),
         "disk" => id_of(id).map(RegistryKey::Disk),
         "profile" => id_of(id).map(RegistryKey::Profile),
+        "snapshot" => id_of(id).map(RegistryKey::Snapshot),
         other => Err(format!("no kind of record is called {other:?}")),
     };
     let decoded = decoded.map_err(error)?;

@@ -40,13 +40,15 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::UnknownOperation
         | ErrorCode::UnknownReservation
         | ErrorCode::UnknownService
-        | ErrorCode::UnknownProfile => Code::NotFound,
+        | ErrorCode::UnknownProfile
+        | ErrorCode::UnknownSnapshot => Code::NotFound,
         ErrorCode::RequestIdReused
         | ErrorCode::VolumeExists
         | ErrorCode::DirectoryExists
         | ErrorCode::ProfileExists
         | ErrorCode::TaskExists
-        | ErrorCode::SessionExists => Code::AlreadyExists,
+        | ErrorCode::SessionExists
+        | ErrorCode::SnapshotExists => Code::AlreadyExists,
         // Look at the state again, then try anew.
         ErrorCode::StaleOffer
         | ErrorCode::StaleEpoch
@@ -67,9 +69,13 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::SafeMode
         | ErrorCode::Locked
         | ErrorCode::ServiceConflict
-        | ErrorCode::ServiceNotReady => Code::FailedPrecondition,
+        | ErrorCode::ServiceNotReady
+        | ErrorCode::SnapshotNotReady
+        | ErrorCode::SnapshotHeld
+        | ErrorCode::FreezeFailed => Code::FailedPrecondition,
         ErrorCode::NotPrivileged => Code::PermissionDenied,
         ErrorCode::VolumeLost
+        | ErrorCode::SnapshotLost
         | ErrorCode::DiskFaulty
         | ErrorCode::LedgerCorrupt
         | ErrorCode::LedgerRolledBack

@@ -3,8 +3,10 @@
 //! It knows no host and no master. Invariant: the state is the fold of the records and of nothing else, so
 //! [`Books::records`] of any state folds to that state.
 
-use berth_model::id::{ClusterId, ContainerId, DiskId, VolumeId};
-use berth_model::record::{LedgerDisk, LedgerRecord, LedgerTask, LedgerTaskPhase, LedgerVolume};
+use berth_model::id::{ClusterId, ContainerId, DiskId, SnapshotId, VolumeId};
+use berth_model::record::{
+    LedgerDisk, LedgerRecord, LedgerSnapshot, LedgerTask, LedgerTaskPhase, LedgerVolume,
+};
 use berth_model::resources::DiskSource;
 use berth_model::task::TaskKey;
 use berth_model::units::{Bytes, Timestamp};
@@ -20,6 +22,7 @@ pub struct Books {
     disks: BTreeMap<DiskId, LedgerDisk>,
     volumes: BTreeMap<VolumeId, LedgerVolume>,
     tasks: BTreeMap<TaskKey, LedgerTask>,
+    snapshots: BTreeMap<SnapshotId, LedgerSnapshot>,
     index: Index,
 }
 
@@ -36,6 +39,8 @@ struct Index {
     containers: BTreeMap<ContainerId, TaskKey>,
     /// Tasks that have not ended.
     live: BTreeSet<TaskKey>,
+    /// The snapshots of a volume.
+    snapshots: BTreeSet<(VolumeId, SnapshotId)>,
 }
 
 impl Books {
@@ -83,6 +88,18 @@ impl Books {
                     self.index.without_task(&key, &old);
                 }
             },
+            LedgerRecord::Snapshot(snapshot) => {
+                let (id, volume) = (snapshot.spec.id, snapshot.spec.of.id);
+                if let Some(old) = self.snapshots.insert(id, *snapshot) {
+                    self.index.snapshots.remove(&(old.spec.of.id, id));
+                }
+                self.index.snapshots.insert((volume, id));
+            },
+            LedgerRecord::SnapshotForgotten(id) => {
+                if let Some(old) = self.snapshots.remove(&id) {
+                    self.index.snapshots.remove(&(old.spec.of.id, id));
+                }
+            },
         }
     }
 
@@ -97,6 +114,8 @@ impl Books {
         records.extend(self.disks.values().cloned().map(LedgerRecord::Disk));
         records.extend(self.volumes.values().cloned().map(LedgerRecord::Volume));
         records.extend(self.tasks.values().cloned().map(|t| LedgerRecord::Task(Box::new(t))));
+        records
+            .extend(self.snapshots.values().cloned().map(|s| LedgerRecord::Snapshot(Box::new(s))));
         records
     }
 
@@ -129,6 +148,16 @@ impl Books {
     #[must_use]
     pub fn tasks(&self) -> &BTreeMap<TaskKey, LedgerTask> {
         &self.tasks
+    }
+    /// The snapshots.
+    #[must_use]
+    pub fn snapshots(&self) -> &BTreeMap<SnapshotId, LedgerSnapshot> {
+        &self.snapshots
+    }
+    /// The snapshots of one volume.
+    pub fn snapshots_of(&self, volume: VolumeId) -> impl Iterator<Item = &LedgerSnapshot> {
+        let all = (volume, SnapshotId::from_u128(0))..=(volume, SnapshotId::from_u128(u128::MAX));
+        self.index.snapshots.range(all).filter_map(|(_, id)| self.snapshots.get(id))
     }
     /// Space taken by volumes on a disk.
     #[must_use]

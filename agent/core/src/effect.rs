@@ -5,6 +5,7 @@
 
 use berth_model::error::Rejection;
 use berth_model::id::{ContainerId, FrameworkId, VolumeId};
+use berth_model::snapshot::{Freeze, SnapshotSpec};
 use berth_model::task::{Check, TaskInfo};
 use berth_model::units::Bytes;
 use berth_model::volume::{Enforcement, VolumeSpec, VolumeUse};
@@ -61,6 +62,49 @@ pub enum VolumeEffect {
         /// Which.
         spec: VolumeSpec,
     },
+    /// Make sure that the snapshot of the live volume is there with its marker, synced.
+    Snapshot {
+        /// What is wanted, and of what.
+        snapshot: SnapshotSpec,
+        /// The task to bring to rest meanwhile.
+        freeze: Option<Freezing>,
+    },
+    /// Delete the snapshot, synced.
+    EraseSnapshot {
+        /// Which.
+        snapshot: SnapshotSpec,
+    },
+    /// Look whether the snapshot is there and is the one the ledger means. Changes nothing.
+    VerifySnapshot {
+        /// Which.
+        snapshot: SnapshotSpec,
+    },
+    /// Put a copy of the snapshot in the place of the live volume of generation `spec.generation - 1`, whose data goes
+    /// to the trash.
+    RollBack {
+        /// What is wanted.
+        spec: VolumeSpec,
+        /// To which snapshot.
+        snapshot: SnapshotSpec,
+        /// The snapshot that has the content of the life that ends.
+        safety: SnapshotSpec,
+    },
+    /// Make a volume with the content of the snapshot.
+    Clone {
+        /// What is wanted.
+        spec: VolumeSpec,
+        /// Of which snapshot.
+        snapshot: SnapshotSpec,
+    },
+}
+
+/// A task that is brought to rest while a snapshot is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Freezing {
+    /// The task's run.
+    pub container: ContainerId,
+    /// How.
+    pub freeze: Freeze,
 }
 
 impl VolumeEffect {
@@ -74,7 +118,12 @@ impl VolumeEffect {
             | Self::Trash { spec }
             | Self::Purge { spec }
             | Self::Verify { spec, .. }
-            | Self::Usage { spec } => spec,
+            | Self::Usage { spec }
+            | Self::RollBack { spec, .. }
+            | Self::Clone { spec, .. } => spec,
+            Self::Snapshot { snapshot, .. }
+            | Self::EraseSnapshot { snapshot }
+            | Self::VerifySnapshot { snapshot } => &snapshot.of,
         }
     }
 }

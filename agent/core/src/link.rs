@@ -9,7 +9,7 @@ use crate::agent::Agent;
 use crate::step::{Output, Severity};
 use crate::timer::Timer;
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{FrameworkId, SessionId, TaskId, VolumeId};
+use berth_model::id::{FrameworkId, OperationId, SessionId, SnapshotId, TaskId, VolumeId};
 use berth_model::link::{Envelope, FromAgent, OutputStream, ToAgent};
 use berth_model::record::LedgerRecord;
 use berth_model::task::TaskKey;
@@ -36,6 +36,8 @@ pub(crate) struct Link {
     heartbeat: Duration,
     /// Volumes that changed after the registration left and before it was taken in.
     changed: BTreeSet<VolumeId>,
+    /// Snapshots, likewise.
+    snapshots: BTreeSet<SnapshotId>,
 }
 
 /// A part of a task's output.
@@ -53,6 +55,7 @@ impl Agent {
             phase: Phase::Open,
             heartbeat: Duration::ZERO,
             changed: BTreeSet::new(),
+            snapshots: BTreeSet::new(),
         });
         self.register();
     }
@@ -104,13 +107,32 @@ impl Agent {
         }
     }
 
-    /// Answers a call that cannot be done now; the books stay as they are.
-    pub(crate) fn tell_refusal(
+    /// Tells the master where a snapshot stands.
+    pub(crate) fn tell_snapshot(&mut self, id: SnapshotId) {
+        if let Some(link) = self.link.as_mut().filter(|link| link.phase == Phase::Registering) {
+            link.snapshots.insert(id);
+        }
+        if let Some(report) = self.snapshot_report(id) {
+            self.tell(FromAgent::Snapshot { ledger_seq: 0, report });
+        }
+    }
+
+    /// Answers a call about a snapshot that cannot be done now; the books stay as they are.
+    pub(crate) fn refuse_snapshot(
         &mut self,
-        id: VolumeId,
-        operation: berth_model::id::OperationId,
+        id: SnapshotId,
+        operation: OperationId,
         error: Rejection,
     ) {
+        if let Some(mut report) = self.snapshot_report(id) {
+            report.operation = Some(operation);
+            report.error = Some(error);
+            self.tell(FromAgent::Snapshot { ledger_seq: 0, report });
+        }
+    }
+
+    /// Answers a call that cannot be done now; the books stay as they are.
+    pub(crate) fn tell_refusal(&mut self, id: VolumeId, operation: OperationId, error: Rejection) {
         if let Some(mut report) = self.volume_report(id) {
             report.operation = Some(operation);
             report.error = Some(error);
@@ -231,6 +253,14 @@ impl Agent {
                 self.read_file(read, framework, task, Part { stream, offset, length });
             },
             ToAgent::Heartbeat => {},
+            ToAgent::EnsureSnapshot { spec, operation, freeze } => {
+                self.ensure_snapshot(spec, operation, freeze);
+            },
+            ToAgent::DeleteSnapshot { spec, operation } => self.delete_snapshot(spec, operation),
+            ToAgent::ForgetSnapshot { snapshot } => self.forget_snapshot(snapshot),
+            ToAgent::DeriveVolume { spec, operation, origin } => {
+                self.derive_volume(spec, operation, origin);
+            },
         }
     }
 
@@ -244,6 +274,7 @@ impl Agent {
         link.phase = Phase::Registered;
         let first = self.now.after(link.heartbeat);
         let mut changed = std::mem::take(&mut link.changed);
+        let snapshots = std::mem::take(&mut link.snapshots);
         // The registration does not list what is gone.
         let gone = self.books.volumes().values().filter(|v| v.state == VolumeState::Gone);
         changed.extend(gone.map(|v| v.spec.id));
@@ -253,6 +284,9 @@ impl Agent {
         self.log(Severity::Info, format!("registered in epoch {epoch}, {seen} volumes to tell of"));
         for id in changed {
             self.tell_volume(id);
+        }
+        for id in snapshots {
+            self.tell_snapshot(id);
         }
         let keys: Vec<TaskKey> = self.books.tasks().keys().cloned().collect();
         for key in keys {

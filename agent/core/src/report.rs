@@ -3,9 +3,10 @@
 //! Invariant: the state in a report is the state in the books.
 
 use crate::agent::Agent;
-use berth_model::id::VolumeId;
+use berth_model::id::{SnapshotId, VolumeId};
 use berth_model::link::{FromAgent, Registration};
-use berth_model::record::{LedgerTask, LedgerVolume};
+use berth_model::record::{LedgerSnapshot, LedgerTask, LedgerVolume};
+use berth_model::snapshot::SnapshotReport;
 use berth_model::task::TaskStatus;
 use berth_model::volume::{VolumeReport, VolumeState};
 use berth_model::{id::SessionId, link::TaskReport};
@@ -21,6 +22,9 @@ pub fn stamp(message: FromAgent, seq: u64) -> FromAgent {
         },
         FromAgent::Volume { report, ledger_seq: _ } => {
             FromAgent::Volume { report, ledger_seq: seq }
+        },
+        FromAgent::Snapshot { report, ledger_seq: _ } => {
+            FromAgent::Snapshot { report, ledger_seq: seq }
         },
         FromAgent::Heartbeat { ledger_seq: _ } => FromAgent::Heartbeat { ledger_seq: seq },
         other @ (FromAgent::Status(_)
@@ -52,6 +56,22 @@ impl Agent {
         }
     }
 
+    pub(crate) fn snapshot_report(&self, id: SnapshotId) -> Option<SnapshotReport> {
+        self.books.snapshots().get(&id).map(|snapshot| self.report_of_snapshot(snapshot))
+    }
+
+    fn report_of_snapshot(&self, snapshot: &LedgerSnapshot) -> SnapshotReport {
+        let watch = self.watches.get(&snapshot.spec.of.id);
+        let path = watch.and_then(|watch| watch.snapshots.get(&snapshot.spec.id));
+        SnapshotReport {
+            spec: snapshot.spec.clone(),
+            state: snapshot.state,
+            operation: snapshot.operation,
+            error: snapshot.error.clone(),
+            host_path: path.cloned().unwrap_or_default(),
+        }
+    }
+
     pub(crate) fn registration(&self, session: SessionId) -> Registration {
         let volumes = self.books.volumes().values();
         Registration {
@@ -66,6 +86,12 @@ impl Agent {
                 .map(|v| self.report_of(v))
                 .collect(),
             tasks: self.books.tasks().values().map(task_report).collect(),
+            snapshots: self
+                .books
+                .snapshots()
+                .values()
+                .map(|snapshot| self.report_of_snapshot(snapshot))
+                .collect(),
         }
     }
 }

@@ -243,6 +243,11 @@ impl World {
                     },
                     VolumeEffect::Purge { .. } => assert_eq!(state(&id), VolumeState::Trashed),
                     VolumeEffect::Verify { .. } | VolumeEffect::Usage { .. } => {},
+                    VolumeEffect::Snapshot { .. }
+                    | VolumeEffect::EraseSnapshot { .. }
+                    | VolumeEffect::VerifySnapshot { .. }
+                    | VolumeEffect::RollBack { .. }
+                    | VolumeEffect::Clone { .. } => panic!("nobody asked for {effect:?}"),
                 }
                 for (_, other) in &self.host.effects {
                     assert!(!touched.contains(&other.spec().id), "two effects on one volume");
@@ -597,6 +602,11 @@ impl Host {
                 }
             },
             VolumeEffect::Usage { .. } => VolumeOutcome::Used(Bytes::new(1)),
+            VolumeEffect::Snapshot { .. }
+            | VolumeEffect::EraseSnapshot { .. }
+            | VolumeEffect::VerifySnapshot { .. }
+            | VolumeEffect::RollBack { .. }
+            | VolumeEffect::Clone { .. } => panic!("nobody asked for {effect:?}"),
         }
     }
 }

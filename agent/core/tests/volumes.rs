@@ -34,6 +34,7 @@ fn create_writes_its_intent_then_asks_for_the_effect_then_writes_and_reports_the
         driver: Arc::from(""),
         changed: scene.now,
         resize: None,
+        origin: None,
     };
     let report = VolumeReport {
         spec: spec(1, 1),

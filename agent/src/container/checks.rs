@@ -63,7 +63,7 @@ pub(crate) async fn repeat(
             told = Some(news);
             let event = match role {
                 Role::Readiness => ContainerEvent::Ready(news),
-                Role::Health | Role::Command => ContainerEvent::Healthy(news),
+                Role::Health | Role::Command | Role::Freeze => ContainerEvent::Healthy(news),
             };
             shared.tell(container, event).await;
         }
@@ -131,7 +131,7 @@ async fn once(
 
 const DRAIN_EVERY: Duration = Duration::from_millis(200);
 
-async fn end_session(child: &mut Child) -> io::Result<()> {
+pub(super) async fn end_session(child: &mut Child) -> io::Result<()> {
     // The child is not reaped yet, so its pid names its own session or nothing.
     if let Some(pid) = child.id().and_then(crate::host::process::pid) {
         match rustix::process::kill_process_group(pid, rustix::process::Signal::KILL) {

@@ -23,6 +23,8 @@ pub(crate) enum Role {
     Command,
     Health,
     Readiness,
+    /// Holds the data at rest as long as its standard input is open.
+    Freeze,
 }
 
 impl Role {
@@ -31,23 +33,26 @@ impl Role {
             Self::Command => "command",
             Self::Health => "health",
             Self::Readiness => "readiness",
+            Self::Freeze => "freeze",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Command, Self::Health, Self::Readiness].into_iter().find(|r| r.as_str() == text)
+        let all = [Self::Command, Self::Health, Self::Readiness, Self::Freeze];
+        all.into_iter().find(|r| r.as_str() == text)
     }
 }
 
 /// A status no command would choose to say that it could not be executed.
 const NOT_EXECUTED: u8 = 126;
 
-/// The hidden subcommand `check RUN_FOLDER command|health|readiness`. To be called before any thread is started.
+/// The hidden subcommand `check RUN_FOLDER command|health|readiness`, or `check RUN_FOLDER freeze SECONDS PROGRAM
+/// ARGUMENT…`. To be called before any thread is started.
 ///
 /// With `command`, standard input is a pipe that takes the refusal; it is closed without a word when the command
 /// was executed. A check says on standard error why it could not be executed.
 #[must_use]
-pub fn exec_check_main(run_folder: &Path, role: &str) -> ExitCode {
+pub fn exec_check_main(run_folder: &Path, role: &str, rest: &[String]) -> ExitCode {
     let Some(role) = Role::parse(role) else {
         complain(&format!("nothing to execute is called {role:?}"));
         return ExitCode::from(NOT_EXECUTED);
@@ -55,7 +60,7 @@ pub fn exec_check_main(run_folder: &Path, role: &str) -> ExitCode {
     let rejection = match role {
         Role::Command => {
             let report = io::stdin().as_fd().try_clone_to_owned();
-            let rejection = become_it(run_folder, role);
+            let rejection = become_it(run_folder, role, rest);
             if let Ok(report) = report {
                 let text = serde_json::to_vec(&Refusal::from(rejection.clone()));
                 let told =
@@ -66,7 +71,7 @@ pub fn exec_check_main(run_folder: &Path, role: &str) -> ExitCode {
             }
             rejection
         },
-        Role::Health | Role::Readiness => become_it(run_folder, role),
+        Role::Health | Role::Readiness | Role::Freeze => become_it(run_folder, role, rest),
     };
     complain(&rejection.to_string());
     ExitCode::from(NOT_EXECUTED)
@@ -82,8 +87,8 @@ fn launch(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> Rejection {
 }
 
 /// Comes back only with a reason.
-fn become_it(path: &Path, role: Role) -> Rejection {
-    match prepare(path, role) {
+fn become_it(path: &Path, role: Role, rest: &[String]) -> Rejection {
+    match prepare(path, role, rest) {
         Ok((mut command, program)) => {
             let error = command.exec();
             let rejection = Rejection::new(
@@ -105,7 +110,7 @@ fn become_it(path: &Path, role: Role) -> Rejection {
     }
 }
 
-fn prepare(path: &Path, role: Role) -> Result<(Command, String), Rejection> {
+fn prepare(path: &Path, role: Role, rest: &[String]) -> Result<(Command, String), Rejection> {
     let here = &path.display();
     let run = RunFolder::open(path).map_err(launch(here))?;
     let run =
@@ -117,6 +122,7 @@ fn prepare(path: &Path, role: Role) -> Result<(Command, String), Rejection> {
         Role::Command => (spec.command.clone(), None),
         Role::Health => probe(spec.health.as_ref()).ok_or_else(broken)?,
         Role::Readiness => probe(spec.readiness.as_ref()).ok_or_else(broken)?,
+        Role::Freeze => given(rest).ok_or_else(broken)?,
     };
     for group in &spec.groups {
         cgroup::join(group).map_err(launch("the control group cannot be entered"))?;
@@ -157,8 +163,17 @@ fn prepare(path: &Path, role: Role) -> Result<(Command, String), Rejection> {
     leave().map_err(launch("the process cannot be confined"))?;
     let (program, arguments) = argv.split_first().ok_or_else(broken)?;
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(&spec.env).stdin(Stdio::null());
+    command.args(arguments).env_clear().envs(&spec.env);
+    if role != Role::Freeze {
+        command.stdin(Stdio::null());
+    }
     Ok((command, program.clone()))
+}
+
+/// After how many seconds it ends whatever becomes of it, and what to execute.
+fn given(rest: &[String]) -> Option<(Vec<String>, Option<u32>)> {
+    let (seconds, command) = rest.split_first()?;
+    Some((command.to_vec(), Some(seconds.parse().ok()?)))
 }
 
 fn probe(probe: Option<&super::record::Probe>) -> Option<(Vec<String>, Option<u32>)> {

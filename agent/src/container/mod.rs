@@ -7,11 +7,12 @@
 //! outside and are mounted only in the container's own mount namespace.
 //!
 //! The program must dispatch two hidden subcommands before it starts any thread: `supervise RUN_FOLDER` to
-//! [`supervise_main`] and `check RUN_FOLDER ROLE` to [`exec_check_main`].
+//! [`supervise_main`] and `check RUN_FOLDER ROLE …` to [`exec_check_main`].
 
 mod cgroup;
 mod checks;
 mod enter;
+mod freeze;
 mod garbage;
 mod handover;
 mod inbox;
@@ -26,6 +27,7 @@ mod supervise;
 mod watch;
 
 pub use enter::exec_check_main;
+pub use freeze::Frozen;
 pub use runtime::Runtime;
 pub use supervise::supervise_main;
 

@@ -143,7 +143,8 @@ fn account(config: &Config, task: &TaskInfo) -> Result<Option<Account>, Rejectio
     .field("task.command.user"))
 }
 
-fn argv(program: &Program) -> Vec<String> {
+/// What is executed for a program.
+pub(super) fn argv(program: &Program) -> Vec<String> {
     match program {
         Program::Shell(text) => vec!["/bin/sh".to_owned(), "-c".to_owned(), text.clone()],
         Program::Exec(argv) => argv.clone(),

@@ -95,6 +95,10 @@ impl Runtime {
         (Arc::new(Self { shared, tasks: Mutex::new(tasks), handle }), received)
     }
 
+    pub(super) fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
     /// Carries out `effect`; the answers come as events.
     pub fn run(&self, effect: ContainerEffect) {
         match effect {

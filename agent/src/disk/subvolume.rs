@@ -1,12 +1,12 @@
 //! Subvolumes and their quota groups on btrfs, by ioctl.
 //!
-//! Only what volumes need: make one, limit it, measure it, forget its quota group. Deleting is the business of
+//! Only what volumes need: make one, take one of another, limit it, measure it, forget its quota group. Deleting is the business of
 //! `remove`: contents first and by handle, because dropping a whole subvolume at once leaves the file system's
 //! quota accounting inconsistent.
 
 use rustix::io::Errno;
 use rustix::ioctl::{self, Opcode, opcode};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 const GROUP: u8 = 0x94;
 /// The inode of each subvolume's root directory.
@@ -15,6 +15,8 @@ const QUOTA_TREE: u64 = 8;
 const QGROUP_INFO_KEY: u32 = 242;
 const LIMIT_REFERENCED: u64 = 1;
 const QUOTA_ENABLE: u64 = 1;
+/// `BTRFS_SUBVOL_RDONLY`.
+const READ_ONLY: u64 = 2;
 
 /// `struct btrfs_ioctl_vol_args_v2`.
 #[repr(C)]
@@ -77,6 +79,9 @@ struct SearchArgs {
     found: [u8; 3992],
 }
 
+const SNAPSHOT_CREATE: Opcode = opcode::write::<VolumeArgs>(GROUP, 23);
+const GET_FLAGS: Opcode = opcode::read::<u64>(GROUP, 25);
+const SET_FLAGS: Opcode = opcode::write::<u64>(GROUP, 26);
 const SUBVOLUME_CREATE: Opcode = opcode::write::<VolumeArgs>(GROUP, 24);
 const QGROUP_LIMIT: Opcode = opcode::read::<LimitArgs>(GROUP, 43);
 const QGROUP_CREATE: Opcode = opcode::write::<QgroupArgs>(GROUP, 42);
@@ -97,6 +102,61 @@ pub fn create(parent: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
     room.ok_or(Errno::NAMETOOLONG)?.copy_from_slice(name.as_bytes());
     // SAFETY: BTRFS_IOC_SUBVOL_CREATE_V2 reads one `struct btrfs_ioctl_vol_args_v2`, which VolumeArgs mirrors.
     unsafe { ioctl::ioctl(parent, ioctl::Setter::<SUBVOLUME_CREATE, VolumeArgs>::new(args)) }
+}
+
+/// What may be done to a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing.
+    ReadOnly,
+    /// Everything.
+    Writable,
+}
+
+/// Makes a snapshot `name` in `parent` of the subvolume whose root is `source`, as of now.
+///
+/// # Errors
+/// The name exists (EXIST), or the file system refuses.
+#[expect(unsafe_code, reason = "an ioctl whose argument is declared above")]
+pub fn snapshot(
+    source: BorrowedFd<'_>,
+    parent: BorrowedFd<'_>,
+    name: &str,
+    access: Access,
+) -> Result<(), Errno> {
+    let flags = match access {
+        Access::ReadOnly => READ_ONLY,
+        Access::Writable => 0,
+    };
+    let fd = i64::from(source.as_raw_fd());
+    let mut args = VolumeArgs { fd, transaction: 0, flags, unused: [0; 4], name: [0; 4040] };
+    // The last byte stays zero.
+    let room = args.name.get_mut(..name.len()).filter(|room| room.len() < 256);
+    room.ok_or(Errno::NAMETOOLONG)?.copy_from_slice(name.as_bytes());
+    // SAFETY: BTRFS_IOC_SNAP_CREATE_V2 reads one `struct btrfs_ioctl_vol_args_v2`, which VolumeArgs mirrors; its
+    // descriptor is open as long as `source` is borrowed.
+    unsafe { ioctl::ioctl(parent, ioctl::Setter::<SNAPSHOT_CREATE, VolumeArgs>::new(args)) }
+}
+
+/// Can nothing be written in the subvolume?
+///
+/// # Errors
+/// It is no subvolume's root (INVAL).
+#[expect(unsafe_code, reason = "an ioctl whose argument is a number")]
+pub fn is_read_only(subvolume: BorrowedFd<'_>) -> Result<bool, Errno> {
+    // SAFETY: BTRFS_IOC_SUBVOL_GETFLAGS writes one u64.
+    let flags = unsafe { ioctl::ioctl(subvolume, ioctl::Getter::<GET_FLAGS, u64>::new())? };
+    Ok(flags & READ_ONLY != 0)
+}
+
+/// Lets the subvolume be written again, which deleting it needs.
+///
+/// # Errors
+/// It is no subvolume's root (INVAL), or the privilege is missing (PERM).
+#[expect(unsafe_code, reason = "an ioctl whose argument is a number")]
+pub fn make_writable(subvolume: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: BTRFS_IOC_SUBVOL_SETFLAGS reads one u64.
+    unsafe { ioctl::ioctl(subvolume, ioctl::Setter::<SET_FLAGS, u64>::new(0)) }
 }
 
 /// Limits the subvolume to `bytes`, or lifts its limit.
@@ -205,6 +265,9 @@ mod tests {
     #[test]
     fn requests_have_the_numbers_the_kernel_declares() {
         let numbers = [
+            SNAPSHOT_CREATE,
+            GET_FLAGS,
+            SET_FLAGS,
             SUBVOLUME_CREATE,
             QGROUP_LIMIT,
             QGROUP_CREATE,
@@ -213,8 +276,18 @@ mod tests {
             INODE_LOOKUP,
             TREE_SEARCH,
         ];
-        let want =
-            [0x5000_9418, 0x8030_942b, 0x4010_942a, 0xc010_9428, 0x942e, 0xd000_9412, 0xd000_9411];
+        let want = [
+            0x5000_9417,
+            0x8008_9419,
+            0x4008_941a,
+            0x5000_9418,
+            0x8030_942b,
+            0x4010_942a,
+            0xc010_9428,
+            0x942e,
+            0xd000_9412,
+            0xd000_9411,
+        ];
         assert_eq!(numbers, want);
     }
 }

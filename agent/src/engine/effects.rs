@@ -7,14 +7,15 @@
 use crate::container::Runtime;
 use crate::volume::Volumes;
 use berth_agent_core::Input;
-use berth_agent_core::effect::{ContainerEffect, VolumeEffect, VolumeOutcome};
+use berth_agent_core::effect::{ContainerEffect, Freezing, VolumeEffect, VolumeOutcome};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{ClusterId, ContainerId};
 use berth_model::link::OutputStream;
+use berth_model::snapshot::SnapshotSpec;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
 /// Effects on volumes that are carried out at the same time.
 const VOLUMES_MAX: usize = 16;
@@ -67,8 +68,14 @@ impl Effects {
     pub(super) fn volume(&mut self, token: u64, effect: VolumeEffect) {
         let volumes = Arc::clone(&self.volumes);
         let volume = effect.spec().id;
+        let runtime = Arc::clone(&self.runtime);
         self.spawn(Arc::clone(&self.volume_slots), async move {
-            let ran = spawn_blocking(move || volumes.run(&effect)).await;
+            let ran = match effect {
+                VolumeEffect::Snapshot { snapshot, freeze: Some(freezing) } => {
+                    frozen(&runtime, volumes, snapshot, &freezing).await
+                },
+                effect => spawn_blocking(move || volumes.run(&effect)).await,
+            };
             let outcome = ran.unwrap_or_else(|_panic| {
                 VolumeOutcome::Unclear(Rejection::new(
                     ErrorCode::Internal,
@@ -154,5 +161,38 @@ impl Effects {
 
     fn reap(&mut self) {
         while self.tasks.try_join_next().is_some() {}
+    }
+}
+
+/// Takes a snapshot while the task that uses the volume is at rest. What was taken while it was not is deleted again.
+async fn frozen(
+    runtime: &Runtime,
+    volumes: Arc<Volumes>,
+    snapshot: SnapshotSpec,
+    freezing: &Freezing,
+) -> Result<VolumeOutcome, JoinError> {
+    let Freezing { container, freeze } = freezing;
+    let frozen = match runtime.freeze(*container, freeze).await {
+        Ok(frozen) => frozen,
+        Err(reason) => return Ok(VolumeOutcome::Failed(reason)),
+    };
+    let take = VolumeEffect::Snapshot { snapshot: snapshot.clone(), freeze: None };
+    let all = Arc::clone(&volumes);
+    let taken = spawn_blocking(move || all.run(&take)).await;
+    // Let go in any case, also when taking it has failed.
+    match frozen.thaw().await {
+        Ok(()) => taken,
+        Err(reason) => {
+            let erase = VolumeEffect::EraseSnapshot { snapshot };
+            let erased = spawn_blocking(move || volumes.run(&erase)).await?;
+            Ok(match erased {
+                VolumeOutcome::Absent => VolumeOutcome::Failed(reason),
+                VolumeOutcome::Present { .. }
+                | VolumeOutcome::Used(_)
+                | VolumeOutcome::Foreign(_)
+                | VolumeOutcome::Failed(_)
+                | VolumeOutcome::Unclear(_) => VolumeOutcome::Unclear(reason),
+            })
+        },
     }
 }

@@ -136,6 +136,12 @@ fn open_ground(config: &AgentConfig) -> Result<Ground, Error> {
     let disks = Disks::open(&work_dir, &declarations, owner, &known);
     let volumes = Arc::new(Volumes::new(Arc::new(disks)));
     let in_books: BTreeSet<_> = books.volumes().keys().copied().collect();
+    let snapshots: BTreeSet<_> = books.snapshots().keys().copied().collect();
+    let strange = volumes.unknown_snapshots(&snapshots, &in_books).into_iter().map(|path| {
+        let text = format!("a snapshot at {path} is not in the ledger: kept, not used");
+        tracing::warn!("{text}");
+        text
+    });
     let unknown = volumes
         .unknown(&in_books)
         .into_iter()
@@ -151,6 +157,7 @@ fn open_ground(config: &AgentConfig) -> Result<Ground, Error> {
             tracing::warn!("{text}");
             text
         })
+        .chain(strange)
         .collect();
     let known = books.tasks().values().map(|task| task.container).collect();
     let seq = recovered.seq;

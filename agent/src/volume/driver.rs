@@ -5,7 +5,8 @@
 //! or retention; it knows one disk and what lies on it.
 
 use berth_agent_core::effect::Place;
-use berth_model::error::Rejection;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::snapshot::SnapshotSpec;
 use berth_model::units::Bytes;
 use berth_model::volume::{Enforcement, VolumeSpec};
 use std::fmt;
@@ -99,4 +100,53 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// # Errors
     /// See [`Fault`].
     fn free(&self) -> Result<Bytes, Fault>;
+
+    /// What it does with snapshots.
+    ///
+    /// # Errors
+    /// It can do nothing with them.
+    fn snapshots(&self) -> Result<&dyn Snapshots, Rejection> {
+        let text = format!("driver {} takes no snapshots", self.capabilities().name);
+        Err(Rejection::new(ErrorCode::Unsupported, text)
+            .remedy("use a disk on btrfs with quotas for volumes that need snapshots"))
+    }
+}
+
+/// Takes snapshots of volumes on one disk, and makes volumes from them. As idempotent as [`Driver`].
+pub trait Snapshots {
+    /// Makes sure that the snapshot of the live volume is there, whole, marked and synced; answers where.
+    ///
+    /// # Errors
+    /// See [`Fault`]. One that was there once and is gone is not taken anew.
+    fn take(&self, snapshot: &SnapshotSpec) -> Result<Arc<str>, Fault>;
+
+    /// Looks for the snapshot. Changes nothing.
+    ///
+    /// # Errors
+    /// See [`Fault`]; never `Failed`.
+    fn find(&self, snapshot: &SnapshotSpec) -> Result<Option<Arc<str>>, Fault>;
+
+    /// Deletes the snapshot, its marker last.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    fn delete(&self, snapshot: &SnapshotSpec) -> Result<(), Fault>;
+
+    /// Puts a copy of the snapshot in the place of the live volume of the generation before `spec.generation`, whose
+    /// data goes to the trash, where it stays as long as the safety snapshot. Nothing when the volume is not there.
+    ///
+    /// # Errors
+    /// See [`Fault`]. After `Failed` the volume is live in its last generation.
+    fn roll_back(
+        &self,
+        spec: &VolumeSpec,
+        snapshot: &SnapshotSpec,
+        safety: &SnapshotSpec,
+    ) -> Result<Option<Found>, Fault>;
+
+    /// Makes sure that the volume is live with the content of the snapshot.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    fn clone_from(&self, spec: &VolumeSpec, snapshot: &SnapshotSpec) -> Result<Found, Fault>;
 }

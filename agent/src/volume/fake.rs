@@ -1,10 +1,11 @@
 //! A driver without a disk: volumes are entries of a table. For benchmarks of what lies above the drivers and for
 //! simulation; it keeps every promise of the trait and passes the same suite as the real ones.
 
-use super::driver::{Capabilities, Driver, Fault, Found};
+use super::driver::{Capabilities, Driver, Fault, Found, Snapshots};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::VolumeId;
+use berth_model::id::{SnapshotId, VolumeId};
+use berth_model::snapshot::SnapshotSpec;
 use berth_model::units::Bytes;
 use berth_model::volume::{Enforcement, VolumeSpec};
 use std::collections::BTreeMap;
@@ -15,13 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Fake {
     free: Mutex<Bytes>,
     volumes: Mutex<BTreeMap<VolumeId, (Place, VolumeSpec)>>,
+    snapshots: Mutex<BTreeMap<SnapshotId, SnapshotSpec>>,
 }
 
 impl Fake {
     /// An empty one that claims to have this much free, whatever is made on it.
     #[must_use]
     pub fn new(free: Bytes) -> Self {
-        Self { free: Mutex::new(free), volumes: Mutex::default() }
+        Self { free: Mutex::new(free), volumes: Mutex::default(), snapshots: Mutex::default() }
     }
 
     fn volumes(&self) -> MutexGuard<'_, BTreeMap<VolumeId, (Place, VolumeSpec)>> {
@@ -142,5 +144,90 @@ impl Driver for Fake {
 
     fn free(&self) -> Result<Bytes, Fault> {
         Ok(*self.free.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn snapshots(&self) -> Result<&dyn Snapshots, Rejection> {
+        Ok(self)
+    }
+}
+
+impl Fake {
+    fn taken(&self) -> MutexGuard<'_, BTreeMap<SnapshotId, SnapshotSpec>> {
+        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn source(&self, snapshot: &SnapshotSpec) -> Result<(), Fault> {
+        match self.find(snapshot)? {
+            Some(_path) => Ok(()),
+            None => {
+                let text = format!("snapshot {} is not there", snapshot.id);
+                Err(Fault::Failed(Rejection::new(ErrorCode::SnapshotLost, text)))
+            },
+        }
+    }
+}
+
+impl Snapshots for Fake {
+    fn take(&self, snapshot: &SnapshotSpec) -> Result<Arc<str>, Fault> {
+        if let Some(path) = self.find(snapshot)? {
+            return Ok(path);
+        }
+        match self.volumes().get(&snapshot.of.id) {
+            Some((Place::Live, found)) if *found == snapshot.of => {},
+            Some((Place::Live, found)) => return Err(foreign(&snapshot.of, found)),
+            Some((Place::Trash, _)) | None => {
+                let text = format!("volume {} is not live", snapshot.of.id);
+                return Err(Fault::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text)));
+            },
+        }
+        self.taken().insert(snapshot.id, snapshot.clone());
+        Ok(Arc::from(format!("fake:/.snapshots/{}", snapshot.id).as_str()))
+    }
+
+    fn find(&self, snapshot: &SnapshotSpec) -> Result<Option<Arc<str>>, Fault> {
+        match self.taken().get(&snapshot.id) {
+            Some(found) if found == snapshot => {
+                Ok(Some(Arc::from(format!("fake:/.snapshots/{}", snapshot.id).as_str())))
+            },
+            Some(_another) => {
+                let text = format!("snapshot {} is of another volume or life", snapshot.id);
+                Err(Fault::Foreign(Rejection::new(ErrorCode::SnapshotNotReady, text)))
+            },
+            None => Ok(None),
+        }
+    }
+
+    fn delete(&self, snapshot: &SnapshotSpec) -> Result<(), Fault> {
+        if self.find(snapshot)?.is_some() {
+            self.taken().remove(&snapshot.id);
+        }
+        Ok(())
+    }
+
+    fn roll_back(
+        &self,
+        spec: &VolumeSpec,
+        snapshot: &SnapshotSpec,
+        safety: &SnapshotSpec,
+    ) -> Result<Option<Found>, Fault> {
+        let known = self.volumes().get(&spec.id).cloned();
+        let Some((Place::Live, found)) = known else { return Ok(None) };
+        let next = VolumeSpec { generation: found.generation.saturating_add(1), ..found.clone() };
+        if found != *spec {
+            self.source(snapshot)?;
+            self.source(safety)?;
+            if next != *spec {
+                return Err(foreign(spec, &found));
+            }
+            self.volumes().insert(spec.id, (Place::Live, next));
+        }
+        Ok(Some(Self::found(Place::Live, spec)))
+    }
+
+    fn clone_from(&self, spec: &VolumeSpec, snapshot: &SnapshotSpec) -> Result<Found, Fault> {
+        if self.volumes().get(&spec.id).is_none() {
+            self.source(snapshot)?;
+        }
+        self.ensure(spec)
     }
 }

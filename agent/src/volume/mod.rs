@@ -18,11 +18,11 @@ pub(crate) use usage::tree_size;
 use crate::disk::Disks;
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::VolumeId;
+use berth_model::id::{SnapshotId, VolumeId};
 use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
-use driver::{Driver, Fault, Found};
+use driver::{Driver, Fault, Found, Snapshots};
 use on_disk::OnDisk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
@@ -74,6 +74,24 @@ impl Volumes {
         };
         let mut purged = Vec::new();
         let result = match effect {
+            VolumeEffect::Snapshot { snapshot, freeze: _ } => {
+                return of_snapshot(driver, |all| all.take(snapshot).map(Some));
+            },
+            VolumeEffect::EraseSnapshot { snapshot } => {
+                return of_snapshot(driver, |all| all.delete(snapshot).map(|()| None));
+            },
+            VolumeEffect::VerifySnapshot { snapshot } => {
+                return of_snapshot(driver, |all| all.find(snapshot));
+            },
+            VolumeEffect::RollBack { spec, snapshot, safety } => driver
+                .snapshots()
+                .map_err(Fault::Failed)
+                .and_then(|all| all.roll_back(spec, snapshot, safety)),
+            VolumeEffect::Clone { spec, snapshot } => driver
+                .snapshots()
+                .map_err(Fault::Failed)
+                .and_then(|all| all.clone_from(spec, snapshot))
+                .map(Some),
             VolumeEffect::Create { spec, purgeable } => self
                 .make_room(driver, spec, Place::Live, purgeable, &mut purged)
                 .and_then(|()| driver.ensure(spec))
@@ -124,6 +142,21 @@ impl Volumes {
     #[must_use]
     pub fn unknown(&self, known: &BTreeSet<VolumeId>) -> Vec<Unknown> {
         self.disks.all().iter().flat_map(|disk| unknown::list(disk, known)).collect()
+    }
+
+    /// What lies among the snapshots of the disks without being one of `known`, nor of one of the known volumes. It is
+    /// kept.
+    #[must_use]
+    pub fn unknown_snapshots(
+        &self,
+        known: &BTreeSet<SnapshotId>,
+        volumes: &BTreeSet<VolumeId>,
+    ) -> Vec<String> {
+        let is_known = |name: &str| {
+            name.parse().is_ok_and(|id| known.contains(&id))
+                || name.parse().is_ok_and(|id| volumes.contains(&id))
+        };
+        self.drivers.values().flat_map(|driver| driver.unknown_snapshots(&is_known)).collect()
     }
 
     fn driver(&self, spec: &VolumeSpec) -> Result<&dyn Driver, Rejection> {
@@ -223,6 +256,19 @@ impl Volumes {
 
 fn before(spec: &VolumeSpec) -> VolumeSpec {
     VolumeSpec { generation: spec.generation.saturating_sub(1), ..spec.clone() }
+}
+
+/// The outcome of an effect on a snapshot, which has a place and nothing else to tell.
+fn of_snapshot(
+    driver: &dyn Driver,
+    act: impl FnOnce(&dyn Snapshots) -> Result<Option<Arc<str>>, Fault>,
+) -> VolumeOutcome {
+    let made_by = driver.capabilities();
+    match driver.snapshots().map_err(Fault::Failed).and_then(act) {
+        Ok(Some(host_path)) => present(Found { host_path, made_by }, Vec::new()),
+        Ok(None) => VolumeOutcome::Absent,
+        Err(fault) => outcome(fault),
+    }
 }
 
 fn present(found: Found, purged: Vec<VolumeId>) -> VolumeOutcome {

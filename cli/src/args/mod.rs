@@ -2,6 +2,7 @@
 
 mod daemon;
 mod disk;
+mod snapshot;
 mod storage;
 mod work;
 
@@ -9,6 +10,7 @@ pub(crate) use daemon::{Agent, AgentRun, Master, MasterRun, Scheduler, Scheduler
 pub(crate) use disk::{
     Disk, DiskAdd, DiskChange, DiskMap, DiskScan, Health, Profile, ProfileCreate,
 };
+pub(crate) use snapshot::{Snapshot, SnapshotCreate, SnapshotHold, VolumeClone, VolumeRollback};
 pub(crate) use storage::{Reservation, ReservationCreate, Trash, Volume, VolumeCreate};
 pub(crate) use work::{Apply, Framework, Offer, Operation, Role, Service, Task, Validate};
 
@@ -49,6 +51,9 @@ pub(crate) enum Command {
     /// Create, look at and delete persistent volumes
     #[command(subcommand, visible_aliases = ["volumes", "vol"])]
     Volume(Volume),
+    /// Keep the content of volumes as it is
+    #[command(subcommand, visible_aliases = ["snapshots", "snap"])]
+    Snapshot(Snapshot),
     /// Look at or remove frameworks
     #[command(subcommand, visible_aliases = ["frameworks", "fw"])]
     Framework(Framework),
@@ -183,6 +188,10 @@ fn profile_name(text: &str) -> Result<berth_model::id::ProfileName, String> {
 fn reason(text: &str) -> Result<String, String> {
     berth_model::disk::check_reason(text).map_err(|e| e.to_string())?;
     Ok(text.to_owned())
+}
+
+fn snapshot_name(text: &str) -> Result<berth_model::id::SnapshotName, String> {
+    berth_model::id::SnapshotName::new(text).map_err(|e| e.to_string())
 }
 
 fn container_path(text: &str) -> Result<String, String> {

@@ -105,6 +105,12 @@ pub(crate) enum Volume {
         #[command(flatten)]
         read: Read,
     },
+    /// Keep the volume's content as it is now (as berth snapshot create)
+    Snapshot(super::SnapshotCreate),
+    /// Give a volume the content of one of its snapshots, keeping what it has now as another
+    Rollback(super::VolumeRollback),
+    /// Make a new volume with a volume's content, on the same disk
+    Clone(super::VolumeClone),
     /// Deleted volumes that can still be restored
     #[command(subcommand)]
     Trash(Trash),

@@ -29,10 +29,13 @@ pub(crate) fn supervise(internal: &Internal) -> ExitCode {
 /// One execution inside a container: `check RUN_FOLDER ROLE`.
 pub(crate) fn check(internal: &Internal) -> ExitCode {
     match internal.args.as_slice() {
-        [folder, role] => {
-            berth_agent::container::exec_check_main(Path::new(folder), &role.to_string_lossy())
+        [folder, role, rest @ ..] => {
+            let rest: Vec<String> =
+                rest.iter().map(|text| text.to_string_lossy().into_owned()).collect();
+            let role = role.to_string_lossy();
+            berth_agent::container::exec_check_main(Path::new(folder), &role, &rest)
         },
-        other => wrong_call("check RUN_FOLDER ROLE", other),
+        other => wrong_call("check RUN_FOLDER ROLE …", other),
     }
 }
 

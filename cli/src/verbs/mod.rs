@@ -9,5 +9,6 @@ pub(crate) mod profile;
 pub(crate) mod reservation;
 pub(crate) mod scan;
 pub(crate) mod service;
+pub(crate) mod snapshot;
 pub(crate) mod task;
 pub(crate) mod volume;

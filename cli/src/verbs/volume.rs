@@ -8,7 +8,7 @@ use crate::output::{self, note};
 use crate::resolve::{Kind, find};
 use crate::rows::{TrashRow, VolumeRow};
 use crate::verbs::list::{disk_choice, find_agent};
-use crate::verbs::operation;
+use crate::verbs::{operation, snapshot};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::Principal;
 use berth_model::operation::OperationKind;
@@ -18,7 +18,7 @@ use berth_model::view::VolumeView;
 use berth_model::volume::VolumeState;
 use std::sync::Arc;
 
-const VOLUME: Kind =
+pub(crate) const VOLUME: Kind =
     Kind { noun: "volume", unknown: ErrorCode::UnknownVolume, list: "berth volume list" };
 const TRASHED: Kind = Kind {
     noun: "trashed volume",
@@ -31,7 +31,11 @@ fn is_of(view: &VolumeView, of: &OfRole) -> bool {
 }
 
 /// The volumes of the role that are (not) in the trash.
-async fn volumes(client: &Client, of: &OfRole, trashed: bool) -> Result<Vec<VolumeView>, Failure> {
+pub(crate) async fn volumes(
+    client: &Client,
+    of: &OfRole,
+    trashed: bool,
+) -> Result<Vec<VolumeView>, Failure> {
     let mut views = client.volumes(true).await?;
     views.sort_by(|a, b| {
         let key = |v: &VolumeView| (v.volume.spec.role.clone(), v.volume.spec.name.clone());
@@ -41,7 +45,11 @@ async fn volumes(client: &Client, of: &OfRole, trashed: bool) -> Result<Vec<Volu
     Ok(views)
 }
 
-fn pick<'a>(kind: &Kind, views: &'a [VolumeView], text: &str) -> Result<&'a VolumeView, Failure> {
+pub(crate) fn pick<'a>(
+    kind: &Kind,
+    views: &'a [VolumeView],
+    text: &str,
+) -> Result<&'a VolumeView, Failure> {
     let names = |v: &VolumeView| {
         let spec = &v.volume.spec;
         vec![spec.name.to_string(), format!("{}/{}", spec.role, spec.name)]
@@ -50,7 +58,7 @@ fn pick<'a>(kind: &Kind, views: &'a [VolumeView], text: &str) -> Result<&'a Volu
 }
 
 /// Shows the volume as it is now.
-async fn show_one(
+pub(crate) async fn show_one(
     client: &Client,
     id: berth_model::id::VolumeId,
     show: &output::Show,
@@ -98,6 +106,9 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
                 Err(absent) => return Err(in_trash(&client, of, volume).await?.unwrap_or(absent)),
             };
             note(&impact(view));
+            if let Some(text) = snapshots_of(&client, view).await? {
+                note(&format!("  {text} with it to the trash, and die when it is purged"));
+            }
             let choice = VolumeChoice::Id(view.volume.spec.id);
             let request = Request::DestroyVolume { volume: choice };
             // What cannot be done is said before anybody is asked to confirm it.
@@ -120,6 +131,9 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
             let wish = Wish { volume, of, size: *size, dry_run: *dry_run };
             resize(&wish, change, read).await
         },
+        Volume::Snapshot(create) => snapshot::create(create).await,
+        Volume::Rollback(command) => snapshot::rollback(command).await,
+        Volume::Clone(command) => snapshot::clone(command).await,
         Volume::Trash(trash) => self::trash(trash).await,
     }
 }
@@ -181,6 +195,17 @@ fn impact(view: &VolumeView) -> String {
         "{}/{}   {}{used}, on {}:{}, {}\n  in use by   {users}",
         spec.role, spec.name, spec.size, view.hostname, view.disk, view.volume.state
     )
+}
+
+/// The volume's snapshots by name, when it has any.
+async fn snapshots_of(client: &Client, view: &VolumeView) -> Result<Option<String>, Failure> {
+    let views = snapshot::of_volume(client, view.volume.spec.id).await?;
+    let names: Vec<String> = views.iter().map(|v| v.snapshot.spec.name.to_string()).collect();
+    Ok(match names.as_slice() {
+        [] => None,
+        [one] => Some(format!("its snapshot {one} goes")),
+        several => Some(format!("its {} snapshots ({}) go", several.len(), several.join(", "))),
+    })
 }
 
 async fn create(create: &VolumeCreate) -> Result<(), Failure> {
@@ -261,7 +286,10 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
             let view = pick(&TRASHED, &views, volume)?;
             let request = Request::PurgeVolume { volume: view.volume.spec.id };
             client.submit(Client::mint(), request.clone(), true).await?;
-            let impact = format!("{}\n  its data is deleted for good", impact(view));
+            let mut impact = format!("{}\n  its data is deleted for good", impact(view));
+            if let Some(text) = snapshots_of(&client, view).await? {
+                impact.push_str(&format!("\n  {text} with it for good"));
+            }
             if safety.dry_run {
                 return output::planned(&format!("would delete for good:\n{impact}"), &read.show);
             }

@@ -4,12 +4,13 @@
 use crate::boundary::Output;
 use crate::state::{Filter, FilterKey, Kill, Task, Timer};
 use berth_model::agent::Disk;
-use berth_model::id::{AgentId, FrameworkId, OfferId, SessionId, VolumeId};
+use berth_model::id::{AgentId, FrameworkId, OfferId, SessionId, SnapshotId, VolumeId};
 use berth_model::link::ToAgent;
 use berth_model::offer::Offer;
 use berth_model::operation::OperationRecord;
 use berth_model::record::{RegistryKey, RegistryRecord, ReservationRow};
 use berth_model::role::Role;
+use berth_model::snapshot::SnapshotReport;
 use berth_model::task::{TaskKey, TaskStatus};
 use berth_model::units::{Bytes, Timestamp};
 use berth_model::volume::{Volume, VolumeReport};
@@ -71,6 +72,9 @@ pub(crate) enum AgentEvent {
     VolumeObserved(Box<VolumeReport>),
     /// The agent does not have it.
     VolumeUnobserved(VolumeId),
+    SnapshotObserved(Box<SnapshotReport>),
+    /// The agent does not have it.
+    SnapshotUnobserved(SnapshotId),
     VolumeMeasured {
         volume: VolumeId,
         used: Bytes,

@@ -9,6 +9,7 @@ use berth_model::id::{AgentId, OfferId, ReservationId};
 use berth_model::operation::OperationKind;
 use berth_model::resources::Resources;
 use berth_model::role::Role;
+use berth_model::snapshot::SnapshotState;
 use berth_model::volume::VolumeState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -59,6 +60,7 @@ pub fn check(state: &State) -> Vec<Violation> {
     rows(&mut findings, state);
     volumes(&mut findings, state);
     names(&mut findings, state);
+    snapshots(&mut findings, state);
     offers(&mut findings, state);
     tasks(&mut findings, state);
     operations(&mut findings, state);
@@ -252,6 +254,32 @@ fn names(findings: &mut Findings, state: &State) {
     let named = state.volumes.values().filter(|e| e.volume.state.holds_name()).count();
     findings.require(named == state.names.len(), "names-indexed", "all", || {
         format!("{named} volumes hold a name, {} are indexed", state.names.len())
+    });
+}
+
+/// Each snapshot is indexed, and names are unique among the snapshots of a volume that hold one.
+fn snapshots(findings: &mut Findings, state: &State) {
+    let mut seen = BTreeSet::new();
+    for (id, entry) in &state.snapshots {
+        let snapshot = &entry.snapshot;
+        let volume = snapshot.spec.of.id;
+        let indexed = state.snapshots_by_volume.contains(&(volume, *id))
+            && state.agents.get(&snapshot.agent).is_some_and(|a| a.snapshots.contains(id));
+        findings.require(indexed, "snapshots-indexed", id, || snapshot.spec.name.to_string());
+        if snapshot.state.holds_name() && snapshot.state != SnapshotState::Quarantined {
+            let fresh = seen.insert((volume, snapshot.spec.name.clone()));
+            findings.require(fresh, "snapshot-names-unique", id, || {
+                format!("{} of volume {volume}", snapshot.spec.name)
+            });
+        }
+        let doomed = snapshot.state == SnapshotState::Deleting && snapshot.held;
+        findings.require(!doomed, "held-snapshots-stay", id, || snapshot.operation.to_string());
+    }
+    let indexed = state.snapshots_by_volume.len();
+    let by_agent: usize = state.agents.values().map(|agent| agent.snapshots.len()).sum();
+    let all = state.snapshots.len();
+    findings.require((indexed, by_agent) == (all, all), "snapshots-indexed", "all", || {
+        format!("{all} snapshots, {indexed} by volume, {by_agent} by agent")
     });
 }
 

@@ -11,11 +11,12 @@ use berth_model::operation::OperationRecord;
 use berth_model::record::ReservationRow;
 use berth_model::resources::{Name, Resources};
 use berth_model::role::Role;
+use berth_model::snapshot::Snapshot;
 use berth_model::task::{TaskState, TaskStatus};
 use berth_model::units::Scalar;
 use berth_model::view::{
     AgentState, AgentView, ClusterView, DiskView, FrameworkView, ReservationView, RoleView,
-    TaskView, VolumeView,
+    SnapshotView, TaskView, VolumeView,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -143,6 +144,32 @@ fn volume(state: &State, entry: &VolumeEntry) -> VolumeView {
         offer: agent.and_then(holds),
         observed: observed.map(|o| o.state),
     }
+}
+
+/// The snapshots.
+#[must_use]
+pub fn snapshots(state: &State) -> Vec<SnapshotView> {
+    state
+        .snapshots
+        .values()
+        .map(|entry| {
+            let snapshot = Snapshot::clone(&entry.snapshot);
+            let agent = state.agents.get(&snapshot.agent);
+            let source = &snapshot.spec.of.source;
+            let disk = agent.and_then(|a| a.info.disks.iter().find(|disk| disk.source == *source));
+            SnapshotView {
+                hostname: agent.map(|a| Arc::clone(&a.info.hostname)).unwrap_or_default(),
+                disk: disk.map(|disk| Arc::clone(&disk.name)).unwrap_or_default(),
+                host_path: entry
+                    .observed
+                    .as_ref()
+                    .map(|(_, path)| Arc::clone(path))
+                    .unwrap_or_default(),
+                observed: entry.observed.as_ref().map(|(state, _)| *state),
+                snapshot,
+            }
+        })
+        .collect()
 }
 
 /// The frameworks, removed ones too.

@@ -40,7 +40,8 @@ fn check_meta(config: &Config, records: &[RegistryRecord]) -> Result<u64, Recove
         | RegistryRecord::Framework(_)
         | RegistryRecord::Operation(_)
         | RegistryRecord::Disk(_)
-        | RegistryRecord::Profile(_) => None,
+        | RegistryRecord::Profile(_)
+        | RegistryRecord::Snapshot(_) => None,
     });
     match meta {
         None if records.is_empty() => Ok(1),
@@ -69,6 +70,7 @@ fn rank(record: &RegistryRecord) -> (u8, usize) {
         RegistryRecord::Framework(_) => (5, 0),
         RegistryRecord::Operation(_) => (6, 0),
         RegistryRecord::Disk(_) | RegistryRecord::Profile(_) => (7, 0),
+        RegistryRecord::Snapshot(_) => (8, 0),
     }
 }
 
@@ -85,6 +87,9 @@ fn fold(
             },
             RegistryRecord::Volume(volume) => {
                 Some((volume.agent, format!("volume {}", volume.spec.id)))
+            },
+            RegistryRecord::Snapshot(snapshot) => {
+                Some((snapshot.agent, format!("snapshot {}", snapshot.spec.id)))
             },
             RegistryRecord::AgentSeq { agent, .. } => {
                 Some((*agent, "a ledger position".to_owned()))

@@ -151,6 +151,17 @@ impl Operator for Operators {
         Ok(Response::new(v1::ListVolumesReply { volumes: list_to_wire(&volumes) }))
     }
 
+    async fn list_snapshots(
+        &self,
+        request: Request<v1::ListSnapshotsRequest>,
+    ) -> Answer<v1::ListSnapshotsReply> {
+        let role = role_filter(request.into_inner().role)?;
+        let mut snapshots = self.read(|r| query::snapshots(r.state)).await?;
+        snapshots
+            .retain(|view| role.as_ref().is_none_or(|role| view.snapshot.spec.of.role == *role));
+        Ok(Response::new(v1::ListSnapshotsReply { snapshots: list_to_wire(&snapshots) }))
+    }
+
     async fn list_frameworks(
         &self,
         request: Request<v1::ListFrameworksRequest>,

@@ -82,6 +82,7 @@ async fn register(handle: &Handle, session: u128) -> Ends<Envelope> {
         ledger_seq: 0,
         volumes: Vec::new(),
         tasks: Vec::new(),
+        snapshots: Vec::new(),
     };
     let message = FromAgent::Register(Box::new(registration));
     let first = Input::Agent { agent: agent(), session, message };

@@ -41,7 +41,8 @@ impl Wire for Registration {
     type Message = from::Register;
 
     fn to_wire(&self) -> from::Register {
-        let Self { info, session, cluster, epoch, revision, ledger_seq, volumes, tasks } = self;
+        let Self { info, session, cluster, epoch, revision, ledger_seq, volumes, tasks, snapshots } =
+            self;
         from::Register {
             info: Some(info.to_wire()),
             session_id: session.to_string(),
@@ -51,6 +52,7 @@ impl Wire for Registration {
             ledger_seq: *ledger_seq,
             volumes: field::messages(volumes),
             tasks: field::messages(tasks),
+            snapshots: field::messages(snapshots),
         }
     }
 
@@ -64,6 +66,7 @@ impl Wire for Registration {
             ledger_seq,
             volumes,
             tasks,
+            snapshots,
         } = message;
         Ok(Self {
             info: field::required(info, &at.field("info"))?,
@@ -74,6 +77,7 @@ impl Wire for Registration {
             ledger_seq,
             volumes: field::list(volumes, &at.field("volumes"))?,
             tasks: field::list(tasks, &at.field("tasks"))?,
+            snapshots: field::list(snapshots, &at.field("snapshots"))?,
         })
     }
 }
@@ -108,6 +112,10 @@ impl Wire for FromAgent {
             Self::Heartbeat { ledger_seq } => {
                 from::Body::Heartbeat(from::Heartbeat { ledger_seq: *ledger_seq })
             },
+            Self::Snapshot { ledger_seq, report } => from::Body::Snapshot(from::Snapshot {
+                ledger_seq: *ledger_seq,
+                report: Some(report.to_wire()),
+            }),
         };
         v1::FromAgent { body: Some(body) }
     }
@@ -135,6 +143,10 @@ impl Wire for FromAgent {
             from::Body::FileData(message) => file_data(message, &at.field("file_data")),
             from::Body::Heartbeat(from::Heartbeat { ledger_seq }) => {
                 Ok(Self::Heartbeat { ledger_seq })
+            },
+            from::Body::Snapshot(from::Snapshot { ledger_seq, report }) => {
+                let report = field::required(report, &at.field("snapshot").field("report"))?;
+                Ok(Self::Snapshot { ledger_seq, report })
             },
         }
     }
@@ -251,6 +263,29 @@ fn message_to_wire(model: &ToAgent) -> to::Message {
             })
         },
         ToAgent::Heartbeat => to::Message::Heartbeat(to::Heartbeat {}),
+        ToAgent::EnsureSnapshot { spec, operation, freeze } => {
+            to::Message::EnsureSnapshot(to::EnsureSnapshot {
+                spec: Some(spec.to_wire()),
+                operation_id: operation.to_string(),
+                freeze: freeze.as_ref().map(Wire::to_wire),
+            })
+        },
+        ToAgent::DeleteSnapshot { spec, operation } => {
+            to::Message::DeleteSnapshot(to::DeleteSnapshot {
+                spec: Some(spec.to_wire()),
+                operation_id: operation.to_string(),
+            })
+        },
+        ToAgent::ForgetSnapshot { snapshot } => {
+            to::Message::ForgetSnapshot(to::ForgetSnapshot { snapshot_id: snapshot.to_string() })
+        },
+        ToAgent::DeriveVolume { spec, operation, origin } => {
+            to::Message::DeriveVolume(to::DeriveVolume {
+                spec: Some(spec.to_wire()),
+                operation_id: operation.to_string(),
+                origin: Some(origin.to_wire()),
+            })
+        },
     }
 }
 
@@ -324,6 +359,34 @@ fn read_message(message: to::Message, at: &At<'_>) -> Result<ToAgent, Rejection>
         },
         to::Message::ReadFile(message) => read_file(message, &at.field("read_file")),
         to::Message::Heartbeat(to::Heartbeat {}) => Ok(ToAgent::Heartbeat),
+        to::Message::EnsureSnapshot(to::EnsureSnapshot { spec, operation_id, freeze }) => {
+            let at = at.field("ensure_snapshot");
+            Ok(ToAgent::EnsureSnapshot {
+                spec: field::required(spec, &at.field("spec"))?,
+                operation: field::id(&operation_id, &at.field("operation_id"))?,
+                freeze: field::optional(freeze, &at.field("freeze"))?,
+            })
+        },
+        to::Message::DeleteSnapshot(to::DeleteSnapshot { spec, operation_id }) => {
+            let at = at.field("delete_snapshot");
+            Ok(ToAgent::DeleteSnapshot {
+                spec: field::required(spec, &at.field("spec"))?,
+                operation: field::id(&operation_id, &at.field("operation_id"))?,
+            })
+        },
+        to::Message::ForgetSnapshot(to::ForgetSnapshot { snapshot_id }) => {
+            let at = at.field("forget_snapshot");
+            let snapshot = field::id(&snapshot_id, &at.field("snapshot_id"))?;
+            Ok(ToAgent::ForgetSnapshot { snapshot })
+        },
+        to::Message::DeriveVolume(to::DeriveVolume { spec, operation_id, origin }) => {
+            let at = at.field("derive_volume");
+            Ok(ToAgent::DeriveVolume {
+                spec: field::required(spec, &at.field("spec"))?,
+                operation: field::id(&operation_id, &at.field("operation_id"))?,
+                origin: Box::new(field::required(origin, &at.field("origin"))?),
+            })
+        },
     }
 }
 

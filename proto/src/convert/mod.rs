@@ -16,6 +16,7 @@ mod operation;
 mod operator;
 mod record;
 mod resource;
+mod snapshot;
 mod task;
 mod view;
 mod volume;

@@ -31,7 +31,12 @@ choice!(
         Uncordon,
         Label,
         CreateProfile,
-        DeleteProfile
+        DeleteProfile,
+        Snapshot,
+        DeleteSnapshot,
+        HoldSnapshot,
+        RollBack,
+        Clone
     ]
 );
 

@@ -152,6 +152,38 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
         },
         Request::Disk(request) => disk_request_to_wire(request),
         Request::Profile(request) => profile_request_to_wire(request),
+        Request::CreateSnapshot { volume, name, principal, freeze } => {
+            submit::Request::CreateSnapshot(submit::CreateSnapshot {
+                volume: Some(volume.to_wire()),
+                name: name.as_ref().map(ToString::to_string),
+                principal: principal.as_ref().map(ToString::to_string),
+                freeze: freeze.as_ref().map(Wire::to_wire),
+            })
+        },
+        Request::DeleteSnapshot { snapshot } => {
+            submit::Request::DeleteSnapshot(submit::DeleteSnapshot {
+                snapshot_id: snapshot.to_string(),
+            })
+        },
+        Request::HoldSnapshot { snapshot, held } => {
+            let (snapshot_id, held) = (snapshot.to_string(), *held);
+            submit::Request::HoldSnapshot(submit::HoldSnapshot { snapshot_id, held })
+        },
+        Request::RollBackVolume { volume, snapshot } => {
+            submit::Request::RollBackVolume(submit::RollBackVolume {
+                volume: Some(volume.to_wire()),
+                snapshot_id: snapshot.to_string(),
+            })
+        },
+        Request::CloneVolume { snapshot, name, role, principal, container_path } => {
+            submit::Request::CloneVolume(submit::CloneVolume {
+                snapshot_id: snapshot.to_string(),
+                name: name.to_string(),
+                role: role.as_ref().map(ToString::to_string),
+                principal: principal.as_ref().map(ToString::to_string),
+                container_path: container_path.to_string(),
+            })
+        },
     }
 }
 
@@ -227,7 +259,50 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
             let name = field::id(&name, &at.field("delete_profile").field("name"))?;
             Ok(Request::Profile(ProfileRequest::Delete(name)))
         },
+        submit::Request::CreateSnapshot(message) => {
+            create_snapshot(message, &at.field("create_snapshot"))
+        },
+        submit::Request::DeleteSnapshot(submit::DeleteSnapshot { snapshot_id }) => {
+            let at = at.field("delete_snapshot");
+            let snapshot = field::id(&snapshot_id, &at.field("snapshot_id"))?;
+            Ok(Request::DeleteSnapshot { snapshot })
+        },
+        submit::Request::HoldSnapshot(submit::HoldSnapshot { snapshot_id, held }) => {
+            let at = at.field("hold_snapshot");
+            let snapshot = field::id(&snapshot_id, &at.field("snapshot_id"))?;
+            Ok(Request::HoldSnapshot { snapshot, held })
+        },
+        submit::Request::RollBackVolume(submit::RollBackVolume { volume, snapshot_id }) => {
+            let at = at.field("roll_back_volume");
+            Ok(Request::RollBackVolume {
+                volume: field::required(volume, &at.field("volume"))?,
+                snapshot: field::id(&snapshot_id, &at.field("snapshot_id"))?,
+            })
+        },
+        submit::Request::CloneVolume(message) => clone_volume(message, &at.field("clone_volume")),
     }
+}
+
+fn create_snapshot(message: submit::CreateSnapshot, at: &At<'_>) -> Result<Request, Rejection> {
+    let submit::CreateSnapshot { volume, name, principal, freeze } = message;
+    Ok(Request::CreateSnapshot {
+        volume: field::required(volume, &at.field("volume"))?,
+        name: field::optional_id(name.as_deref(), &at.field("name"))?,
+        principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
+        freeze: field::optional(freeze, &at.field("freeze"))?,
+    })
+}
+
+fn clone_volume(message: submit::CloneVolume, at: &At<'_>) -> Result<Request, Rejection> {
+    let submit::CloneVolume { snapshot_id, name, role, principal, container_path } = message;
+    let role_at = at.field("role");
+    Ok(Request::CloneVolume {
+        snapshot: field::id(&snapshot_id, &at.field("snapshot_id"))?,
+        name: field::id(&name, &at.field("name"))?,
+        role: role.map(|role| field::owner(&role, &role_at)).transpose()?,
+        principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
+        container_path: field::container_path(container_path, &at.field("container_path"))?,
+    })
 }
 
 fn create_volume(message: submit::CreateVolume, at: &At<'_>) -> Result<Request, Rejection> {

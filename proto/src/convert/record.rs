@@ -5,9 +5,10 @@ use super::{At, Wire};
 use crate::{ledger_wire, registry_wire};
 use berth_model::error::Rejection;
 use berth_model::record::{
-    FrameworkRecord, LedgerDisk, LedgerRecord, LedgerTask, LedgerTaskPhase, LedgerVolume,
-    RegistryRecord,
+    FrameworkRecord, LedgerDisk, LedgerRecord, LedgerSnapshot, LedgerTask, LedgerTaskPhase,
+    LedgerVolume, RegistryRecord,
 };
+use berth_model::snapshot::SnapshotState;
 use berth_model::units::{Bytes, Timestamp};
 use berth_model::volume::VolumeState;
 use ledger_wire::v1::ledger_record::Record;
@@ -39,6 +40,7 @@ impl Wire for RegistryRecord {
             Self::Operation(record) => Stored::Operation(record.to_wire()),
             Self::Disk(record) => Stored::Disk(record.to_wire()),
             Self::Profile(profile) => Stored::Profile(profile.to_wire()),
+            Self::Snapshot(snapshot) => Stored::Snapshot(snapshot.to_wire()),
         };
         registry_wire::v1::RegistryRecord { record: Some(record) }
     }
@@ -70,6 +72,9 @@ impl Wire for RegistryRecord {
             Stored::Disk(record) => Wire::from_wire(record, &at.field("disk")).map(Self::Disk),
             Stored::Profile(profile) => {
                 Wire::from_wire(profile, &at.field("profile")).map(Self::Profile)
+            },
+            Stored::Snapshot(snapshot) => {
+                Wire::from_wire(snapshot, &at.field("snapshot")).map(Self::Snapshot)
             },
         }
     }
@@ -128,7 +133,7 @@ impl Wire for LedgerVolume {
     type Message = ledger_wire::v1::Volume;
 
     fn to_wire(&self) -> Self::Message {
-        let Self { spec, state, operation, restore, error, driver, changed, resize } = self;
+        let Self { spec, state, operation, restore, error, driver, changed, resize, origin } = self;
         ledger_wire::v1::Volume {
             spec: Some(spec.to_wire()),
             state: state.number(),
@@ -138,6 +143,7 @@ impl Wire for LedgerVolume {
             driver: driver.to_string(),
             changed_ms: changed.ms(),
             resize_bytes: resize.map(Bytes::get),
+            origin: origin.as_deref().map(Wire::to_wire),
         }
     }
 
@@ -151,6 +157,7 @@ impl Wire for LedgerVolume {
             driver,
             changed_ms,
             resize_bytes,
+            origin,
         } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
@@ -161,6 +168,36 @@ impl Wire for LedgerVolume {
             driver: Arc::from(driver),
             changed: Timestamp::from_ms(changed_ms),
             resize: field::optional_volume_size(resize_bytes, &at.field("resize_bytes"))?,
+            origin: field::optional(origin, &at.field("origin"))?.map(Box::new),
+        })
+    }
+}
+
+impl Wire for LedgerSnapshot {
+    type Message = ledger_wire::v1::Snapshot;
+
+    fn to_wire(&self) -> Self::Message {
+        let Self { spec, state, operation, freeze, error, changed } = self;
+        ledger_wire::v1::Snapshot {
+            spec: Some(spec.to_wire()),
+            state: state.number(),
+            operation_id: operation.as_ref().map(ToString::to_string),
+            freeze: freeze.as_ref().map(Wire::to_wire),
+            error: error.as_ref().map(Wire::to_wire),
+            changed_ms: changed.ms(),
+        }
+    }
+
+    fn from_wire(message: Self::Message, at: &At<'_>) -> Result<Self, Rejection> {
+        let ledger_wire::v1::Snapshot { spec, state, operation_id, freeze, error, changed_ms } =
+            message;
+        Ok(Self {
+            spec: field::required(spec, &at.field("spec"))?,
+            state: SnapshotState::read(state, &at.field("state"))?,
+            operation: field::optional_id(operation_id.as_deref(), &at.field("operation_id"))?,
+            freeze: field::optional(freeze, &at.field("freeze"))?,
+            error: field::optional(error, &at.field("error"))?,
+            changed: Timestamp::from_ms(changed_ms),
         })
     }
 }
@@ -227,6 +264,12 @@ impl Wire for LedgerRecord {
             },
             Self::Task(task) => Record::Task(task.to_wire()),
             Self::TaskForgotten(key) => Record::TaskForgotten(key.to_wire()),
+            Self::Snapshot(snapshot) => Record::Snapshot(snapshot.to_wire()),
+            Self::SnapshotForgotten(snapshot) => {
+                Record::SnapshotForgotten(ledger_wire::v1::SnapshotForgotten {
+                    snapshot_id: snapshot.to_string(),
+                })
+            },
         };
         ledger_wire::v1::LedgerRecord { record: Some(record) }
     }
@@ -254,6 +297,14 @@ impl Wire for LedgerRecord {
             },
             Record::TaskForgotten(key) => {
                 Wire::from_wire(key, &at.field("task_forgotten")).map(Self::TaskForgotten)
+            },
+            Record::Snapshot(snapshot) => {
+                let snapshot = LedgerSnapshot::from_wire(snapshot, &at.field("snapshot"))?;
+                Ok(Self::Snapshot(Box::new(snapshot)))
+            },
+            Record::SnapshotForgotten(ledger_wire::v1::SnapshotForgotten { snapshot_id }) => {
+                let at = at.field("snapshot_forgotten");
+                field::id(&snapshot_id, &at.field("snapshot_id")).map(Self::SnapshotForgotten)
             },
         }
     }

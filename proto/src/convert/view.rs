@@ -355,6 +355,7 @@ impl Wire for Change {
                     connected: *connected,
                 })
             },
+            Self::Snapshot(snapshot) => change::Change::Snapshot(snapshot.to_wire()),
         };
         v1::Change { change: Some(change) }
     }
@@ -382,6 +383,9 @@ impl Wire for Change {
                 let at = at.field("framework");
                 let framework = field::id(&framework_id, &at.field("framework_id"))?;
                 Ok(Self::Framework { framework, connected })
+            },
+            change::Change::Snapshot(snapshot) => {
+                Wire::from_wire(snapshot, &at.field("snapshot")).map(Self::Snapshot)
             },
         }
     }

@@ -67,6 +67,7 @@ impl Wire for Volume {
             operation,
             reserved_from,
             resize,
+            origin,
         } = self;
         v1::Volume {
             spec: Some(spec.to_wire()),
@@ -81,6 +82,7 @@ impl Wire for Volume {
             operation_id: operation.to_string(),
             reserved_from: reserved_from.as_deref().map(Wire::to_wire),
             resize: resize.as_ref().map(Wire::to_wire),
+            origin: origin.as_deref().map(Wire::to_wire),
         }
     }
 
@@ -98,6 +100,7 @@ impl Wire for Volume {
             operation_id,
             reserved_from,
             resize,
+            origin,
         } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
@@ -113,6 +116,7 @@ impl Wire for Volume {
             reserved_from: field::optional(reserved_from, &at.field("reserved_from"))?
                 .map(Box::new),
             resize: field::optional(resize, &at.field("resize"))?,
+            origin: field::optional(origin, &at.field("origin"))?.map(Box::new),
         })
     }
 }

@@ -1,9 +1,10 @@
 //! Arbitrary values of the model: small nouns first.
 
+use crate::tasks::program;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{
-    AgentId, ContainerId, DiskId, FrameworkId, OfferId, OperationId, Principal, StatusId, TaskId,
-    VolumeId, VolumeName,
+    AgentId, ContainerId, DiskId, FrameworkId, OfferId, OperationId, Principal, SnapshotId,
+    SnapshotName, StatusId, TaskId, VolumeId, VolumeName,
 };
 use berth_model::reservation::{Reservation, Stack};
 use berth_model::resources::{
@@ -11,6 +12,9 @@ use berth_model::resources::{
     Value,
 };
 use berth_model::role::Role;
+use berth_model::snapshot::{
+    Freeze, Origin, Snapshot, SnapshotReport, SnapshotSpec, SnapshotState,
+};
 use berth_model::units::{Bytes, Scalar, Timestamp};
 use berth_model::volume::{
     Enforcement, Resize, Volume, VolumeReport, VolumeSpec, VolumeState, VolumeUse,
@@ -242,13 +246,13 @@ pub fn volume() -> BoxedStrategy<Volume> {
     (
         (spec(), agent(), stack(), container_path(), volume_state()),
         (of(rejection()), time(), time(), of(framework())),
-        (operation_id(), of(resource()), of((size(), size()))),
+        (operation_id(), of(resource()), of((size(), size())), of(origin())),
     )
         .prop_map(
             |(
                 (spec, agent, stack, container_path, state),
                 (error, created, changed, framework),
-                (operation, reserved_from, resize),
+                (operation, reserved_from, resize, origin),
             )| Volume {
                 spec,
                 agent,
@@ -262,6 +266,7 @@ pub fn volume() -> BoxedStrategy<Volume> {
                 operation,
                 reserved_from: reserved_from.map(Box::new),
                 resize: resize.map(|(from, to)| Resize { from, to }),
+                origin: origin.map(Box::new),
             },
         )
         .boxed()
@@ -295,5 +300,65 @@ pub fn volume_report() -> BoxedStrategy<VolumeReport> {
 pub fn volume_use() -> BoxedStrategy<VolumeUse> {
     (volume_id(), 1..u64::MAX, mount())
         .prop_map(|(volume, generation, mount)| VolumeUse { volume, generation, mount })
+        .boxed()
+}
+pub fn snapshot_id() -> BoxedStrategy<SnapshotId> {
+    any::<u128>().prop_map(SnapshotId::from_u128).boxed()
+}
+pub fn snapshot_name() -> BoxedStrategy<SnapshotName> {
+    name_text().prop_map(|t| SnapshotName::new(&t).unwrap()).boxed()
+}
+pub fn snapshot_state() -> BoxedStrategy<SnapshotState> {
+    select(SnapshotState::ALL.to_vec()).boxed()
+}
+pub fn snapshot_spec() -> BoxedStrategy<SnapshotSpec> {
+    (snapshot_id(), snapshot_name(), spec())
+        .prop_map(|(id, name, of)| SnapshotSpec { id, name, of })
+        .boxed()
+}
+pub fn freeze() -> BoxedStrategy<Freeze> {
+    (program(), some_span()).prop_map(|(program, timeout)| Freeze { program, timeout }).boxed()
+}
+pub fn origin() -> BoxedStrategy<Origin> {
+    prop_oneof![
+        snapshot_spec().prop_map(|snapshot| Origin::Clone { snapshot }),
+        (snapshot_spec(), snapshot_spec())
+            .prop_map(|(snapshot, safety)| Origin::RollBack { snapshot, safety }),
+    ]
+    .boxed()
+}
+pub fn snapshot() -> BoxedStrategy<Snapshot> {
+    (
+        (snapshot_spec(), agent(), snapshot_state(), any::<bool>(), of(freeze())),
+        (of(rejection()), principal(), time(), time(), operation_id()),
+    )
+        .prop_map(
+            |(
+                (spec, agent, state, held, freeze),
+                (error, principal, created, changed, operation),
+            )| Snapshot {
+                spec,
+                agent,
+                state,
+                held,
+                freeze,
+                error,
+                principal,
+                created,
+                changed,
+                operation,
+            },
+        )
+        .boxed()
+}
+pub fn snapshot_report() -> BoxedStrategy<SnapshotReport> {
+    (snapshot_spec(), snapshot_state(), of(operation_id()), of(rejection()), arc())
+        .prop_map(|(spec, state, operation, error, host_path)| SnapshotReport {
+            spec,
+            state,
+            operation,
+            error,
+            host_path,
+        })
         .boxed()
 }

@@ -12,8 +12,8 @@ use berth_model::operation::{
 };
 use berth_model::operator::{DiskChoice, Request, VolumeChoice};
 use berth_model::record::{
-    FrameworkRecord, LedgerDisk, LedgerRecord, LedgerTask, LedgerTaskPhase, LedgerVolume,
-    RegistryRecord, ReservationRow,
+    FrameworkRecord, LedgerDisk, LedgerRecord, LedgerSnapshot, LedgerTask, LedgerTaskPhase,
+    LedgerVolume, RegistryRecord, ReservationRow,
 };
 use berth_proto::convert::LogRequest;
 use proptest::collection::vec;
@@ -173,9 +173,10 @@ fn task_report() -> BoxedStrategy<TaskReport> {
 pub fn from_agent() -> BoxedStrategy<FromAgent> {
     let session = any::<u128>().prop_map(SessionId::from_u128);
     let numbers = any::<(u64, u64, u64)>();
-    let reports = (vec(volume_report(), 0..3), vec(task_report(), 0..3));
+    let reports =
+        (vec(volume_report(), 0..3), vec(task_report(), 0..3), vec(snapshot_report(), 0..3));
     let register = (agent_info(), session, of(cluster()), numbers, reports).prop_map(
-        |(info, session, cluster, (epoch, revision, ledger_seq), (volumes, tasks))| {
+        |(info, session, cluster, (epoch, revision, ledger_seq), (volumes, tasks, snapshots))| {
             FromAgent::Register(Box::new(Registration {
                 info,
                 session,
@@ -185,6 +186,7 @@ pub fn from_agent() -> BoxedStrategy<FromAgent> {
                 ledger_seq,
                 volumes,
                 tasks,
+                snapshots,
             }))
         },
     );
@@ -202,6 +204,8 @@ pub fn from_agent() -> BoxedStrategy<FromAgent> {
             data
         }),
         any::<u64>().prop_map(|ledger_seq| FromAgent::Heartbeat { ledger_seq }),
+        (any::<u64>(), snapshot_report())
+            .prop_map(|(ledger_seq, report)| FromAgent::Snapshot { ledger_seq, report }),
     ]
     .boxed()
 }
@@ -253,6 +257,15 @@ pub fn envelope() -> BoxedStrategy<Envelope> {
             length
         }),
         Just(ToAgent::Heartbeat),
+        (snapshot_spec(), operation_id(), of(freeze())).prop_map(|(spec, operation, freeze)| {
+            ToAgent::EnsureSnapshot { spec, operation, freeze }
+        }),
+        (snapshot_spec(), operation_id())
+            .prop_map(|(spec, operation)| ToAgent::DeleteSnapshot { spec, operation }),
+        snapshot_id().prop_map(|snapshot| ToAgent::ForgetSnapshot { snapshot }),
+        (spec(), operation_id(), origin()).prop_map(|(spec, operation, origin)| {
+            ToAgent::DeriveVolume { spec, operation, origin: Box::new(origin) }
+        }),
     ];
     (cluster(), any::<u64>(), any::<u64>(), message)
         .prop_map(|(cluster, epoch, revision, message)| Envelope {
@@ -287,7 +300,7 @@ pub fn request() -> BoxedStrategy<Request> {
                 Request::CreateVolume { name, role, principal, size, agent, disk, container_path }
             }),
         (choice.clone(), size()).prop_map(|(volume, size)| Request::ResizeVolume { volume, size }),
-        choice.prop_map(|volume| Request::DestroyVolume { volume }),
+        choice.clone().prop_map(|volume| Request::DestroyVolume { volume }),
         volume_id().prop_map(|volume| Request::RestoreVolume { volume }),
         volume_id().prop_map(|volume| Request::PurgeVolume { volume }),
         framework().prop_map(|framework| Request::Teardown { framework }),
@@ -298,6 +311,28 @@ pub fn request() -> BoxedStrategy<Request> {
         }),
         disk_request().prop_map(Request::Disk),
         profile_request().prop_map(Request::Profile),
+        (choice.clone(), of(snapshot_name()), principal(), of(freeze())).prop_map(
+            |(volume, name, principal, freeze)| Request::CreateSnapshot {
+                volume,
+                name,
+                principal,
+                freeze
+            }
+        ),
+        snapshot_id().prop_map(|snapshot| Request::DeleteSnapshot { snapshot }),
+        (snapshot_id(), any::<bool>())
+            .prop_map(|(snapshot, held)| Request::HoldSnapshot { snapshot, held }),
+        (choice, snapshot_id())
+            .prop_map(|(volume, snapshot)| Request::RollBackVolume { volume, snapshot }),
+        (snapshot_id(), volume_name(), of(owner()), principal(), container_path()).prop_map(
+            |(snapshot, name, role, principal, container_path)| Request::CloneVolume {
+                snapshot,
+                name,
+                role,
+                principal,
+                container_path
+            }
+        ),
     ]
     .boxed()
 }
@@ -338,6 +373,7 @@ pub fn registry_record() -> BoxedStrategy<RegistryRecord> {
         operation_record().prop_map(|r| RegistryRecord::Operation(Arc::new(r))),
         disk_record().prop_map(|r| RegistryRecord::Disk(Arc::new(r))),
         disk_profile().prop_map(|r| RegistryRecord::Profile(Arc::new(r))),
+        snapshot().prop_map(|r| RegistryRecord::Snapshot(Arc::new(r))),
     ]
     .boxed()
 }
@@ -347,10 +383,34 @@ pub fn ledger_record() -> BoxedStrategy<LedgerRecord> {
         .prop_map(|(id, name, source, filesystem)| LedgerDisk { id, name, source, filesystem });
     let volume = (
         (spec(), volume_state(), of(operation_id()), any::<bool>()),
-        (of(rejection()), arc(), time(), of(size())),
+        (of(rejection()), arc(), time(), of(size()), of(origin())),
     )
-        .prop_map(|((spec, state, operation, restore), (error, driver, changed, resize))| {
-            LedgerVolume { spec, state, operation, restore, error, driver, changed, resize }
+        .prop_map(
+            |((spec, state, operation, restore), (error, driver, changed, resize, origin))| {
+                let origin = origin.map(Box::new);
+                LedgerVolume {
+                    spec,
+                    state,
+                    operation,
+                    restore,
+                    error,
+                    driver,
+                    changed,
+                    resize,
+                    origin,
+                }
+            },
+        );
+    let snapshot = (
+        snapshot_spec(),
+        snapshot_state(),
+        of(operation_id()),
+        of(freeze()),
+        of(rejection()),
+        time(),
+    )
+        .prop_map(|(spec, state, operation, freeze, error, changed)| {
+            Box::new(LedgerSnapshot { spec, state, operation, freeze, error, changed })
         });
     let phase =
         select(vec![LedgerTaskPhase::Starting, LedgerTaskPhase::Running, LedgerTaskPhase::Ended]);
@@ -380,6 +440,8 @@ pub fn ledger_record() -> BoxedStrategy<LedgerRecord> {
         volume_id().prop_map(LedgerRecord::VolumeForgotten),
         task.prop_map(LedgerRecord::Task),
         task_key().prop_map(LedgerRecord::TaskForgotten),
+        snapshot.prop_map(LedgerRecord::Snapshot),
+        snapshot_id().prop_map(LedgerRecord::SnapshotForgotten),
     ]
     .boxed()
 }

@@ -38,6 +38,9 @@ round_trips! {
     volumes: nouns::volume();
     volume_reports: nouns::volume_report();
     volume_uses: nouns::volume_use();
+    snapshots: nouns::snapshot();
+    snapshot_reports: nouns::snapshot_report();
+    snapshot_views: views::snapshot_view();
     task_infos: tasks::task_info();
     task_statuses: tasks::task_status();
     task_keys: tasks::task_key();

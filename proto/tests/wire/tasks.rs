@@ -10,7 +10,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-fn program() -> BoxedStrategy<Program> {
+pub fn program() -> BoxedStrategy<Program> {
     prop_oneof![
         filled().prop_map(Program::Shell),
         (filled(), vec(text(), 0..3)).prop_map(|(first, mut rest)| {

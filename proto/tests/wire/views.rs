@@ -5,8 +5,8 @@ use crate::records::{cluster, framework_info, operation_record, row};
 use crate::tasks::*;
 use berth_model::units::Scalar;
 use berth_model::view::{
-    AgentState, AgentView, Change, ClusterView, FrameworkView, ReservationView, RoleView, TaskView,
-    VolumeView,
+    AgentState, AgentView, Change, ClusterView, FrameworkView, ReservationView, RoleView,
+    SnapshotView, TaskView, VolumeView,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -78,6 +78,17 @@ pub fn volume_view() -> BoxedStrategy<VolumeView> {
         )
         .boxed()
 }
+pub fn snapshot_view() -> BoxedStrategy<SnapshotView> {
+    (snapshot(), arc(), arc(), arc(), of(snapshot_state()))
+        .prop_map(|(snapshot, hostname, disk, host_path, observed)| SnapshotView {
+            snapshot,
+            hostname,
+            disk,
+            host_path,
+            observed,
+        })
+        .boxed()
+}
 pub fn framework_view() -> BoxedStrategy<FrameworkView> {
     (
         (framework(), framework_info(), any::<bool>(), time()),
@@ -119,6 +130,7 @@ pub fn change() -> BoxedStrategy<Change> {
         (agent(), agent_state()).prop_map(|(agent, state)| Change::Agent { agent, state }),
         (framework(), any::<bool>())
             .prop_map(|(framework, connected)| Change::Framework { framework, connected }),
+        snapshot().prop_map(|s| Change::Snapshot(Arc::new(s))),
     ]
     .boxed()
 }

@@ -1,6 +1,6 @@
 //! What every volume driver must do, the one in memory included.
 
-use crate::host::{self, Effects as _, brief, generation};
+use crate::host::{self, Effects as _, brief, generation, snapshot};
 use berth_agent::volume::Volumes;
 use berth_agent_core::effect::{VolumeEffect, VolumeOutcome};
 use berth_model::resources::DiskSource;
@@ -75,6 +75,91 @@ struct Stage {
 
 fn spec(number: u128, disk: &Stage) -> VolumeSpec {
     VolumeSpec { size: disk.size, ..host::spec(number, &disk.source) }
+}
+
+/// What a driver must do that takes snapshots.
+///
+/// # Panics
+/// The driver breaks a promise.
+pub fn check_snapshots(volumes: &Volumes, disk: &DiskSource) {
+    let disk = &Stage { source: disk.clone(), size: Bytes::from_mib(64) };
+    are_taken_once(volumes, disk);
+    are_rolled_back_to(volumes, disk);
+    are_cloned(volumes, disk);
+}
+
+fn are_taken_once(volumes: &Volumes, disk: &Stage) {
+    let volume = spec(0x500, disk);
+    let (one, two) = (snapshot(0x501, &volume), snapshot(0x502, &volume));
+    expect("nothing is there", &volumes.find(&one), "absent");
+    expect("of nothing", &volumes.take(&one), "failed VOLUME_UNAVAILABLE");
+    expect("deleting nothing", &volumes.forget(&one), "absent");
+    expect("create", &volumes.create(&volume), "present");
+    let taken = volumes.take(&one);
+    expect("take", &taken, "present");
+    assert_eq!(volumes.take(&one), taken, "asked again");
+    assert_eq!(volumes.find(&one), taken);
+    let other = snapshot(0x501, &generation(&volume, 2));
+    expect("another life", &volumes.find(&other), "foreign SNAPSHOT_NOT_READY");
+    expect("another life", &volumes.forget(&other), "foreign SNAPSHOT_NOT_READY");
+    expect("take the next", &volumes.take(&two), "present");
+    expect("delete", &volumes.forget(&two), "absent");
+    expect("asked again", &volumes.forget(&two), "absent");
+    expect("it is gone", &volumes.find(&two), "absent");
+    assert_eq!(volumes.find(&one), taken, "the other is untouched");
+    expect("the volume goes", &volumes.trash(&volume), "present");
+    expect("no snapshot of trash", &volumes.take(&two), "failed VOLUME_UNAVAILABLE");
+    expect("and its data", &volumes.purge(&volume), "absent");
+    assert_eq!(volumes.find(&one), taken, "its snapshots are the agent's business");
+    expect("delete", &volumes.forget(&one), "absent");
+}
+
+fn are_rolled_back_to(volumes: &Volumes, disk: &Stage) {
+    let first = spec(0x600, disk);
+    let (second, third) = (generation(&first, 2), generation(&first, 3));
+    let (one, safety) = (snapshot(0x601, &first), snapshot(0x602, &first));
+    expect("of nothing", &volumes.roll_back(&second, &one, &safety), "absent");
+    expect("create", &volumes.create(&first), "present");
+    let refused = volumes.roll_back(&second, &one, &safety);
+    expect("to nothing", &refused, "failed SNAPSHOT_LOST");
+    expect("take", &volumes.take(&one), "present");
+    let refused = volumes.roll_back(&second, &one, &safety);
+    expect("without safety", &refused, "failed SNAPSHOT_LOST");
+    expect("it is untouched", &volumes.verify(&first), "present");
+    expect("take", &volumes.take(&safety), "present");
+    let rolled = volumes.roll_back(&second, &one, &safety);
+    expect("roll back", &rolled, "present");
+    assert_eq!(volumes.roll_back(&second, &one, &safety), rolled, "asked again");
+    assert_eq!(volumes.verify(&second), rolled);
+    expect("the first life is over", &volumes.verify(&first), "foreign VOLUME_UNAVAILABLE");
+    let again = snapshot(0x603, &second);
+    expect("take", &volumes.take(&again), "present");
+    expect("and on", &volumes.roll_back(&third, &one, &again), "present");
+    expect("the volume goes", &volumes.trash(&third), "present");
+    expect("with all its lives", &volumes.purge(&third), "absent");
+    for snapshot in [&one, &safety, &again] {
+        expect("the snapshots stay", &volumes.find(snapshot), "present");
+        expect("delete", &volumes.forget(snapshot), "absent");
+    }
+    expect("nothing of it remains", &volumes.create(&first), "present");
+}
+
+fn are_cloned(volumes: &Volumes, disk: &Stage) {
+    let (volume, copy) = (spec(0x700, disk), spec(0x701, disk));
+    let one = snapshot(0x702, &volume);
+    expect("of nothing", &volumes.clone_from(&copy, &one), "failed SNAPSHOT_LOST");
+    expect("nothing of it remains", &volumes.verify(&copy), "absent");
+    expect("create", &volumes.create(&volume), "present");
+    expect("take", &volumes.take(&one), "present");
+    let cloned = volumes.clone_from(&copy, &one);
+    expect("clone", &cloned, "present");
+    assert_eq!(volumes.clone_from(&copy, &one), cloned, "asked again");
+    assert_eq!(volumes.verify(&copy), cloned);
+    expect("delete", &volumes.forget(&one), "absent");
+    assert_eq!(volumes.verify(&copy), cloned, "it lives without its origin");
+    expect("the clone goes", &volumes.trash(&copy), "present");
+    expect("and its data", &volumes.purge(&copy), "absent");
+    expect("the volume goes on", &volumes.verify(&volume), "present");
 }
 
 fn expect(what: &str, outcome: &VolumeOutcome, want: &str) {

@@ -3,10 +3,11 @@
 use berth_agent::disk::{Declaration, Disks, DriverChoice, Owner};
 use berth_agent::volume::Volumes;
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
-use berth_model::id::{AgentId, ClusterId, VolumeId, VolumeName};
+use berth_model::id::{AgentId, ClusterId, SnapshotId, SnapshotName, VolumeId, VolumeName};
 use berth_model::record::LedgerDisk;
 use berth_model::resources::DiskSource;
 use berth_model::role::Role;
+use berth_model::snapshot::SnapshotSpec;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,19 @@ pub fn spec(number: u128, source: &DiskSource) -> VolumeSpec {
         principal: None,
         source: source.clone(),
         size: Bytes::from_mib(64),
+    }
+}
+
+/// A snapshot of a volume as it is.
+///
+/// # Panics
+/// Never: the name is valid.
+#[must_use]
+pub fn snapshot(number: u128, of: &VolumeSpec) -> SnapshotSpec {
+    SnapshotSpec {
+        id: SnapshotId::from_u128(number),
+        name: SnapshotName::new(&format!("snap-{number}")).expect("a valid name"),
+        of: of.clone(),
     }
 }
 
@@ -87,6 +101,21 @@ pub trait Effects {
     fn usage(&self, spec: &VolumeSpec) -> VolumeOutcome;
     /// Gives another size.
     fn resize(&self, spec: &VolumeSpec, mib: u64) -> VolumeOutcome;
+    /// Takes a snapshot.
+    fn take(&self, snapshot: &SnapshotSpec) -> VolumeOutcome;
+    /// Looks for a snapshot.
+    fn find(&self, snapshot: &SnapshotSpec) -> VolumeOutcome;
+    /// Deletes a snapshot.
+    fn forget(&self, snapshot: &SnapshotSpec) -> VolumeOutcome;
+    /// Rolls back to a snapshot, with another of the present content.
+    fn roll_back(
+        &self,
+        spec: &VolumeSpec,
+        snapshot: &SnapshotSpec,
+        safety: &SnapshotSpec,
+    ) -> VolumeOutcome;
+    /// Makes a volume from a snapshot.
+    fn clone_from(&self, spec: &VolumeSpec, snapshot: &SnapshotSpec) -> VolumeOutcome;
 }
 
 impl Effects for Volumes {
@@ -114,6 +143,30 @@ impl Effects for Volumes {
     fn resize(&self, spec: &VolumeSpec, mib: u64) -> VolumeOutcome {
         let size = Bytes::from_mib(mib);
         self.run(&VolumeEffect::Resize { spec: spec.clone(), size, purgeable: Vec::new() })
+    }
+    fn take(&self, snapshot: &SnapshotSpec) -> VolumeOutcome {
+        self.run(&VolumeEffect::Snapshot { snapshot: snapshot.clone(), freeze: None })
+    }
+    fn find(&self, snapshot: &SnapshotSpec) -> VolumeOutcome {
+        self.run(&VolumeEffect::VerifySnapshot { snapshot: snapshot.clone() })
+    }
+    fn forget(&self, snapshot: &SnapshotSpec) -> VolumeOutcome {
+        self.run(&VolumeEffect::EraseSnapshot { snapshot: snapshot.clone() })
+    }
+    fn roll_back(
+        &self,
+        spec: &VolumeSpec,
+        snapshot: &SnapshotSpec,
+        safety: &SnapshotSpec,
+    ) -> VolumeOutcome {
+        self.run(&VolumeEffect::RollBack {
+            spec: spec.clone(),
+            snapshot: snapshot.clone(),
+            safety: safety.clone(),
+        })
+    }
+    fn clone_from(&self, spec: &VolumeSpec, snapshot: &SnapshotSpec) -> VolumeOutcome {
+        self.run(&VolumeEffect::Clone { spec: spec.clone(), snapshot: snapshot.clone() })
     }
 }
 

@@ -22,6 +22,7 @@ fn the_fake_driver_keeps_the_promises() {
     let fake: Arc<dyn Driver> = Arc::new(Fake::new(Bytes::from_mib(1024)));
     let volumes = Volumes::with_drivers(BTreeMap::from([(DiskSource::Root, fake)]));
     conformance::check(&volumes, &DiskSource::Root, "fake", Enforcement::None);
+    conformance::check_snapshots(&volumes, &DiskSource::Root);
 }
 
 #[test]
@@ -46,6 +47,7 @@ fn the_btrfs_driver_keeps_the_promises() {
             ("btrfs", "btrfs: a write past a quota was stopped")
         );
         conformance::check(&volumes, &path_source(&root), "btrfs", Enforcement::Quota);
+        conformance::check_snapshots(&volumes, &path_source(&root));
     });
 }
 

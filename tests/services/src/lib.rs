@@ -5,5 +5,7 @@
 
 mod database;
 mod promise;
+mod rollback;
 
 pub use promise::{Report, Step, demo};
+pub use rollback::{RolledBack, roll_back};

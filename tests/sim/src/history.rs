@@ -3,7 +3,7 @@
 //! It does not know how the system works. Invariant: nothing is ever taken back from it.
 
 use berth_model::framework::Call;
-use berth_model::id::{AgentId, OfferId, OperationId, VolumeId, VolumeName};
+use berth_model::id::{AgentId, OfferId, OperationId, SnapshotId, VolumeId, VolumeName};
 use berth_model::operation::{Action, OfferOperation, OperationState};
 use berth_model::operator::{Request, VolumeChoice};
 use berth_model::role::Role;
@@ -43,6 +43,8 @@ pub struct History {
     destroyed_ids: BTreeSet<VolumeId>,
     destroyed_names: BTreeSet<(Option<Role>, VolumeName)>,
     pub restored: BTreeSet<VolumeId>,
+    /// Snapshots whose deletion was asked for.
+    pub deleted_snapshots: BTreeSet<SnapshotId>,
     /// Whose resources the offers to the service scheduler were.
     pub offers: BTreeMap<OfferId, AgentId>,
     /// Answers that contradict earlier ones.
@@ -59,6 +61,9 @@ impl History {
                 self.destroyed_names.insert((role.clone(), name.clone()));
             },
             Request::RestoreVolume { volume } => drop(self.restored.insert(*volume)),
+            Request::DeleteSnapshot { snapshot } => {
+                self.deleted_snapshots.insert(*snapshot);
+            },
             Request::Reserve { .. }
             | Request::Unreserve { .. }
             | Request::Release { .. }
@@ -67,7 +72,11 @@ impl History {
             | Request::Teardown { .. }
             | Request::KillTask { .. }
             | Request::Disk(_)
-            | Request::Profile(_) => {},
+            | Request::Profile(_)
+            | Request::CreateSnapshot { .. }
+            | Request::HoldSnapshot { .. }
+            | Request::RollBackVolume { .. }
+            | Request::CloneVolume { .. } => {},
         }
         self.wished(id, Wish::Request(request.clone()));
     }

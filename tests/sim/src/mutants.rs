@@ -84,6 +84,13 @@ pub const MUTANTS: &[Mutant] = &[
         why: "a database finds an empty directory where its data was (I1)",
     },
     Mutant {
+        name: "agent-snapshot-ready-before-taken",
+        file: "agent/core/src/volume/snapshot.rs",
+        from: "SnapshotState::Failed } else { SnapshotState::Creating };",
+        to: "SnapshotState::Failed } else { SnapshotState::Ready };",
+        why: "a client is told of a snapshot that is nowhere (I6)",
+    },
+    Mutant {
         name: "agent-changes-volumes-untaken",
         file: "agent/core/src/volume/mod.rs",
         from: "(volume.state, volume.restore, self.taken_in);",
@@ -180,6 +187,13 @@ pub const MUTANTS: &[Mutant] = &[
         from: "generation: spec.generation + 1, ..spec.clone()",
         to: "generation: spec.generation, ..spec.clone()",
         why: "two lives of a volume cannot be told apart (I13)",
+    },
+    Mutant {
+        name: "master-creates-on-cordoned-disk",
+        file: "master/core/src/decide/disk.rs",
+        from: "    check_health(agent, source)?;\n    check_cordon(state, agent, source)\n",
+        to: "    let _kept = state;\n    check_health(agent, source)\n",
+        why: "new data goes where an operator wants none (I18)",
     },
     Mutant {
         name: "scheduler-launch-not-written",

@@ -15,6 +15,7 @@ use berth_model::record::{RegistryKey, RegistryRecord, ReservationRow};
 use berth_model::reservation::Reservation;
 use berth_model::resources::{DiskSource, Resource, Resources};
 use berth_model::role::Role;
+use berth_model::snapshot::Snapshot;
 use berth_model::units::{Bytes, Scalar};
 use berth_model::volume::{Volume, VolumeState};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ pub struct Sight {
     frameworks: Vec<FrameworkId>,
     disks: Vec<DiskId>,
     cordoned: Vec<DiskId>,
+    snapshots: Vec<Snapshot>,
 }
 
 impl Sight {
@@ -51,6 +53,9 @@ impl Sight {
                 },
                 RegistryRecord::Framework(framework) if &*framework.info.name != "services" => {
                     sight.frameworks.push(framework.id.clone());
+                },
+                RegistryRecord::Snapshot(snapshot) => {
+                    sight.snapshots.push(Snapshot::clone(snapshot));
                 },
                 RegistryRecord::Volume(_)
                 | RegistryRecord::Reservation(_)
@@ -192,10 +197,24 @@ impl Operator {
                 let resources = Resources::from_list([part]).ok()?;
                 Some(Request::Unreserve { agent: row.agent, resources })
             },
-            20..54 => Some(self.create(agent)),
-            54..62 => {
+            20..42 => Some(self.create(agent)),
+            42..48 => {
                 let size = Bytes::from_mib(self.dice.between(5, 2_000));
                 Some(Request::ResizeVolume { volume: VolumeChoice::Id(volume?.spec.id), size })
+            },
+            48..56 => Some(Request::CreateSnapshot {
+                volume: VolumeChoice::Id(volume?.spec.id),
+                name: None,
+                principal: None,
+                freeze: None,
+            }),
+            56..62 => {
+                let snapshot = self.dice.pick(&sight.snapshots)?.spec.id;
+                Some(match self.dice.below(4) {
+                    0 => Request::HoldSnapshot { snapshot, held: true },
+                    1 => Request::HoldSnapshot { snapshot, held: false },
+                    _ => Request::DeleteSnapshot { snapshot },
+                })
             },
             62..82 => self.destroy(volume),
             82..90 => {

@@ -7,8 +7,9 @@
 use crate::dice::Dice;
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{AgentId, VolumeId};
+use berth_model::id::{AgentId, SnapshotId, VolumeId};
 use berth_model::resources::DiskSource;
+use berth_model::snapshot::SnapshotSpec;
 use berth_model::units::Bytes;
 use berth_model::volume::{Enforcement, VolumeSpec};
 use std::collections::BTreeMap;
@@ -45,6 +46,8 @@ pub struct Volumes {
     pub seen: BTreeMap<VolumeId, Slot>,
     pub durable: BTreeMap<VolumeId, Slot>,
     pub capacity: BTreeMap<DiskSource, u64>,
+    pub snapshots: BTreeMap<SnapshotId, SnapshotSpec>,
+    pub snapshots_durable: BTreeMap<SnapshotId, SnapshotSpec>,
 }
 
 impl Volumes {
@@ -61,6 +64,23 @@ impl Volumes {
             VolumeEffect::Verify { spec, place } => self.verify(agent, spec, *place),
             VolumeEffect::Usage { spec } => match self.seen.get(&spec.id) {
                 Some(_) => VolumeOutcome::Used(Bytes::from_mib(1)),
+                None => VolumeOutcome::Absent,
+            },
+            VolumeEffect::RollBack { .. } | VolumeEffect::Clone { .. } => {
+                let text = "the disks of the simulation make no volumes from snapshots";
+                VolumeOutcome::Failed(Rejection::new(ErrorCode::Unsupported, text))
+            },
+            VolumeEffect::Snapshot { snapshot, freeze: _ } => self.take(agent, snapshot),
+            VolumeEffect::EraseSnapshot { snapshot } => match self.snapshots.get(&snapshot.id) {
+                Some(found) if found != snapshot => foreign(&snapshot.of),
+                Some(_) | None => {
+                    self.snapshots.remove(&snapshot.id);
+                    VolumeOutcome::Absent
+                },
+            },
+            VolumeEffect::VerifySnapshot { snapshot } => match self.snapshots.get(&snapshot.id) {
+                Some(found) if found == snapshot => present(&snapshot.of, Vec::new()),
+                Some(_) => foreign(&snapshot.of),
                 None => VolumeOutcome::Absent,
             },
         }
@@ -80,10 +100,17 @@ impl Volumes {
                     is_the_one(slot, agent, spec.generation) && slot.bytes == size.get()
                 })
             },
+            VolumeEffect::Snapshot { snapshot, .. } => {
+                self.snapshots.get(&snapshot.id) == Some(snapshot)
+            },
             VolumeEffect::Trash { .. }
             | VolumeEffect::Purge { .. }
             | VolumeEffect::Verify { .. }
-            | VolumeEffect::Usage { .. } => false,
+            | VolumeEffect::Usage { .. }
+            | VolumeEffect::EraseSnapshot { .. }
+            | VolumeEffect::VerifySnapshot { .. }
+            | VolumeEffect::RollBack { .. }
+            | VolumeEffect::Clone { .. } => false,
         }
     }
 
@@ -111,6 +138,24 @@ impl Volumes {
         };
         self.seen.insert(spec.id, slot);
         present(spec, purged)
+    }
+
+    fn take(&mut self, agent: AgentId, snapshot: &SnapshotSpec) -> VolumeOutcome {
+        let of = &snapshot.of;
+        match (self.snapshots.get(&snapshot.id), self.seen.get(&of.id)) {
+            (Some(found), _) if found == snapshot => present(of, Vec::new()),
+            (Some(_), _) => foreign(of),
+            (None, Some(slot))
+                if slot.place == Place::Live && is_the_one(slot, agent, of.generation) =>
+            {
+                self.snapshots.insert(snapshot.id, snapshot.clone());
+                present(of, Vec::new())
+            },
+            (None, Some(_) | None) => {
+                let text = format!("volume {} is not live", of.id);
+                VolumeOutcome::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text))
+            },
+        }
     }
 
     fn restore(
@@ -248,6 +293,7 @@ impl Volumes {
     /// Everything seen becomes durable.
     pub fn sync(&mut self) {
         self.durable.clone_from(&self.seen);
+        self.snapshots_durable.clone_from(&self.snapshots);
     }
 
     /// The power went: what was not synced is there or not.
@@ -258,6 +304,16 @@ impl Volumes {
                 match self.durable.get(&id) {
                     Some(slot) => drop(self.seen.insert(id, slot.clone())),
                     None => drop(self.seen.remove(&id)),
+                }
+            }
+        }
+        let ids: Vec<SnapshotId> =
+            self.snapshots.keys().chain(self.snapshots_durable.keys()).copied().collect();
+        for id in ids {
+            if self.snapshots.get(&id) != self.snapshots_durable.get(&id) && dice.flip() {
+                match self.snapshots_durable.get(&id) {
+                    Some(kept) => drop(self.snapshots.insert(id, kept.clone())),
+                    None => drop(self.snapshots.remove(&id)),
                 }
             }
         }

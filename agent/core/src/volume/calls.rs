@@ -8,6 +8,7 @@ use berth_model::agent::DiskHealth;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{OperationId, VolumeId};
 use berth_model::record::{LedgerRecord, LedgerVolume};
+use berth_model::snapshot::Origin;
 use berth_model::units::Bytes;
 use berth_model::volume::{VolumeSpec, VolumeState};
 use std::sync::Arc;
@@ -60,7 +61,28 @@ impl Agent {
         } else {
             self.check_room(&spec, spec.size)
         };
-        let error = admitted.err();
+        self.enter_new(spec, operation, admitted.err(), None);
+    }
+
+    /// Begins a volume, of which nothing is on the disk yet.
+    pub(super) fn begin_volume(
+        &mut self,
+        spec: VolumeSpec,
+        operation: OperationId,
+        origin: Option<Box<Origin>>,
+    ) {
+        let error = self.check_room(&spec, spec.size).err();
+        self.enter_new(spec, operation, error, origin);
+    }
+
+    fn enter_new(
+        &mut self,
+        spec: VolumeSpec,
+        operation: OperationId,
+        error: Option<Rejection>,
+        origin: Option<Box<Origin>>,
+    ) {
+        let id = spec.id;
         let state = if error.is_some() { VolumeState::Failed } else { VolumeState::Creating };
         *self.watch(id) = Watch::default();
         self.timers.clear(&Timer::Retry(id));
@@ -73,6 +95,7 @@ impl Agent {
             driver: Arc::from(""),
             changed: self.now,
             resize: None,
+            origin,
         });
         self.tell_volume(id);
         self.advance(id);
@@ -257,6 +280,7 @@ impl Agent {
         match state {
             VolumeState::Failed | VolumeState::Lost | VolumeState::Gone if found == generation => {
                 self.forget_volume(id);
+                self.advance(id);
             },
             VolumeState::Creating
             | VolumeState::Ready

@@ -7,18 +7,22 @@
 //! in, volumes are only looked at.
 
 mod calls;
+mod derive;
 mod outcome;
 mod resize;
+mod snapshot;
+mod snapshot_outcome;
 
 use crate::agent::Agent;
 use crate::effect::{Place, VolumeEffect};
 use crate::step::Output;
 use crate::timer::Timer;
 use berth_model::error::Rejection;
-use berth_model::id::{OperationId, VolumeId};
+use berth_model::id::{OperationId, SnapshotId, VolumeId};
 use berth_model::record::{LedgerRecord, LedgerVolume};
 use berth_model::units::Bytes;
 use berth_model::volume::{Enforcement, VolumeSpec, VolumeState};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +44,11 @@ enum Kind {
     VerifyLive,
     VerifyTrash,
     Usage,
+    /// From a snapshot: a clone or a roll back.
+    Derive,
+    Snapshot(SnapshotId),
+    EraseSnapshot(SnapshotId),
+    VerifySnapshot(SnapshotId),
 }
 
 /// Why no other effect may be asked for.
@@ -86,6 +95,10 @@ pub(crate) struct Watch {
     /// The verification of a quarantined volume has come to the trash.
     in_trash: bool,
     attempts: u32,
+    /// Where its snapshots were found.
+    pub(crate) snapshots: BTreeMap<SnapshotId, Arc<str>>,
+    /// Its snapshots that are to be looked at.
+    verify_snapshots: BTreeSet<SnapshotId>,
 }
 
 impl Agent {
@@ -116,12 +129,15 @@ impl Agent {
                 | VolumeState::Gone => {},
             }
         }
+        self.resume_snapshots();
         self.continue_volumes();
     }
 
     /// Asks for whatever the volumes' states need next.
     pub(crate) fn continue_volumes(&mut self) {
-        let ids: Vec<VolumeId> = self.books.volumes().keys().copied().collect();
+        let mut ids: BTreeSet<VolumeId> = self.books.volumes().keys().copied().collect();
+        // A snapshot can outlive the record of its volume.
+        ids.extend(self.books.snapshots().values().map(|snapshot| snapshot.spec.of.id));
         for id in ids {
             self.advance(id);
         }
@@ -129,18 +145,36 @@ impl Agent {
 
     /// Asks for the effect that the volume's state needs next, if any and if none is under way.
     fn advance(&mut self, id: VolumeId) {
-        let Some(volume) = self.books.volumes().get(&id) else { return };
-        let spec = volume.spec.clone();
-        let (state, restore, taken_in) = (volume.state, volume.restore, self.taken_in);
-        let resize = volume.resize;
         if self.timers.is_set(&Timer::Retry(id)) {
             return;
         }
-        let watch = self.watch(id);
-        if watch.busy.is_some() {
+        if self.watches.get(&id).is_some_and(|watch| watch.busy.is_some()) {
             return;
         }
-        let wanted = match state {
+        let Some(volume) = self.books.volumes().get(&id).cloned() else {
+            self.advance_snapshots(id);
+            return;
+        };
+        match self.next_of(&volume) {
+            Some(Kind::Snapshot(safety)) => {
+                if let Some(safety) = self.books.snapshots().get(&safety).cloned() {
+                    let kind = Kind::Snapshot(safety.spec.id);
+                    self.begin_snapshot(safety, kind);
+                }
+            },
+            Some(kind) => self.begin(volume.spec, kind),
+            None => self.advance_snapshots(id),
+        }
+    }
+
+    fn next_of(&mut self, volume: &LedgerVolume) -> Option<Kind> {
+        let id = volume.spec.id;
+        let (state, restore, taken_in) = (volume.state, volume.restore, self.taken_in);
+        if state == VolumeState::Creating && volume.origin.is_some() {
+            return if taken_in { self.next_of_derived(volume) } else { None };
+        }
+        let watch = self.watch(id);
+        match state {
             VolumeState::Creating | VolumeState::Tombstoned if !taken_in => None,
             VolumeState::Creating if restore => Some(Kind::Restore),
             VolumeState::Creating => Some(Kind::Create),
@@ -148,16 +182,13 @@ impl Agent {
             VolumeState::Trashed if taken_in && watch.purge != Purge::No => Some(Kind::Purge),
             VolumeState::Trashed => watch.verify.then_some(Kind::VerifyTrash),
             VolumeState::Ready if watch.verify => Some(Kind::VerifyLive),
-            VolumeState::Ready if taken_in && resize.is_some() => Some(Kind::Resize),
+            VolumeState::Ready if taken_in && volume.resize.is_some() => Some(Kind::Resize),
             VolumeState::Ready => watch.measure.then_some(Kind::Usage),
             VolumeState::Quarantined if watch.verify && watch.in_trash => Some(Kind::VerifyTrash),
             VolumeState::Lost | VolumeState::Quarantined => {
                 watch.verify.then_some(Kind::VerifyLive)
             },
             VolumeState::Failed | VolumeState::Gone => None,
-        };
-        if let Some(kind) = wanted {
-            self.begin(spec, kind);
         }
     }
 
@@ -165,17 +196,28 @@ impl Agent {
         let (id, token) = (spec.id, self.next_token());
         let purgeable = match kind {
             Kind::Create | Kind::Restore | Kind::Resize => self.purgeable(&spec),
-            Kind::Trash | Kind::Purge | Kind::VerifyLive | Kind::VerifyTrash | Kind::Usage => {
-                Vec::new()
-            },
+            Kind::Trash
+            | Kind::Purge
+            | Kind::VerifyLive
+            | Kind::VerifyTrash
+            | Kind::Usage
+            | Kind::Derive
+            | Kind::Snapshot(_)
+            | Kind::EraseSnapshot(_)
+            | Kind::VerifySnapshot(_) => Vec::new(),
         };
         let held: Vec<VolumeId> = purgeable.iter().map(|(spec, _)| spec.id).collect();
         for other in &held {
             self.watch(*other).busy = Some(Busy::Held);
         }
         let wanted = self.books.volumes().get(&id).and_then(|volume| volume.resize);
+        let derived = (kind == Kind::Derive).then(|| self.effect_of(spec.clone()));
         let watch = self.watch(id);
         watch.busy = Some(Busy::Effect { token, kind, held });
+        if let Some(effect) = derived {
+            self.emit_effect(token, effect);
+            return;
+        }
         let effect = match kind {
             Kind::Create => VolumeEffect::Create { spec, purgeable },
             Kind::Restore => VolumeEffect::Restore { spec, purgeable },
@@ -194,7 +236,11 @@ impl Agent {
                 watch.verify = false;
                 VolumeEffect::Verify { spec, place: Place::Trash }
             },
-            Kind::Usage => {
+            Kind::Usage
+            | Kind::Derive
+            | Kind::Snapshot(_)
+            | Kind::EraseSnapshot(_)
+            | Kind::VerifySnapshot(_) => {
                 watch.measure = false;
                 VolumeEffect::Usage { spec }
             },

@@ -23,8 +23,15 @@ impl Agent {
         for other in &held {
             self.watch(*other).busy = None;
         }
-        if let Some(volume) = self.books.volumes().get(&id).cloned() {
+        if let Kind::Snapshot(snapshot)
+        | Kind::EraseSnapshot(snapshot)
+        | Kind::VerifySnapshot(snapshot) = kind
+        {
+            self.judge_snapshot(snapshot, kind, outcome);
+        } else if let Some(volume) = self.books.volumes().get(&id).cloned() {
+            let origin = volume.origin.clone();
             self.judge(volume, kind, &held, outcome);
+            self.release_source(origin.as_deref());
         }
         if kind == Kind::Usage {
             self.schedule_usage();
@@ -75,6 +82,7 @@ impl Agent {
                 }
             },
             (Kind::Usage, VolumeState::Ready) => self.measured(&volume, outcome),
+            (Kind::Derive, VolumeState::Creating) => self.derived(volume, outcome),
             (
                 Kind::Create
                 | Kind::Restore
@@ -83,19 +91,29 @@ impl Agent {
                 | Kind::Purge
                 | Kind::VerifyLive
                 | Kind::VerifyTrash
-                | Kind::Usage,
+                | Kind::Usage
+                | Kind::Derive
+                | Kind::Snapshot(_)
+                | Kind::EraseSnapshot(_)
+                | Kind::VerifySnapshot(_),
                 _,
             ) => {},
         }
     }
 
-    fn made(&mut self, mut volume: LedgerVolume, held: &[VolumeId], outcome: VolumeOutcome) {
+    pub(super) fn made(
+        &mut self,
+        mut volume: LedgerVolume,
+        held: &[VolumeId],
+        outcome: VolumeOutcome,
+    ) {
         let id = volume.spec.id;
         match outcome {
             VolumeOutcome::Present { host_path, driver, enforcement, purged } => {
                 let operation = volume.operation;
                 volume.state = VolumeState::Ready;
                 volume.restore = false;
+                volume.origin = None;
                 volume.error = None;
                 volume.driver = driver;
                 volume.changed = self.now;
@@ -157,6 +175,7 @@ impl Agent {
             let trash = self.books.volumes().get(other);
             if trash.is_some_and(|other| other.state == VolumeState::Trashed) {
                 self.gone(*other, operation, None);
+                self.bury_snapshots(*other, operation);
             }
         }
     }
@@ -190,7 +209,10 @@ impl Agent {
             Purge::No | Purge::Retention => volume.operation,
         };
         match outcome {
-            VolumeOutcome::Absent => self.gone(id, operation, None),
+            VolumeOutcome::Absent => {
+                self.gone(id, operation, None);
+                self.bury_snapshots(id, operation);
+            },
             VolumeOutcome::Foreign(error) => self.enter(volume, VolumeState::Quarantined, error),
             VolumeOutcome::Failed(error) | VolumeOutcome::Unclear(error) => {
                 self.put_off(volume, error);
@@ -286,6 +308,7 @@ impl Agent {
         volume.state = state;
         volume.restore = false;
         volume.resize = None;
+        volume.origin = None;
         volume.error = Some(error.clone());
         volume.changed = self.now;
         self.write_volume(volume);

@@ -18,7 +18,10 @@ impl OnDisk {
         let handle = self.handle()?;
         let unclear = self.unclear(spec, "purging");
         let group = match self.in_trash(&handle, spec)? {
-            Some(here) => self.delete(&handle, &here, spec)?,
+            Some(here) => {
+                self.erase_all_replaced(&handle, spec)?;
+                self.delete_tree(&handle, &here, spec)?
+            },
             None => None,
         };
         self.sweep(&handle, spec)?;
@@ -72,7 +75,7 @@ impl OnDisk {
     }
 
     /// Empties and removes a verified directory in the trash, not synced yet. Answers with its quota group.
-    fn delete(
+    fn delete_tree(
         &self,
         handle: &Handle,
         here: &Here,

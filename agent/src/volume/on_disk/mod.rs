@@ -6,14 +6,17 @@
 //! the trash, was verified on the handle that is emptied, and its marker goes last; (d) what has lost anything to a
 //! deletion carries a name under which no restore finds it.
 
+mod derive;
 mod erase;
 mod image;
 mod make;
 mod relocate;
 mod resize;
 mod resize_image;
+mod snapshot;
+mod snapshot_look;
 
-use super::driver::{Capabilities, Driver, Fault, Found};
+use super::driver::{Capabilities, Driver, Fault, Found, Snapshots};
 use super::look::{self, Here, Target, look};
 use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
@@ -228,6 +231,11 @@ impl Driver for OnDisk {
             Fault::Unclear(Rejection::new(code_of(errno), text))
         })?;
         Ok(Bytes::new(room.free))
+    }
+
+    // Which volumes can have one depends on what made each, so it is refused when one is taken.
+    fn snapshots(&self) -> Result<&dyn Snapshots, Rejection> {
+        Ok(self)
     }
 }
 

@@ -71,6 +71,10 @@ pub(crate) fn accepted(order: &Order<'_>, volumes: Vec<Volume>) -> Vec<Event> {
 
 /// The message that has an agent make the volume, or take it out of the trash.
 pub(crate) fn ensure(volume: &Volume) -> ToAgent {
+    if let Some(origin) = &volume.origin {
+        let (spec, operation) = (volume.spec.clone(), volume.operation);
+        return ToAgent::DeriveVolume { spec, operation, origin: origin.clone() };
+    }
     ToAgent::EnsureVolume {
         spec: volume.spec.clone(),
         operation: volume.operation,
@@ -172,6 +176,7 @@ impl NewVolume {
             operation: asked.id,
             reserved_from: None,
             resize: None,
+            origin: None,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::order::{Conversion, Order, Source};
 use super::rescind;
+use super::snapshot::check_none_held;
 use crate::event::Event;
 use crate::state::{State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
@@ -58,6 +59,7 @@ pub(crate) fn destroy(order: &Order<'_>, found: &[&VolumeEntry]) -> Result<Vec<E
     let (mut events, mut messages, mut waits) = (Vec::new(), Vec::new(), false);
     for entry in found {
         check_unused(order.state, entry)?;
+        check_none_held(order.state, entry.volume.spec.id)?;
         let volume = &entry.volume;
         if let Some(under_way) = under_way(volume) {
             return Err(under_way);

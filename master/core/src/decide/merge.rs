@@ -73,6 +73,30 @@ pub(crate) fn merge(registry: Option<Known>, agent: Option<Known>) -> Verdict {
     }
 }
 
+/// The table for a volume that is rolled back: CREATING in the registry, one generation above what the agent had.
+///
+/// | agent           | absent | CREATING   | READY  | FAILED     | LOST | TOMBSTONED … TRASHED | GONE | QUARANTINED |
+/// |-----------------|--------|------------|--------|------------|------|----------------------|------|-------------|
+/// | same generation | lost   | ensure     | ready  | quarantine | lost | quarantine           | lost | quarantine  |
+/// | one below       | lost   | quarantine | ensure | quarantine | lost | quarantine           | lost | quarantine  |
+///
+/// Any other generation is `quarantine`.
+pub(crate) fn merge_rolling(registry: Known, agent: Option<Known>) -> Verdict {
+    use VolumeState::{Creating, Failed, Gone, Lost, Quarantined, Ready, Tombstoned, Trashed};
+    let Some(agent) = agent else { return Verdict::Lost };
+    let same = agent.generation == registry.generation;
+    let below = agent.generation.checked_add(1) == Some(registry.generation);
+    match agent.state {
+        Creating if same => Verdict::Ensure,
+        Ready if same => Verdict::Ready,
+        Ready if below => Verdict::Ensure,
+        Lost | Gone if same || below => Verdict::Lost,
+        Creating | Ready | Failed | Lost | Tombstoned | Trashed | Gone | Quarantined => {
+            Verdict::Quarantine
+        },
+    }
+}
+
 fn unrecorded(agent: Option<Known>, is_gone: bool) -> Verdict {
     match agent.map(|known| known.state) {
         None if is_gone => Verdict::Gone,
@@ -227,6 +251,24 @@ mod tests {
             (Some(VolumeState::Quarantined), "Keep Keep Keep Keep Keep Keep Keep Keep Keep"),
         ] {
             assert_eq!(row(registry, 3, 3), want, "{registry:?}");
+        }
+    }
+
+    #[test]
+    fn every_cell_of_a_roll_back() {
+        let registry = Known { state: VolumeState::Creating, generation: 3 };
+        let q = "Quarantine";
+        for (generation, want) in [
+            (3, format!("Lost Ensure Ready {q} Lost {q} {q} Lost {q}")),
+            (2, format!("Lost {q} Ensure {q} Lost {q} {q} Lost {q}")),
+            (1, format!("Lost {}", [q; 8].join(" "))),
+            (4, format!("Lost {}", [q; 8].join(" "))),
+        ] {
+            let cells = COLUMNS.map(|state| {
+                let agent = state.map(|state| Known { state, generation });
+                format!("{:?}", merge_rolling(registry, agent))
+            });
+            assert_eq!(cells.join(" "), want, "agent in generation {generation}");
         }
     }
 

@@ -4,8 +4,9 @@
 //! could go round for ever.
 
 use super::create::ensure;
-use super::merge::{Known, Verdict, merge};
+use super::merge::Verdict;
 use super::order::{ended, noted};
+use super::report_derived::{roll_back_failed, rolls_back, verdict_of};
 use super::rescind;
 use super::resize::sizes;
 use super::room::give_back;
@@ -44,15 +45,7 @@ pub(crate) fn take_in(
     if let Some(entry) = entry.filter(|entry| entry.volume.agent != agent.info.id) {
         return elsewhere(state, entry, agent, report, now);
     }
-    let registry = entry
-        .map(|entry| Known { state: entry.volume.state, generation: entry.volume.spec.generation });
-    let known = report.map(|r| Known { state: r.state, generation: r.spec.generation });
-    let mut verdict = merge(registry, known);
-    if verdict == Verdict::Ensure
-        && report.is_some_and(|r| r.state == VolumeState::Trashed && r.error.is_some())
-    {
-        verdict = Verdict::Failed;
-    }
+    let verdict = verdict_of(entry.map(|entry| &*entry.volume), report);
     let mut events = match (entry, report) {
         (Some(entry), Some(report)) if are_ready(&entry.volume, report) => {
             sizes((state, agent, entry), report, occasion == Occasion::Registration, now)
@@ -148,6 +141,7 @@ fn ready(
         error: None,
         changed: now,
         reserved_from: None,
+        origin: None,
         ..volume.clone()
     };
     let mut events: Vec<Event> = vec![next.into()];
@@ -204,7 +198,9 @@ fn failed(
     let spec = &volume.spec;
     // A volume that could not be taken out of the trash may still lie there, in its earlier life.
     let in_trash = spec.generation > 1 && report.is_some_and(|r| r.state == VolumeState::Trashed);
-    let next = if in_trash {
+    let next = if rolls_back(volume) {
+        return roll_back_failed(state, volume, error, now);
+    } else if in_trash {
         let generation = spec.generation - 1;
         Volume {
             state: VolumeState::Trashed,
@@ -267,8 +263,14 @@ fn withhold(
         events = rescind::holding(state, agent, &sum_of(&entry.resource()));
     }
     events.push(
-        Volume { state: to, error: Some(error.clone()), changed: now, ..Volume::clone(volume) }
-            .into(),
+        Volume {
+            state: to,
+            error: Some(error.clone()),
+            changed: now,
+            origin: None,
+            ..Volume::clone(volume)
+        }
+        .into(),
     );
     events.extend(ended(state, volume.operation, Err(error), Vec::new(), now));
     events
@@ -388,6 +390,7 @@ fn adopted(agent: &Agent, report: &VolumeReport, now: Timestamp) -> Volume {
         operation: report.operation.unwrap_or(OperationId::from_u128(0)),
         reserved_from: None,
         resize: None,
+        origin: None,
     }
 }
 

@@ -14,6 +14,7 @@ use berth_model::operator::DiskChoice;
 use berth_model::reservation::{Reservation, Stack};
 use berth_model::resources::{DiskSource, Name, Resource};
 use berth_model::role::Role;
+use berth_model::snapshot::Origin;
 use berth_model::units::{Bytes, Scalar, Timestamp};
 use berth_model::volume::Volume;
 use std::cmp::Reverse;
@@ -33,6 +34,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) agent: Option<AgentId>,
     pub(crate) disk: &'a DiskChoice,
     pub(crate) container_path: &'a Arc<str>,
+    /// The snapshot it is made from.
+    pub(crate) origin: Option<&'a Origin>,
 }
 
 /// A place for the volume: the reservation it is cut from, on one disk of one agent.
@@ -71,7 +74,8 @@ pub(crate) fn create_volume(
     let plain = volume.plain_resource().map_err(|e| bad_size(e.to_string()))?;
     let missing = reserve_missing(&order, &plain)?;
     events.extend(missing.events);
-    let volume = Volume { reserved_from: missing.from, ..volume };
+    let origin = wish.origin.cloned().map(Box::new);
+    let volume = Volume { reserved_from: missing.from, origin, ..volume };
     events.extend(accepted(&order, vec![volume]));
     Ok(events)
 }

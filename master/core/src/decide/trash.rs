@@ -4,6 +4,7 @@ use super::create::{accepted, free_name};
 use super::disk::check_health;
 use super::order::Order;
 use super::room::reserve_missing;
+use super::snapshot::check_purge;
 use crate::event::Event;
 use crate::state::VolumeEntry;
 use berth_model::error::{ErrorCode, Rejection};
@@ -27,6 +28,7 @@ pub(crate) fn restore(order: &Order<'_>, entry: &VolumeEntry) -> Result<Vec<Even
         changed: order.asked.now,
         error: None,
         reserved_from: missing.from,
+        origin: None,
         spec: VolumeSpec { generation: spec.generation + 1, ..spec.clone() },
         ..Volume::clone(&entry.volume)
     };
@@ -38,9 +40,14 @@ pub(crate) fn restore(order: &Order<'_>, entry: &VolumeEntry) -> Result<Vec<Even
 pub(crate) fn purge(order: &Order<'_>, entry: &VolumeEntry) -> Result<Vec<Event>, Rejection> {
     order.state.refuse_in_safe_mode("PURGE")?;
     check_trashed(order, entry)?;
+    check_purge(order.state, entry.volume.spec.id)?;
     let (agent, operation) = (order.agent.info.id, order.asked.id);
     let volume = Volume { operation, ..Volume::clone(&entry.volume) };
-    let object = format!("volume {} of role {}", volume.spec.name, volume.spec.role);
+    let mut object = format!("volume {} of role {}", volume.spec.name, volume.spec.role);
+    let snapshots = order.state.snapshots_of(volume.spec.id).count();
+    if snapshots > 0 {
+        object.push_str(&format!(" with {snapshots} snapshots"));
+    }
     let record =
         order.asked.record(Some(agent), vec![volume.spec.id], object, OperationState::Accepted);
     let message = ToAgent::PurgeVolume {

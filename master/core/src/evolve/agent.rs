@@ -61,6 +61,16 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
                 entry.observed = None;
             }
         },
+        AgentEvent::SnapshotObserved(report) => {
+            if let Some(entry) = state.snapshots.get_mut(&report.spec.id) {
+                entry.observe(&report);
+            }
+        },
+        AgentEvent::SnapshotUnobserved(snapshot) => {
+            if let Some(entry) = state.snapshots.get_mut(&snapshot) {
+                entry.observed = None;
+            }
+        },
         AgentEvent::VolumeMeasured { volume, used } => {
             let entry = state.volumes.get_mut(&volume);
             if let Some(observed) = entry.and_then(|e| e.observed.as_mut()) {

@@ -5,14 +5,18 @@
 
 use super::{placing, stir};
 use crate::state::{
-    Agent, Books, Framework, Pool, RowKey, State, Timer, VolumeEntry, base_of, sum_of,
+    Agent, Books, Framework, Pool, RowKey, SnapshotEntry, State, Timer, VolumeEntry, base_of,
+    sum_of,
 };
 use berth_model::agent::AgentInfo;
 use berth_model::disk::DiskRecord;
-use berth_model::id::{AgentId, DiskId, FrameworkId, OperationId, ReservationId, VolumeId};
+use berth_model::id::{
+    AgentId, DiskId, FrameworkId, OperationId, ReservationId, SnapshotId, VolumeId,
+};
 use berth_model::operation::OperationRecord;
 use berth_model::record::{FrameworkRecord, RegistryKey, RegistryRecord, ReservationRow};
 use berth_model::resources::Resources;
+use berth_model::snapshot::Snapshot;
 use berth_model::units::Timestamp;
 use berth_model::volume::Volume;
 use std::sync::Arc;
@@ -34,6 +38,7 @@ pub(super) fn put(state: &mut State, now: Timestamp, record: RegistryRecord) {
         RegistryRecord::Profile(profile) => {
             drop(state.profiles.insert(profile.name.clone(), profile));
         },
+        RegistryRecord::Snapshot(snapshot) => put_snapshot(state, snapshot),
     }
 }
 
@@ -50,6 +55,7 @@ pub(super) fn delete(state: &mut State, now: Timestamp, key: &RegistryKey) {
             stir_owners(state, now, *id);
         },
         RegistryKey::Profile(name) => drop(state.profiles.remove(name)),
+        RegistryKey::Snapshot(id) => delete_snapshot(state, *id),
     }
 }
 
@@ -166,6 +172,24 @@ fn delete_volume(state: &mut State, now: Timestamp, id: VolumeId) {
 fn unname(state: &mut State, volume: &Volume) {
     let spec = &volume.spec;
     state.names.remove(&(spec.role.clone(), spec.name.clone(), spec.id));
+}
+
+fn put_snapshot(state: &mut State, snapshot: Arc<Snapshot>) {
+    let (id, agent, volume) = (snapshot.spec.id, snapshot.agent, snapshot.spec.of.id);
+    let observed = state.snapshots.remove(&id).and_then(|old| old.observed);
+    state.snapshots.insert(id, SnapshotEntry { snapshot, observed });
+    state.snapshots_by_volume.insert((volume, id));
+    if let Some(agent) = state.agents.get_mut(&agent) {
+        agent.snapshots.insert(id);
+    }
+}
+
+fn delete_snapshot(state: &mut State, id: SnapshotId) {
+    let Some(entry) = state.snapshots.remove(&id) else { return };
+    state.snapshots_by_volume.remove(&(entry.snapshot.spec.of.id, id));
+    if let Some(agent) = state.agents.get_mut(&entry.snapshot.agent) {
+        agent.snapshots.remove(&id);
+    }
 }
 
 fn put_framework(state: &mut State, record: FrameworkRecord) {

@@ -2,7 +2,7 @@
 
 use super::{Books, RowKey};
 use berth_model::agent::AgentInfo;
-use berth_model::id::{OfferId, ReservationId, SessionId, VolumeId};
+use berth_model::id::{OfferId, ReservationId, SessionId, SnapshotId, VolumeId};
 use berth_model::task::TaskKey;
 use berth_model::units::Timestamp;
 use berth_model::view::AgentState;
@@ -36,6 +36,7 @@ pub(crate) struct Agent {
     pub(crate) misfit: Option<String>,
     pub(crate) rows: BTreeMap<RowKey, ReservationId>,
     pub(crate) volumes: BTreeSet<VolumeId>,
+    pub(crate) snapshots: BTreeSet<SnapshotId>,
     pub(crate) offers: BTreeSet<OfferId>,
     pub(crate) tasks: BTreeSet<TaskKey>,
     /// Counts changes of the books; offers remember it.
@@ -58,6 +59,7 @@ impl Agent {
             misfit: None,
             rows: BTreeMap::new(),
             volumes: BTreeSet::new(),
+            snapshots: BTreeSet::new(),
             offers: BTreeSet::new(),
             tasks: BTreeSet::new(),
             seq: 0,

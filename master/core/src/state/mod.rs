@@ -10,6 +10,7 @@ mod books;
 mod frameworks;
 mod rows;
 mod shares;
+mod snapshots;
 mod tasks;
 mod timers;
 mod volumes;
@@ -19,6 +20,7 @@ pub(crate) use books::{Books, Pool, sum_of};
 pub(crate) use frameworks::{Filter, FilterKey, Framework};
 pub(crate) use rows::{RowKey, base_of};
 pub(crate) use shares::{Shares, Usage};
+pub(crate) use snapshots::SnapshotEntry;
 pub(crate) use tasks::{Kill, Task, Waiting};
 pub(crate) use timers::{Timer, Timers};
 pub(crate) use volumes::{Observed, Place, VolumeEntry, place_of};
@@ -27,8 +29,8 @@ use crate::config::Config;
 use berth_model::disk::{Cordon, DiskProfile, DiskRecord};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{
-    AgentId, DiskId, FrameworkId, OfferId, OperationId, ProfileName, ReservationId, VolumeId,
-    VolumeName,
+    AgentId, DiskId, FrameworkId, OfferId, OperationId, ProfileName, ReservationId, SnapshotId,
+    VolumeId, VolumeName,
 };
 use berth_model::offer::Offer;
 use berth_model::operation::OperationRecord;
@@ -55,6 +57,9 @@ pub struct State {
     pub(crate) volumes: BTreeMap<VolumeId, VolumeEntry>,
     /// The volumes that hold their name, by role and name.
     pub(crate) names: BTreeSet<(Role, VolumeName, VolumeId)>,
+    pub(crate) snapshots: BTreeMap<SnapshotId, SnapshotEntry>,
+    /// The snapshots of each volume.
+    pub(crate) snapshots_by_volume: BTreeSet<(VolumeId, SnapshotId)>,
     pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
     /// Removed frameworks, oldest first.
     pub(crate) removed: BTreeSet<(Timestamp, FrameworkId)>,
@@ -88,6 +93,8 @@ impl State {
             rows: BTreeMap::new(),
             volumes: BTreeMap::new(),
             names: BTreeSet::new(),
+            snapshots: BTreeMap::new(),
+            snapshots_by_volume: BTreeSet::new(),
             frameworks: BTreeMap::new(),
             removed: BTreeSet::new(),
             offers: BTreeMap::new(),

@@ -5,14 +5,16 @@ use crate::boundary::Output;
 use crate::decide::admit;
 use crate::decide::adopt;
 use crate::decide::report::{Occasion, is_sane, take_in};
+use crate::decide::report_snapshot;
 use crate::decide::rescind::disks_changed;
 use crate::event::{AgentEvent, Event, TaskEvent};
 use crate::state::State;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework;
-use berth_model::id::{AgentId, SessionId, VolumeId};
+use berth_model::id::{AgentId, SessionId, SnapshotId, VolumeId};
 use berth_model::link::{FromAgent, OutputStream, Registration, ToAgent};
 use berth_model::record::RegistryRecord;
+use berth_model::snapshot::SnapshotReport;
 use berth_model::task::{TaskKey, TaskStatus};
 use berth_model::volume::VolumeReport;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +35,11 @@ impl Turn<'_> {
         match message {
             FromAgent::Register(_) | FromAgent::Heartbeat { .. } => {},
             FromAgent::Volume { ledger_seq, report } => self.volume(agent, ledger_seq, &report),
+            FromAgent::Snapshot { ledger_seq, report } => {
+                let id = report.spec.id;
+                self.merge_snapshot(agent, id, Some(&report), Occasion::Report);
+                self.remember_seq(agent, ledger_seq);
+            },
             FromAgent::Status(status) => self.status(agent, status),
             FromAgent::Disks(disks) => {
                 let events = disks_changed(self.state, agent, disks);
@@ -86,6 +93,8 @@ impl Turn<'_> {
         // Tasks first: a launch that only now goes out must not be missed among the reported ones.
         self.merge_tasks(agent, registration);
         self.merge_volumes(agent, &registration.volumes);
+        // After the volumes: whether a snapshot may be gone depends on its volume.
+        self.merge_snapshots(agent, &registration.snapshots);
     }
 
     /// How far the agent's ledger has come. A report that changes nothing in the registry is no reason for a write of
@@ -125,6 +134,28 @@ impl Turn<'_> {
         let events = take_in(self.state, known, id, report, occasion, self.now);
         self.apply_all(events);
         self.resume_waiting(id);
+    }
+
+    fn merge_snapshots(&mut self, agent: AgentId, reports: &[SnapshotReport]) {
+        let reported: BTreeMap<SnapshotId, &SnapshotReport> =
+            reports.iter().map(|r| (r.spec.id, r)).collect();
+        let mut ids: BTreeSet<SnapshotId> = reported.keys().copied().collect();
+        ids.extend(self.state.agents.get(&agent).iter().flat_map(|known| &known.snapshots));
+        for id in ids {
+            self.merge_snapshot(agent, id, reported.get(&id).copied(), Occasion::Registration);
+        }
+    }
+
+    fn merge_snapshot(
+        &mut self,
+        agent: AgentId,
+        id: SnapshotId,
+        report: Option<&SnapshotReport>,
+        occasion: Occasion,
+    ) {
+        let state = &*self.state;
+        let events = report_snapshot::take_in(state, agent, id, report, occasion, self.now);
+        self.apply_all(events);
     }
 
     fn merge_tasks(&mut self, agent: AgentId, registration: &Registration) {

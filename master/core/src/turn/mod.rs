@@ -20,6 +20,7 @@ use berth_model::framework::Event as FrameworkNews;
 use berth_model::id::{AgentId, FrameworkId, VolumeId};
 use berth_model::operation::OperationRecord;
 use berth_model::record::{RegistryKey, RegistryRecord, RegistryWrite};
+use berth_model::snapshot::{Snapshot, SnapshotState};
 use berth_model::task::TaskKey;
 use berth_model::units::Timestamp;
 use berth_model::view::{AgentState, Change};
@@ -143,6 +144,9 @@ impl<'a> Turn<'a> {
                 self.say(Output::Changed(Change::Volume(Arc::clone(volume))));
             },
             RegistryRecord::Operation(operation) => self.announce_operation(operation),
+            RegistryRecord::Snapshot(snapshot) => {
+                self.say(Output::Changed(Change::Snapshot(Arc::clone(snapshot))));
+            },
             RegistryRecord::Framework(framework) if framework.removed.is_some() => {
                 self.announce_framework(framework.id.clone(), false);
             },
@@ -165,6 +169,16 @@ impl<'a> Turn<'a> {
         self.say(Output::Changed(Change::Operation(Arc::clone(operation))));
     }
     fn announce_removal(&mut self, key: &RegistryKey) {
+        if let RegistryKey::Snapshot(id) = key
+            && let Some(entry) = self.state.snapshots.get(id)
+        {
+            let gone = Snapshot {
+                state: SnapshotState::Gone,
+                changed: self.now,
+                ..Snapshot::clone(&entry.snapshot)
+            };
+            self.say(Output::Changed(Change::Snapshot(Arc::new(gone))));
+        }
         let RegistryKey::Volume(id) = key else { return };
         if let Some(entry) = self.state.volumes.get(id) {
             let gone = Volume {

@@ -5,7 +5,7 @@ use crate::boundary::Output;
 use crate::decide::kill::{kill, teardown};
 use crate::decide::order::{Asked, Order, Source, answered_before};
 use crate::decide::room::{Wish, create_volume};
-use crate::decide::{destroy, disk, reserve, resize, trash};
+use crate::decide::{destroy, disk, reserve, resize, snapshot, trash};
 use crate::event::Event;
 use crate::state::{Agent, Kill, Pool, State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
@@ -92,6 +92,7 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
                 agent: *agent,
                 disk,
                 container_path,
+                origin: None,
             };
             create_volume(state, &wish, asked)
         },
@@ -119,6 +120,37 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
         },
         Request::Disk(request) => disk::change(state, asked, request),
         Request::Profile(request) => disk::change_profiles(state, asked, request),
+        Request::CreateSnapshot { volume, name, principal, freeze } => {
+            let entry = choose(state, volume)?;
+            let wanted = snapshot::Wanted {
+                name: name.as_ref(),
+                principal: principal.as_ref(),
+                freeze: freeze.as_ref(),
+            };
+            snapshot::create(&release(entry.volume.agent)?, entry, wanted)
+        },
+        Request::DeleteSnapshot { snapshot } => {
+            let entry = snapshot::by_id(state, *snapshot)?;
+            snapshot::delete(&release(entry.snapshot.agent)?, entry)
+        },
+        Request::HoldSnapshot { snapshot, held } => {
+            snapshot::hold(state, asked, snapshot::by_id(state, *snapshot)?, *held)
+        },
+        Request::RollBackVolume { volume, snapshot } => {
+            let entry = choose(state, volume)?;
+            let to = snapshot::by_id(state, *snapshot)?;
+            snapshot::roll_back(&release(entry.volume.agent)?, entry, to)
+        },
+        Request::CloneVolume { snapshot, name, role, principal, container_path } => {
+            let entry = snapshot::by_id(state, *snapshot)?;
+            let wanted = snapshot::Copied {
+                name,
+                role: role.as_ref(),
+                principal: principal.as_ref(),
+                container_path,
+            };
+            snapshot::clone(state, asked, entry, wanted)
+        },
     }
 }
 

@@ -21,6 +21,7 @@ use berth_model::resources::{
     DiskSource, Mount, MountMode, Name, Persistence, Resource, Resources, parse_resources,
 };
 use berth_model::role::Role;
+use berth_model::snapshot::SnapshotReport;
 use berth_model::task::{
     Command, Program, StatusSource, TaskInfo, TaskReason, TaskState, TaskStatus,
 };
@@ -242,6 +243,7 @@ impl Stage {
             ledger_seq: self.seq,
             volumes: Vec::new(),
             tasks: Vec::new(),
+            snapshots: Vec::new(),
         }
     }
     pub fn register_as(&mut self, registration: Registration) -> Step {
@@ -281,6 +283,11 @@ impl Stage {
         self.seq += 1;
         let ledger_seq = self.seq;
         self.agent_says(n, over, FromAgent::Volume { ledger_seq, report })
+    }
+    pub fn reports_snapshot(&mut self, n: u128, over: SessionId, report: SnapshotReport) -> Step {
+        self.seq += 1;
+        let ledger_seq = self.seq;
+        self.agent_says(n, over, FromAgent::Snapshot { ledger_seq, report })
     }
     pub fn subscribe(&mut self, over: u128, info: FrameworkInfo) -> (FrameworkId, Step) {
         self.resubscribe(over, info, None)

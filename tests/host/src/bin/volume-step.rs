@@ -2,11 +2,12 @@
 //! call.
 //!
 //! `volume-step WORK_DIR DRIVER create|restore|trash|purge|verify GENERATION …` (any number of pairs); the volume
-//! lies on the ROOT disk.
+//! lies on the ROOT disk. `take`, `keep`, `find` and `forget` are about its snapshots, the numbers of which are the lives
+//! they are of (`keep` takes the one that `roll-back` needs before it begins the next life); `clone` makes volume 2.
 
 use anyhow::{Context as _, bail};
 use berth_agent::disk::{Declaration, DriverChoice};
-use berth_host_tests::host::{Effects as _, brief, generation, open, spec};
+use berth_host_tests::host::{Effects as _, brief, generation, open, snapshot, spec};
 use berth_model::resources::DiskSource;
 use std::io::Write as _;
 use std::path::Path;
@@ -28,6 +29,19 @@ fn main() -> anyhow::Result<()> {
             "trash" => volumes.trash(&volume),
             "purge" => volumes.purge(&volume),
             "verify" => volumes.verify(&volume),
+            "take" => volumes.take(&snapshot(0x50, &volume)),
+            "keep" => volumes.take(&snapshot(0x51, &volume)),
+            "find" => volumes.find(&snapshot(0x50, &volume)),
+            "forget" => volumes.forget(&snapshot(0x50, &volume)),
+            "forget-kept" => volumes.forget(&snapshot(0x51, &volume)),
+            "roll-back" => {
+                let last = generation(&volume, volume.generation.saturating_sub(1));
+                volumes.roll_back(&volume, &snapshot(0x50, &last), &snapshot(0x51, &last))
+            },
+            "clone" => {
+                let copy = spec(2, &DiskSource::Root);
+                volumes.clone_from(&copy, &snapshot(0x50, &volume))
+            },
             other => bail!("there is no step {other}"),
         };
         // One write, so that a trace shows when the answer was given.

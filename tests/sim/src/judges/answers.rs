@@ -76,7 +76,12 @@ impl Judges {
                 | OperationKind::Uncordon
                 | OperationKind::Label
                 | OperationKind::CreateProfile
-                | OperationKind::DeleteProfile => {},
+                | OperationKind::DeleteProfile
+                | OperationKind::Snapshot
+                | OperationKind::DeleteSnapshot
+                | OperationKind::HoldSnapshot
+                | OperationKind::RollBack
+                | OperationKind::Clone => {},
             }
         }
     }
@@ -227,7 +232,12 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
             | Request::Teardown { .. }
             | Request::KillTask { .. }
             | Request::Disk(_)
-            | Request::Profile(_),
+            | Request::Profile(_)
+            | Request::CreateSnapshot { .. }
+            | Request::DeleteSnapshot { .. }
+            | Request::HoldSnapshot { .. }
+            | Request::RollBackVolume { .. }
+            | Request::CloneVolume { .. },
         ) => {},
     }
 }

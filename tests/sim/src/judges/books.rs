@@ -104,7 +104,8 @@ impl Judges {
                 | RegistryRecord::Framework(_)
                 | RegistryRecord::Operation(_)
                 | RegistryRecord::Disk(_)
-                | RegistryRecord::Profile(_) => {},
+                | RegistryRecord::Profile(_)
+                | RegistryRecord::Snapshot(_) => {},
             }
         }
         let mut reserved: BTreeMap<(AgentId, Name, DiskSource), i64> = BTreeMap::new();
@@ -167,7 +168,8 @@ impl Judges {
                 | RegistryRecord::Framework(_)
                 | RegistryRecord::Operation(_)
                 | RegistryRecord::Disk(_)
-                | RegistryRecord::Profile(_) => {},
+                | RegistryRecord::Profile(_)
+                | RegistryRecord::Snapshot(_) => {},
             }
         }
         room

@@ -5,6 +5,7 @@ use crate::volumes::{Slot, is_the_one};
 use crate::world::{AgentMachine, World};
 use berth_agent_core::effect::{Place, VolumeEffect};
 use berth_model::id::VolumeId;
+use berth_model::snapshot::SnapshotState;
 use berth_model::volume::VolumeState;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -184,11 +185,19 @@ impl Judges {
     /// An effect is asked for only after its intent is in the ledger, and takes nothing from a running task.
     pub fn effect_begins(&mut self, at: usize, machine: &AgentMachine, effect: &VolumeEffect) {
         let (spec, durable) = (effect.spec(), &machine.ledger.durable);
-        let looks = matches!(effect, VolumeEffect::Verify { .. } | VolumeEffect::Usage { .. });
+        let looks = matches!(
+            effect,
+            VolumeEffect::Verify { .. }
+                | VolumeEffect::Usage { .. }
+                | VolumeEffect::VerifySnapshot { .. }
+        );
         if !looks {
             self.agent_changes(at, machine, effect);
         }
-        let moves = matches!(effect, VolumeEffect::Trash { .. } | VolumeEffect::Purge { .. });
+        let moves = matches!(
+            effect,
+            VolumeEffect::Trash { .. } | VolumeEffect::Purge { .. } | VolumeEffect::RollBack { .. }
+        );
         let user = machine.containers.values().find(|container| {
             container.is_running() && container.volumes.iter().any(|(id, _)| *id == spec.id)
         });
@@ -209,6 +218,16 @@ impl Judges {
             VolumeEffect::Trash { .. } => state == Some(VolumeState::Tombstoned),
             VolumeEffect::Purge { .. } => state == Some(VolumeState::Trashed),
             VolumeEffect::Verify { .. } | VolumeEffect::Usage { .. } => true,
+            VolumeEffect::RollBack { .. } | VolumeEffect::Clone { .. } => {
+                state == Some(VolumeState::Creating)
+            },
+            VolumeEffect::Snapshot { snapshot, .. } => {
+                durable.snapshot(snapshot.id) == Some(SnapshotState::Creating)
+            },
+            VolumeEffect::EraseSnapshot { snapshot } => {
+                durable.snapshot(snapshot.id) == Some(SnapshotState::Deleting)
+            },
+            VolumeEffect::VerifySnapshot { .. } => true,
         };
         if !allowed {
             let text = format!("agent {at} begins {effect:?}, its ledger says {state:?}");

@@ -97,7 +97,9 @@ impl Judges {
             | LedgerRecord::Volume(_)
             | LedgerRecord::VolumeForgotten(_)
             | LedgerRecord::Task(_)
-            | LedgerRecord::TaskForgotten(_) => highest,
+            | LedgerRecord::TaskForgotten(_)
+            | LedgerRecord::Snapshot(_)
+            | LedgerRecord::SnapshotForgotten(_) => highest,
         });
         let obeys = acts || !step.records.is_empty();
         if obeys && (epoch < stored || epoch > written) {
@@ -170,7 +172,8 @@ impl Judges {
                     | RegistryRecord::Framework(_)
                     | RegistryRecord::Operation(_)
                     | RegistryRecord::Disk(_)
-                    | RegistryRecord::Profile(_),
+                    | RegistryRecord::Profile(_)
+                    | RegistryRecord::Snapshot(_),
                 )
                 | RegistryWrite::Delete(
                     RegistryKey::Meta
@@ -180,7 +183,8 @@ impl Judges {
                     | RegistryKey::Framework(_)
                     | RegistryKey::Operation(_)
                     | RegistryKey::Disk(_)
-                    | RegistryKey::Profile(_),
+                    | RegistryKey::Profile(_)
+                    | RegistryKey::Snapshot(_),
                 ) => false,
             };
             if destroyed && was_proven {

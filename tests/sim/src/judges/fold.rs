@@ -1,7 +1,8 @@
 //! An agent's ledger as the judges read it: a fold of the records that shares nothing with the agent's own.
 
-use berth_model::id::{ClusterId, VolumeId};
+use berth_model::id::{ClusterId, SnapshotId, VolumeId};
 use berth_model::record::{LedgerRecord, LedgerTask, LedgerTaskPhase, LedgerVolume};
+use berth_model::snapshot::SnapshotState;
 use berth_model::task::TaskKey;
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ pub struct Fold {
     pub revision: u64,
     pub volumes: BTreeMap<VolumeId, LedgerVolume>,
     pub tasks: BTreeMap<TaskKey, LedgerTask>,
+    pub snapshots: BTreeMap<SnapshotId, SnapshotState>,
 }
 
 impl Fold {
@@ -41,8 +43,16 @@ impl Fold {
                     self.tasks.insert(key, (**task).clone());
                 },
                 LedgerRecord::TaskForgotten(key) => drop(self.tasks.remove(key)),
+                LedgerRecord::Snapshot(snapshot) => {
+                    self.snapshots.insert(snapshot.spec.id, snapshot.state);
+                },
+                LedgerRecord::SnapshotForgotten(id) => drop(self.snapshots.remove(id)),
             }
         }
+    }
+    /// Where a snapshot stands.
+    pub fn snapshot(&self, id: SnapshotId) -> Option<SnapshotState> {
+        self.snapshots.get(&id).copied()
     }
     /// The tasks that have not ended.
     pub fn live(&self) -> impl Iterator<Item = (&TaskKey, &LedgerTask)> {

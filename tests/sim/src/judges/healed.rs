@@ -80,7 +80,8 @@ fn unfinished(world: &World) -> Vec<String> {
         | RegistryRecord::Volume(_)
         | RegistryRecord::Framework(_)
         | RegistryRecord::Disk(_)
-        | RegistryRecord::Profile(_) => None,
+        | RegistryRecord::Profile(_)
+        | RegistryRecord::Snapshot(_) => None,
     });
     open.collect()
 }

@@ -6,10 +6,12 @@
 
 mod answers;
 mod books;
+mod cordons;
 mod disks;
 mod epochs;
 mod fold;
 mod healed;
+mod snapshots;
 mod tasks;
 
 pub use epochs::RollbackProof;
@@ -17,7 +19,7 @@ pub use fold::Fold;
 
 use crate::volumes::Slot;
 use crate::world::World;
-use berth_model::id::{AgentId, ContainerId, Principal, VolumeId};
+use berth_model::id::{AgentId, ContainerId, Principal, SnapshotId, VolumeId};
 use berth_model::record::{RegistryKey, RegistryRecord};
 use berth_model::role::Role;
 use berth_model::task::TaskKey;
@@ -67,6 +69,8 @@ pub struct Judges {
     ledger_epochs: BTreeMap<usize, u64>,
     tombs_decided: BTreeSet<VolumeId>,
     rolled_back: bool,
+    /// Snapshots that the registry has called READY, of which volume.
+    kept: BTreeMap<SnapshotId, berth_model::snapshot::SnapshotSpec>,
     looks: u64,
 }
 
@@ -114,6 +118,9 @@ impl Judges {
         if world.dirt.containers || world.dirt.registry {
             self.judge_use(world);
         }
+        if world.dirt.registry || world.dirt.disks {
+            self.judge_snapshots(world);
+        }
         if world.dirt.registry || world.dirt.disks || world.dirt.ledgers {
             self.judge_ready(world);
         }
@@ -144,7 +151,8 @@ fn volumes(
         | RegistryRecord::Framework(_)
         | RegistryRecord::Operation(_)
         | RegistryRecord::Disk(_)
-        | RegistryRecord::Profile(_) => None,
+        | RegistryRecord::Profile(_)
+        | RegistryRecord::Snapshot(_) => None,
     })
 }
 

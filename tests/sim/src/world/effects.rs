@@ -22,7 +22,12 @@ fn concerned(effect: &VolumeEffect) -> Vec<VolumeId> {
         VolumeEffect::Trash { .. }
         | VolumeEffect::Purge { .. }
         | VolumeEffect::Verify { .. }
-        | VolumeEffect::Usage { .. } => {},
+        | VolumeEffect::Usage { .. }
+        | VolumeEffect::Snapshot { .. }
+        | VolumeEffect::EraseSnapshot { .. }
+        | VolumeEffect::VerifySnapshot { .. }
+        | VolumeEffect::RollBack { .. }
+        | VolumeEffect::Clone { .. } => {},
     }
     ids
 }

@@ -96,7 +96,8 @@ impl World {
             | RegistryRecord::Framework(_)
             | RegistryRecord::Operation(_)
             | RegistryRecord::Disk(_)
-            | RegistryRecord::Profile(_) => None,
+            | RegistryRecord::Profile(_)
+            | RegistryRecord::Snapshot(_) => None,
         });
         let (cluster, epoch) =
             stored.unwrap_or_else(|| (ClusterId::from_u128(self.master.dice.id()), 0));
@@ -213,6 +214,7 @@ impl World {
         let breach = self.options.breach;
         let Some(process) = &mut self.master.process else { return };
         let Some(batch) = process.flying.take() else { return };
+        self.judges.master_places(&self.master.registry, &batch.writes);
         let done = self.master.registry.commit(process.revision, &batch.writes, breach);
         self.dirt.registry = true;
         match done {
@@ -236,6 +238,7 @@ impl World {
     pub(crate) fn master_batch_lands(&mut self) {
         let Some(process) = &mut self.master.process else { return };
         let Some(batch) = process.flying.take() else { return };
+        self.judges.master_places(&self.master.registry, &batch.writes);
         let registry = &mut self.master.registry;
         if registry.commit(process.revision, &batch.writes, self.options.breach).is_ok() {
             self.dirt.registry = true;

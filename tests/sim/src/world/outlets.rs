@@ -69,6 +69,7 @@ impl World {
             },
             Output::Changed(
                 Change::Volume(_)
+                | Change::Snapshot(_)
                 | Change::Task(_)
                 | Change::Agent { .. }
                 | Change::Framework { .. },

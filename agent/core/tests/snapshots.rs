@@ -1,0 +1,278 @@
+//! What an agent does with snapshots, step by step.
+
+mod scene;
+
+use berth_agent_core::Output;
+use berth_agent_core::effect::{Freezing, VolumeEffect, VolumeOutcome};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::{SnapshotId, SnapshotName};
+use berth_model::link::{FromAgent, ToAgent};
+use berth_model::record::LedgerRecord;
+use berth_model::snapshot::{Freeze, Origin, SnapshotSpec, SnapshotState};
+use berth_model::task::Program;
+use berth_model::volume::{VolumeSpec, VolumeState};
+use scene::*;
+use std::time::Duration;
+
+fn snapshot(number: u128, of: &VolumeSpec) -> SnapshotSpec {
+    SnapshotSpec {
+        id: SnapshotId::from_u128(0x9000 + number),
+        name: SnapshotName::new(&format!("s-{number}")).expect("a valid name"),
+        of: of.clone(),
+    }
+}
+
+fn take(snapshot: &SnapshotSpec) -> ToAgent {
+    ToAgent::EnsureSnapshot { spec: snapshot.clone(), operation: operation(50), freeze: None }
+}
+
+fn states(outputs: &[Output]) -> Vec<(SnapshotState, Option<ErrorCode>)> {
+    let report = |output: &Output| match output {
+        Output::Send(FromAgent::Snapshot { report, .. }) => {
+            Some((report.state, report.error.as_ref().map(|error| error.code)))
+        },
+        _ => None,
+    };
+    outputs.iter().filter_map(report).collect()
+}
+
+fn volumes(outputs: &[Output]) -> Vec<(VolumeState, u64, Option<ErrorCode>)> {
+    reports(outputs)
+        .into_iter()
+        .map(|r| (r.state, r.spec.generation, r.error.map(|error| error.code)))
+        .collect()
+}
+
+fn full() -> Rejection {
+    Rejection::new(ErrorCode::DiskFull, "no space left")
+}
+
+/// A READY volume with a READY snapshot.
+fn kept() -> (Scene, SnapshotSpec) {
+    let mut scene = Scene::registered();
+    scene.ready_volume(1);
+    let one = snapshot(1, &spec(1, 1));
+    let outputs = scene.say(take(&one));
+    assert_eq!(states(&outputs), [(SnapshotState::Creating, None)]);
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::Snapshot { snapshot: one.clone(), freeze: None });
+    let outputs = scene.answer(&outputs, present());
+    assert_eq!(states(&outputs), [(SnapshotState::Ready, None)]);
+    (scene, one)
+}
+
+#[test]
+fn a_snapshot_is_written_as_intended_taken_and_written_as_ready() {
+    let (mut scene, one) = kept();
+    let written: Vec<SnapshotState> = scene
+        .ledger
+        .iter()
+        .filter_map(|record| match record {
+            LedgerRecord::Snapshot(snapshot) => Some(snapshot.state),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(written, [SnapshotState::Creating, SnapshotState::Ready]);
+    let outputs = scene.say(take(&one));
+    assert_eq!(states(&outputs), [(SnapshotState::Ready, None)], "asked again");
+    assert_eq!(volume_effects(&outputs), []);
+
+    let other = snapshot(2, &spec(1, 7));
+    let outputs = scene.say(take(&other));
+    assert_eq!(states(&outputs), [(SnapshotState::Failed, Some(ErrorCode::VolumeNotReady))]);
+    assert_eq!(volume_effects(&outputs), []);
+}
+
+#[test]
+fn what_was_begun_waits_for_the_master_and_is_done_again() {
+    let mut scene = Scene::registered();
+    scene.ready_volume(1);
+    let one = snapshot(1, &spec(1, 1));
+    scene.say(take(&one));
+    let outputs = scene.crash().outputs;
+    assert!(matches!(only_volume_effect(&outputs).1, VolumeEffect::Verify { .. }));
+    let outputs = scene.answer(&outputs, present());
+    assert_eq!(volume_effects(&outputs), [], "no master has taken it in");
+    let outputs = scene.connect(1);
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::Snapshot { snapshot: one, freeze: None });
+    let outputs = scene.answer(&outputs, VolumeOutcome::Unclear(full()));
+    assert_eq!(states(&outputs), [(SnapshotState::Creating, Some(ErrorCode::DiskFull))]);
+    let outputs = scene.wait(Duration::from_secs(1));
+    let outputs = scene.answer(&outputs, VolumeOutcome::Failed(full()));
+    assert_eq!(states(&outputs), [(SnapshotState::Failed, Some(ErrorCode::DiskFull))]);
+}
+
+#[test]
+fn a_ready_one_is_looked_at_after_a_start_and_a_missing_one_is_lost_and_never_taken_anew() {
+    let (mut scene, one) = kept();
+    let outputs = scene.crash().outputs;
+    let outputs = scene.answer(&outputs, present());
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::VerifySnapshot { snapshot: one.clone() });
+    scene.answer(&outputs, VolumeOutcome::Absent);
+    let outputs = scene.connect(1);
+    let registered = outputs.iter().find_map(|output| match output {
+        Output::Send(FromAgent::Register(r)) => Some(r.snapshots.clone()),
+        _ => None,
+    });
+    let found: Vec<SnapshotState> = registered.unwrap().iter().map(|s| s.state).collect();
+    assert_eq!(found, [SnapshotState::Lost]);
+    let outputs = scene.say(take(&one));
+    assert_eq!((states(&outputs).len(), volume_effects(&outputs)), (1, vec![]));
+
+    // It is found again after another start.
+    let outputs = scene.crash().outputs;
+    let outputs = scene.answer(&outputs, present());
+    scene.answer(&outputs, present());
+    let state = scene.agent.books().snapshots()[&one.id].state;
+    assert_eq!(state, SnapshotState::Ready);
+}
+
+#[test]
+fn a_snapshot_is_deleted_when_asked_and_forgotten_when_the_master_knows() {
+    let (mut scene, one) = kept();
+    let delete = ToAgent::DeleteSnapshot { spec: one.clone(), operation: operation(51) };
+    let outputs = scene.say(delete.clone());
+    assert_eq!(states(&outputs), [(SnapshotState::Deleting, None)]);
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::EraseSnapshot { snapshot: one.clone() });
+    let outputs = scene.answer(&outputs, VolumeOutcome::Absent);
+    assert_eq!(states(&outputs), [(SnapshotState::Gone, None)]);
+    assert_eq!(states(&scene.say(delete)), [(SnapshotState::Gone, None)], "asked again");
+    scene.say(ToAgent::ForgetSnapshot { snapshot: one.id });
+    assert!(scene.agent.books().snapshots().is_empty());
+}
+
+#[test]
+fn snapshots_outlive_the_trash_and_die_with_the_purge() {
+    let (mut scene, one) = kept();
+    let outputs = scene.say(destroy(1, 1, 60));
+    scene.answer(&outputs, present());
+    assert_eq!(scene.agent.books().snapshots()[&one.id].state, SnapshotState::Ready);
+    let purge = ToAgent::PurgeVolume { volume: volume(1), generation: 1, operation: operation(61) };
+    let outputs = scene.say(purge);
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::Purge { spec: spec(1, 1) });
+    let outputs = scene.answer(&outputs, VolumeOutcome::Absent);
+    assert_eq!(states(&outputs), [(SnapshotState::Deleting, None)]);
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::EraseSnapshot { snapshot: one.clone() });
+    scene.say(ToAgent::ForgetVolume { volume: volume(1), generation: 1 });
+    let outputs = scene.answer(&outputs, VolumeOutcome::Absent);
+    assert_eq!(states(&outputs), [(SnapshotState::Gone, None)]);
+    assert!(scene.agent.books().volumes().is_empty(), "forgotten when the effect was over");
+}
+
+#[test]
+fn a_volume_whose_data_is_lost_takes_no_snapshot_with_it() {
+    let (mut scene, one) = kept();
+    let outputs = scene.say(destroy(1, 1, 60));
+    let outputs = scene.answer(&outputs, VolumeOutcome::Absent);
+    assert_eq!(volumes(&outputs), [(VolumeState::Gone, 1, Some(ErrorCode::VolumeLost))]);
+    assert_eq!(scene.agent.books().snapshots()[&one.id].state, SnapshotState::Ready);
+}
+
+fn roll_back(one: &SnapshotSpec, safety: &SnapshotSpec) -> ToAgent {
+    ToAgent::DeriveVolume {
+        spec: spec(1, 2),
+        operation: operation(70),
+        origin: Box::new(Origin::RollBack { snapshot: one.clone(), safety: safety.clone() }),
+    }
+}
+
+#[test]
+fn a_roll_back_takes_its_safety_snapshot_first() {
+    let (mut scene, one) = kept();
+    let safety = snapshot(2, &spec(1, 1));
+    let outputs = scene.say(roll_back(&one, &safety));
+    assert_eq!(volumes(&outputs), [(VolumeState::Creating, 2, None)]);
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::Snapshot { snapshot: safety.clone(), freeze: None });
+    // A crash here begins with the same effect again.
+    let outputs = scene.crash().outputs;
+    scene.answer(&outputs, present());
+    let outputs = scene.connect(1);
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::Snapshot { snapshot: safety.clone(), freeze: None });
+    let outputs = scene.answer(&outputs, present());
+    let (_, effect) = only_volume_effect(&outputs);
+    let want = VolumeEffect::RollBack { spec: spec(1, 2), snapshot: one, safety };
+    assert_eq!(effect, want);
+    let outputs = scene.answer(&outputs, present());
+    assert_eq!(volumes(&outputs), [(VolumeState::Ready, 2, None)]);
+    let now = &scene.agent.books().volumes()[&volume(1)];
+    assert_eq!((now.state, now.origin.clone()), (VolumeState::Ready, None));
+}
+
+#[test]
+fn a_roll_back_that_fails_leaves_the_volume_in_its_life_and_says_so_again() {
+    let (mut scene, one) = kept();
+    let safety = snapshot(2, &spec(1, 1));
+    let outputs = scene.say(roll_back(&one, &safety));
+    let outputs = scene.answer(&outputs, VolumeOutcome::Failed(full()));
+    assert_eq!(states(&outputs), [(SnapshotState::Failed, Some(ErrorCode::DiskFull))]);
+    assert_eq!(volumes(&outputs), [(VolumeState::Ready, 1, Some(ErrorCode::DiskFull))]);
+    let (_, effect) = only_volume_effect(&outputs);
+    assert!(matches!(effect, VolumeEffect::Verify { .. }), "{effect:?}");
+    let outputs = scene.say(roll_back(&one, &safety));
+    assert_eq!(volumes(&outputs), [(VolumeState::Ready, 1, Some(ErrorCode::DiskFull))]);
+    assert_eq!(volume_effects(&outputs), []);
+}
+
+#[test]
+fn a_volume_in_use_is_not_rolled_back_and_the_task_is_named() {
+    let (mut scene, one) = kept();
+    let outputs = scene.say(launch("t", vec![used(1, 1)]));
+    scene.answer(&outputs, present());
+    let outputs = scene.say(roll_back(&one, &snapshot(2, &spec(1, 1))));
+    let refused = reports(&outputs).remove(0);
+    let error = refused.error.unwrap();
+    assert_eq!((refused.state, error.code), (VolumeState::Ready, ErrorCode::VolumeInUse));
+    assert!(
+        error.message.contains("used by task t of framework F-1") || error.message.contains("F-1"),
+        "{error}"
+    );
+    assert_eq!(volume_effects(&outputs), []);
+}
+
+#[test]
+fn the_task_that_uses_the_volume_is_frozen_and_an_unused_volume_needs_none() {
+    let (mut scene, _one) = kept();
+    let freeze =
+        Freeze { program: Program::Shell("lock".to_owned()), timeout: Duration::from_secs(5) };
+    let ask = |number| ToAgent::EnsureSnapshot {
+        spec: snapshot(number, &spec(1, 1)),
+        operation: operation(number),
+        freeze: Some(freeze.clone()),
+    };
+    let outputs = scene.say(ask(3));
+    let (_, effect) = only_volume_effect(&outputs);
+    assert!(matches!(effect, VolumeEffect::Snapshot { freeze: None, .. }), "{effect:?}");
+    scene.answer(&outputs, present());
+    let outputs = scene.say(launch("t", vec![used(1, 1)]));
+    scene.answer(&outputs, present());
+    let container = scene.agent.books().tasks()[&key("t")].container;
+    let (_, effect) = only_volume_effect(&scene.say(ask(4)));
+    let want = Some(Freezing { container, freeze: freeze.clone() });
+    assert_eq!(effect, VolumeEffect::Snapshot { snapshot: snapshot(4, &spec(1, 1)), freeze: want });
+}
+
+#[test]
+fn a_clone_keeps_its_snapshot_until_it_is_made() {
+    let (mut scene, one) = kept();
+    let outputs = scene.say(ToAgent::DeriveVolume {
+        spec: spec(2, 1),
+        operation: operation(80),
+        origin: Box::new(Origin::Clone { snapshot: one.clone() }),
+    });
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::Clone { spec: spec(2, 1), snapshot: one.clone() });
+    let delete = ToAgent::DeleteSnapshot { spec: one.clone(), operation: operation(81) };
+    let deleting = scene.say(delete);
+    assert_eq!(volume_effects(&deleting), [], "a volume is being made from it");
+    let outputs = scene.answer(&outputs, present());
+    assert_eq!(volumes(&outputs), [(VolumeState::Ready, 1, None)]);
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::EraseSnapshot { snapshot: one });
+}

@@ -1,0 +1,143 @@
+//! Bringing a task to rest for a snapshot: a program in its container that holds the data still as long as its standard
+//! input is open.
+//!
+//! One program that lives through the snapshot, and not one to freeze and one to thaw: whatever becomes of the agent, its
+//! end of the pipe closes, and the program lets go. It does not know what is done meanwhile. Invariant: when
+//! [`Frozen::thaw`] or a drop is over, the program is on its way out, and is killed if it does not go.
+
+use super::checks::end_session;
+use super::enter::Role;
+use super::prepare::{argv, run_path};
+use super::runtime::Runtime;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::ContainerId;
+use berth_model::snapshot::Freeze;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// Of what the program complains about, this much is told.
+const COMPLAINT_BYTES: u64 = 1024;
+/// What it may print before it has said that the data is at rest.
+const LINE_BYTES: u64 = 4096;
+/// How long a program that was killed, or closed its output, may take to be gone.
+const END: Duration = Duration::from_secs(5);
+
+/// A task that is at rest.
+#[derive(Debug)]
+pub struct Frozen {
+    child: Child,
+    container: ContainerId,
+    patience: Duration,
+    /// Kept open, so that what the program prints later does not end it.
+    _stdout: BufReader<ChildStdout>,
+    stderr: Option<ChildStderr>,
+}
+
+impl Runtime {
+    /// Starts the program in the container and waits for the line that says that the data is at rest.
+    ///
+    /// # Errors
+    /// FREEZE_FAILED: it did not say so in time; it has been ended.
+    pub async fn freeze(
+        &self,
+        container: ContainerId,
+        freeze: &Freeze,
+    ) -> Result<Frozen, Rejection> {
+        let failed = |what: String| {
+            let text = format!("the task in container {container} was not brought to rest: {what}");
+            Rejection::new(ErrorCode::FreezeFailed, text)
+                .remedy("nothing was taken; try the freeze command in the task by hand")
+        };
+        let config = self.config();
+        let seconds = freeze.timeout.as_secs().saturating_mul(2).saturating_add(2);
+        let child = Command::new(&config.program)
+            .arg0("berth-check")
+            .arg("check")
+            .arg(run_path(config, container))
+            .arg(Role::Freeze.as_str())
+            .arg(seconds.to_string())
+            .args(argv(&freeze.program))
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn();
+        let mut child = child.map_err(|error| failed(format!("it cannot be run: {error}")))?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let Some(stdout) = stdout else { return Err(failed("it has no output".to_owned())) };
+        let mut frozen = Frozen {
+            child,
+            container,
+            patience: freeze.timeout,
+            _stdout: BufReader::new(stdout),
+            stderr,
+        };
+        let mut line = String::new();
+        let mut words = (&mut frozen._stdout).take(LINE_BYTES);
+        let what = match timeout(freeze.timeout, words.read_line(&mut line)).await {
+            Ok(Ok(1..)) if line.ends_with('\n') => return Ok(frozen),
+            Ok(Ok(_)) => "it ended without a line on its standard output".to_owned(),
+            Ok(Err(error)) => format!("its output cannot be read: {error}"),
+            Err(_elapsed) => format!("it said nothing in {} ms", freeze.timeout.as_millis()),
+        };
+        let said = frozen.end().await;
+        Err(failed(if said.is_empty() { what } else { format!("{what}: {said}") }))
+    }
+}
+
+impl Frozen {
+    /// Is the program gone already? Then nothing is at rest any more.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Lets go. The data was at rest until now unless the program had ended before.
+    ///
+    /// # Errors
+    /// FREEZE_FAILED: it had, so what was taken meanwhile may not be consistent.
+    pub async fn thaw(mut self) -> Result<(), Rejection> {
+        let ended = self.child.try_wait();
+        drop(self.child.stdin.take());
+        let container = self.container;
+        match ended {
+            Ok(None) => {
+                if timeout(self.patience, self.child.wait()).await.is_err() {
+                    let said = self.end().await;
+                    tracing::warn!(%container, said, "the freeze command did not end and was killed");
+                }
+                Ok(())
+            },
+            Ok(Some(status)) => {
+                let said = self.end().await;
+                let text = format!(
+                    "the freeze command in container {container} ended before the snapshot was taken ({status}) {said}"
+                );
+                Err(Rejection::new(ErrorCode::FreezeFailed, text.trim_end().to_owned())
+                    .remedy("it has to hold the data at rest until its standard input ends"))
+            },
+            Err(error) => {
+                let text = format!("the freeze command in container {container} is lost: {error}");
+                Err(Rejection::new(ErrorCode::FreezeFailed, text))
+            },
+        }
+    }
+
+    /// Ends the program and what it started; answers its complaint.
+    async fn end(&mut self) -> String {
+        drop(self.child.stdin.take());
+        if let Err(error) = end_session(&mut self.child).await {
+            tracing::warn!(container = %self.container, %error, "a freeze command cannot be ended");
+        }
+        let mut said = Vec::new();
+        if let Some(stderr) = self.stderr.take() {
+            let mut words = stderr.take(COMPLAINT_BYTES);
+            // A child of it may hold the pipe open; what was said until then is told.
+            timeout(END, words.read_to_end(&mut said)).await.ok();
+        }
+        String::from_utf8_lossy(&said).trim().to_owned()
+    }
+}

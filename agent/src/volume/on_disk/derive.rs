@@ -1,0 +1,311 @@
+//! Volumes made from snapshots: CLONE makes a new one, ROLLBACK puts a copy in the place of a live one.
+//!
+//! The new content is made aside (`.snapshots/.<volume>.<generation>.new`), gets its identity and its limit, and is
+//! renamed into place. In a roll back the life that ends goes to the trash before, with a marker of its own,
+//! `.meta/<volume>.<generation>`, that names the safety snapshot which has the same content. It is deleted with that
+//! snapshot or with its volume, never before.
+//!
+//! Invariants that hold after a crash at any step: (a) as long as the live directory is there it is whole, in one life or
+//! the other; (b) when it is not there, the trash has the life that ended and the roll back can be completed; (c) until
+//! the live directory is moved, a failure leaves the volume as it was.
+
+use super::super::driver::{Fault, Found};
+use super::super::identity::{self, Binding, Identity};
+use super::super::look::{self, Target, look};
+use super::snapshot::{label, tree_of};
+use super::{OnDisk, settle};
+use crate::disk::adopt::Handle;
+use crate::disk::fs::Node;
+use crate::disk::probe::DriverKind;
+use crate::disk::remove::volume_attribute;
+use crate::disk::{is_broken, marker, subvolume};
+use berth_agent_core::effect::Place;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::VolumeId;
+use berth_model::snapshot::SnapshotSpec;
+use berth_model::volume::VolumeSpec;
+use rustix::io::Errno;
+
+/// The kind of the marker of a life that a roll back ended.
+const REPLACED: &str = "berth-replaced";
+
+impl OnDisk {
+    /// CLONE.
+    pub(super) fn copy(&self, spec: &VolumeSpec, snapshot: &SnapshotSpec) -> Result<Found, Fault> {
+        let handle = self.disk.writable().map_err(|reason| self.refused(spec, reason))?;
+        let folder = self.folder(&handle, snapshot)?;
+        let target = Target::live(spec);
+        match look(&self.disk, &handle, spec, target.clone()) {
+            Ok(Some(here)) => {
+                self.limit(&here)
+                    .and_then(|()| settle(&handle.volumes, DriverKind::Btrfs))
+                    .and_then(|()| handle.meta.sync())
+                    .map_err(self.unclear(spec, "syncing"))?;
+                return Ok(self.found(&here, Place::Live));
+            },
+            Ok(None) => {},
+            Err(Fault::Foreign(reason)) => {
+                let reason = Rejection { code: ErrorCode::DirectoryExists, ..reason };
+                return Err(Fault::Foreign(reason.remedy("it is not adopted; move it away")));
+            },
+            Err(other) => return Err(other),
+        }
+        let unclear = self.unclear(spec, "cloning");
+        let id = spec.id.to_string();
+        let begun = folder.exists(aside(spec)).map_err(&unclear)?;
+        if !begun && handle.meta.exists(&id).map_err(&unclear)? {
+            let text = format!("volume {id} was made before and is not there now");
+            let lost = Rejection::new(ErrorCode::VolumeLost, text);
+            return Err(Fault::Failed(lost.remedy("nothing was made in its place; look for it")));
+        }
+        let Some(source) = self.whole(&handle, snapshot)? else {
+            self.clear(&handle, &folder, spec)?;
+            return Err(Fault::Failed(lost(snapshot)));
+        };
+        let made = self.make_aside(&handle, &folder, spec, &source).and_then(|identity| {
+            marker::write(&handle.meta, &id, &identity.encode())?;
+            folder.rename(aside(spec), &handle.volumes, &target.entry)
+        });
+        if let Err(errno) = made {
+            let reason = self.reason(spec, "cloning", errno);
+            return Err(match self.clear(&handle, &folder, spec) {
+                Ok(()) if errno == Errno::EXIST => {
+                    Fault::Foreign(Rejection { code: ErrorCode::DirectoryExists, ..reason })
+                },
+                Ok(()) if !is_broken(errno) => Fault::Failed(reason),
+                Ok(()) | Err(_) => Fault::Unclear(reason),
+            });
+        }
+        self.arrived(&handle, &folder, spec, target)
+    }
+
+    fn arrived(
+        &self,
+        handle: &Handle,
+        folder: &Node,
+        spec: &VolumeSpec,
+        target: Target,
+    ) -> Result<Found, Fault> {
+        folder
+            .sync()
+            .and_then(|()| settle(&handle.volumes, DriverKind::Btrfs))
+            .map_err(self.unclear(spec, "syncing"))?;
+        let here = look(&self.disk, handle, spec, target)?.ok_or_else(|| {
+            let text = format!("volume {} vanished while it was made", spec.id);
+            Fault::Unclear(Rejection::new(ErrorCode::VolumeUnavailable, text))
+        })?;
+        Ok(self.found(&here, Place::Live))
+    }
+
+    /// Makes the content aside, complete but for its place. What a crash left there is completed if it is that.
+    fn make_aside(
+        &self,
+        handle: &Handle,
+        folder: &Node,
+        spec: &VolumeSpec,
+        source: &Node,
+    ) -> Result<Identity, Errno> {
+        let entry = aside(spec);
+        let home = look::home(&self.disk, handle);
+        let identity = Identity::of(spec, home, DriverKind::Btrfs, Binding::Attribute);
+        if !folder.exists(&entry)? {
+            let access = subvolume::Access::Writable;
+            subvolume::snapshot(source.descriptor()?, folder.descriptor()?, &entry, access)?;
+        }
+        let directory = folder.directory(&entry)?;
+        if tree_of(&directory)?.is_none() {
+            return Err(Errno::EXIST);
+        }
+        // It has the limit of the volume that the snapshot is of, which may be reached: that would stop the attribute.
+        directory.limit(None)?;
+        // Its identity is that volume's too, also when it was cut off here.
+        if !identity::write_attribute(&directory, &identity)? {
+            return Err(Errno::NOTSUP);
+        }
+        directory.limit(Some(spec.size.get()))?;
+        directory.sync()?;
+        settle(&folder, DriverKind::Btrfs)?;
+        Ok(identity)
+    }
+
+    /// Removes what was made aside of a new volume.
+    fn clear(&self, handle: &Handle, folder: &Node, spec: &VolumeSpec) -> Result<(), Fault> {
+        let unclear = self.unclear(spec, "clearing the beginnings of");
+        if !folder.exists(aside(spec)).map_err(&unclear)? {
+            return Ok(());
+        }
+        marker::remove(&handle.meta, &spec.id.to_string()).map_err(unclear)?;
+        self.clear_aside(folder, spec)
+    }
+
+    fn clear_aside(&self, folder: &Node, spec: &VolumeSpec) -> Result<(), Fault> {
+        let entry = aside(spec);
+        let unclear = self.unclear(spec, "clearing the beginnings of");
+        let directory = match folder.directory(&entry) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(unclear(errno)),
+        };
+        // Cut off before it got its own identity it has that of the snapshot's volume. Its name says what it is.
+        let value = volume_attribute(&directory).map_err(unclear)?;
+        let named = value.as_deref().and_then(|value| identity::read_attribute(value).ok());
+        let id = named.map_or(spec.id, |(id, _generation, _agent, _disk)| id);
+        self.empty(folder, &entry, &id, &format!("the beginnings of volume {}", spec.id))
+    }
+
+    /// ROLLBACK: a copy of the snapshot as the volume of `spec`, whose last life goes to the trash. Nothing when the
+    /// volume is not there.
+    pub(super) fn put_back(
+        &self,
+        spec: &VolumeSpec,
+        snapshot: &SnapshotSpec,
+        safety: &SnapshotSpec,
+    ) -> Result<Option<Found>, Fault> {
+        let handle = self.disk.writable().map_err(Fault::Unclear)?;
+        let folder = self.folder(&handle, snapshot)?;
+        let last = VolumeSpec { generation: spec.generation.saturating_sub(1), ..spec.clone() };
+        let gone = Target::trash(&last).entry;
+        let replaced = handle.trash.exists(&gone).map_err(self.unclear(spec, "rolling back"))?;
+        let live = match look(&self.disk, &handle, &last, either(spec, &last))? {
+            Some(here) if here.identity.generation == spec.generation => {
+                self.limit(&here).map_err(self.unclear(spec, "limiting"))?;
+                return self.arrived(&handle, &folder, spec, Target::live(spec)).map(Some);
+            },
+            Some(here) => Some(here),
+            None if replaced => None,
+            None => return Ok(None),
+        };
+        // Until the live directory is moved, a failure leaves everything as it was.
+        let failed = |fault: Fault| match (fault, &live) {
+            (Fault::Unclear(reason) | Fault::Foreign(reason), Some(_))
+                if self.clear_aside(&folder, spec).is_ok() =>
+            {
+                Fault::Failed(reason)
+            },
+            (fault, _) => fault,
+        };
+        let source = self
+            .whole(&handle, snapshot)
+            .and_then(|found| found.ok_or_else(|| Fault::Unclear(lost(snapshot))));
+        let source = source.map_err(failed)?;
+        if live.is_some() && self.whole(&handle, safety).map_err(failed)?.is_none() {
+            return Err(failed(Fault::Unclear(lost(safety))));
+        }
+        if let Some(here) = &live {
+            self.refuse_mounted(here, spec).map_err(failed)?;
+        }
+        let unclear = self.unclear(spec, "rolling back");
+        let identity = self
+            .make_aside(&handle, &folder, spec, &source)
+            .map_err(|errno| failed(unclear(errno)))?;
+        if let Some(here) = &live {
+            self.mark_replaced(&handle, &here.directory, &last, safety)
+                .and_then(|()| handle.volumes.rename(&here.entry, &handle.trash, &gone))
+                .map_err(|errno| failed(unclear(errno)))?;
+            settle(&handle.volumes, DriverKind::Btrfs)
+                .and_then(|()| handle.trash.sync())
+                .map_err(&unclear)?;
+        }
+        let target = Target::live(spec);
+        marker::write(&handle.meta, &spec.id.to_string(), &identity.encode())
+            .and_then(|()| folder.rename(aside(spec), &handle.volumes, &target.entry))
+            .map_err(unclear)?;
+        self.arrived(&handle, &folder, spec, target).map(Some)
+    }
+
+    fn mark_replaced(
+        &self,
+        handle: &Handle,
+        directory: &Node,
+        last: &VolumeSpec,
+        safety: &SnapshotSpec,
+    ) -> Result<(), Errno> {
+        let tree = tree_of(directory)?.ok_or(Errno::INVAL)?;
+        let fields = [
+            ("volume", last.id.to_string()),
+            ("generation", last.generation.to_string()),
+            ("agent", self.disk.agent().to_string()),
+            ("disk", handle.id.to_string()),
+            ("safety", safety.id.to_string()),
+            ("subvolume", tree.to_string()),
+        ];
+        let text = marker::encode(REPLACED, &fields);
+        marker::write(&handle.meta, &look::trash_entry(last.id, last.generation), &text)
+    }
+
+    /// Deletes the life that a roll back ended, with the snapshot that has its content.
+    pub(super) fn erase_replaced_by(
+        &self,
+        handle: &Handle,
+        safety: &SnapshotSpec,
+    ) -> Result<(), Fault> {
+        let entry = look::trash_entry(safety.of.id, safety.of.generation);
+        self.erase_replaced(handle, safety.of.id, &entry, Some(safety))
+    }
+
+    /// Deletes all lives of a volume that roll backs ended: the volume itself is being purged.
+    pub(super) fn erase_all_replaced(
+        &self,
+        handle: &Handle,
+        spec: &VolumeSpec,
+    ) -> Result<(), Fault> {
+        let id = spec.id.to_string();
+        let names = handle.meta.all_names().map_err(self.unclear(spec, "purging"))?;
+        let own = |name: &&String| {
+            name.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with('.'))
+        };
+        for name in names.iter().filter(own) {
+            self.erase_replaced(handle, spec.id, name, None)?;
+        }
+        Ok(())
+    }
+
+    fn erase_replaced(
+        &self,
+        handle: &Handle,
+        volume: VolumeId,
+        entry: &str,
+        safety: Option<&SnapshotSpec>,
+    ) -> Result<(), Fault> {
+        let what = format!("the replaced content {entry} of volume {volume}");
+        let unclear =
+            |text: String| Fault::Unclear(Rejection::new(ErrorCode::VolumeUnavailable, text));
+        let fields = marker::read(&handle.meta, entry, REPLACED)
+            .map_err(|error| unclear(format!("the marker of {what} cannot be had: {error}")))?;
+        let Some(fields) = fields else { return Ok(()) };
+        if safety.is_some_and(|safety| fields.get("safety") != Some(&safety.id.to_string())) {
+            return Ok(());
+        }
+        let failed = |errno: Errno| unclear(format!("deleting {what} failed ({errno})"));
+        let trash = &handle.trash;
+        match trash.directory(entry) {
+            Ok(directory) => {
+                let tree = tree_of(&directory).map_err(failed)?.map(|tree| tree.to_string());
+                if tree.as_ref() != fields.get("subvolume") {
+                    let text = format!("{what} is another subvolume than its marker says");
+                    let reason = Rejection::new(ErrorCode::VolumeUnavailable, text);
+                    return Err(Fault::Foreign(reason.remedy("it is left as it is")));
+                }
+                drop(directory);
+                self.empty(trash, entry, &volume, &what)?;
+            },
+            Err(Errno::NOENT) => {},
+            Err(errno) => return Err(failed(errno)),
+        }
+        marker::remove(&handle.meta, entry).map_err(failed)
+    }
+}
+
+/// The live volume in either life.
+fn either(spec: &VolumeSpec, last: &VolumeSpec) -> Target {
+    Target { generations: vec![last.generation, spec.generation], ..Target::live(spec) }
+}
+
+fn aside(spec: &VolumeSpec) -> String {
+    format!(".{}.{}.new", spec.id, spec.generation)
+}
+
+fn lost(snapshot: &SnapshotSpec) -> Rejection {
+    Rejection::new(ErrorCode::SnapshotLost, format!("{} is not there", label(snapshot)))
+        .remedy("nothing was made in its place; look for it on the agent's disk")
+}

@@ -1,0 +1,289 @@
+//! Snapshots: take, look at, hold and delete them; roll a volume back to one, make a volume from one.
+
+use super::volume::{VOLUME, pick, show_one, volumes};
+use crate::args::{OfRole, Snapshot, SnapshotCreate, SnapshotHold, VolumeClone, VolumeRollback};
+use crate::client::Client;
+use crate::confirm::{ask, type_name};
+use crate::failure::Failure;
+use crate::output::{self, Show, note};
+use crate::resolve::{Kind, find};
+use crate::rows::SnapshotRow;
+use crate::verbs::operation;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::{OperationId, Principal, SnapshotId, VolumeId};
+use berth_model::operation::OperationKind;
+use berth_model::operator::{Request, VolumeChoice};
+use berth_model::snapshot::Freeze;
+use berth_model::task::Program;
+use berth_model::view::{SnapshotView, VolumeView};
+use std::sync::Arc;
+
+const SNAPSHOT: Kind =
+    Kind { noun: "snapshot", unknown: ErrorCode::UnknownSnapshot, list: "berth snapshot list" };
+
+/// The snapshots of the role, oldest first within their volumes.
+async fn snapshots(client: &Client, of: &OfRole) -> Result<Vec<SnapshotView>, Failure> {
+    let mut views = client.snapshots(of.role.clone()).await?;
+    views.sort_by(|a, b| {
+        let key = |v: &SnapshotView| {
+            let of = &v.snapshot.spec.of;
+            (of.role.clone(), of.name.clone(), v.snapshot.created, v.snapshot.spec.id)
+        };
+        key(a).cmp(&key(b))
+    });
+    Ok(views)
+}
+
+/// The snapshots of one volume.
+pub(crate) async fn of_volume(
+    client: &Client,
+    volume: VolumeId,
+) -> Result<Vec<SnapshotView>, Failure> {
+    let mut views = snapshots(client, &OfRole { role: None }).await?;
+    views.retain(|view| view.snapshot.spec.of.id == volume);
+    Ok(views)
+}
+
+fn pick_snapshot<'a>(views: &'a [SnapshotView], text: &str) -> Result<&'a SnapshotView, Failure> {
+    let names = |v: &SnapshotView| {
+        let spec = &v.snapshot.spec;
+        vec![spec.name.to_string(), format!("{}@{}", spec.of.name, spec.name)]
+    };
+    find(&SNAPSHOT, views, text, |v| v.snapshot.spec.id.to_string(), names)
+}
+
+fn principal(text: Option<&str>) -> Result<Option<Principal>, Failure> {
+    text.map(Principal::new).transpose().map_err(|e| {
+        Failure::from(Rejection::new(ErrorCode::InvalidId, e.to_string()).field("principal"))
+    })
+}
+
+pub(crate) async fn run(command: &Snapshot) -> Result<(), Failure> {
+    match command {
+        Snapshot::Create(create) => self::create(create).await,
+        Snapshot::List { volume, of, read } => {
+            let client = Client::connect(&read.connect).await?;
+            let now = client.now();
+            let mut views = snapshots(&client, of).await?;
+            if let Some(text) = volume {
+                let mut all = volumes(&client, of, false).await?;
+                all.extend(volumes(&client, of, true).await?);
+                let id = pick(&VOLUME, &all, text)?.volume.spec.id;
+                views.retain(|view| view.snapshot.spec.of.id == id);
+            }
+            let rows: Vec<SnapshotRow> = views.iter().map(|v| SnapshotRow::new(v, now)).collect();
+            output::list(&rows, &read.show)
+        },
+        Snapshot::Show { snapshot, of, read } => {
+            let client = Client::connect(&read.connect).await?;
+            let views = snapshots(&client, of).await?;
+            let view = pick_snapshot(&views, snapshot)?;
+            output::one(&SnapshotRow::new(view, client.now()), &read.show)
+        },
+        Snapshot::Delete { snapshot, of, confirm, safety, change, read } => {
+            let client = Client::connect(&read.connect).await?;
+            let kind = OperationKind::DeleteSnapshot;
+            if operation::repeated(&client, &[kind], change, &read.show).await?.is_some() {
+                return Ok(());
+            }
+            let views = snapshots(&client, of).await?;
+            let view = pick_snapshot(&views, snapshot)?;
+            let request = Request::DeleteSnapshot { snapshot: view.snapshot.spec.id };
+            // What cannot be done is said before anybody is asked to confirm it.
+            client.submit(Client::mint(), request.clone(), true).await?;
+            let impact = format!("{}\n  it is deleted for good; its volume stays", shown(view));
+            if safety.dry_run {
+                return output::planned(&format!("would delete for good:\n{impact}"), &read.show);
+            }
+            type_name(&impact, view.snapshot.spec.name.as_str(), safety, confirm.as_deref())?;
+            operation::submit_and_show(&client, request, change, &read.show).await
+        },
+        Snapshot::Hold(hold) => self::hold(hold, true).await,
+        Snapshot::Release(hold) => self::hold(hold, false).await,
+    }
+}
+
+fn shown(view: &SnapshotView) -> String {
+    let spec = &view.snapshot.spec;
+    format!(
+        "snapshot {} of {}/{} (generation {}), {} when taken, on {}:{}, {}",
+        spec.name,
+        spec.of.role,
+        spec.of.name,
+        spec.of.generation,
+        spec.of.size,
+        view.hostname,
+        view.disk,
+        view.snapshot.state
+    )
+}
+
+pub(crate) async fn create(create: &SnapshotCreate) -> Result<(), Failure> {
+    let (read, change) = (&create.read, &create.change);
+    let client = Client::connect(&read.connect).await?;
+    if operation::repeated(&client, &[OperationKind::Snapshot], change, &read.show).await?.is_some()
+    {
+        return Ok(());
+    }
+    let views = volumes(&client, &create.of, false).await?;
+    let view = pick(&VOLUME, &views, &create.volume)?;
+    let freeze = create.freeze.as_ref().map(|text| Freeze {
+        program: Program::Shell(text.clone()),
+        timeout: create.freeze_timeout,
+    });
+    let request = Request::CreateSnapshot {
+        volume: VolumeChoice::Id(view.volume.spec.id),
+        name: create.name.clone(),
+        principal: principal(create.principal.as_deref())?,
+        freeze,
+    };
+    if create.dry_run {
+        client.submit(Client::mint(), request, true).await?;
+        let spec = &view.volume.spec;
+        let text = format!("would take a snapshot of volume {}/{}", spec.role, spec.name);
+        return output::planned(&text, &read.show);
+    }
+    let done = operation::submit(&client, request, change, &read.show).await?;
+    match done {
+        Some(record) => show_of(&client, record.id, &read.show).await,
+        None => Ok(()),
+    }
+}
+
+/// Shows the snapshot that an operation has taken.
+async fn show_of(client: &Client, operation: OperationId, show: &Show) -> Result<(), Failure> {
+    match taken_by(client, operation).await? {
+        Some(view) => output::one(&SnapshotRow::new(&view, client.now()), show),
+        None => Ok(()),
+    }
+}
+
+async fn taken_by(
+    client: &Client,
+    operation: OperationId,
+) -> Result<Option<SnapshotView>, Failure> {
+    let views = client.snapshots(None).await?;
+    Ok(views.into_iter().find(|view| view.snapshot.operation == operation))
+}
+
+async fn hold(hold: &SnapshotHold, held: bool) -> Result<(), Failure> {
+    let (read, change) = (&hold.read, &hold.change);
+    let client = Client::connect(&read.connect).await?;
+    let kind = OperationKind::HoldSnapshot;
+    if operation::repeated(&client, &[kind], change, &read.show).await?.is_some() {
+        return Ok(());
+    }
+    let views = snapshots(&client, &hold.of).await?;
+    let id = pick_snapshot(&views, &hold.snapshot)?.snapshot.spec.id;
+    let request = Request::HoldSnapshot { snapshot: id, held };
+    if operation::submit(&client, request, change, &read.show).await?.is_none() {
+        return Ok(());
+    }
+    let views = snapshots(&client, &hold.of).await?;
+    match views.iter().find(|view| view.snapshot.spec.id == id) {
+        Some(view) => output::one(&SnapshotRow::new(view, client.now()), &read.show),
+        None => Ok(()),
+    }
+}
+
+/// `berth volume rollback`.
+pub(crate) async fn rollback(command: &VolumeRollback) -> Result<(), Failure> {
+    let (read, change) = (&command.read, &command.change);
+    let client = Client::connect(&read.connect).await?;
+    if operation::repeated(&client, &[OperationKind::RollBack], change, &read.show).await?.is_some()
+    {
+        return Ok(());
+    }
+    let views = volumes(&client, &command.of, false).await?;
+    let view = pick(&VOLUME, &views, &command.volume)?;
+    let id = view.volume.spec.id;
+    let all = of_volume(&client, id).await?;
+    let to = pick_snapshot(&all, &command.to)?;
+    let volume = VolumeChoice::Id(id);
+    let request = Request::RollBackVolume { volume, snapshot: to.snapshot.spec.id };
+    // What cannot be done is said before anybody is asked to confirm it.
+    client.submit(Client::mint(), request.clone(), true).await?;
+    note(&impact_of_rollback(view, to));
+    let text =
+        "what it holds now is first kept as a snapshot before-rollback-…; nothing is deleted";
+    if command.confirm.dry_run {
+        return output::planned(&format!("would roll the volume back; {text}"), &read.show);
+    }
+    ask(text, &command.confirm)?;
+    match operation::submit(&client, request, change, &read.show).await? {
+        Some(_) => show_one(&client, id, &read.show).await,
+        None => Ok(()),
+    }
+}
+
+fn impact_of_rollback(view: &VolumeView, to: &SnapshotView) -> String {
+    let spec = &view.volume.spec;
+    format!(
+        "{}/{} on {}:{}, generation {}, gets the content of {}",
+        spec.role,
+        spec.name,
+        view.hostname,
+        view.disk,
+        spec.generation,
+        shown(to)
+    )
+}
+
+/// `berth volume clone`.
+pub(crate) async fn clone(command: &VolumeClone) -> Result<(), Failure> {
+    let (read, change) = (&command.read, &command.change);
+    let client = Client::connect(&read.connect).await?;
+    if operation::repeated(&client, &[OperationKind::Clone], change, &read.show).await?.is_some() {
+        return Ok(());
+    }
+    let views = volumes(&client, &command.of, false).await?;
+    let view = pick(&VOLUME, &views, &command.volume)?;
+    let of = view.volume.spec.id;
+    let clone_of = |snapshot: SnapshotId| -> Result<Request, Failure> {
+        let path = command
+            .path
+            .as_deref()
+            .map_or_else(|| Arc::clone(&view.volume.container_path), Arc::from);
+        Ok(Request::CloneVolume {
+            snapshot,
+            name: command.new.clone(),
+            role: command.new_role.clone(),
+            principal: principal(command.principal.as_deref())?,
+            container_path: path,
+        })
+    };
+    let request = match &command.snapshot {
+        Some(text) => {
+            let all = of_volume(&client, of).await?;
+            clone_of(pick_snapshot(&all, text)?.snapshot.spec.id)?
+        },
+        None => {
+            let volume = VolumeChoice::Id(of);
+            let take =
+                Request::CreateSnapshot { volume, name: None, principal: None, freeze: None };
+            if command.dry_run {
+                client.submit(Client::mint(), take, true).await?;
+                let text = format!("would take a snapshot and make volume {} from it", command.new);
+                return output::planned(&text, &read.show);
+            }
+            let id = client.submit(Client::mint(), take, false).await?;
+            let record = operation::wait(&client, id, change.timeout).await?;
+            let Some(taken) = taken_by(&client, record.id).await? else {
+                let text = format!("the snapshot of operation {id} is not there any more");
+                return Err(Failure::from(Rejection::new(ErrorCode::UnknownSnapshot, text)));
+            };
+            note(&format!("took {}; it stays", shown(&taken)));
+            clone_of(taken.snapshot.spec.id)?
+        },
+    };
+    if command.dry_run {
+        client.submit(Client::mint(), request, true).await?;
+        let text = format!("would make volume {} from the snapshot", command.new);
+        return output::planned(&text, &read.show);
+    }
+    let done = operation::submit(&client, request, change, &read.show).await?;
+    match done.and_then(|record| record.volumes.first().copied()) {
+        Some(id) => show_one(&client, id, &read.show).await,
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,174 @@
+//! Snapshots of volumes as the registry and the agents' ledgers know them.
+//!
+//! A snapshot is an object of its own, not a state of its volume: it has an id, a name that is unique among the
+//! volume's snapshots, and it says in which life and at which size it was taken. It dies with its volume's PURGE or by a
+//! DELETE_SNAPSHOT, never otherwise.
+
+use crate::error::Rejection;
+use crate::id::{AgentId, OperationId, Principal, SnapshotId, SnapshotName};
+use crate::task::Program;
+use crate::units::Timestamp;
+use crate::volume::VolumeSpec;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a snapshot stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SnapshotState {
+    /// Intended, not yet durable on the agent.
+    Creating,
+    /// Durable on both sides.
+    Ready,
+    /// The agent could not take it; nothing of it lies on the disk.
+    Failed,
+    /// It is not where it must be. Never taken anew.
+    Lost,
+    /// To be deleted; the agent has not confirmed yet.
+    Deleting,
+    /// Deleted from the disk.
+    Gone,
+    /// Something lies there that the records do not explain; kept, never used, never deleted.
+    Quarantined,
+}
+
+impl SnapshotState {
+    /// Every state.
+    pub const ALL: [Self; 7] = [
+        Self::Creating,
+        Self::Ready,
+        Self::Failed,
+        Self::Lost,
+        Self::Deleting,
+        Self::Gone,
+        Self::Quarantined,
+    ];
+
+    /// The state as users see it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Creating => "CREATING",
+            Self::Ready => "READY",
+            Self::Failed => "FAILED",
+            Self::Lost => "LOST",
+            Self::Deleting => "DELETING",
+            Self::Gone => "GONE",
+            Self::Quarantined => "QUARANTINED",
+        }
+    }
+
+    /// True while no other snapshot of the volume may have the name.
+    #[must_use]
+    pub const fn holds_name(self) -> bool {
+        match self {
+            Self::Creating | Self::Ready | Self::Lost | Self::Deleting | Self::Quarantined => true,
+            Self::Failed | Self::Gone => false,
+        }
+    }
+}
+
+impl fmt::Display for SnapshotState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What an agent needs to know to take, verify, use and delete a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotSpec {
+    /// The identity for all its life; also its place on the disk.
+    pub id: SnapshotId,
+    /// Unique among the volume's snapshots.
+    pub name: SnapshotName,
+    /// The volume as it was when the snapshot was taken: its life, size and disk.
+    pub of: VolumeSpec,
+}
+
+/// A program of the task that uses the volume: it brings the data to rest, says so by a line on its standard
+/// output, stays until its standard input ends, and lets go then.
+///
+/// One program and not two, because its end is the release: an agent that dies closes its input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Freeze {
+    /// Run in the container, as the task's user.
+    pub program: Program,
+    /// Without its line in this time the snapshot is not taken. The same again is its time to end.
+    pub timeout: Duration,
+}
+
+/// A snapshot in the registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Identity, and of what.
+    pub spec: SnapshotSpec,
+    /// The only machine that has it.
+    pub agent: AgentId,
+    /// Where it stands.
+    pub state: SnapshotState,
+    /// Neither it nor its volume is deleted while somebody holds it.
+    pub held: bool,
+    /// How its volume is brought to rest, when it is.
+    pub freeze: Option<Freeze>,
+    /// Why it is FAILED, LOST or QUARANTINED.
+    pub error: Option<Rejection>,
+    /// Who asked for it.
+    pub principal: Option<Principal>,
+    /// When it was asked for.
+    pub created: Timestamp,
+    /// When the state last changed.
+    pub changed: Timestamp,
+    /// The operation that last changed the intent.
+    pub operation: OperationId,
+}
+
+/// What an agent says about one snapshot: the state in its ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotReport {
+    /// Identity, and of what, as the agent knows it.
+    pub spec: SnapshotSpec,
+    /// CREATING and DELETING: the intent is synced; READY, FAILED, GONE: the result is; LOST, QUARANTINED: found
+    /// at verification.
+    pub state: SnapshotState,
+    /// The operation that brought it there.
+    pub operation: Option<OperationId>,
+    /// Why FAILED, LOST or QUARANTINED, or why it could not be taken or deleted yet.
+    pub error: Option<Rejection>,
+    /// Where it lies on the agent; empty when that is not known.
+    pub host_path: Arc<str>,
+}
+
+/// Where the content of a volume that is being made comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A new volume with the content of a snapshot of another.
+    Clone {
+        /// Of which snapshot.
+        snapshot: SnapshotSpec,
+    },
+    /// The volume's own next life, with the content of one of its snapshots.
+    RollBack {
+        /// To which snapshot.
+        snapshot: SnapshotSpec,
+        /// Takes the content of the life that ends, before anything else is done.
+        safety: SnapshotSpec,
+    },
+}
+
+impl Origin {
+    /// The snapshot whose content the volume gets.
+    #[must_use]
+    pub const fn snapshot(&self) -> &SnapshotSpec {
+        match self {
+            Self::Clone { snapshot } | Self::RollBack { snapshot, .. } => snapshot,
+        }
+    }
+    /// True when the volume has an earlier life that it goes back to should this fail.
+    #[must_use]
+    pub const fn is_roll_back(&self) -> bool {
+        match self {
+            Self::Clone { .. } => false,
+            Self::RollBack { .. } => true,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Snapshots on the command line: on btrfs all of their life, on a plain directory the refusal.
+
+use anyhow::{Context, ensure};
+use berth_cluster_tests::{Cluster, Run, wait_until};
+use berth_host_tests::host::{mount_new, run, with_private_mounts};
+use serde_json::Value;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+fn refused(run: &Run, code: i32, words: &[&str]) -> anyhow::Result<()> {
+    let missing: Vec<_> = words.iter().filter(|word| !run.stderr.contains(**word)).collect();
+    ensure!(run.code == code && missing.is_empty(), "wanted {code}, missing {missing:?}: {run:?}");
+    Ok(())
+}
+
+#[test]
+fn a_directory_volume_refuses_and_the_failed_record_can_be_deleted() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;
+    if on_btrfs(dir.path())? {
+        // What lies there is not a plain directory; the other test has it.
+        return Ok(());
+    }
+    let cluster = Cluster::start(dir.path(), &["--agents", "1"])?;
+    cluster.json(&["volume", "create", "a", "--role", "tests", "--size", "64MiB"])?;
+    let told = cluster.berth(&["snapshot", "create", "a", "--role", "tests", "--name", "one"])?;
+    refused(&told, 2, &["UNSUPPORTED", "driver directory", "btrfs"])?;
+    let listed = cluster.items(&["snapshot", "list"])?;
+    ensure!(listed.len() == 1 && listed[0]["state"] == "FAILED", "{listed:?}");
+    let told = cluster.berth(&["snapshot", "delete", "a@one", "--yes", "--confirm", "one"])?;
+    ensure!(told.code == 0, "{told:?}");
+    ensure!(cluster.items(&["snapshot", "list"])?.is_empty(), "the record is gone");
+    refused(&cluster.berth(&["snapshot", "show", "one"])?, 3, &["UNKNOWN_SNAPSHOT"])?;
+    cluster.stop()
+}
+
+fn on_btrfs(dir: &Path) -> anyhow::Result<bool> {
+    let kind = run("stat", &["-f", "-c", "%T", dir.to_str().context("path")?]);
+    Ok(kind.trim() == "btrfs")
+}
+
+#[test]
+fn a_snapshot_is_taken_held_rolled_back_to_cloned_and_dies_with_its_volume() {
+    with_private_mounts(&["mkfs.btrfs", "mount"], || {
+        let base = tempfile::tempdir().expect("a temporary directory");
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(base.path(), open).expect("it is ours");
+        let root = base.path().join("cluster");
+        mount_new("btrfs", 1024, &root);
+        if let Err(error) = life(&root) {
+            panic!("{error:#}");
+        }
+        let _gone = run("umount", &["-l", &root.to_string_lossy()]);
+    });
+}
+
+fn life(dir: &Path) -> anyhow::Result<()> {
+    let cluster = Cluster::start(dir, &["--agents", "1"])?;
+    let made = cluster.json(&["volume", "create", "a", "--role", "tests", "--size", "64MiB"])?;
+    let path = made["host_path"].as_str().context("no host_path")?.to_owned();
+    let rows = Path::new(&path).join("rows");
+    std::fs::write(&rows, "good")?;
+    let one = cluster.json(&["snapshot", "create", "a", "--role", "tests", "--name", "one"])?;
+    ensure!(one["state"] == "READY" && one["volume_generation"] == 1, "{one}");
+    std::fs::write(&rows, "bad")?;
+
+    must(&cluster, &["snapshot", "hold", "one"])?;
+    let delete = ["volume", "delete", "a", "--yes"];
+    refused(&cluster.berth(&delete)?, 4, &["SNAPSHOT_HELD", "berth snapshot release"])?;
+    must(&cluster, &["snapshot", "release", "a@one"])?;
+
+    // Killed and restarted daemons know it still.
+    cluster.kill9("agent-1")?;
+    cluster.kill9("master")?;
+    wait_until("the agent to be back", Duration::from_secs(60), || {
+        let agents = cluster.items(&["agent", "list"])?;
+        ensure!(agents[0]["state"] == "REGISTERED", "{agents:?}");
+        Ok(())
+    })?;
+    let dry = cluster.berth(&["volume", "rollback", "a", "--to", "one", "--dry-run"])?;
+    ensure!(dry.code == 0 && std::fs::read_to_string(&rows)? == "bad", "{dry:?}");
+    refused(&cluster.berth(&["volume", "rollback", "a", "--to", "one"])?, 8, &["--yes"])?;
+    let rolled = cluster.json(&["volume", "rollback", "a", "--to", "one", "--yes"])?;
+    ensure!(rolled["state"] == "READY" && rolled["generation"] == 2, "{rolled}");
+    ensure!(std::fs::read_to_string(&rows)? == "good", "the content is back");
+    let listed = cluster.items(&["snapshot", "list", "--volume", "a"])?;
+    let safety = listed.iter().find(|s| s["name"] != "one").context("no safety snapshot")?;
+    let kept = Path::new(safety["host_path"].as_str().context("no path")?).join("rows");
+    ensure!(std::fs::read_to_string(&kept)? == "bad", "what was replaced is kept");
+
+    let copy = cluster.json(&["volume", "clone", "a", "b", "--snapshot", "one"])?;
+    ensure!(copy["state"] == "READY" && copy["size_bytes"] == 64 << 20, "{copy}");
+    let copied = Path::new(copy["host_path"].as_str().context("no path")?).join("rows");
+    ensure!(std::fs::read_to_string(&copied)? == "good", "the clone has the content");
+
+    let told = cluster.berth(&delete)?;
+    ensure!(told.code == 0 && told.stderr.contains("2 snapshots"), "{told:?}");
+    ensure!(cluster.items(&["snapshot", "list"])?.len() == 2, "the trash keeps them");
+    must(&cluster, &["volume", "trash", "purge", "a", "--yes", "--confirm", "a"])?;
+    wait_until("the snapshots to go", Duration::from_secs(60), || {
+        let left = cluster.items(&["snapshot", "list"])?;
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })?;
+    let left: Vec<Value> = cluster.items(&["volume", "list"])?;
+    ensure!(left.len() == 1 && left[0]["name"] == "b", "{left:?}");
+    ensure!(std::fs::read_to_string(&copied)? == "good", "the clone lives without its origin");
+    cluster.stop()
+}
+
+fn must(cluster: &Cluster, args: &[&str]) -> anyhow::Result<()> {
+    let run = cluster.berth(args)?;
+    ensure!(run.code == 0, "berth {} ended with {}: {}", args.join(" "), run.code, run.stderr);
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! Snapshots: one that a client was told is READY stays on its disk until somebody asks for its end.
+
+use super::Judges;
+use crate::world::World;
+use berth_model::record::RegistryRecord;
+use berth_model::snapshot::SnapshotState;
+use berth_model::volume::VolumeState;
+
+impl Judges {
+    /// I6 and I1: what was READY is durable on the disk of its agent unless its deletion, or its volume's, was asked for.
+    pub(super) fn judge_snapshots(&mut self, world: &World) {
+        let records = world.master.registry.records();
+        for record in records.values() {
+            if let RegistryRecord::Snapshot(snapshot) = record
+                && snapshot.state == SnapshotState::Ready
+            {
+                self.kept.insert(snapshot.spec.id, snapshot.spec.clone());
+            }
+            if let RegistryRecord::Volume(volume) = record
+                && volume.state == VolumeState::Trashed
+                && self.holds(world, volume.spec.id)
+            {
+                let text = format!("volume {} is in the trash, a snapshot is held", volume.spec.id);
+                self.report("I1 no unauthorised destruction", text);
+            }
+        }
+        let mut ended = Vec::new();
+        let mut missing = Vec::new();
+        for (id, spec) in &self.kept {
+            let of = &spec.of;
+            if world.history.deleted_snapshots.contains(id)
+                || world.history.destroy_was_asked(of.id, &of.role, &of.name)
+                || self.vandalised.contains(&of.id)
+            {
+                ended.push(*id);
+                continue;
+            }
+            let there = world
+                .agents
+                .iter()
+                .any(|machine| machine.volumes.snapshots_durable.get(id) == Some(spec));
+            if !there {
+                missing
+                    .push(format!("snapshot {id} of volume {} was READY and is on no disk", of.id));
+            }
+        }
+        for id in ended {
+            self.kept.remove(&id);
+        }
+        for text in missing {
+            self.report("I6 durability", text);
+        }
+    }
+
+    /// Does somebody hold a snapshot of the volume?
+    fn holds(&self, world: &World, volume: berth_model::id::VolumeId) -> bool {
+        !self.rolled_back
+            && world.master.registry.records().values().any(|record| match record {
+                RegistryRecord::Snapshot(snapshot) => {
+                    snapshot.held && snapshot.spec.of.id == volume
+                },
+                RegistryRecord::Meta { .. }
+                | RegistryRecord::Agent(_)
+                | RegistryRecord::AgentSeq { .. }
+                | RegistryRecord::Reservation(_)
+                | RegistryRecord::Volume(_)
+                | RegistryRecord::Framework(_)
+                | RegistryRecord::Operation(_) => false,
+            })
+    }
+}
