@@ -313,6 +313,7 @@ fn check_names(disks: &[Declaration]) -> Result<(), Rejection> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::image::Format;
 
     fn flags() -> Flags {
         Flags {
@@ -399,7 +400,9 @@ mod tests {
             (disk("root=/srv,size=5"), "disk srv: \"5\" has no unit"),
             (disk("root=/srv,size=5B"), "disk srv: 5 bytes is not a whole number of MiB"),
             (disk("root=/srv,typ=path"), "\"root=/srv,typ=path\" has the unknown key \"typ\""),
-            (disk("root=/srv,type=mount"), "disk /srv: this release has no MOUNT disks"),
+            (disk("root=srv,type=mount"), "disk srv has no absolute mount point"),
+            (disk("root=/srv,type=mount,driver=btrfs"), "disk srv of type mount has no choice"),
+            (disk("root=/srv,driver=image:zfs"), "there is no volume driver \"image:zfs\""),
             (disk("root=/srv,type=block"), "disk /srv: this release has no BLOCK disks"),
             (disk("root=/srv,driver=zfs"), "there is no volume driver \"zfs\""),
             (disk("root=/srv,name=root"), "the name root belongs to the disk"),
@@ -407,6 +410,18 @@ mod tests {
             let error = AgentConfig::load(None, given).unwrap_err().to_string();
             assert!(error.starts_with(wanted), "{error}");
         }
+        let good = ["root=/a,driver=image", "root=/b,driver=image:btrfs", "root=/c/,type=mount"];
+        let given = Flags { disks: good.map(str::to_owned).to_vec(), ..flags() };
+        let disks = AgentConfig::load(None, given).unwrap().disks;
+        let read: Vec<_> = disks.iter().map(|d| (d.source.to_string(), d.driver)).collect();
+        assert_eq!(
+            read,
+            [
+                ("PATH:/a".to_owned(), DriverChoice::Image(None)),
+                ("PATH:/b".to_owned(), DriverChoice::Image(Some(Format::Btrfs))),
+                ("MOUNT:/c".to_owned(), DriverChoice::Auto),
+            ]
+        );
         let twice = ["root=/a/d", "root=/b/d"].map(str::to_owned).to_vec();
         let error = AgentConfig::load(None, Flags { disks: twice, ..flags() }).unwrap_err();
         assert_eq!(error.message, "two disks are named d");

@@ -12,7 +12,7 @@ use berth_model::resources::{DiskSource, Resource};
 use berth_model::volume::{Enforcement, VolumeReport, VolumeSpec, VolumeState};
 use stage::{
     Stage, agent_id, create_request, ensured, framework_info, info, mib, offered, op, report,
-    reserved, session, sum,
+    session, sum,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,8 +25,9 @@ fn source(n: u32) -> DiskSource {
 fn stage() -> Stage {
     let mut stage = Stage::new();
     let mut machine = info(agent_id(1), "cpus:1;mem:64;disk:1000");
-    for (n, size) in [(1, 4000), (2, 2000)] {
-        machine.declared.add(&Resource::disk(source(n), mib(size).to_scalar().unwrap())).unwrap();
+    for (n, mebibytes) in [(1, 4000), (2, 2000)] {
+        let size = mib(mebibytes).to_scalar().expect("whole MiB");
+        machine.declared.add(&Resource::disk(source(n), size)).expect("it fits");
         machine.disks.push(Disk {
             id: DiskId::from_u128(u128::from(n)),
             name: Arc::from(format!("m{n}")),
@@ -35,8 +36,8 @@ fn stage() -> Stage {
             driver: Arc::from("mount"),
             driver_reason: Arc::from("test"),
             enforcement: Enforcement::Device,
-            size: mib(size),
-            free: mib(size),
+            size: mib(mebibytes),
+            free: mib(mebibytes),
             health: DiskHealth::Ok,
             media: Media::Unknown,
         });
@@ -57,7 +58,7 @@ fn on(name: &str, size: u64, word: &str) -> Request {
 fn make(stage: &mut Stage, id: u128, request: Request) -> VolumeSpec {
     let (answer, step) = stage.operator(id, request);
     assert_eq!(answer, Ok(op(id)));
-    let spec = ensured(&step).unwrap();
+    let spec = ensured(&step).expect("a message to the agent");
     stage.reports(1, session(1), report(&spec, VolumeState::Ready));
     spec
 }

@@ -8,7 +8,7 @@ use berth_model::framework::{Call, Event, Filters, FrameworkInfo};
 use berth_model::id::{OperationId, TaskId};
 use berth_model::offer::Offer;
 use berth_model::operation::{Action, OfferOperation};
-use berth_model::resources::{Resources, parse_resources};
+use berth_model::resources::{Name, Resources, parse_resources};
 use berth_model::task::{Command, Program, TaskInfo, TaskReason, TaskState, TaskStatus};
 use berth_storage_framework::sdk::{Caller, Client, Notice, Options};
 use serde_json::Value;
@@ -78,30 +78,33 @@ impl Framework {
         self.take_in(notice.context("waiting for an event")?.context("the session ended")?)
     }
 
-    /// An offer with a volume in it.
-    async fn offer(&mut self) -> anyhow::Result<Offer> {
+    /// What is offered, once the volume and what a task needs is.
+    async fn offer(&mut self) -> anyhow::Result<Vec<Offer>> {
         self.say(&Call::Revive(BTreeSet::new()))?;
         let has_volume = |offer: &Offer| offer.resources.iter().any(|r| r.persistence().is_some());
         loop {
             while let Some(notice) = self.client.ready() {
                 self.take_in(notice)?;
             }
-            if let Some(at) = self.offers.iter().position(has_volume) {
-                return Ok(self.offers.swap_remove(at));
+            let has_cpus = |offer: &Offer| !offer.resources.total(&Name::Cpus).is_zero();
+            if self.offers.iter().any(has_volume) && self.offers.iter().any(has_cpus) {
+                return Ok(std::mem::take(&mut self.offers));
             }
             self.event().await?;
         }
     }
 
-    fn launch(&mut self, offer: &Offer, id: &str, script: &str) -> anyhow::Result<()> {
+    fn launch(&mut self, offers: &[Offer], id: &str, script: &str) -> anyhow::Result<()> {
         let mut resources: Resources = parse_resources("cpus:0.1;mem:32")?;
-        for volume in offer.resources.iter().filter(|r| r.persistence().is_some()) {
+        let offered = offers.iter().flat_map(|offer| offer.resources.iter());
+        for volume in offered.filter(|r| r.persistence().is_some()) {
             resources.add(&volume)?;
         }
+        let agent = offers.first().context("no offer")?.agent;
         let task = TaskInfo {
             id: TaskId::new(id)?,
             name: id.to_owned(),
-            agent: offer.agent,
+            agent,
             resources,
             command: Command {
                 program: Program::Shell(script.to_owned()),
@@ -115,7 +118,7 @@ impl Framework {
         };
         let number = u128::from(self.calls) + (u128::from(std::process::id()) << 64);
         self.say(&Call::Accept {
-            offers: vec![offer.id],
+            offers: offers.iter().map(|offer| offer.id).collect(),
             operations: vec![OfferOperation {
                 id: OperationId::from_u128(number),
                 action: Action::Launch(vec![task]),

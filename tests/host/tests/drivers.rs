@@ -54,9 +54,9 @@ fn the_btrfs_driver_keeps_the_promises() {
 fn image_keeps_the_promises(kind: Option<Format>, mib: u64, driver: &str) {
     let tool = format!("mkfs.{}", driver.trim_start_matches("image:"));
     with_private_mounts(&[&tool, "umount"], || {
-        let work = tempfile::tempdir().unwrap();
+        let work = tempfile::tempdir().expect("a temporary directory");
         let root = work.path().join("d1");
-        std::fs::create_dir(&root).unwrap();
+        std::fs::create_dir(&root).expect("the root can be made");
         let volumes = open(work.path(), &[declare(&root, DriverChoice::Image(kind))], &[]);
         let disk = volumes.disks().report().swap_remove(1);
         assert_eq!(disk.health, DiskHealth::Ok);
