@@ -2,7 +2,7 @@
 //!
 //! It hands out its handle only while its root path leads to what was verified.
 
-use super::adopt::{self, Expectation, Handle};
+use super::adopt::{self, Expectation, Handle, Refused};
 use super::declaration::Declaration;
 use super::fs::{self, FileSystem};
 use super::probe::{self, Choice};
@@ -240,22 +240,12 @@ impl Disk {
         )
     }
 
-    pub(super) fn start(&self, conflict: Option<Rejection>, work_dir: &Path) {
+    pub(super) fn start(&self, conflict: Option<Rejection>) {
         if let Some(conflict) = conflict {
             self.set_fault(conflict);
             return;
         }
-        let mut state = self.state();
-        if self.declaration.source == DiskSource::Root
-            && state.known.is_none()
-            && let Err(errno) = adopt::make_root(&*self.files, work_dir)
-        {
-            let message = format!("making {} failed ({errno})", self.root.display());
-            state.fault = Some(Rejection::new(code_of(errno), message));
-            self.tell(&mut state);
-            return;
-        }
-        self.look(&mut state);
+        self.look(&mut self.state());
     }
 
     pub(super) fn refresh(&self) {
@@ -284,12 +274,12 @@ impl Disk {
         if state.handle.is_some() {
             return Ok(());
         }
-        let expected = self.expectation(state);
-        let handle = adopt::open(&*self.files, &self.root, &expected)?;
-        if state.choice.is_none() {
-            let choice = probe::choose(self.declaration.driver, &handle, &self.root)?;
-            state.choice = Some(choice);
-        }
+        let opened = self.adopt(state).map_err(|refused| {
+            state.broken |= refused.is_broken;
+            refused.reason
+        });
+        let (handle, choice) = opened?;
+        state.choice = Some(choice);
         state.id = handle.id;
         state.known = Some(LedgerDisk {
             id: handle.id,
@@ -302,6 +292,20 @@ impl Disk {
             self.write_cluster(state, cluster);
         }
         Ok(())
+    }
+
+    fn adopt(&self, state: &State) -> Result<(Handle, Choice), Refused> {
+        if let (DiskSource::Root, None, Some(work_dir)) =
+            (&self.declaration.source, &state.known, self.root.parent())
+        {
+            adopt::make_root(&*self.files, work_dir)?;
+        }
+        let handle = adopt::open(&*self.files, &self.root, &self.expectation(state))?;
+        let choice = match &state.choice {
+            Some(choice) => choice.clone(),
+            None => probe::choose(self.declaration.driver, &handle, &self.root)?,
+        };
+        Ok((handle, choice))
     }
 
     fn expectation<'a>(&'a self, state: &'a State) -> Expectation<'a> {

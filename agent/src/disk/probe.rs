@@ -1,9 +1,9 @@
 //! Which driver makes volumes on a disk, found by trying rather than by the file system's name.
 
-use super::DriverChoice;
-use super::adopt::Handle;
+use super::adopt::{Handle, Refused};
 use super::fs::Node;
-use super::remove::{self, Limits};
+use super::remove::{self, Limits, RemoveError};
+use super::{DriverChoice, is_broken};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::volume::Enforcement;
 use rustix::io::Errno;
@@ -61,52 +61,92 @@ pub struct Choice {
 ///
 /// # Errors
 /// The declaration asks for what the disk cannot do.
-pub fn choose(wanted: DriverChoice, handle: &Handle, root: &Path) -> Result<Choice, Rejection> {
+pub fn choose(wanted: DriverChoice, handle: &Handle, root: &Path) -> Result<Choice, Refused> {
     let directory = |reason: String| Ok(Choice { driver: DriverKind::Directory, reason });
-    match wanted {
-        DriverChoice::Directory => directory("declared".to_owned()),
-        DriverChoice::Btrfs => match try_btrfs(handle) {
-            Ok(()) => Ok(Choice { driver: DriverKind::Btrfs, reason: "declared".to_owned() }),
-            Err(reason) => Err(Rejection::new(
+    if wanted == DriverChoice::Directory {
+        return directory("declared".to_owned());
+    }
+    match try_btrfs(handle) {
+        Ok(()) => {
+            let reason = match wanted {
+                DriverChoice::Btrfs => "declared",
+                DriverChoice::Auto | DriverChoice::Directory => {
+                    "btrfs: a write past a quota was stopped"
+                },
+            };
+            Ok(Choice { driver: DriverKind::Btrfs, reason: reason.to_owned() })
+        },
+        // A disk that cannot be written is no reason for another driver.
+        Err(Failed { reason, is_broken: true }) => Err(Refused {
+            reason: Rejection::new(
                 ErrorCode::DiskFaulty,
-                format!("the disk at {} cannot have the btrfs driver: {reason}", root.display()),
+                format!("the disk at {} is broken: {reason}", root.display()),
             )
-            .remedy("declare it with driver=auto or driver=directory")),
-        },
-        DriverChoice::Auto => match try_btrfs(handle) {
-            Ok(()) => Ok(Choice {
-                driver: DriverKind::Btrfs,
-                reason: "btrfs: a write past a quota was stopped".to_owned(),
-            }),
-            Err(reason) => directory(format!("sizes are not enforced: {reason}")),
-        },
+            .remedy("look into the kernel log, then restart the agent"),
+            is_broken: true,
+        }),
+        Err(failed) if wanted == DriverChoice::Btrfs => Err(Rejection::new(
+            ErrorCode::DiskFaulty,
+            format!(
+                "the disk at {} cannot have the btrfs driver: {}",
+                root.display(),
+                failed.reason
+            ),
+        )
+        .remedy("declare it with driver=auto or driver=directory")
+        .into()),
+        Err(failed) => directory(format!("sizes are not enforced: {}", failed.reason)),
+    }
+}
+
+/// Why the trial did not succeed.
+struct Failed {
+    reason: String,
+    /// Not the driver but the disk is at fault.
+    is_broken: bool,
+}
+
+impl Failed {
+    fn by(errno: Errno, reason: String) -> Self {
+        Self { reason, is_broken: is_broken(errno) }
+    }
+}
+
+impl From<&str> for Failed {
+    fn from(reason: &str) -> Self {
+        Self { reason: reason.to_owned(), is_broken: false }
     }
 }
 
 /// Can this disk have subvolumes whose quota stops a writer?
-fn try_btrfs(handle: &Handle) -> Result<(), String> {
+fn try_btrfs(handle: &Handle) -> Result<(), Failed> {
     match handle.root.is_btrfs() {
         Ok(true) => {},
-        Ok(false) => return Err("the file system is not btrfs".to_owned()),
-        Err(errno) => return Err(format!("the file system does not answer ({errno})")),
+        Ok(false) => return Err("the file system is not btrfs".into()),
+        Err(errno) => {
+            let reason = format!("the file system does not answer ({errno})");
+            return Err(Failed::by(errno, reason));
+        },
     }
     let meta = &handle.meta;
     meta.enable_quota().map_err(|errno| match errno {
-        Errno::PERM => "btrfs, but switching quotas on needs root".to_owned(),
-        other => format!("btrfs, but switching quotas on failed ({other})"),
+        Errno::PERM => "btrfs, but switching quotas on needs root".into(),
+        other => Failed::by(other, format!("btrfs, but switching quotas on failed ({other})")),
     })?;
     let name = ".probe";
     let clear = || {
-        remove::tree(meta, OsStr::new(name), &Limits::unlimited())
-            .map_err(|error| format!("btrfs, but clearing {name} failed: {error}"))
+        remove::tree(meta, OsStr::new(name), &Limits::unlimited()).map_err(|error| {
+            let is_broken = matches!(&error, RemoveError::Io { source, .. } if is_broken(*source));
+            Failed { reason: format!("btrfs, but clearing {name} failed: {error}"), is_broken }
+        })
     };
     clear()?;
     let stopped = write_past_limit(meta, name);
     clear()?;
     match stopped {
-        Ok(()) => Err("btrfs, but a quota did not stop a writer".to_owned()),
+        Ok(()) => Err("btrfs, but a quota did not stop a writer".into()),
         Err(Errno::DQUOT) => Ok(()),
-        Err(errno) => Err(format!("btrfs, but trying a quota failed ({errno})")),
+        Err(errno) => Err(Failed::by(errno, format!("btrfs, but trying a quota failed ({errno})"))),
     }
 }
 
