@@ -11,6 +11,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 const MIB: usize = 1 << 20;
+const PIECE: usize = 128 << 10;
 
 /// How volumes are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,15 +157,16 @@ fn write_past_limit(meta: &Node, name: &str) -> Result<(), Errno> {
     let group = probe.subvolume()?;
     probe.limit(Some(MIB as u64))?;
     let file = probe.create("file")?;
-    // Not zeros, which a compressing file system would swallow.
-    let mut block = Vec::with_capacity(MIB);
+    // Noise, which a compressing file system cannot swallow: it compresses pieces of at most this size by themselves.
+    let mut piece = Vec::with_capacity(PIECE);
     let mut noise = 1_u64;
-    while block.len() < MIB {
+    while piece.len() < PIECE {
         noise ^= noise << 13;
         noise ^= noise >> 7;
         noise ^= noise << 17;
-        block.extend_from_slice(&noise.to_le_bytes());
+        piece.extend_from_slice(&noise.to_le_bytes());
     }
+    let block = piece.repeat(MIB / PIECE);
     let written = (0..3).try_for_each(|_round| {
         file.write(&block)?;
         file.sync()

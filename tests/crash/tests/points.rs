@@ -26,7 +26,8 @@ fn bounds() -> Bounds {
 
 /// The call sites of the disks' and the drivers' sources that change something or make it durable, by file and line.
 fn written_down() -> BTreeMap<(String, u32), String> {
-    const CALLS: [&str; 15] = [
+    const CALLS: [&str; 16] = [
+        "settle(",
         ".make_directory(",
         ".create(",
         ".write(",
@@ -54,7 +55,14 @@ fn written_down() -> BTreeMap<(String, u32), String> {
             let name = path.file_name().expect("the sources are there").to_string_lossy();
             let text = std::fs::read_to_string(&path).expect("the sources are there");
             let code = text.split("#[cfg(test)]").next().expect("the sources are there");
+            let mut passes_its_caller_on = false;
             for (line, text) in (1..).zip(code.lines()) {
+                // What such a function calls comes from the place that calls the function.
+                passes_its_caller_on |= text == "#[track_caller]";
+                if passes_its_caller_on {
+                    passes_its_caller_on = text != "}";
+                    continue;
+                }
                 let call = CALLS.iter().find(|call| text.contains(**call));
                 // The driver's own methods have some of these names.
                 let own = text.contains("self.") || text.contains("driver.");
@@ -101,12 +109,7 @@ fn with_errors() -> Report {
 }
 
 #[test]
-fn no_error_is_taken_for_success() {
-    assert_eq!(with_errors().violations, [""; 0]);
-}
-
-#[test]
-fn nothing_is_lost_at_any_crash_point_and_every_call_is_one() {
+fn nothing_is_lost_by_any_crash_or_error_and_every_call_had_both() {
     let mut total = Report::default();
     for setup in &SETUPS {
         let report = all_of(setup, &bounds(), None);
@@ -156,17 +159,18 @@ fn without_any_single_sync_something_is_lost() {
     }
     let mut alive = Vec::new();
     for (site, setups) in &syncs {
-        let killed = [1, 2].iter().find_map(|depth| {
-            setups.iter().find_map(|setup| {
-                let bounds = Bounds { depth: *depth, ..few };
-                all_of(setup, &bounds, Some(*site)).violations.into_iter().next()
-            })
-        });
-        let killed = killed.or_else(|| {
+        let by_crashes = |depth: u8| {
+            let bounds = Bounds { depth, ..few };
+            setups
+                .iter()
+                .find_map(|setup| all_of(setup, &bounds, Some(*site)).violations.into_iter().next())
+        };
+        let by_errors = || {
             setups.iter().find_map(|setup| {
                 every_error(setup, Some(*site), 1).report.violations.into_iter().next()
             })
-        });
+        };
+        let killed = by_crashes(1).or_else(by_errors).or_else(|| by_crashes(2));
         match killed {
             Some(violation) => eprintln!("without {site}: {violation}"),
             None => alive.push(site),
