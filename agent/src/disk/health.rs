@@ -241,11 +241,10 @@ impl Disk {
     }
 
     pub(super) fn start(&self, conflict: Option<Rejection>) {
-        if let Some(conflict) = conflict {
-            self.set_fault(conflict);
-            return;
+        match conflict {
+            Some(conflict) => self.set_fault(conflict),
+            None => self.look(&mut self.state()),
         }
-        self.look(&mut self.state());
     }
 
     pub(super) fn refresh(&self) {
@@ -274,11 +273,10 @@ impl Disk {
         if state.handle.is_some() {
             return Ok(());
         }
-        let opened = self.adopt(state).map_err(|refused| {
+        let (handle, choice) = self.adopt(state).map_err(|refused| {
             state.broken |= refused.is_broken;
             refused.reason
-        });
-        let (handle, choice) = opened?;
+        })?;
         state.choice = Some(choice);
         state.id = handle.id;
         state.known = Some(LedgerDisk {

@@ -343,7 +343,7 @@ fn activity_index(activity: Activity) -> Option<usize> {
 /// Does the volume lie in the trash under the name by which a restore finds it?
 fn is_restorable(tree: &Tree, record: &Record) -> bool {
     let name = format!("{}.{}", record.spec.id, record.spec.generation - 1);
-    tree.names("/work/disk/.trash").contains(&name)
+    tree.names("/agent/disk/.trash").contains(&name)
 }
 
 /// The disk must be fit for use, and the one that the ledger knows; then the ledger remembers it.

@@ -8,9 +8,9 @@ use crate::scene::{Books, FILES, Record, STRANGERS, Stage, rows};
 use crate::sim::tree::{Inode, ROOT, Tree};
 use std::collections::BTreeMap;
 
-const VOLUMES: &str = "/work/disk/volumes";
-const TRASH: &str = "/work/disk/.trash";
-const META: &str = "/work/disk/.meta";
+const VOLUMES: &str = "/agent/disk/volumes";
+const TRASH: &str = "/agent/disk/.trash";
+const META: &str = "/agent/disk/.meta";
 
 /// Everything that is wrong.
 #[must_use]
@@ -39,7 +39,7 @@ pub fn judge(tree: &Tree, books: &Books) -> Vec<String> {
 }
 
 fn outside(tree: &Tree, wrong: &mut Vec<String>) {
-    for (path, want) in [("/", vec!["other", "work"]), ("/work", vec!["disk", "stranger"])] {
+    for (path, want) in [("/", vec!["agent", "other"]), ("/agent", vec!["disk", "stranger"])] {
         for name in tree.names(path) {
             if !want.contains(&name.as_str()) {
                 wrong.push(format!("I10: {path}/{name} was made beside the disk"));

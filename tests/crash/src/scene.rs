@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The agent's work directory; the ROOT disk is `disk` below it.
-pub const WORK: &str = "/work";
+pub const WORK: &str = "/agent";
 /// The root of another disk.
 pub const OTHER: &str = "/other";
 /// The cluster.
@@ -175,7 +175,7 @@ pub const FILES: [&str; 3] = ["base/table", "log", "rows"];
 /// The machine before an agent ever ran on it.
 #[must_use]
 pub fn machine(setup: &Setup) -> SimFs {
-    SimFs::new(setup.traits, &["work", "other"])
+    SimFs::new(setup.traits, &["agent", "other"])
 }
 
 /// How resources name the other disk.
@@ -278,4 +278,5 @@ pub fn write_strangers(files: &SimFs) {
 }
 
 /// Where somebody else's files lie.
-pub const STRANGERS: [&str; 4] = ["/work/disk/volumes", "/work/disk/.trash", "/work/disk", "/work"];
+pub const STRANGERS: [&str; 4] =
+    ["/agent/disk/volumes", "/agent/disk/.trash", "/agent/disk", "/agent"];

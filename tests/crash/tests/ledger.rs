@@ -1,8 +1,6 @@
 //! The ledger and the disk crash together: intent synced, effect, result synced, answer. Whatever is lost of both, the
 //! ledger that is left explains what lies on the disk, and an agent that starts on both completes what was begun.
 
-#![expect(clippy::print_stderr, reason = "the figures are shown")]
-
 use berth_crash_tests::explore::Explorer;
 use berth_crash_tests::scene::{
     Books, Operation, SETUPS, Stage, begin, called_for, conclude, start, write_data,
