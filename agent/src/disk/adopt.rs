@@ -68,6 +68,28 @@ pub struct Expectation<'a> {
     pub fresh: DiskId,
 }
 
+/// Why a disk was not opened.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// With the remedy.
+    pub reason: Rejection,
+    /// A write or a sync failed in a way that leaves unclear what is on the disk.
+    pub is_broken: bool,
+}
+
+impl From<Rejection> for Refused {
+    fn from(reason: Rejection) -> Self {
+        Self { reason, is_broken: false }
+    }
+}
+
+impl Refused {
+    fn by(errno: Errno, message: &str) -> Self {
+        let reason = Rejection::new(super::code_of(errno), message);
+        Self { reason, is_broken: super::is_broken(errno) }
+    }
+}
+
 /// Opens and verifies the disk at `root`; makes it one when neither it nor the ledger knows anything.
 ///
 /// # Errors
@@ -76,7 +98,7 @@ pub fn open(
     files: &dyn FileSystem,
     root: &Path,
     expected: &Expectation<'_>,
-) -> Result<Handle, Rejection> {
+) -> Result<Handle, Refused> {
     let shown = root.display();
     let top = fs::open(files, root).map_err(|errno| match errno {
         Errno::NOENT => faulty(format!("the disk's root {shown} does not exist"))
@@ -100,7 +122,7 @@ pub fn open(
             if expected.known.is_none() {
                 // Whoever made it may have died before the marker was synced, and now the ledger will rely on it.
                 top.directory(".meta").and_then(|meta| meta.sync()).map_err(|errno| {
-                    fault_of(errno, &format!("syncing {shown}/.meta failed ({errno})"))
+                    Refused::by(errno, &format!("syncing {shown}/.meta failed ({errno})"))
                 })?;
             }
             found
@@ -111,7 +133,7 @@ pub fn open(
                 whole::refuse_foreign(&top, root)?;
             }
             if room.read_only {
-                return Err(read_only_fault(root));
+                return Err(read_only_fault(root).into());
             }
             make(&top, expected, (&filesystem, position.inode), usable(room.free), root)?;
             (expected.fresh, expected.cluster)
@@ -218,10 +240,10 @@ fn make(
     place: (&str, u64),
     size: u64,
     path: &Path,
-) -> Result<(), Rejection> {
+) -> Result<(), Refused> {
     let shown = path.display();
     let failed =
-        |errno: Errno| fault_of(errno, &format!("making the disk at {shown} failed ({errno})"));
+        |errno: Errno| Refused::by(errno, &format!("making the disk at {shown} failed ({errno})"));
     for (name, mode) in [("volumes", 0o711), (".trash", 0o700), (".meta", 0o700)] {
         match root.make_directory(name, mode) {
             Ok(()) | Err(Errno::EXIST) => {},
@@ -242,7 +264,7 @@ fn check_place(
     expected: &Expectation<'_>,
     (filesystem, inode): (&str, u64),
     path: &Path,
-) -> Result<(), Rejection> {
+) -> Result<(), Refused> {
     let shown = path.display();
     let Some(fields) = read_meta(root, PLACE, PLACE_KIND, path)? else {
         // Removed by the operator, or by a crash before the disk was ever used: this place is the right one.
@@ -250,7 +272,7 @@ fn check_place(
             .directory(".meta")
             .and_then(|meta| marker::write(&meta, PLACE, &place_marker((filesystem, inode))));
         return meta.map_err(|errno| {
-            fault_of(errno, &format!("writing {shown}/.meta/place failed ({errno})"))
+            Refused::by(errno, &format!("writing {shown}/.meta/place failed ({errno})"))
         });
     };
     let damaged = |error| faulty(format!("the marker {shown}/.meta/place is damaged: {error}"));
@@ -274,7 +296,8 @@ fn check_place(
         ))
         .remedy(format!(
             "if it was moved or restored on purpose, and the original is gone, remove {shown}/.meta/place and restart the agent"
-        ))),
+        ))
+        .into()),
     }
 }
 
@@ -296,7 +319,14 @@ fn read_size(root: &Node, path: &Path) -> Result<Option<u64>, Rejection> {
 ///
 /// # Errors
 /// It cannot be made.
-pub fn make_root(files: &dyn FileSystem, work_dir: &Path) -> Result<(), Errno> {
+pub fn make_root(files: &dyn FileSystem, work_dir: &Path) -> Result<(), Refused> {
+    let shown = work_dir.join("disk");
+    sync_root(files, work_dir).map_err(|errno| {
+        Refused::by(errno, &format!("making {} failed ({errno})", shown.display()))
+    })
+}
+
+fn sync_root(files: &dyn FileSystem, work_dir: &Path) -> Result<(), Errno> {
     let parent = fs::open(files, work_dir)?;
     match parent.make_directory("disk", 0o755) {
         // Also when it is there: whoever made it may have died before it was synced.
@@ -348,8 +378,4 @@ fn read_meta(
 
 fn faulty(message: String) -> Rejection {
     Rejection::new(ErrorCode::DiskFaulty, message)
-}
-
-fn fault_of(errno: Errno, message: &str) -> Rejection {
-    Rejection::new(super::code_of(errno), message)
 }

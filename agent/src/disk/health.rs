@@ -2,7 +2,7 @@
 //!
 //! It hands out its handle only while its root path leads to what was verified.
 
-use super::adopt::{self, Expectation, Handle};
+use super::adopt::{self, Expectation, Handle, Refused};
 use super::declaration::Declaration;
 use super::fs::{self, FileSystem};
 use super::probe::{self, Choice};
@@ -236,22 +236,11 @@ impl Disk {
         )
     }
 
-    pub(super) fn start(&self, conflict: Option<Rejection>, work_dir: &Path) {
-        if let Some(conflict) = conflict {
-            self.set_fault(conflict);
-            return;
+    pub(super) fn start(&self, conflict: Option<Rejection>) {
+        match conflict {
+            Some(conflict) => self.set_fault(conflict),
+            None => self.look(&mut self.state()),
         }
-        let mut state = self.state();
-        if self.declaration.source == DiskSource::Root
-            && state.known.is_none()
-            && let Err(errno) = adopt::make_root(&*self.files, work_dir)
-        {
-            let message = format!("making {} failed ({errno})", self.root.display());
-            state.fault = Some(Rejection::new(code_of(errno), message));
-            self.tell(&mut state);
-            return;
-        }
-        self.look(&mut state);
     }
 
     pub(super) fn refresh(&self) {
@@ -280,13 +269,11 @@ impl Disk {
         if state.handle.is_some() {
             return Ok(());
         }
-        let expected = self.expectation(state);
-        let handle = adopt::open(&*self.files, &self.root, &expected)?;
-        if state.choice.is_none() {
-            let Declaration { driver, source, .. } = &self.declaration;
-            let choice = probe::choose(*driver, source, &handle, &self.root)?;
-            state.choice = Some(choice);
-        }
+        let (handle, choice) = self.adopt(state).map_err(|refused| {
+            state.broken |= refused.is_broken;
+            refused.reason
+        })?;
+        state.choice = Some(choice);
         state.id = handle.id;
         state.media = handle.root.descriptor().map_or(Media::Unknown, media::of_directory);
         state.known = Some(LedgerDisk {
@@ -300,6 +287,23 @@ impl Disk {
             self.write_cluster(state, cluster);
         }
         Ok(())
+    }
+
+    fn adopt(&self, state: &State) -> Result<(Handle, Choice), Refused> {
+        if let (DiskSource::Root, None, Some(work_dir)) =
+            (&self.declaration.source, &state.known, self.root.parent())
+        {
+            adopt::make_root(&*self.files, work_dir)?;
+        }
+        let handle = adopt::open(&*self.files, &self.root, &self.expectation(state))?;
+        let choice = match &state.choice {
+            Some(choice) => choice.clone(),
+            None => {
+                let Declaration { driver, source, .. } = &self.declaration;
+                probe::choose(*driver, source, &handle, &self.root)?
+            },
+        };
+        Ok((handle, choice))
     }
 
     fn expectation<'a>(&'a self, state: &'a State) -> Expectation<'a> {

@@ -90,7 +90,7 @@ impl Disks {
             let own = known.iter().find(|known| known.source == declaration.source);
             let disk = Disk::new(declaration, root, Arc::clone(files), owner, own.cloned());
             let conflict = disk.conflict(&disks);
-            disk.start(conflict, work_dir);
+            disk.start(conflict);
             if let Some(conflict) = disk.same_disk(&disks, known) {
                 disk.set_fault(conflict);
             }

@@ -1,10 +1,10 @@
 //! Which driver makes volumes on a disk, found by trying rather than by the file system's name.
 
-use super::DriverChoice;
-use super::adopt::Handle;
+use super::adopt::{Handle, Refused};
 use super::fs::Node;
 use super::image::{Format, trial};
-use super::remove::{self, Limits};
+use super::remove::{self, Limits, RemoveError};
+use super::{DriverChoice, is_broken};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
@@ -14,6 +14,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 const MIB: usize = 1 << 20;
+const PIECE: usize = 128 << 10;
 
 /// How volumes are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,30 +117,59 @@ pub fn choose(
     source: &DiskSource,
     handle: &Handle,
     root: &Path,
-) -> Result<Choice, Rejection> {
+) -> Result<Choice, Refused> {
     let directory = |reason: String| Ok(Choice::plain(DriverKind::Directory, reason));
     if let DiskSource::Mount(_) = source {
         let reason = "a MOUNT disk is one volume, as large as its file system";
         return Ok(Choice::plain(DriverKind::Mount, reason));
     }
     match wanted {
-        DriverChoice::Image(format) => images(format, handle, root),
-        DriverChoice::Directory => directory("declared".to_owned()),
-        DriverChoice::Btrfs => match try_btrfs(handle) {
-            Ok(()) => Ok(Choice::plain(DriverKind::Btrfs, "declared")),
-            Err(reason) => Err(Rejection::new(
+        DriverChoice::Directory => return directory("declared".to_owned()),
+        DriverChoice::Image(format) => return Ok(images(format, handle, root)?),
+        DriverChoice::Btrfs | DriverChoice::Auto => {},
+    }
+    match try_btrfs(handle) {
+        Ok(()) if wanted == DriverChoice::Btrfs => Ok(Choice::plain(DriverKind::Btrfs, "declared")),
+        Ok(()) => Ok(Choice::plain(DriverKind::Btrfs, "btrfs: a write past a quota was stopped")),
+        // A disk that cannot be written is no reason for another driver.
+        Err(Failed { reason, is_broken: true }) => Err(Refused {
+            reason: Rejection::new(
                 ErrorCode::DiskFaulty,
-                format!("the disk at {} cannot have the btrfs driver: {reason}", root.display()),
+                format!("the disk at {} is broken: {reason}", root.display()),
             )
-            .remedy("declare it with driver=auto or driver=directory")),
-        },
-        DriverChoice::Auto => match try_btrfs(handle) {
-            Ok(()) => {
-                let reason = "btrfs: a write past a quota was stopped";
-                Ok(Choice::plain(DriverKind::Btrfs, reason))
-            },
-            Err(reason) => directory(format!("sizes are not enforced: {reason}")),
-        },
+            .remedy("look into the kernel log, then restart the agent"),
+            is_broken: true,
+        }),
+        Err(failed) if wanted == DriverChoice::Btrfs => Err(Rejection::new(
+            ErrorCode::DiskFaulty,
+            format!(
+                "the disk at {} cannot have the btrfs driver: {}",
+                root.display(),
+                failed.reason
+            ),
+        )
+        .remedy("declare it with driver=auto or driver=directory")
+        .into()),
+        Err(failed) => directory(format!("sizes are not enforced: {}", failed.reason)),
+    }
+}
+
+/// Why the trial did not succeed.
+struct Failed {
+    reason: String,
+    /// Not the driver but the disk is at fault.
+    is_broken: bool,
+}
+
+impl Failed {
+    fn by(errno: Errno, reason: String) -> Self {
+        Self { reason, is_broken: is_broken(errno) }
+    }
+}
+
+impl From<&str> for Failed {
+    fn from(reason: &str) -> Self {
+        Self { reason: reason.to_owned(), is_broken: false }
     }
 }
 
@@ -176,29 +206,34 @@ fn images(wanted: Option<Format>, handle: &Handle, root: &Path) -> Result<Choice
 }
 
 /// Can this disk have subvolumes whose quota stops a writer?
-fn try_btrfs(handle: &Handle) -> Result<(), String> {
+fn try_btrfs(handle: &Handle) -> Result<(), Failed> {
     match handle.root.is_btrfs() {
         Ok(true) => {},
-        Ok(false) => return Err("the file system is not btrfs".to_owned()),
-        Err(errno) => return Err(format!("the file system does not answer ({errno})")),
+        Ok(false) => return Err("the file system is not btrfs".into()),
+        Err(errno) => {
+            let reason = format!("the file system does not answer ({errno})");
+            return Err(Failed::by(errno, reason));
+        },
     }
     let meta = &handle.meta;
     meta.enable_quota().map_err(|errno| match errno {
-        Errno::PERM => "btrfs, but switching quotas on needs root".to_owned(),
-        other => format!("btrfs, but switching quotas on failed ({other})"),
+        Errno::PERM => "btrfs, but switching quotas on needs root".into(),
+        other => Failed::by(other, format!("btrfs, but switching quotas on failed ({other})")),
     })?;
     let name = ".probe";
     let clear = || {
-        remove::tree(meta, OsStr::new(name), &Limits::unlimited())
-            .map_err(|error| format!("btrfs, but clearing {name} failed: {error}"))
+        remove::tree(meta, OsStr::new(name), &Limits::unlimited()).map_err(|error| {
+            let is_broken = matches!(&error, RemoveError::Io { source, .. } if is_broken(*source));
+            Failed { reason: format!("btrfs, but clearing {name} failed: {error}"), is_broken }
+        })
     };
     clear()?;
     let stopped = write_past_limit(meta, name);
     clear()?;
     match stopped {
-        Ok(()) => Err("btrfs, but a quota did not stop a writer".to_owned()),
+        Ok(()) => Err("btrfs, but a quota did not stop a writer".into()),
         Err(Errno::DQUOT) => Ok(()),
-        Err(errno) => Err(format!("btrfs, but trying a quota failed ({errno})")),
+        Err(errno) => Err(Failed::by(errno, format!("btrfs, but trying a quota failed ({errno})"))),
     }
 }
 
@@ -208,15 +243,16 @@ fn write_past_limit(meta: &Node, name: &str) -> Result<(), Errno> {
     let group = probe.subvolume()?;
     probe.limit(Some(MIB as u64))?;
     let file = probe.create("file")?;
-    // Not zeros, which a compressing file system would swallow.
-    let mut block = Vec::with_capacity(MIB);
+    // Noise, which a compressing file system cannot swallow: it compresses pieces of at most this size by themselves.
+    let mut piece = Vec::with_capacity(PIECE);
     let mut noise = 1_u64;
-    while block.len() < MIB {
+    while piece.len() < PIECE {
         noise ^= noise << 13;
         noise ^= noise >> 7;
         noise ^= noise << 17;
-        block.extend_from_slice(&noise.to_le_bytes());
+        piece.extend_from_slice(&noise.to_le_bytes());
     }
+    let block = piece.repeat(MIB / PIECE);
     let written = (0..3).try_for_each(|_round| {
         file.write(&block)?;
         file.sync()

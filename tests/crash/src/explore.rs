@@ -112,7 +112,14 @@ impl<'a> Explorer<'a> {
         self.report.violations.len() >= self.violations_max
     }
 
-    fn complain(&mut self, way: &str, complaint: &str) {
+    /// The kind of file system.
+    #[must_use]
+    pub fn setup(&self) -> &'a Setup {
+        self.setup
+    }
+
+    /// Something is wrong.
+    pub fn complain(&mut self, way: &str, complaint: &str) {
         if !self.is_over() {
             self.report.violations.push(format!("{}: {way}: {complaint}", self.setup.name));
         }
@@ -156,6 +163,20 @@ impl<'a> Explorer<'a> {
             }
         }
         self.crash(&files, &last, &run, &run.after, depth, &format!("{way} [answered]"));
+    }
+
+    /// One crash in this state, with this ledger, and the recovery.
+    pub fn crash_at(
+        &mut self,
+        files: &SimFs,
+        storage: &Storage,
+        books: &Books,
+        answer: Option<&VolumeOutcome>,
+        way: &str,
+    ) {
+        let (during, after) = (books.clone(), books.clone());
+        let run = Run { complaints: Vec::new(), during, after, answer: answer.cloned() };
+        self.crash(files, storage, &run, books, 1, way);
     }
 
     fn crash(

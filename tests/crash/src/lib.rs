@@ -4,6 +4,7 @@
 //! `sim` is the file system, `scene` what an agent does on it, `judge` what must be so afterwards, `explore` the search
 //! through all crashes. `judge` shares no code with the drivers: it reads the simulated disk by itself.
 
+pub mod errors;
 pub mod explore;
 pub mod judge;
 pub mod scene;

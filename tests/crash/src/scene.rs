@@ -175,7 +175,7 @@ pub const FILES: [&str; 3] = ["base/table", "log", "rows"];
 /// The machine before an agent ever ran on it.
 #[must_use]
 pub fn machine(setup: &Setup) -> SimFs {
-    SimFs::new(setup.traits, &["work", "other"])
+    SimFs::new(setup.traits, &["agent", "other"])
 }
 
 /// How resources name the other disk.

@@ -103,7 +103,7 @@ impl OnDisk {
         }
         marker::remove(&handle.meta, &spec.id.to_string()).map_err(&unclear)?;
         match parent.remove_directory(&entry) {
-            Ok(()) | Err(Errno::NOENT) => parent.sync().map_err(unclear),
+            Ok(()) | Err(Errno::NOENT) => settle(parent, self.kind()).map_err(unclear),
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::BUSY) => {
                 let shown = look::path(&self.disk, Place::Live, &entry);
                 Err(Fault::Foreign(

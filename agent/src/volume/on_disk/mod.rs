@@ -248,8 +248,9 @@ fn unavailable(spec: &VolumeSpec, reason: &Rejection) -> Rejection {
     Rejection::new(ErrorCode::VolumeUnavailable, text).remedy(reason.remedy.clone())
 }
 
-/// Makes the entries of a directory durable. Subvolumes and their limits are part of the file system's
-/// transaction, which only a sync of the file system commits.
+/// Makes the entries of a directory durable, on behalf of the place that calls it. Subvolumes and their limits are part
+/// of the file system's transaction, which only a sync of the file system commits.
+#[track_caller]
 fn settle(directory: &Node, kind: DriverKind) -> Result<(), Errno> {
     directory.sync()?;
     match kind {
