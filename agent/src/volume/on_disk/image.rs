@@ -30,6 +30,8 @@ use std::path::PathBuf;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// The time between starting a process and its own program.
+const UNMOUNT_PATIENCE: Duration = Duration::from_secs(1);
 /// Whoever looks at new devices (udev does) holds them for a moment.
 const DETACH_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -183,7 +185,7 @@ impl OnDisk {
                 return Err(in_use(id, &format!("mounted at {}", elsewhere.join(", "))));
             }
         }
-        match handle.root.descriptor().and_then(|disk| point::take(disk, &name)) {
+        match unmount(handle, &name) {
             Ok(()) => {},
             Err(Errno::BUSY) => {
                 return Err(in_use(id, &format!("in use at {}", self.shown_at(id).display())));
@@ -314,11 +316,7 @@ impl OnDisk {
             if start.elapsed() > DETACH_PATIENCE {
                 return Ok(false);
             }
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a thread that may block waits for another process"
-            )]
-            std::thread::sleep(Duration::from_millis(10));
+            pause();
         }
     }
 
@@ -342,6 +340,25 @@ impl OnDisk {
 
 fn mounted(handle: &Handle, name: &str) -> Result<Option<Node>, Errno> {
     point::mounted(handle.root.descriptor()?, name)
+}
+
+/// Unmounts what nobody uses. A process that is just being started holds the handles of its parent for a moment.
+fn unmount(handle: &Handle, name: &str) -> Result<(), Errno> {
+    let start = Instant::now();
+    loop {
+        match point::take(handle.root.descriptor()?, name) {
+            Err(Errno::BUSY) if start.elapsed() < UNMOUNT_PATIENCE => pause(),
+            done => return done,
+        }
+    }
+}
+
+fn pause() {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a thread that may block waits for another process"
+    )]
+    std::thread::sleep(Duration::from_millis(10));
 }
 
 fn foreign(id: VolumeId, place: &std::path::Path, evidence: &str) -> Fault {
