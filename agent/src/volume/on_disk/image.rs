@@ -1,4 +1,4 @@
-//! Volumes that are a file system in a file: made in the unfinished directory, mounted while they are live, unmounted
+//! Volumes that are a file system in a file, once they are made: mounted while they are live, unmounted
 //! and detached before they go to the trash.
 //!
 //! The directory `volumes/<uuid>` is as for every driver and holds one file; what tasks see is mounted at
@@ -7,111 +7,33 @@
 //! is attached once; nothing is moved or deleted while it is attached.
 
 use super::super::driver::Fault;
-use super::super::identity::{self, Binding, Identity};
-use super::super::look::{self, Here};
+use super::super::identity::{self, Identity};
+use super::super::look::Here;
 use super::OnDisk;
 use crate::disk::adopt::Handle;
 use crate::disk::code_of;
 use crate::disk::fs::Node;
+use crate::disk::image::Format;
 use crate::disk::image::device::{self, Device, FILE};
 use crate::disk::image::point::{self, Mounted};
 use crate::disk::image::trial::no_device;
-use crate::disk::image::{Format, format};
-use crate::disk::probe::DriverKind;
 use crate::disk::remove::volume_attribute;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
 use berth_model::units::Bytes;
-use berth_model::volume::VolumeSpec;
-use rustix::fs::{AtFlags, FallocateFlags, IFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// The time between starting a process and its own program.
+const UNMOUNT_PATIENCE: Duration = Duration::from_secs(1);
 /// Whoever looks at new devices (udev does) holds them for a moment.
 const DETACH_PATIENCE: Duration = Duration::from_secs(3);
 
 impl OnDisk {
-    /// Makes the image of a volume that has its unfinished directory, or takes everything back.
-    pub(super) fn fill(
-        &self,
-        handle: &Handle,
-        spec: &VolumeSpec,
-        kind: Format,
-    ) -> Result<(), Fault> {
-        let home = look::home(&self.disk, handle);
-        let identity = Identity::of(spec, home, DriverKind::Image(kind), Binding::Attribute);
-        let entry = look::unfinished_entry(spec.id);
-        let made = handle
-            .volumes
-            .directory(&entry)
-            .map_err(|errno| self.image_failed("opening an unfinished volume", errno))
-            .and_then(|directory| self.build(&directory, &identity, kind));
-        let Err(reason) = made else { return Ok(()) };
-        Err(match self.sweep(handle, spec) {
-            Ok(()) => Fault::Failed(reason),
-            Err(_second) => Fault::Unclear(reason),
-        })
-    }
-
-    /// Makes the image in this directory, marked and synced.
-    fn build(&self, directory: &Node, identity: &Identity, kind: Format) -> Result<(), Rejection> {
-        let (id, size) = (identity.id, identity.size.get());
-        let failed = |doing: &str| {
-            let doing = format!("{doing} the image of volume {id}");
-            move |errno| self.image_failed(&doing, errno)
-        };
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = directory
-            .descriptor()
-            .and_then(|fd| rustix::fs::openat(fd, FILE, flags, Mode::RUSR | Mode::WUSR))
-            .map_err(failed("making"))?;
-        if directory.is_btrfs().map_err(failed("making"))? {
-            // Otherwise what is allocated would not be what is written to.
-            rustix::fs::ioctl_setflags(&file, IFlags::NOCOW).map_err(failed("making"))?;
-        }
-        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size)
-            .map_err(failed("allocating"))?;
-        let unusable = |said: String| {
-            let text = format!("making the image of volume {id} failed: {said}");
-            Rejection::new(ErrorCode::VolumeUnavailable, text)
-                .remedy("see berth disk list for what this disk can do")
-        };
-        let device = device::attach(file.as_fd()).map_err(|errno| unusable(no_device(errno)))?;
-        format::make(kind, &device.path()).map_err(unusable)?;
-        let mounted = point::mount(&device, kind).map_err(unusable)?;
-        let root = mounted.root();
-        // A new volume is empty; the check of ext4 makes its directory for finds when it needs one.
-        match root.remove_directory("lost+found") {
-            Ok(()) | Err(Errno::NOENT) => {},
-            Err(errno) => return Err(failed("emptying")(errno)),
-        }
-        root.set_mode(0o700).map_err(failed("marking"))?;
-        if !identity::write_attribute(root, identity).map_err(failed("marking"))? {
-            return Err(unusable("its file system takes no attributes".to_owned()));
-        }
-        root.sync_file_system()
-            .and_then(|()| rustix::fs::fsync(&file))
-            .and_then(|()| directory.sync())
-            .map_err(failed("syncing"))
-    }
-
-    /// Removes what was begun of an image in an unfinished directory.
-    pub(super) fn unbuild(parent: &Node, entry: &str) -> Result<(), Errno> {
-        let directory = match parent.directory(entry) {
-            Ok(directory) => directory,
-            // Something else is in the way, which the caller finds out.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(()),
-            Err(errno) => return Err(errno),
-        };
-        match directory.unlink(FILE) {
-            Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => Ok(()),
-            Err(errno) => Err(errno),
-        }
-    }
-
     /// The file system of a live volume, mounted and verified: found, or mounted again after a restart.
     pub(super) fn activate(
         &self,
@@ -183,7 +105,7 @@ impl OnDisk {
                 return Err(in_use(id, &format!("mounted at {}", elsewhere.join(", "))));
             }
         }
-        match handle.root.descriptor().and_then(|disk| point::take(disk, &name)) {
+        match unmount(handle, &name) {
             Ok(()) => {},
             Err(Errno::BUSY) => {
                 return Err(in_use(id, &format!("in use at {}", self.shown_at(id).display())));
@@ -314,15 +236,11 @@ impl OnDisk {
             if start.elapsed() > DETACH_PATIENCE {
                 return Ok(false);
             }
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a thread that may block waits for another process"
-            )]
-            std::thread::sleep(Duration::from_millis(10));
+            pause();
         }
     }
 
-    fn image_failed(&self, doing: &str, errno: Errno) -> Rejection {
+    pub(super) fn image_failed(&self, doing: &str, errno: Errno) -> Rejection {
         let root = self.disk.root().display();
         let text = format!("{doing} on disk {root} failed ({errno})");
         let reason = Rejection::new(code_of(errno), text);
@@ -342,6 +260,25 @@ impl OnDisk {
 
 fn mounted(handle: &Handle, name: &str) -> Result<Option<Node>, Errno> {
     point::mounted(handle.root.descriptor()?, name)
+}
+
+/// Unmounts what nobody uses. A process that is just being started holds the handles of its parent for a moment.
+fn unmount(handle: &Handle, name: &str) -> Result<(), Errno> {
+    let start = Instant::now();
+    loop {
+        match point::take(handle.root.descriptor()?, name) {
+            Err(Errno::BUSY) if start.elapsed() < UNMOUNT_PATIENCE => pause(),
+            done => return done,
+        }
+    }
+}
+
+fn pause() {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a thread that may block waits for another process"
+    )]
+    std::thread::sleep(Duration::from_millis(10));
 }
 
 fn foreign(id: VolumeId, place: &std::path::Path, evidence: &str) -> Fault {

@@ -10,6 +10,7 @@ mod derive;
 mod erase;
 mod image;
 mod make;
+mod make_image;
 mod relocate;
 mod resize;
 mod resize_image;

@@ -1,0 +1,100 @@
+//! CREATE of an image: the file, the file system in it and the volume's identity on its root, all in the unfinished
+//! directory that gets its name afterwards.
+//!
+//! Invariant: what fails or is stopped half way is taken back whole; nobody was given what is in it.
+
+use super::super::driver::Fault;
+use super::super::identity::{self, Binding, Identity};
+use super::super::look;
+use super::OnDisk;
+use crate::disk::adopt::Handle;
+use crate::disk::fs::Node;
+use crate::disk::image::device::{self, FILE};
+use crate::disk::image::trial::no_device;
+use crate::disk::image::{Format, format, point};
+use crate::disk::probe::DriverKind;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::volume::VolumeSpec;
+use rustix::fs::{FallocateFlags, IFlags, Mode, OFlags};
+use rustix::io::Errno;
+use std::os::fd::AsFd as _;
+
+impl OnDisk {
+    /// Makes the image of a volume that has its unfinished directory, or takes everything back.
+    pub(super) fn fill(
+        &self,
+        handle: &Handle,
+        spec: &VolumeSpec,
+        kind: Format,
+    ) -> Result<(), Fault> {
+        let home = look::home(&self.disk, handle);
+        let identity = Identity::of(spec, home, DriverKind::Image(kind), Binding::Attribute);
+        let entry = look::unfinished_entry(spec.id);
+        let made = handle
+            .volumes
+            .directory(&entry)
+            .map_err(|errno| self.image_failed("opening an unfinished volume", errno))
+            .and_then(|directory| self.build(&directory, &identity, kind));
+        let Err(reason) = made else { return Ok(()) };
+        Err(match self.sweep(handle, spec) {
+            Ok(()) => Fault::Failed(reason),
+            Err(_second) => Fault::Unclear(reason),
+        })
+    }
+
+    /// Makes the image in this directory, marked and synced.
+    fn build(&self, directory: &Node, identity: &Identity, kind: Format) -> Result<(), Rejection> {
+        let (id, size) = (identity.id, identity.size.get());
+        let failed = |doing: &str| {
+            let doing = format!("{doing} the image of volume {id}");
+            move |errno| self.image_failed(&doing, errno)
+        };
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = directory
+            .descriptor()
+            .and_then(|fd| rustix::fs::openat(fd, FILE, flags, Mode::RUSR | Mode::WUSR))
+            .map_err(failed("making"))?;
+        if directory.is_btrfs().map_err(failed("making"))? {
+            // Otherwise what is allocated would not be what is written to.
+            rustix::fs::ioctl_setflags(&file, IFlags::NOCOW).map_err(failed("making"))?;
+        }
+        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size)
+            .map_err(failed("allocating"))?;
+        let unusable = |said: String| {
+            let text = format!("making the image of volume {id} failed: {said}");
+            Rejection::new(ErrorCode::VolumeUnavailable, text)
+                .remedy("see berth disk list for what this disk can do")
+        };
+        let device = device::attach(file.as_fd()).map_err(|errno| unusable(no_device(errno)))?;
+        format::make(kind, &device.path()).map_err(unusable)?;
+        let mounted = point::mount(&device, kind).map_err(unusable)?;
+        let root = mounted.root();
+        // A new volume is empty; the check of ext4 makes its directory for finds when it needs one.
+        match root.remove_directory("lost+found") {
+            Ok(()) | Err(Errno::NOENT) => {},
+            Err(errno) => return Err(failed("emptying")(errno)),
+        }
+        root.set_mode(0o700).map_err(failed("marking"))?;
+        if !identity::write_attribute(root, identity).map_err(failed("marking"))? {
+            return Err(unusable("its file system takes no attributes".to_owned()));
+        }
+        root.sync_file_system()
+            .and_then(|()| rustix::fs::fsync(&file))
+            .and_then(|()| directory.sync())
+            .map_err(failed("syncing"))
+    }
+
+    /// Removes what was begun of an image in an unfinished directory.
+    pub(super) fn unbuild(parent: &Node, entry: &str) -> Result<(), Errno> {
+        let directory = match parent.directory(entry) {
+            Ok(directory) => directory,
+            // Something else is in the way, which the caller finds out.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(()),
+            Err(errno) => return Err(errno),
+        };
+        match directory.unlink(FILE) {
+            Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+}
