@@ -242,6 +242,8 @@ pub fn conclude(record: &mut Record, outcome: &VolumeOutcome) {
         (Stage::Tombstoned, Present { .. }) => Stage::Trashed,
         (stage, _other) => stage,
     };
+    // Whatever is made under this id again is empty.
+    record.has_data &= record.stage != Stage::Nothing;
 }
 
 /// The volume's user writes files and syncs them.
