@@ -24,6 +24,18 @@ fn bounds() -> Bounds {
     Bounds { exhaustive, length, depth, violations: 10 }
 }
 
+/// Sources whose effects the simulated file system does not carry out yet: it has neither snapshots nor loop devices, and
+/// no sequence resizes. For snapshots and images real processes are killed at their calls (`tests/host/tests/*_crash.rs`);
+/// a resize has only the kills of both daemons (`tests/cluster`).
+const NOT_EXPLORED: [&str; 5] =
+    ["derive.rs", "image.rs", "make_image.rs", "resize.rs", "snapshot.rs"];
+
+/// Whether a call site is in one of them.
+fn is_not_explored(file: &str) -> bool {
+    let folder = Path::new("agent/src/volume/on_disk");
+    NOT_EXPLORED.iter().any(|name| Path::new(file) == folder.join(name))
+}
+
 /// The call sites of the disks' and the drivers' sources that change something or make it durable, by file and line.
 fn written_down() -> BTreeMap<(String, u32), String> {
     const CALLS: [&str; 16] = [
@@ -141,9 +153,16 @@ fn nothing_is_lost_by_any_crash_or_error_and_every_call_had_both() {
     let uncovered: Vec<_> = total.recorded.difference(&total.crashed).collect();
     assert!(uncovered.is_empty(), "recorded and never crashed after: {uncovered:#?}");
     let covered: BTreeSet<_> = total.crashed.iter().map(in_sources).collect();
-    let never: Vec<_> =
-        written_down().into_iter().filter(|(at, _text)| !covered.contains(at)).collect();
+    let (beyond, never): (Vec<_>, Vec<_>) = written_down()
+        .into_iter()
+        .filter(|(at, _text)| !covered.contains(at))
+        .partition(|((file, _line), _text)| is_not_explored(file));
     assert!(never.is_empty(), "in the sources and never crashed after: {never:#?}");
+    eprintln!("call sites in sources that are not explored: {}", beyond.len());
+    for name in NOT_EXPLORED {
+        let is_left = beyond.iter().any(|((file, _line), _text)| file.ends_with(name));
+        assert!(is_left, "{name} is explored to the last call: take it off the list");
+    }
 }
 
 #[test]
