@@ -59,7 +59,9 @@ async fn a_start_is_done_once_whenever_the_agent_is_killed() {
         early += u32::from(!output.exists());
         stage.start(container, shell(&text(&output)), Vec::new());
         let pid = stage.running().await;
-        until("the command has written", || output.exists()).await;
+        // The shell makes the file before it writes to it.
+        until("the command has written", || fs::read(&output).is_ok_and(|run| !run.is_empty()))
+            .await;
         assert!(is_alive(pid));
         stage.kill(container, Duration::from_secs(5));
         assert_eq!(stage.exit().await, Exit::Signal(15), "step {step}");
