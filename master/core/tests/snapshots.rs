@@ -144,6 +144,11 @@ fn nothing_that_ends_in_the_deletion_of_a_held_snapshot_is_accepted() {
     stage.reports(1, session(1), report(&volume, VolumeState::Trashed));
     let (answer, _) = stage.operator(35, hold(true));
     assert_eq!(code(answer), ErrorCode::VolumeNotReady, "it is bound to go with its volume");
+    // On the way out of the trash it may still fall back: the agent, which knows no holds, would purge it there.
+    let (answer, _) = stage.operator(36, Request::RestoreVolume { volume: volume.id });
+    assert_eq!(answer, Ok(op(36)));
+    let (answer, _) = stage.operator(37, hold(true));
+    assert_eq!(code(answer), ErrorCode::VolumeNotReady, "it is not out of the trash yet");
 }
 
 #[test]
@@ -229,7 +234,14 @@ fn a_roll_back_is_the_next_life_and_a_failed_one_leaves_the_last() {
 
     // The agent could not: the volume goes on as it was, and nothing is left of the safety snapshot.
     let error = Rejection::new(ErrorCode::VolumeInUse, "used by a task");
-    let refused = VolumeReport { error: Some(error), ..report(&volume, VolumeState::Ready) };
+    let refused = VolumeReport {
+        operation: Some(op(60)),
+        error: Some(error),
+        ..report(&volume, VolumeState::Ready)
+    };
+    // What it says of an earlier operation ends nothing.
+    let earlier = VolumeReport { operation: Some(op(59)), ..refused.clone() };
+    assert_eq!(operations(&stage.reports(1, session(1), earlier)), []);
     let step = stage.reports(1, session(1), refused);
     assert_eq!(operations(&step), [("ROLLBACK", "FAILED", Some(ErrorCode::VolumeInUse))]);
     let now = stage.volume("data").volume;
@@ -275,6 +287,29 @@ fn a_roll_back_is_asked_for_again_until_the_agent_has_done_it() {
     assert_eq!(operations(&step), [("ROLLBACK", "FAILED", Some(ErrorCode::DiskFull))]);
     assert_eq!(stage.volume("data").volume.state, VolumeState::Ready);
     assert_eq!(next.generation, 2);
+}
+
+#[test]
+fn a_registry_from_a_backup_rolls_nothing_back() {
+    let mut stage = Stage::new();
+    let (volume, snapshot) = kept(&mut stage);
+    let (_, step) = stage.operator(
+        70,
+        Request::RollBackVolume { volume: VolumeChoice::Id(volume.id), snapshot: snapshot.id },
+    );
+    let sent = messages(&step);
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    stage.restart();
+    let over = session(stage.fresh());
+    let registration = stage.registration(info(agent_id(1), MACHINE), over);
+    let step = stage.register_as(Registration {
+        epoch: 99,
+        volumes: vec![report(&volume, VolumeState::Ready)],
+        snapshots: vec![said(&snapshot, SnapshotState::Ready)],
+        ..registration
+    });
+    assert!(query::clusters(stage.master.state())[0].safe_mode.is_some());
+    assert_eq!(messages(&step).len(), 1, "only that it is registered: {step:?}");
 }
 
 #[test]

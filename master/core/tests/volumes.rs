@@ -119,7 +119,11 @@ fn trash_is_restored_in_its_next_life_or_stays_where_it_is() {
     };
     assert_eq!(wanted.generation, 2);
     let error = Rejection::new(ErrorCode::DiskFull, "no room");
-    let still = VolumeReport { error: Some(error), ..report(&spec, VolumeState::Trashed) };
+    let still = VolumeReport {
+        operation: Some(op(7)),
+        error: Some(error),
+        ..report(&spec, VolumeState::Trashed)
+    };
     let step = stage.reports(1, session(1), still);
     assert_eq!(operations(&step), [("RESTORE", "FAILED", Some(ErrorCode::DiskFull))]);
     let view = stage.volume("data").volume;

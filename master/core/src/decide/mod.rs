@@ -6,6 +6,7 @@ pub(crate) mod adopt;
 pub(crate) mod create;
 pub(crate) mod destroy;
 pub(crate) mod disk;
+mod gone;
 pub(crate) mod kill;
 pub(crate) mod launch;
 pub(crate) mod merge;

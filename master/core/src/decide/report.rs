@@ -4,6 +4,7 @@
 //! could go round for ever.
 
 use super::create::ensure;
+use super::gone::{forget, gone, is_settled, purged_for};
 use super::merge::Verdict;
 use super::order::{ended, noted};
 use super::report_derived::{roll_back_failed, rolls_back, verdict_of};
@@ -16,7 +17,6 @@ use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{OperationId, VolumeId};
 use berth_model::link::ToAgent;
 use berth_model::operation::OperationKind;
-use berth_model::record::RegistryKey;
 use berth_model::reservation::Stack;
 use berth_model::resources::{Resource, Resources};
 use berth_model::units::Timestamp;
@@ -99,7 +99,10 @@ fn recorded(
     let destructive = repeat && state.safe_mode.is_none();
     match verdict {
         Verdict::Keep | Verdict::Adopt | Verdict::Forget => Vec::new(),
-        Verdict::Ensure if repeat => vec![Event::tell(id, ensure(volume))],
+        // A roll back asked for after the registry was copied may be an old one: data since then would go.
+        Verdict::Ensure if repeat && !(rolls_back(volume) && state.safe_mode.is_some()) => {
+            vec![Event::tell(id, ensure(volume))]
+        },
         Verdict::Ensure => Vec::new(),
         Verdict::Ready => ready(state, volume, report, now),
         Verdict::Failed => failed(state, volume, report, now),
@@ -137,31 +140,14 @@ fn ready(
         ..volume.clone()
     };
     let mut events: Vec<Event> = vec![next.into()];
-    let mut notes = Vec::new();
-    for purged in report.iter().flat_map(|r| &r.purged) {
-        let Some(entry) = state.volumes.get(purged) else { continue };
-        if entry.volume.state == VolumeState::Trashed && state.safe_mode.is_none() {
-            let spec = &entry.volume.spec;
-            notes.push(format!("purged trashed volume {} ({}) to make room", spec.name, spec.id));
-            events.extend(gone(state, &entry.volume, None, now));
-        }
-    }
+    let (purged, notes) = purged_for(state, report, now);
+    events.extend(purged);
     if is_settled(state, volume, VolumeState::Ready) {
         events.extend(ended(state, volume.operation, Ok(()), notes, now));
     } else {
         events.extend(notes.into_iter().filter_map(|note| noted(state, volume.operation, note)));
     }
     events
-}
-
-/// True when all other volumes of the operation are where this one is going.
-fn is_settled(state: &State, volume: &Volume, at: VolumeState) -> bool {
-    let Some(operation) = state.operations.get(&volume.operation) else { return true };
-    operation.volumes.iter().filter(|id| **id != volume.spec.id).all(|id| {
-        state.volumes.get(id).is_none_or(|entry| {
-            entry.volume.operation != volume.operation || entry.volume.state == at
-        })
-    })
 }
 
 fn cause(report: Option<&VolumeReport>, code: ErrorCode, volume: &Volume) -> Rejection {
@@ -219,13 +205,6 @@ fn failed(
     events
 }
 
-/// The agent may drop its record, in the life it knows.
-fn forget(volume: &Volume, report: Option<&VolumeReport>) -> Event {
-    let id = volume.spec.id;
-    let generation = report.map_or(volume.spec.generation, |r| r.spec.generation);
-    Event::tell(volume.agent, ToAgent::ForgetVolume { volume: id, generation })
-}
-
 fn withheld(
     state: &State,
     agent: &Agent,
@@ -260,6 +239,8 @@ fn withhold(
             error: Some(error.clone()),
             changed: now,
             origin: None,
+            // Its books keep the larger size, and so its agent will be told when its data comes back.
+            resize: None,
             ..Volume::clone(volume)
         }
         .into(),
@@ -299,28 +280,6 @@ fn delayed(state: &State, volume: &Volume, report: Option<&VolumeReport>) -> Vec
         },
         Some(_) | None => Vec::new(),
     }
-}
-
-fn gone(
-    state: &State,
-    volume: &Volume,
-    report: Option<&VolumeReport>,
-    now: Timestamp,
-) -> Vec<Event> {
-    let id = volume.spec.id;
-    let mut events = vec![Event::Delete(RegistryKey::Volume(id))];
-    let pending = state.operations.get(&volume.operation).is_some_and(|o| !o.state.is_final());
-    if !pending {
-        let note =
-            format!("volume {} ({id}) was deleted from the trash by its agent", volume.spec.name);
-        events.extend(noted(state, volume.operation, note));
-    } else if is_settled(state, volume, VolumeState::Trashed) {
-        events.extend(ended(state, volume.operation, Ok(()), Vec::new(), now));
-    }
-    if report.is_some() {
-        events.push(forget(volume, report));
-    }
-    events
 }
 
 fn unrecorded(

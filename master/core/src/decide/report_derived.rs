@@ -24,7 +24,10 @@ pub(super) fn verdict_of(volume: Option<&Volume>, report: Option<&VolumeReport>)
         Some(_) | None => merge(registry, known),
     };
     let last = if rolling { VolumeState::Ready } else { VolumeState::Trashed };
-    let refused = report.is_some_and(|r| r.state == last && r.error.is_some());
+    // What an agent says of an earlier operation, or of a deletion it could not do, says nothing of this one.
+    let asked = volume.map(|volume| volume.operation);
+    let refused =
+        report.is_some_and(|r| r.state == last && r.error.is_some() && r.operation == asked);
     if verdict == Verdict::Ensure && refused { Verdict::Failed } else { verdict }
 }
 

@@ -5,6 +5,7 @@
 
 use super::destroy::{check_unused, not_offered, under_way, unknown};
 use super::disk::check_disk;
+use super::gone::purged_for;
 use super::order::{Asked, Conversion, Order, Source, ended, noted};
 use super::rescind;
 use super::room::{give_back, reserve_missing};
@@ -69,8 +70,6 @@ pub(crate) fn resize(
             reserve_missing(&order, &Resource { value: Value::Scalar(more), ..entry.plain() })?;
         events.extend(missing.events);
         next.reserved_from = missing.from;
-    } else {
-        check_known_use(entry, size)?;
     }
     let message = tell(&next, size);
     events.push(next.into());
@@ -173,19 +172,6 @@ fn check_ready(volume: &Volume) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// The agent measures again; this spares the way there.
-fn check_known_use(entry: &VolumeEntry, size: Bytes) -> Result<(), Rejection> {
-    let used = entry.observed.as_ref().and_then(|observed| observed.used);
-    let Some(used) = used.filter(|used| *used > size) else { return Ok(()) };
-    let spec = &entry.volume.spec;
-    Err(Rejection::new(
-        ErrorCode::VolumeTooFull,
-        format!("volume {} ({}) uses {used}, more than the wanted {size}", spec.name, spec.id),
-    )
-    .remedy("delete data in it first, or choose a larger size")
-    .field("size"))
-}
-
 fn tell(volume: &Volume, size: Bytes) -> Event {
     let message = ToAgent::ResizeVolume {
         volume: volume.spec.id,
@@ -215,7 +201,7 @@ pub(crate) fn sizes(
     now: Timestamp,
 ) -> Vec<Event> {
     let volume = &entry.volume;
-    let over = |size, how| over((state, agent, entry), size, how, now);
+    let over = |size, how| over((state, agent, entry), report, (size, how), now);
     let Some(resize) = volume.resize else {
         let settled = report.resizing.unwrap_or(report.spec.size) == volume.spec.size;
         let ours = repeat && !settled && state.safe_mode.is_none();
@@ -226,15 +212,16 @@ pub(crate) fn sizes(
         (None, _) if report.spec.size == resize.to => over(resize.to, Ok(())),
         (None, Some(error)) => over(resize.from, Err(error.clone())),
         (Some(_), Some(error)) => waits(state, volume, error),
-        (found, _) if repeat && found != Some(resize.to) => vec![tell(volume, resize.to)],
+        // Also to an agent that is at it: it may fail before the master listens, and says so when asked again.
+        (Some(_) | None, _) if repeat => vec![tell(volume, resize.to)],
         (Some(_) | None, _) => Vec::new(),
     }
 }
 
 fn over(
     (state, agent, entry): (&State, &Agent, &VolumeEntry),
-    size: Bytes,
-    how: Result<(), Rejection>,
+    report: &VolumeReport,
+    (size, how): (Bytes, Result<(), Rejection>),
     now: Timestamp,
 ) -> Vec<Event> {
     let volume = &entry.volume;
@@ -254,7 +241,9 @@ fn over(
     if how.is_err() {
         events.extend(give_back(state, volume, now));
     }
-    events.extend(ended(state, volume.operation, how, Vec::new(), now));
+    let (purged, notes) = purged_for(state, Some(report), now);
+    events.extend(purged);
+    events.extend(ended(state, volume.operation, how, notes, now));
     events
 }
 

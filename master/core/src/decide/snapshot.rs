@@ -8,6 +8,7 @@ use super::create::accepted;
 use super::destroy::{check_unused, under_way};
 use super::disk::check_health;
 use super::order::{Asked, Order};
+use super::report_derived::rolls_back;
 use super::rescind;
 use super::room::{Wish, create_volume};
 use crate::event::Event;
@@ -257,8 +258,9 @@ pub(crate) fn hold(
     }
     let dying = state.volumes.get(&of.id).is_some_and(|v| match v.volume.state {
         VolumeState::Tombstoned | VolumeState::Trashed => true,
-        VolumeState::Creating
-        | VolumeState::Ready
+        // On its way out of the trash, and back there should that fail; a roll back ends in a life either way.
+        VolumeState::Creating => !rolls_back(&v.volume),
+        VolumeState::Ready
         | VolumeState::Failed
         | VolumeState::Lost
         | VolumeState::Gone
@@ -267,7 +269,7 @@ pub(crate) fn hold(
     if held && dying {
         let text = format!("{} cannot be held: its volume is in the trash", entry.label());
         return Err(Rejection::new(ErrorCode::VolumeNotReady, text)
-            .remedy("restore the volume first; else its snapshots go with it")
+            .remedy("restore the volume and wait until it is READY; else its snapshots go with it")
             .field("snapshot"));
     }
     let next = Snapshot { held, changed: asked.now, ..Snapshot::clone(snapshot) };

@@ -205,7 +205,19 @@ fn choose<'a>(state: &'a State, choice: &VolumeChoice) -> Result<&'a VolumeEntry
         VolumeChoice::Id(id) => return by_id(state, *id),
         VolumeChoice::Named { role: Some(role), name } => {
             let mut found = state.holders(role, name);
-            return found.next().ok_or_else(|| unknown_volume(&format!("{name} of role {role}")));
+            return match (found.next(), found.next()) {
+                (Some(entry), None) => Ok(entry),
+                (Some(one), Some(other)) => Err(Rejection::new(
+                    ErrorCode::AmbiguousId,
+                    format!(
+                        "volume name {name} of role {role} is borne by {} and {}",
+                        one.volume.spec.id, other.volume.spec.id
+                    ),
+                )
+                .remedy("name the volume by its id; one of the two is QUARANTINED")
+                .field("volume")),
+                (None, _) => Err(unknown_volume(&format!("{name} of role {role}"))),
+            };
         },
         VolumeChoice::Named { role, name } => (role, name),
     };
