@@ -9,6 +9,8 @@ pub(crate) mod disk;
 pub(crate) mod kill;
 pub(crate) mod launch;
 pub(crate) mod merge;
+#[cfg(test)]
+mod merge_cells;
 mod merge_snapshot;
 pub(crate) mod order;
 pub(crate) mod report;
