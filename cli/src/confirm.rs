@@ -18,6 +18,17 @@ pub(crate) struct Confirm {
     pub(crate) dry_run: bool,
 }
 
+/// Flags of commands after which data is gone for good.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct TypedName {
+    /// With --yes: the name of what is deleted, instead of typing it
+    #[arg(long, help_heading = "Safety")]
+    pub(crate) confirm: Option<String>,
+    #[command(flatten)]
+    pub(crate) safety: Confirm,
+}
+
 fn refused(message: String, remedy: &str) -> Failure {
     Failure::new(
         exit::GUARD,
@@ -56,15 +67,10 @@ pub(crate) fn ask(impact: &str, flags: &Confirm) -> Result<(), Failure> {
 }
 
 /// For what cannot be undone: the name has to be typed, or given with `--yes --confirm NAME`.
-pub(crate) fn type_name(
-    impact: &str,
-    name: &str,
-    flags: &Confirm,
-    confirm: Option<&str>,
-) -> Result<(), Failure> {
+pub(crate) fn type_name(impact: &str, name: &str, flags: &TypedName) -> Result<(), Failure> {
     note(impact);
-    match confirm {
-        Some(given) if given == name && flags.yes => return Ok(()),
+    match flags.confirm.as_deref() {
+        Some(given) if given == name && flags.safety.yes => return Ok(()),
         Some(given) if given != name => {
             return Err(refused(
                 format!("--confirm {given} does not name {name}"),

@@ -1,6 +1,6 @@
 //! Disks and profiles.
 
-use super::{Change, Read, profile_name, reason, size};
+use super::{Act, Read, Trial, profile_name, reason, size};
 use crate::confirm::Confirm;
 use crate::output::Show;
 use berth_model::id::ProfileName;
@@ -81,13 +81,8 @@ pub(crate) struct DiskMap {
 pub(crate) struct DiskChange {
     /// Id, its beginning, or HOST:NAME
     pub(crate) disk: String,
-    /// Show what would be done and do nothing
-    #[arg(long, help_heading = "Safety")]
-    pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) change: Change,
-    #[command(flatten)]
-    pub(crate) read: Read,
+    pub(crate) trial: Trial,
 }
 
 #[derive(Debug, Args)]
@@ -148,9 +143,7 @@ pub(crate) enum Profile {
         #[command(flatten)]
         confirm: Confirm,
         #[command(flatten)]
-        change: Change,
-        #[command(flatten)]
-        read: Read,
+        act: Act,
     },
 }
 
@@ -175,13 +168,8 @@ pub(crate) struct ProfileCreate {
     /// Whether faulty disks satisfy it; no volume is made on those in any case
     #[arg(long, value_enum, default_value_t)]
     pub(crate) health: Health,
-    /// Show what would be done and do nothing
-    #[arg(long, help_heading = "Safety")]
-    pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) change: Change,
-    #[command(flatten)]
-    pub(crate) read: Read,
+    pub(crate) trial: Trial,
 }
 
 /// What a disk is made of.

@@ -10,7 +10,9 @@ pub(crate) use daemon::{Agent, AgentRun, Master, MasterRun, Scheduler, Scheduler
 pub(crate) use disk::{
     Disk, DiskAdd, DiskChange, DiskMap, DiskScan, Health, Profile, ProfileCreate,
 };
-pub(crate) use snapshot::{Snapshot, SnapshotCreate, SnapshotHold, VolumeClone, VolumeRollback};
+pub(crate) use snapshot::{
+    OneSnapshot, Snapshot, SnapshotCreate, SnapshotHold, VolumeClone, VolumeRollback,
+};
 pub(crate) use storage::{Reservation, ReservationCreate, Trash, Volume, VolumeCreate};
 pub(crate) use work::{Apply, Framework, Offer, Operation, Role, Service, Task, Validate};
 
@@ -152,6 +154,37 @@ pub(crate) struct Change {
     /// The operation's id, so that a repeated command does not act twice
     #[arg(long, value_parser = operation_id, help_heading = "Waiting")]
     pub(crate) request_id: Option<OperationId>,
+}
+
+/// Flags of commands that change something and show it as it is then.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub(crate) struct Act {
+    #[command(flatten)]
+    pub(crate) change: Change,
+    #[command(flatten)]
+    pub(crate) read: Read,
+}
+
+/// As [`Act`], for what can be tried first and asks nobody to confirm it.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub(crate) struct Trial {
+    /// Show what would be done and do nothing
+    #[arg(long, help_heading = "Safety")]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) act: Act,
+}
+
+/// The volume that is meant.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub(crate) struct OneVolume {
+    /// Name, ROLE/NAME, id, or its beginning
+    pub(crate) volume: String,
+    #[command(flatten)]
+    pub(crate) of: OfRole,
 }
 
 /// Deadlines beyond it cannot be computed with.

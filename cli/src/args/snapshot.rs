@@ -1,7 +1,9 @@
 //! Snapshots.
 
-use super::{Change, OfRole, Read, container_path, duration, snapshot_name, volume_name};
-use crate::confirm::Confirm;
+use super::{
+    Act, OfRole, OneVolume, Read, Trial, container_path, duration, snapshot_name, volume_name,
+};
+use crate::confirm::{Confirm, TypedName};
 use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
@@ -22,29 +24,20 @@ pub(crate) enum Snapshot {
     /// Show one snapshot
     #[command(visible_aliases = ["get", "describe"])]
     Show {
-        /// Name, VOLUME@NAME, id, or its beginning
-        snapshot: String,
         #[command(flatten)]
-        of: OfRole,
+        which: OneSnapshot,
         #[command(flatten)]
         read: Read,
     },
     /// Delete a snapshot for good
     #[command(visible_alias = "rm")]
     Delete {
-        /// Name, VOLUME@NAME, id, or its beginning
-        snapshot: String,
         #[command(flatten)]
-        of: OfRole,
-        /// With --yes: the snapshot's name, instead of typing it
-        #[arg(long, help_heading = "Safety")]
-        confirm: Option<String>,
+        which: OneSnapshot,
         #[command(flatten)]
-        safety: Confirm,
+        confirm: TypedName,
         #[command(flatten)]
-        change: Change,
-        #[command(flatten)]
-        read: Read,
+        act: Act,
     },
     /// Hold a snapshot: neither it nor its volume can be deleted until it is released
     Hold(SnapshotHold),
@@ -52,13 +45,21 @@ pub(crate) enum Snapshot {
     Release(SnapshotHold),
 }
 
+/// The snapshot that is meant.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct OneSnapshot {
+    /// Name, VOLUME@NAME, id, or its beginning
+    pub(crate) snapshot: String,
+    #[command(flatten)]
+    pub(crate) of: OfRole,
+}
+
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(crate) struct SnapshotCreate {
-    /// Of which volume: name, ROLE/NAME, id, or its beginning
-    pub(crate) volume: String,
     #[command(flatten)]
-    pub(crate) of: OfRole,
+    pub(crate) which: OneVolume,
     /// Unique among the volume's snapshots (default: one is made up)
     #[arg(long, value_parser = snapshot_name)]
     pub(crate) name: Option<berth_model::id::SnapshotName>,
@@ -72,51 +73,38 @@ pub(crate) struct SnapshotCreate {
     /// Who asks, for the records
     #[arg(long)]
     pub(crate) principal: Option<String>,
-    /// Show what would be done and do nothing
-    #[arg(long, help_heading = "Safety")]
-    pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) change: Change,
-    #[command(flatten)]
-    pub(crate) read: Read,
+    pub(crate) trial: Trial,
 }
 
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(crate) struct SnapshotHold {
-    /// Name, VOLUME@NAME, id, or its beginning
-    pub(crate) snapshot: String,
     #[command(flatten)]
-    pub(crate) of: OfRole,
+    pub(crate) which: OneSnapshot,
     #[command(flatten)]
-    pub(crate) change: Change,
-    #[command(flatten)]
-    pub(crate) read: Read,
+    pub(crate) act: Act,
 }
 
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(crate) struct VolumeRollback {
-    /// Name, ROLE/NAME, id, or its beginning
-    pub(crate) volume: String,
+    #[command(flatten)]
+    pub(crate) which: OneVolume,
     /// One of its snapshots: name, id, or its beginning
     #[arg(long)]
     pub(crate) to: String,
     #[command(flatten)]
-    pub(crate) of: OfRole,
-    #[command(flatten)]
     pub(crate) confirm: Confirm,
     #[command(flatten)]
-    pub(crate) change: Change,
-    #[command(flatten)]
-    pub(crate) read: Read,
+    pub(crate) act: Act,
 }
 
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(crate) struct VolumeClone {
-    /// Name, ROLE/NAME, id, or its beginning
-    pub(crate) volume: String,
+    #[command(flatten)]
+    pub(crate) which: OneVolume,
     /// The new volume's name, unique in its role
     #[arg(value_parser = volume_name)]
     pub(crate) new: berth_model::id::VolumeName,
@@ -133,12 +121,5 @@ pub(crate) struct VolumeClone {
     #[arg(long)]
     pub(crate) principal: Option<String>,
     #[command(flatten)]
-    pub(crate) of: OfRole,
-    /// Show what would be done and do nothing
-    #[arg(long, help_heading = "Safety")]
-    pub(crate) dry_run: bool,
-    #[command(flatten)]
-    pub(crate) change: Change,
-    #[command(flatten)]
-    pub(crate) read: Read,
+    pub(crate) trial: Trial,
 }

@@ -1,7 +1,7 @@
 //! Reservations and volumes.
 
-use super::{Change, OfRole, Read, container_path, role, size, volume_name};
-use crate::confirm::Confirm;
+use super::{Act, OfRole, OneVolume, Read, Trial, container_path, role, size, volume_name};
+use crate::confirm::{Confirm, TypedName};
 use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
@@ -23,9 +23,7 @@ pub(crate) enum Reservation {
         #[command(flatten)]
         confirm: Confirm,
         #[command(flatten)]
-        change: Change,
-        #[command(flatten)]
-        read: Read,
+        act: Act,
     },
 }
 
@@ -43,13 +41,8 @@ pub(crate) struct ReservationCreate {
     /// The disk that a disk amount is on: its id, name, or root directory (default: the ROOT disk)
     #[arg(long)]
     pub(crate) disk: Option<String>,
-    /// Show what would be done and do nothing
-    #[arg(long, help_heading = "Safety")]
-    pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) change: Change,
-    #[command(flatten)]
-    pub(crate) read: Read,
+    pub(crate) trial: Trial,
 }
 
 #[derive(Debug, Subcommand)]
@@ -67,43 +60,30 @@ pub(crate) enum Volume {
     /// Show one volume
     #[command(visible_aliases = ["get", "describe"])]
     Show {
-        /// Name, ROLE/NAME, id, or its beginning
-        volume: String,
         #[command(flatten)]
-        of: OfRole,
+        which: OneVolume,
         #[command(flatten)]
         read: Read,
     },
     /// Give a volume another size, in use or not; its data stays
     Resize {
-        /// Name, ROLE/NAME, id, or its beginning
-        volume: String,
         #[command(flatten)]
-        of: OfRole,
+        which: OneVolume,
         /// The new size, such as 20GiB; one below what the volume uses is refused
         #[arg(long, value_parser = size)]
         size: berth_model::units::Bytes,
-        /// Show what would be done and do nothing
-        #[arg(long, help_heading = "Safety")]
-        dry_run: bool,
         #[command(flatten)]
-        change: Change,
-        #[command(flatten)]
-        read: Read,
+        trial: Trial,
     },
     /// Move a volume to its agent's trash
     #[command(visible_alias = "rm")]
     Delete {
-        /// Name, ROLE/NAME, id, or its beginning
-        volume: String,
         #[command(flatten)]
-        of: OfRole,
+        which: OneVolume,
         #[command(flatten)]
         confirm: Confirm,
         #[command(flatten)]
-        change: Change,
-        #[command(flatten)]
-        read: Read,
+        act: Act,
     },
     /// Keep the volume's content as it is now (as berth snapshot create)
     Snapshot(super::SnapshotCreate),
@@ -143,13 +123,8 @@ pub(crate) struct VolumeCreate {
     /// Who owns it, for frameworks that name a principal
     #[arg(long)]
     pub(crate) principal: Option<String>,
-    /// Show what would be done and do nothing
-    #[arg(long, help_heading = "Safety")]
-    pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) change: Change,
-    #[command(flatten)]
-    pub(crate) read: Read,
+    pub(crate) trial: Trial,
 }
 
 #[derive(Debug, Subcommand)]
@@ -164,32 +139,18 @@ pub(crate) enum Trash {
     },
     /// Take a volume out of the trash
     Restore {
-        /// Name, ROLE/NAME, id, or its beginning
-        volume: String,
         #[command(flatten)]
-        of: OfRole,
-        /// Show what would be done and do nothing
-        #[arg(long, help_heading = "Safety")]
-        dry_run: bool,
+        which: OneVolume,
         #[command(flatten)]
-        change: Change,
-        #[command(flatten)]
-        read: Read,
+        trial: Trial,
     },
     /// Delete a volume from the trash for good
     Purge {
-        /// Name, ROLE/NAME, id, or its beginning
-        volume: String,
         #[command(flatten)]
-        of: OfRole,
-        /// With --yes: the volume's name, instead of typing it
-        #[arg(long, help_heading = "Safety")]
-        confirm: Option<String>,
+        which: OneVolume,
         #[command(flatten)]
-        safety: Confirm,
+        confirm: TypedName,
         #[command(flatten)]
-        change: Change,
-        #[command(flatten)]
-        read: Read,
+        act: Act,
     },
 }

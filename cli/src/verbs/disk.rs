@@ -1,6 +1,6 @@
 //! Disks: lists, the map, health, and what operators say of them.
 
-use crate::args::{Disk, DiskChange, DiskMap, Read};
+use crate::args::{Act, Disk, DiskChange, DiskMap, Read, Trial};
 use crate::client::Client;
 use crate::failure::{Failure, exit};
 use crate::map::{Berth, Canvas, render};
@@ -148,7 +148,7 @@ async fn say(
     plan: &str,
     request: impl FnOnce(DiskId) -> DiskRequest,
 ) -> Result<(), Failure> {
-    let DiskChange { disk, dry_run, change, read } = args;
+    let DiskChange { disk, trial: Trial { dry_run, act: Act { change, read } } } = args;
     let client = Client::connect(&read.connect).await?;
     let known = views(&client).await?;
     let id = match pick(&known, disk) {

@@ -1,6 +1,6 @@
 //! Profiles of disks.
 
-use crate::args::{Profile, ProfileCreate};
+use crate::args::{Act, Profile, ProfileCreate, Trial};
 use crate::client::Client;
 use crate::confirm::ask;
 use crate::failure::{Failure, exit};
@@ -46,7 +46,7 @@ pub(crate) async fn run(command: &Profile) -> Result<(), Failure> {
             );
             Err(Failure::new(exit::PROBLEMS, error.remedy("see why not, disk by disk")))
         },
-        Profile::Delete { profile, confirm, change, read } => {
+        Profile::Delete { profile, confirm, act: Act { change, read } } => {
             let client = Client::connect(&read.connect).await?;
             let kind = OperationKind::DeleteProfile;
             if operation::repeated(&client, &[kind], change, &read.show).await?.is_some() {
@@ -74,8 +74,8 @@ async fn named(client: &Client, name: &ProfileName) -> Result<DiskProfile, Failu
 }
 
 async fn create(create: &ProfileCreate) -> Result<(), Failure> {
-    let ProfileCreate { name, media, size_min, size_max, labels, health, dry_run, change, read } =
-        create;
+    let ProfileCreate { name, media, size_min, size_max, labels, health, trial } = create;
+    let Trial { dry_run, act: Act { change, read } } = trial;
     let profile = DiskProfile {
         name: name.clone(),
         media: media.iter().map(|medium| (*medium).into()).collect(),

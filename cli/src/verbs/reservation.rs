@@ -1,6 +1,6 @@
 //! Reservations of one role on one agent.
 
-use crate::args::{Reservation, ReservationCreate};
+use crate::args::{Act, Reservation, ReservationCreate, Trial};
 use crate::client::Client;
 use crate::confirm::ask;
 use crate::failure::Failure;
@@ -44,7 +44,7 @@ pub(crate) async fn run(command: &Reservation) -> Result<(), Failure> {
             });
             output::list(&rows, &read.show)
         },
-        Reservation::Release { reservation, confirm, change, read } => {
+        Reservation::Release { reservation, confirm, act: Act { change, read } } => {
             let client = Client::connect(&read.connect).await?;
             if operation::repeated(&client, &[OperationKind::Unreserve], change, &read.show)
                 .await?
@@ -84,7 +84,8 @@ async fn create(create: &ReservationCreate) -> Result<(), Failure> {
         Failure::from(Rejection::new(ErrorCode::InvalidResources, message).field("resources"))
     };
     let plain = parse_resources(&create.resources).map_err(|e| invalid(e.to_string()))?;
-    let client = Client::connect(&create.read.connect).await?;
+    let Trial { dry_run, act: Act { change, read } } = &create.trial;
+    let client = Client::connect(&read.connect).await?;
     let agents = client.agents().await?;
     let agent = find_agent(&agents, &create.agent)?;
     let source = create.disk.as_deref().map(|text| disk_source(agent, text)).transpose()?;
@@ -99,12 +100,12 @@ async fn create(create: &ReservationCreate) -> Result<(), Failure> {
         reserved.add(&pushed).map_err(|e| invalid(e.to_string()))?;
     }
     let request = Request::Reserve { agent: agent.info.id, resources: reserved.clone() };
-    if create.dry_run {
+    if *dry_run {
         client.submit(Client::mint(), request, true).await?;
         let text = format!("would reserve {reserved} on agent {}", agent.info.hostname);
-        return output::planned(&text, &create.read.show);
+        return output::planned(&text, &read.show);
     }
-    let done = operation::submit(&client, request, &create.change, &create.read.show).await?;
+    let done = operation::submit(&client, request, change, &read.show).await?;
     if done.is_none() {
         return Ok(());
     }
@@ -118,7 +119,7 @@ async fn create(create: &ReservationCreate) -> Result<(), Failure> {
                 r.name == row.resource.name && r.disk_source() == row.resource.disk_source()
             })
     });
-    output::list(&rows(&touched, &agents), &create.read.show)
+    output::list(&rows(&touched, &agents), &read.show)
 }
 
 /// What resources call the disk that `text` names on `agent`.

@@ -1,7 +1,10 @@
 //! Snapshots: take, look at, hold and delete them; roll a volume back to one, make a volume from one.
 
 use super::volume::{VOLUME, pick, show_one, volumes};
-use crate::args::{OfRole, Snapshot, SnapshotCreate, SnapshotHold, VolumeClone, VolumeRollback};
+use crate::args::{
+    Act, OfRole, OneSnapshot, Snapshot, SnapshotCreate, SnapshotHold, Trial, VolumeClone,
+    VolumeRollback,
+};
 use crate::client::Client;
 use crate::confirm::{ask, type_name};
 use crate::failure::Failure;
@@ -74,13 +77,14 @@ pub(crate) async fn run(command: &Snapshot) -> Result<(), Failure> {
             let rows: Vec<SnapshotRow> = views.iter().map(|v| SnapshotRow::new(v, now)).collect();
             output::list(&rows, &read.show)
         },
-        Snapshot::Show { snapshot, of, read } => {
+        Snapshot::Show { which, read } => {
             let client = Client::connect(&read.connect).await?;
-            let views = snapshots(&client, of).await?;
-            let view = pick_snapshot(&views, snapshot)?;
+            let views = snapshots(&client, &which.of).await?;
+            let view = pick_snapshot(&views, &which.snapshot)?;
             output::one(&SnapshotRow::new(view, client.now()), &read.show)
         },
-        Snapshot::Delete { snapshot, of, confirm, safety, change, read } => {
+        Snapshot::Delete { which, confirm, act: Act { change, read } } => {
+            let OneSnapshot { snapshot, of } = which;
             let client = Client::connect(&read.connect).await?;
             let kind = OperationKind::DeleteSnapshot;
             if operation::repeated(&client, &[kind], change, &read.show).await?.is_some() {
@@ -92,10 +96,10 @@ pub(crate) async fn run(command: &Snapshot) -> Result<(), Failure> {
             // What cannot be done is said before anybody is asked to confirm it.
             client.submit(Client::mint(), request.clone(), true).await?;
             let impact = format!("{}\n  it is deleted for good; its volume stays", shown(view));
-            if safety.dry_run {
+            if confirm.safety.dry_run {
                 return output::planned(&format!("would delete for good:\n{impact}"), &read.show);
             }
-            type_name(&impact, view.snapshot.spec.name.as_str(), safety, confirm.as_deref())?;
+            type_name(&impact, view.snapshot.spec.name.as_str(), confirm)?;
             operation::submit_and_show(&client, request, change, &read.show).await
         },
         Snapshot::Hold(hold) => self::hold(hold, true).await,
@@ -119,14 +123,14 @@ fn shown(view: &SnapshotView) -> String {
 }
 
 pub(crate) async fn create(create: &SnapshotCreate) -> Result<(), Failure> {
-    let (read, change) = (&create.read, &create.change);
+    let Trial { dry_run, act: Act { change, read } } = &create.trial;
     let client = Client::connect(&read.connect).await?;
     if operation::repeated(&client, &[OperationKind::Snapshot], change, &read.show).await?.is_some()
     {
         return Ok(());
     }
-    let views = volumes(&client, &create.of, false).await?;
-    let view = pick(&VOLUME, &views, &create.volume)?;
+    let views = volumes(&client, &create.which.of, false).await?;
+    let view = pick(&VOLUME, &views, &create.which.volume)?;
     let freeze = create.freeze.as_ref().map(|text| Freeze {
         program: Program::Shell(text.clone()),
         timeout: create.freeze_timeout,
@@ -137,7 +141,7 @@ pub(crate) async fn create(create: &SnapshotCreate) -> Result<(), Failure> {
         principal: principal(create.principal.as_deref())?,
         freeze,
     };
-    if create.dry_run {
+    if *dry_run {
         client.submit(Client::mint(), request, true).await?;
         let spec = &view.volume.spec;
         let text = format!("would take a snapshot of volume {}/{}", spec.role, spec.name);
@@ -167,19 +171,19 @@ async fn taken_by(
 }
 
 async fn hold(hold: &SnapshotHold, held: bool) -> Result<(), Failure> {
-    let (read, change) = (&hold.read, &hold.change);
+    let Act { change, read } = &hold.act;
     let client = Client::connect(&read.connect).await?;
     let kind = OperationKind::HoldSnapshot;
     if operation::repeated(&client, &[kind], change, &read.show).await?.is_some() {
         return Ok(());
     }
-    let views = snapshots(&client, &hold.of).await?;
-    let id = pick_snapshot(&views, &hold.snapshot)?.snapshot.spec.id;
+    let views = snapshots(&client, &hold.which.of).await?;
+    let id = pick_snapshot(&views, &hold.which.snapshot)?.snapshot.spec.id;
     let request = Request::HoldSnapshot { snapshot: id, held };
     if operation::submit(&client, request, change, &read.show).await?.is_none() {
         return Ok(());
     }
-    let views = snapshots(&client, &hold.of).await?;
+    let views = snapshots(&client, &hold.which.of).await?;
     match views.iter().find(|view| view.snapshot.spec.id == id) {
         Some(view) => output::one(&SnapshotRow::new(view, client.now()), &read.show),
         None => Ok(()),
@@ -188,14 +192,14 @@ async fn hold(hold: &SnapshotHold, held: bool) -> Result<(), Failure> {
 
 /// `berth volume rollback`.
 pub(crate) async fn rollback(command: &VolumeRollback) -> Result<(), Failure> {
-    let (read, change) = (&command.read, &command.change);
+    let Act { change, read } = &command.act;
     let client = Client::connect(&read.connect).await?;
     if operation::repeated(&client, &[OperationKind::RollBack], change, &read.show).await?.is_some()
     {
         return Ok(());
     }
-    let views = volumes(&client, &command.of, false).await?;
-    let view = pick(&VOLUME, &views, &command.volume)?;
+    let views = volumes(&client, &command.which.of, false).await?;
+    let view = pick(&VOLUME, &views, &command.which.volume)?;
     let id = view.volume.spec.id;
     let all = of_volume(&client, id).await?;
     let to = pick_snapshot(&all, &command.to)?;
@@ -231,13 +235,13 @@ fn impact_of_rollback(view: &VolumeView, to: &SnapshotView) -> String {
 
 /// `berth volume clone`.
 pub(crate) async fn clone(command: &VolumeClone) -> Result<(), Failure> {
-    let (read, change) = (&command.read, &command.change);
+    let Trial { dry_run, act: Act { change, read } } = &command.trial;
     let client = Client::connect(&read.connect).await?;
     if operation::repeated(&client, &[OperationKind::Clone], change, &read.show).await?.is_some() {
         return Ok(());
     }
-    let views = volumes(&client, &command.of, false).await?;
-    let view = pick(&VOLUME, &views, &command.volume)?;
+    let views = volumes(&client, &command.which.of, false).await?;
+    let view = pick(&VOLUME, &views, &command.which.volume)?;
     let of = view.volume.spec.id;
     let clone_of = |snapshot: SnapshotId| -> Result<Request, Failure> {
         let path = command
@@ -261,7 +265,7 @@ pub(crate) async fn clone(command: &VolumeClone) -> Result<(), Failure> {
             let volume = VolumeChoice::Id(of);
             let take =
                 Request::CreateSnapshot { volume, name: None, principal: None, freeze: None };
-            if command.dry_run {
+            if *dry_run {
                 client.submit(Client::mint(), take, true).await?;
                 let text = format!("would take a snapshot and make volume {} from it", command.new);
                 return output::planned(&text, &read.show);
@@ -276,7 +280,7 @@ pub(crate) async fn clone(command: &VolumeClone) -> Result<(), Failure> {
             clone_of(taken.snapshot.spec.id)?
         },
     };
-    if command.dry_run {
+    if *dry_run {
         client.submit(Client::mint(), request, true).await?;
         let text = format!("would make volume {} from the snapshot", command.new);
         return output::planned(&text, &read.show);

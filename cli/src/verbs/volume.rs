@@ -1,6 +1,6 @@
 //! Volumes and their trash.
 
-use crate::args::{Change, OfRole, Read, Trash, Volume, VolumeCreate};
+use crate::args::{Act, OfRole, OneVolume, Trash, Trial, Volume, VolumeCreate};
 use crate::client::Client;
 use crate::confirm::{ask, type_name};
 use crate::failure::Failure;
@@ -80,7 +80,7 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
             let rows: Vec<VolumeRow> = views.iter().map(|v| VolumeRow::new(v, now)).collect();
             output::list(&rows, &read.show)
         },
-        Volume::Show { volume, of, read } => {
+        Volume::Show { which: OneVolume { volume, of }, read } => {
             let client = Client::connect(&read.connect).await?;
             let mut views = volumes(&client, of, false).await?;
             let view = match pick(&VOLUME, &views, volume) {
@@ -92,7 +92,8 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
             };
             output::one(&VolumeRow::new(view, client.now()), &read.show)
         },
-        Volume::Delete { volume, of, confirm, change, read } => {
+        Volume::Delete { which, confirm, act: Act { change, read } } => {
+            let OneVolume { volume, of } = which;
             let client = Client::connect(&read.connect).await?;
             if operation::repeated(&client, &[OperationKind::Destroy], change, &read.show)
                 .await?
@@ -127,10 +128,7 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
                 None => Ok(()),
             }
         },
-        Volume::Resize { volume, of, size, dry_run, change, read } => {
-            let wish = Wish { volume, of, size: *size, dry_run: *dry_run };
-            resize(&wish, change, read).await
-        },
+        Volume::Resize { which, size, trial } => resize(which, *size, trial).await,
         Volume::Snapshot(create) => snapshot::create(create).await,
         Volume::Rollback(command) => snapshot::rollback(command).await,
         Volume::Clone(command) => snapshot::clone(command).await,
@@ -138,25 +136,18 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
     }
 }
 
-/// A new size for one volume.
-struct Wish<'a> {
-    volume: &'a str,
-    of: &'a OfRole,
-    size: Bytes,
-    dry_run: bool,
-}
-
-async fn resize(wish: &Wish<'_>, change: &Change, read: &Read) -> Result<(), Failure> {
+async fn resize(which: &OneVolume, size: Bytes, trial: &Trial) -> Result<(), Failure> {
+    let Trial { dry_run, act: Act { change, read } } = trial;
     let client = Client::connect(&read.connect).await?;
     let kinds = [OperationKind::Grow, OperationKind::Shrink];
     if operation::repeated(&client, &kinds, change, &read.show).await?.is_some() {
         return Ok(());
     }
-    let views = volumes(&client, wish.of, false).await?;
-    let volume = &pick(&VOLUME, &views, wish.volume)?.volume;
-    let (id, from, size) = (volume.spec.id, volume.spec.size, wish.size);
+    let views = volumes(&client, &which.of, false).await?;
+    let volume = &pick(&VOLUME, &views, &which.volume)?.volume;
+    let (id, from) = (volume.spec.id, volume.spec.size);
     let request = Request::ResizeVolume { volume: VolumeChoice::Id(id), size };
-    if wish.dry_run {
+    if *dry_run {
         client.submit(Client::mint(), request, true).await?;
         return output::planned(&format!("would resize it from {from} to {size}"), &read.show);
     }
@@ -209,7 +200,8 @@ async fn snapshots_of(client: &Client, view: &VolumeView) -> Result<Option<Strin
 }
 
 async fn create(create: &VolumeCreate) -> Result<(), Failure> {
-    let client = Client::connect(&create.read.connect).await?;
+    let Trial { dry_run, act: Act { change, read } } = &create.trial;
+    let client = Client::connect(&read.connect).await?;
     let agent = match &create.agent {
         Some(text) => Some(find_agent(&client.agents().await?, text)?.info.id),
         None => None,
@@ -230,15 +222,15 @@ async fn create(create: &VolumeCreate) -> Result<(), Failure> {
         },
         container_path: Arc::from(create.path.as_str()),
     };
-    if create.dry_run {
+    if *dry_run {
         client.submit(Client::mint(), request, true).await?;
         let text =
             format!("would create volume {}/{} of {}", create.role, create.name, create.size);
-        return output::planned(&text, &create.read.show);
+        return output::planned(&text, &read.show);
     }
-    let done = operation::submit(&client, request, &create.change, &create.read.show).await?;
+    let done = operation::submit(&client, request, change, &read.show).await?;
     match done.and_then(|record| record.volumes.first().copied()) {
-        Some(id) => show_one(&client, id, &create.read.show).await,
+        Some(id) => show_one(&client, id, &read.show).await,
         None => Ok(()),
     }
 }
@@ -253,7 +245,8 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
                 views.iter().map(|v| TrashRow(VolumeRow::new(v, now))).collect();
             output::list(&rows, &read.show)
         },
-        Trash::Restore { volume, of, dry_run, change, read } => {
+        Trash::Restore { which: OneVolume { volume, of }, trial } => {
+            let Trial { dry_run, act: Act { change, read } } = trial;
             let client = Client::connect(&read.connect).await?;
             if operation::repeated(&client, &[OperationKind::Restore], change, &read.show)
                 .await?
@@ -274,7 +267,8 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
                 None => Ok(()),
             }
         },
-        Trash::Purge { volume, of, confirm, safety, change, read } => {
+        Trash::Purge { which, confirm, act: Act { change, read } } => {
+            let OneVolume { volume, of } = which;
             let client = Client::connect(&read.connect).await?;
             if operation::repeated(&client, &[OperationKind::Purge], change, &read.show)
                 .await?
@@ -290,10 +284,10 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
             if let Some(text) = snapshots_of(&client, view).await? {
                 impact.push_str(&format!("\n  {text} with it for good"));
             }
-            if safety.dry_run {
+            if confirm.safety.dry_run {
                 return output::planned(&format!("would delete for good:\n{impact}"), &read.show);
             }
-            type_name(&impact, view.volume.spec.name.as_str(), safety, confirm.as_deref())?;
+            type_name(&impact, view.volume.spec.name.as_str(), confirm)?;
             operation::submit_and_show(&client, request, change, &read.show).await
         },
     }

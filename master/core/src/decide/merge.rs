@@ -196,27 +196,15 @@ fn other_life(registry: VolumeState) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use super::super::merge_cells::cells;
     use super::*;
-
-    const COLUMNS: [Option<VolumeState>; 9] = [
-        None,
-        Some(VolumeState::Creating),
-        Some(VolumeState::Ready),
-        Some(VolumeState::Failed),
-        Some(VolumeState::Lost),
-        Some(VolumeState::Tombstoned),
-        Some(VolumeState::Trashed),
-        Some(VolumeState::Gone),
-        Some(VolumeState::Quarantined),
-    ];
 
     fn row(registry: Option<VolumeState>, own: u64, reported: u64) -> String {
         let registry = registry.map(|state| Known { state, generation: own });
-        let cells = COLUMNS.map(|agent| {
+        cells(&VolumeState::ALL, |agent| {
             let agent = agent.map(|state| Known { state, generation: reported });
-            format!("{:?}", merge(registry, agent))
-        });
-        cells.join(" ")
+            merge(registry, agent)
+        })
     }
 
     #[test]
@@ -264,11 +252,10 @@ mod tests {
             (1, format!("Lost {}", [q; 8].join(" "))),
             (4, format!("Lost {}", [q; 8].join(" "))),
         ] {
-            let cells = COLUMNS.map(|state| {
-                let agent = state.map(|state| Known { state, generation });
-                format!("{:?}", merge_rolling(registry, agent))
+            let row = cells(&VolumeState::ALL, |state| {
+                merge_rolling(registry, state.map(|state| Known { state, generation }))
             });
-            assert_eq!(cells.join(" "), want, "agent in generation {generation}");
+            assert_eq!(row, want, "agent in generation {generation}");
         }
     }
 

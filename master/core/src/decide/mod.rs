@@ -10,6 +10,8 @@ mod gone;
 pub(crate) mod kill;
 pub(crate) mod launch;
 pub(crate) mod merge;
+#[cfg(test)]
+mod merge_cells;
 mod merge_snapshot;
 pub(crate) mod order;
 pub(crate) mod report;
