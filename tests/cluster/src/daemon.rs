@@ -19,6 +19,7 @@ pub struct Pair {
     master: Option<Child>,
     agent: Option<Child>,
     wrap: Vec<String>,
+    agent_wrap: Vec<String>,
     agent_flags: Vec<String>,
 }
 
@@ -36,6 +37,7 @@ impl Pair {
             master: None,
             agent: None,
             wrap: Vec::new(),
+            agent_wrap: Vec::new(),
             agent_flags: Vec::new(),
         })
     }
@@ -44,6 +46,10 @@ impl Pair {
     pub fn wrapped(mut self, words: &[&str]) -> Self {
         self.wrap = words.iter().map(|w| (*w).to_owned()).collect();
         self
+    }
+    /// From now on the agent, and only the agent, starts under `words`; with none it starts by itself again.
+    pub fn wrap_agent(&mut self, words: &[&str]) {
+        self.agent_wrap = words.iter().map(|word| (*word).to_owned()).collect();
     }
     /// Starts the agent with these flags besides its own.
     #[must_use]
@@ -79,7 +85,9 @@ impl Pair {
             .open(self.dir.join(format!("{name}.log")))
             .context("open a log")?;
         let bin = berth_bin()?;
-        let mut words: Vec<String> = self.wrap.iter().map(|w| w.replace("{}", name)).collect();
+        let own = if name == "agent" { self.agent_wrap.as_slice() } else { &[] };
+        let wrap = self.wrap.iter().chain(own);
+        let mut words: Vec<String> = wrap.map(|word| word.replace("{}", name)).collect();
         words.push(bin.display().to_string());
         words.extend(args.iter().map(|a| (*a).to_owned()));
         Command::new(&words[0])
@@ -140,12 +148,22 @@ impl Pair {
     /// It is not within a minute; the logs' ends are in the text.
     pub fn wait_registered(&self) -> anyhow::Result<()> {
         wait_until("the agent to be registered", Duration::from_secs(60), || {
-            let agents = self.items(&["agent", "list"])?;
-            let states: Vec<_> = agents.iter().map(|a| a["state"].clone()).collect();
-            ensure!(states == [Value::from("REGISTERED")], "agents are {states:?}");
+            let states = self.agent_states()?;
+            ensure!(states == ["REGISTERED"], "agents are {states:?}");
             Ok(())
         })
         .with_context(|| self.log_tails())
+    }
+    /// True while the agent is registered.
+    ///
+    /// # Errors
+    /// The master does not answer.
+    pub fn is_registered(&self) -> anyhow::Result<bool> {
+        Ok(self.agent_states()? == ["REGISTERED"])
+    }
+    fn agent_states(&self) -> anyhow::Result<Vec<Value>> {
+        let agents = self.items(&["agent", "list"])?;
+        Ok(agents.iter().map(|agent| agent["state"].clone()).collect())
     }
     /// Kills both in the same moment and reaps them.
     ///
@@ -194,6 +212,14 @@ impl Pair {
     /// It still runs after half a minute.
     pub fn agent_ended(&mut self) -> anyhow::Result<i32> {
         ended(&mut self.agent)
+    }
+    /// True once the agent has ended by itself, or was killed by what it runs under.
+    ///
+    /// # Errors
+    /// It was not started.
+    pub fn agent_is_gone(&mut self) -> anyhow::Result<bool> {
+        let agent = self.agent.as_mut().context("the agent is not running")?;
+        Ok(agent.try_wait().context("wait for the agent")?.is_some())
     }
     /// The master's exit status, once it has ended by itself.
     ///
