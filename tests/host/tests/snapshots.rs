@@ -8,6 +8,7 @@ use berth_host_tests::host::{
     snapshot, spec, with_private_mounts,
 };
 use berth_model::error::ErrorCode;
+use berth_model::snapshot::SnapshotSpec;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
 use std::collections::BTreeSet;
@@ -161,4 +162,126 @@ fn a_directory_volume_has_no_snapshot_and_says_why() {
         other => panic!("{other:?}"),
     }
     assert_eq!(fs::read_dir(root.join(".snapshots")).unwrap().count(), 0);
+}
+
+/// Makes a file that no deletion gets past, or lets it go.
+fn set_stuck(directory: &Path, how: &str) {
+    let file = directory.join("stuck");
+    if how == "+i" {
+        fs::write(&file, "stuck").unwrap();
+    }
+    if file.exists() {
+        let _set = run("chattr", &[how, &file.to_string_lossy()]);
+    }
+}
+
+#[test]
+fn a_copy_whose_deletion_had_begun_never_becomes_a_volume() {
+    on_btrfs(|volumes, sized, root| {
+        let (first, second) = (sized(6, 32), generation(&sized(6, 32), 2));
+        let (one, safety) = (snapshot(61, &first), snapshot(62, &first));
+        let live = place(&volumes.create(&first));
+        // The deletion begins with what was made last.
+        set_stuck(&live, "+i");
+        fs::write(live.join("rows"), "committed").unwrap();
+        let kept = place(&volumes.take(&one));
+        let before = place(&volumes.take(&safety));
+        let obstacle = root.join(".trash").join(format!("{}.1", first.id));
+        fs::create_dir(&obstacle).unwrap();
+        let refused = volumes.roll_back(&second, &one, &safety);
+        assert_eq!(brief(&refused).split(' ').next(), Some("unclear"), "{refused:?}");
+        assert_eq!(brief(&volumes.verify(&first)), "present", "it was not moved");
+        fs::remove_dir(&obstacle).unwrap();
+        let rolled = place(&volumes.roll_back(&second, &one, &safety));
+        assert_eq!(read(&rolled), "committed");
+
+        let copy = sized(7, 32);
+        let half = root.join(".snapshots").join(format!(".{}.1.new", copy.id));
+        let [source, aside] = [&kept, &half].map(|path| path.to_string_lossy().into_owned());
+        let _half = run("btrfs", &["subvolume", "snapshot", &source, &aside]);
+        fs::remove_file(half.join("rows")).unwrap();
+        assert_eq!(read(&place(&volumes.clone_from(&copy, &one))), "committed");
+
+        // What could not be deleted goes with the volume.
+        for folder in [root.join("volumes"), root.join(".snapshots"), root.join(".trash")] {
+            for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if entry != kept && entry != before {
+                    set_stuck(&entry, "-i");
+                }
+            }
+        }
+        for volume in [&second, &copy] {
+            assert_eq!(brief(&volumes.trash(volume)), "present");
+            assert_eq!(brief(&volumes.purge(volume)), "absent");
+        }
+        let listed = run("btrfs", &["subvolume", "list", &root.to_string_lossy()]);
+        assert_eq!(listed.lines().count(), 2, "the two snapshots: {listed}");
+    });
+}
+
+#[test]
+fn a_roll_back_that_failed_leaves_no_claim_on_the_volume() {
+    on_btrfs(|volumes, sized, root| {
+        let (first, second) = (sized(8, 32), generation(&sized(8, 32), 2));
+        let (one, safety) = (snapshot(81, &first), snapshot(82, &first));
+        let live = place(&volumes.create(&first));
+        fs::write(live.join("rows"), "rows").unwrap();
+        assert_eq!(brief(&volumes.take(&one)), "present");
+        assert_eq!(brief(&volumes.take(&safety)), "present");
+        let obstacle = root.join(".trash").join(format!("{}.1", first.id));
+        fs::create_dir(&obstacle).unwrap();
+        let refused = volumes.roll_back(&second, &one, &safety);
+        assert_eq!(brief(&refused).split(' ').next(), Some("failed"), "{refused:?}");
+        fs::remove_dir(&obstacle).unwrap();
+        let marker = root.join(".meta").join(format!("{}.1", first.id));
+        assert!(!marker.exists(), "nothing was replaced");
+
+        // One that an earlier release left there is no reason to delete a volume that was destroyed afterwards.
+        let tree = run("btrfs", &["inspect-internal", "rootid", &live.to_string_lossy()]);
+        stale_marker(&marker, &first, &safety, root, tree.trim());
+        assert_eq!(brief(&volumes.trash(&first)), "present");
+        assert!(!marker.exists(), "what is in the trash is the volume itself");
+        stale_marker(&marker, &first, &safety, root, tree.trim());
+        assert_eq!(brief(&volumes.forget(&safety)), "absent");
+        assert_eq!(read(&obstacle), "rows");
+        assert_eq!(read(&place(&volumes.restore(&second))), "rows");
+    });
+}
+
+/// The marker of a life of `volume` that a roll back ended, as the driver writes it.
+fn stale_marker(path: &Path, volume: &VolumeSpec, safety: &SnapshotSpec, root: &Path, tree: &str) {
+    let own = fs::read_to_string(root.join(".meta").join(volume.id.to_string())).unwrap();
+    let taken = |key: &str| {
+        let line = own.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_once('=').unwrap().1.to_owned()
+    };
+    let fields = [
+        ("volume", volume.id.to_string()),
+        ("generation", volume.generation.to_string()),
+        ("agent", taken("agent")),
+        ("disk", taken("disk")),
+        ("safety", safety.id.to_string()),
+        ("subvolume", tree.to_owned()),
+    ];
+    fs::write(path, berth_agent::disk::marker::encode("berth-replaced", &fields)).unwrap();
+}
+
+#[test]
+fn a_lost_volume_is_not_taken_for_what_its_roll_back_replaced() {
+    on_btrfs(|volumes, sized, root| {
+        let (first, second) = (sized(9, 32), generation(&sized(9, 32), 2));
+        let (one, safety) = (snapshot(91, &first), snapshot(92, &first));
+        let live = place(&volumes.create(&first));
+        fs::write(live.join("rows"), "old").unwrap();
+        assert_eq!(brief(&volumes.take(&one)), "present");
+        assert_eq!(brief(&volumes.take(&safety)), "present");
+        assert_eq!(brief(&volumes.roll_back(&second, &one, &safety)), "present");
+        fs::rename(&live, root.join("moved-away")).unwrap();
+        assert_eq!(brief(&volumes.trash(&second)), "absent", "it is lost");
+        assert_eq!(brief(&volumes.restore(&second)), "absent");
+        let replaced = root.join(".trash").join(format!("{}.1", first.id));
+        assert_eq!(read(&replaced), "old", "left as it is");
+        assert_eq!(brief(&volumes.forget(&safety)), "absent");
+        assert!(!replaced.exists());
+    });
 }

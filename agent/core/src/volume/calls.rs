@@ -75,7 +75,7 @@ impl Agent {
         self.enter_new(spec, operation, error, origin);
     }
 
-    fn enter_new(
+    pub(super) fn enter_new(
         &mut self,
         spec: VolumeSpec,
         operation: OperationId,
@@ -84,7 +84,9 @@ impl Agent {
     ) {
         let id = spec.id;
         let state = if error.is_some() { VolumeState::Failed } else { VolumeState::Creating };
-        *self.watch(id) = Watch::default();
+        let watch = self.watch(id);
+        // An effect on one of its snapshots may be under way, and never two touch one volume.
+        *watch = Watch { busy: watch.busy.take(), ..Watch::default() };
         self.timers.clear(&Timer::Retry(id));
         self.write_volume(LedgerVolume {
             spec,

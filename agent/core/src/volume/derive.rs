@@ -38,10 +38,14 @@ impl Agent {
                 && known.state == VolumeState::Failed
                 && known.operation != Some(operation)
         });
-        if is_new {
-            self.begin_volume(spec, operation, Some(origin));
-        } else {
+        if !is_new {
             self.ensure(spec, operation, false);
+            return;
+        }
+        match self.not_ready(origin.snapshot()) {
+            // It may be on its way out: half of it is no content for a volume.
+            Some(error) => self.enter_new(spec, operation, Some(error), Some(origin)),
+            None => self.begin_volume(spec, operation, Some(origin)),
         }
     }
 
@@ -74,8 +78,14 @@ impl Agent {
             self.tell_refusal(id, operation, error);
             return;
         }
+        let taken = self.books.snapshots().get(&safety.id);
+        if let Some(error) = taken.and_then(|taken| unsafe_to_go_on(taken, id)) {
+            // The attempt that it was for ended, and the master has not heard of the end.
+            self.tell_refusal(id, operation, error);
+            return;
+        }
         // Asked again after a failure that the master did not hear of: what was taken then is as good.
-        if !self.books.snapshots().contains_key(&safety.id) {
+        if taken.is_none() {
             self.write_snapshot(LedgerSnapshot {
                 spec: safety.clone(),
                 state: SnapshotState::Creating,
@@ -110,13 +120,19 @@ impl Agent {
             let error = Rejection::new(ErrorCode::VolumeInUse, text);
             return Some(error.remedy("end the task first"));
         }
+        self.not_ready(snapshot)
+    }
+
+    /// Why no volume can be made from a snapshot.
+    fn not_ready(&self, snapshot: &SnapshotSpec) -> Option<Rejection> {
         let state = self.books.snapshots().get(&snapshot.id).map(|known| known.state);
         if state == Some(SnapshotState::Ready) {
             return None;
         }
         let state = state.map_or("not known", SnapshotState::as_str);
         let text = format!("snapshot {} is {state} on agent {}", snapshot.id, self.info.id);
-        Some(Rejection::new(ErrorCode::SnapshotNotReady, text))
+        let error = Rejection::new(ErrorCode::SnapshotNotReady, text);
+        Some(error.remedy("choose a snapshot that is READY: see berth snapshot list"))
     }
 
     /// Which effect a volume needs that is being made from a snapshot.
@@ -126,18 +142,20 @@ impl Agent {
         };
         let known = self.books.snapshots().get(&safety.id);
         match known.map(|known| known.state) {
-            Some(SnapshotState::Ready) => Some(Kind::Derive),
-            Some(SnapshotState::Creating) => Some(Kind::Snapshot(safety.id)),
+            // Once it was READY the volume may have been moved already: only the driver can tell, and takes back what
+            // was begun.
             Some(
-                SnapshotState::Failed
+                SnapshotState::Ready
                 | SnapshotState::Lost
                 | SnapshotState::Deleting
                 | SnapshotState::Gone
                 | SnapshotState::Quarantined,
             )
-            | None => {
+            | None => Some(Kind::Derive),
+            Some(SnapshotState::Creating) => Some(Kind::Snapshot(safety.id)),
+            Some(SnapshotState::Failed) => {
                 let text = format!(
-                    "the safety snapshot {} of volume {} is not there",
+                    "the safety snapshot {} of volume {} was not taken",
                     safety.name, volume.spec.id
                 );
                 let error = Rejection::new(ErrorCode::SnapshotNotReady, text);
@@ -216,5 +234,23 @@ impl Agent {
     /// Emits an effect in the slot of a volume.
     pub(super) fn emit_effect(&mut self, token: u64, effect: VolumeEffect) {
         self.emit(Output::Volume { token, effect });
+    }
+}
+
+/// Why a roll back does not go on with the safety snapshot that is there.
+fn unsafe_to_go_on(safety: &LedgerSnapshot, volume: VolumeId) -> Option<Rejection> {
+    match safety.state {
+        SnapshotState::Creating | SnapshotState::Ready => None,
+        SnapshotState::Failed
+        | SnapshotState::Lost
+        | SnapshotState::Deleting
+        | SnapshotState::Gone
+        | SnapshotState::Quarantined => Some(safety.error.clone().unwrap_or_else(|| {
+            let text = format!(
+                "volume {volume} is not rolled back: its safety snapshot {} is {}",
+                safety.spec.name, safety.state
+            );
+            Rejection::new(ErrorCode::SnapshotNotReady, text).remedy("ask for the roll back again")
+        })),
     }
 }

@@ -1,7 +1,8 @@
 //! Volumes made from snapshots: CLONE makes a new one, ROLLBACK puts a copy in the place of a live one.
 //!
 //! The new content is made aside (`.snapshots/.<volume>.<generation>.new`), gets its identity and its limit, and is
-//! renamed into place. In a roll back the life that ends goes to the trash before, with a marker of its own,
+//! renamed into place. What an earlier attempt left aside is never used: it is put away under a name of its own
+//! (`….new.going`) before anything of it is deleted, so that no half of a copy is taken for one. In a roll back the life that ends goes to the trash before, with a marker of its own,
 //! `.meta/<volume>.<generation>`, that names the safety snapshot which has the same content. It is deleted with that
 //! snapshot or with its volume, never before.
 //!
@@ -12,13 +13,13 @@
 use super::super::driver::{Fault, Found};
 use super::super::identity::{self, Binding, Identity};
 use super::super::look::{self, Target, look};
-use super::snapshot::{label, tree_of};
+use super::snapshot::{FOLDER, label, tree_of};
 use super::{OnDisk, settle};
 use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
 use crate::disk::probe::DriverKind;
 use crate::disk::remove::volume_attribute;
-use crate::disk::{is_broken, marker, subvolume};
+use crate::disk::{code_of, is_broken, marker, subvolume};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
@@ -38,10 +39,9 @@ impl OnDisk {
         match look(&self.disk, &handle, spec, target.clone()) {
             Ok(Some(here)) => {
                 self.limit(&here)
-                    .and_then(|()| settle(&handle.volumes, DriverKind::Btrfs))
                     .and_then(|()| handle.meta.sync())
                     .map_err(self.unclear(spec, "syncing"))?;
-                return Ok(self.found(&here, Place::Live));
+                return self.arrived(&handle, &folder, spec, target);
             },
             Ok(None) => {},
             Err(Fault::Foreign(reason)) => {
@@ -52,7 +52,7 @@ impl OnDisk {
         }
         let unclear = self.unclear(spec, "cloning");
         let id = spec.id.to_string();
-        let begun = folder.exists(aside(spec)).map_err(&unclear)?;
+        let begun = is_begun(&folder, spec).map_err(&unclear)?;
         if !begun && handle.meta.exists(&id).map_err(&unclear)? {
             let text = format!("volume {id} was made before and is not there now");
             let lost = Rejection::new(ErrorCode::VolumeLost, text);
@@ -62,7 +62,14 @@ impl OnDisk {
             self.clear(&handle, &folder, spec)?;
             return Err(Fault::Failed(lost(snapshot)));
         };
-        let made = self.make_aside(&handle, &folder, spec, &source).and_then(|identity| {
+        self.put_away(&folder, spec)?;
+        let made = self.make_aside(&handle, &folder, spec, &source);
+        // A deletion takes its name first: while it has its name, all of it was there to be copied.
+        if made.is_ok() && self.whole(&handle, snapshot)?.is_none() {
+            self.clear(&handle, &folder, spec)?;
+            return Err(Fault::Failed(lost(snapshot)));
+        }
+        let made = made.and_then(|identity| {
             marker::write(&handle.meta, &id, &identity.encode())?;
             folder.rename(aside(spec), &handle.volumes, &target.entry)
         });
@@ -90,6 +97,8 @@ impl OnDisk {
             .sync()
             .and_then(|()| settle(&handle.volumes, DriverKind::Btrfs))
             .map_err(self.unclear(spec, "syncing"))?;
+        // The volume is there; what cannot be deleted now goes with its purge.
+        self.clear_aside(folder, spec).ok();
         let here = look(&self.disk, handle, spec, target)?.ok_or_else(|| {
             let text = format!("volume {} vanished while it was made", spec.id);
             Fault::Unclear(Rejection::new(ErrorCode::VolumeUnavailable, text))
@@ -97,7 +106,7 @@ impl OnDisk {
         Ok(self.found(&here, Place::Live))
     }
 
-    /// Makes the content aside, complete but for its place. What a crash left there is completed if it is that.
+    /// Makes the content aside, complete but for its place.
     fn make_aside(
         &self,
         handle: &Handle,
@@ -108,17 +117,15 @@ impl OnDisk {
         let entry = aside(spec);
         let home = look::home(&self.disk, handle);
         let identity = Identity::of(spec, home, DriverKind::Btrfs, Binding::Attribute);
-        if !folder.exists(&entry)? {
-            let access = subvolume::Access::Writable;
-            subvolume::snapshot(source.descriptor()?, folder.descriptor()?, &entry, access)?;
-        }
+        let access = subvolume::Access::Writable;
+        subvolume::snapshot(source.descriptor()?, folder.descriptor()?, &entry, access)?;
         let directory = folder.directory(&entry)?;
         if tree_of(&directory)?.is_none() {
             return Err(Errno::EXIST);
         }
         // It has the limit of the volume that the snapshot is of, which may be reached: that would stop the attribute.
         directory.limit(None)?;
-        // Its identity is that volume's too, also when it was cut off here.
+        // Its identity is that volume's too.
         if !identity::write_attribute(&directory, &identity)? {
             return Err(Errno::NOTSUP);
         }
@@ -131,17 +138,34 @@ impl OnDisk {
     /// Removes what was made aside of a new volume.
     fn clear(&self, handle: &Handle, folder: &Node, spec: &VolumeSpec) -> Result<(), Fault> {
         let unclear = self.unclear(spec, "clearing the beginnings of");
-        if !folder.exists(aside(spec)).map_err(&unclear)? {
+        if !is_begun(folder, spec).map_err(&unclear)? {
             return Ok(());
         }
         marker::remove(&handle.meta, &spec.id.to_string()).map_err(unclear)?;
         self.clear_aside(folder, spec)
     }
 
-    fn clear_aside(&self, folder: &Node, spec: &VolumeSpec) -> Result<(), Fault> {
-        let entry = aside(spec);
+    /// Gives what lies aside the name under which it is deleted, and under which nobody takes it for a whole copy.
+    fn put_away(&self, folder: &Node, spec: &VolumeSpec) -> Result<(), Fault> {
         let unclear = self.unclear(spec, "clearing the beginnings of");
-        let directory = match folder.directory(&entry) {
+        if !folder.exists(aside(spec)).map_err(&unclear)? {
+            return Ok(());
+        }
+        self.empty_aside(folder, &going(spec), spec)?;
+        folder
+            .rename(aside(spec), folder, going(spec))
+            .and_then(|()| settle(folder, DriverKind::Btrfs))
+            .map_err(unclear)
+    }
+
+    fn clear_aside(&self, folder: &Node, spec: &VolumeSpec) -> Result<(), Fault> {
+        self.put_away(folder, spec)?;
+        self.empty_aside(folder, &going(spec), spec)
+    }
+
+    fn empty_aside(&self, folder: &Node, entry: &str, spec: &VolumeSpec) -> Result<(), Fault> {
+        let unclear = self.unclear(spec, "clearing the beginnings of");
+        let directory = match folder.directory(entry) {
             Ok(directory) => directory,
             Err(Errno::NOENT) => return Ok(()),
             Err(errno) => return Err(unclear(errno)),
@@ -150,7 +174,23 @@ impl OnDisk {
         let value = volume_attribute(&directory).map_err(unclear)?;
         let named = value.as_deref().and_then(|value| identity::read_attribute(value).ok());
         let id = named.map_or(spec.id, |(id, _generation, _agent, _disk)| id);
-        self.empty(folder, &entry, &id, &format!("the beginnings of volume {}", spec.id))
+        self.empty(folder, entry, &id, &format!("the beginnings of volume {}", spec.id))
+    }
+
+    /// Deletes what was ever put aside of a volume that is being purged.
+    pub(super) fn clear_all_aside(&self, handle: &Handle, spec: &VolumeSpec) -> Result<(), Fault> {
+        let unclear = self.unclear(spec, "clearing the beginnings of");
+        let folder = match handle.root.directory(FOLDER) {
+            Ok(folder) => folder,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(unclear(errno)),
+        };
+        let own = format!(".{}.", spec.id);
+        let names = folder.all_names().map_err(unclear)?;
+        names
+            .iter()
+            .filter(|name| name.starts_with(&own))
+            .try_for_each(|name| self.empty_aside(&folder, name, spec))
     }
 
     /// ROLLBACK: a copy of the snapshot as the volume of `spec`, whose last life goes to the trash. Nothing when the
@@ -175,10 +215,11 @@ impl OnDisk {
             None if replaced => None,
             None => return Ok(None),
         };
-        // Until the live directory is moved, a failure leaves everything as it was.
+        // Until the live directory is moved, a failure leaves everything as it was, the claim on it taken back.
         let failed = |fault: Fault| match (fault, &live) {
             (Fault::Unclear(reason) | Fault::Foreign(reason), Some(_))
-                if self.clear_aside(&folder, spec).is_ok() =>
+                if marker::remove(&handle.meta, &gone).is_ok()
+                    && self.clear_aside(&folder, spec).is_ok() =>
             {
                 Fault::Failed(reason)
             },
@@ -194,6 +235,7 @@ impl OnDisk {
         if let Some(here) = &live {
             self.refuse_mounted(here, spec).map_err(failed)?;
         }
+        self.put_away(&folder, spec).map_err(failed)?;
         let unclear = self.unclear(spec, "rolling back");
         let identity = self
             .make_aside(&handle, &folder, spec, &source)
@@ -231,6 +273,30 @@ impl OnDisk {
         ];
         let text = marker::encode(REPLACED, &fields);
         marker::write(&handle.meta, &look::trash_entry(last.id, last.generation), &text)
+    }
+
+    /// Is this life of a volume one that a roll back ended? It is when the volume has gone on to another.
+    pub(super) fn is_replaced(
+        &self,
+        handle: &Handle,
+        volume: VolumeId,
+        generation: u64,
+    ) -> Result<bool, Fault> {
+        let entry = look::trash_entry(volume, generation);
+        if !handle.meta.exists(&entry).map_err(unread(volume, &entry))? {
+            return Ok(false);
+        }
+        let now = look::read_marker(&self.disk, handle, volume)?;
+        Ok(now.is_none_or(|now| now.generation > generation))
+    }
+
+    /// Takes back the claim, left by a roll back that failed, that this life of a volume was replaced.
+    pub(super) fn disclaim(&self, handle: &Handle, entry: &str, id: VolumeId) -> Result<(), Fault> {
+        let failed = unread(id, entry);
+        if handle.meta.exists(entry).map_err(&failed)? {
+            marker::remove(&handle.meta, entry).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Deletes the life that a roll back ended, with the snapshot that has its content.
@@ -277,6 +343,15 @@ impl OnDisk {
             return Ok(());
         }
         let failed = |errno: Errno| unclear(format!("deleting {what} failed ({errno})"));
+        let life = marker::value(&fields, "generation")
+            .map_err(|error| unclear(format!("the marker of {what} cannot be had: {error}")))?;
+        if !self.is_replaced(handle, volume, life)? {
+            // The volume itself is in that life. Its own purge deletes it.
+            return match safety {
+                Some(_) => Ok(()),
+                None => marker::remove(&handle.meta, entry).map_err(failed),
+            };
+        }
         let trash = &handle.trash;
         match trash.directory(entry) {
             Ok(directory) => {
@@ -296,6 +371,11 @@ impl OnDisk {
     }
 }
 
+fn unread(volume: VolumeId, entry: &str) -> impl Fn(Errno) -> Fault {
+    let text = format!("the marker {entry} of volume {volume} cannot be looked for");
+    move |errno| Fault::Unclear(Rejection::new(code_of(errno), format!("{text} ({errno})")))
+}
+
 /// The live volume in either life.
 fn either(spec: &VolumeSpec, last: &VolumeSpec) -> Target {
     Target { generations: vec![last.generation, spec.generation], ..Target::live(spec) }
@@ -303,6 +383,14 @@ fn either(spec: &VolumeSpec, last: &VolumeSpec) -> Target {
 
 fn aside(spec: &VolumeSpec) -> String {
     format!(".{}.{}.new", spec.id, spec.generation)
+}
+
+fn going(spec: &VolumeSpec) -> String {
+    format!("{}.going", aside(spec))
+}
+
+fn is_begun(folder: &Node, spec: &VolumeSpec) -> Result<bool, Errno> {
+    Ok(folder.exists(aside(spec))? || folder.exists(going(spec))?)
 }
 
 fn lost(snapshot: &SnapshotSpec) -> Rejection {

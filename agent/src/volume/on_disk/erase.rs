@@ -25,6 +25,7 @@ impl OnDisk {
             None => None,
         };
         self.sweep(&handle, spec)?;
+        self.clear_all_aside(&handle, spec)?;
         let id = spec.id.to_string();
         let Some(identity) = look::read_marker(&self.disk, &handle, spec.id)? else {
             return marker::remove(&handle.meta, &id).map_err(unclear);

@@ -67,6 +67,7 @@ impl OnDisk {
         if let Some(format) = here.identity.driver.image() {
             self.deactivate(handle, &here, format)?;
         }
+        self.disclaim(handle, &target.entry, spec.id)?;
         self.rename(handle, &here, from, &target).map_err(&unclear)?;
         self.sync_both(handle, here.identity.driver).map_err(&unclear)?;
         let here = look(&self.disk, handle, spec, target)?;
@@ -78,11 +79,16 @@ impl OnDisk {
         handle: &Handle,
         spec: &VolumeSpec,
     ) -> Result<Option<Here>, Fault> {
-        if spec.generation < 2 {
+        let Some(last) = spec.generation.checked_sub(1).filter(|last| *last > 0) else {
+            return Ok(None);
+        };
+        // What a roll back replaced lies there under the same name and is no life to go on with.
+        if self.is_replaced(handle, spec.id, last)? {
             return Ok(None);
         }
         let here = look(&self.disk, handle, spec, Target::previous(spec))?;
         if let Some(here) = &here {
+            self.disclaim(handle, &here.entry, spec.id)?;
             self.promote(handle, here, spec).map_err(self.unclear(spec, "restoring"))?;
         }
         Ok(here)

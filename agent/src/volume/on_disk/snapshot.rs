@@ -2,7 +2,7 @@
 //!
 //! Layout: `.snapshots/<snapshot>` is a whole snapshot; `.snapshots/.<snapshot>.tmp` one that is being taken;
 //! `.snapshots/<snapshot>.going` one that is being deleted; `.snapshots/.<volume>.<generation>.new` the content of a
-//! volume that is being made from one (`derive`). Taking one copies nothing, so it costs the same for any size.
+//! volume that is being made from one (`derive`), with `.going` behind it when it is being deleted. Taking one copies nothing, so it costs the same for any size.
 //!
 //! Invariants that hold after a crash at any step: (a) what lies under a snapshot's own name is whole and synced, and its
 //! marker, which names the very subvolume, was there before it; (b) a marker alone is a lost snapshot, unless it is being
