@@ -3,10 +3,10 @@
 //! Invariant: an offer is used or declined in the step that brings it; none is held.
 
 use super::ends::{Want, next_task};
-use super::launch::{Naming, task_id, task_info, volume_names};
+use super::launch::{Naming, is_volume_of, task_id, task_info, volume_names};
 use super::{Creating, Link, Pending, Scheduler};
 use crate::document::Service;
-use crate::evaluate::{Fit, Volumes, evaluate, own_volumes, place_of};
+use crate::evaluate::{Fit, Volumes, evaluate, place_of, volumes_in};
 use crate::record::{Phase, Place, PodKey, Record, Run, Verdict};
 use berth_model::framework::{Call, Filters};
 use berth_model::id::{AgentId, OfferId, OperationId};
@@ -70,7 +70,7 @@ impl Scheduler {
             let status = self.soft.statuses.get(&run.number);
             let unknown = status.is_some_and(|status| status.state == TaskState::Unknown);
             let level = self.level(&group.role, &key, place.number);
-            let free = own_volumes(&group.resources, &level);
+            let free = volumes_in(&group.resources, &group.role, &level);
             let all = place.volumes.values().all(|volume| free.contains_key(&volume.name));
             if unknown && all && !place.volumes.is_empty() {
                 let message =
@@ -114,7 +114,10 @@ impl Scheduler {
                 name == key.service && instance == key.instance() && (deleting || stale)
             });
             let plain = mine.filtered(|resource| resource.persistence().is_none());
-            let doomed = if deleting && with_volumes { mine.volumes() } else { Vec::new() };
+            let mut doomed = if deleting && with_volumes { mine.volumes() } else { Vec::new() };
+            if deleting && with_volumes {
+                doomed.extend(self.unmarked_volumes(group, &key));
+            }
             if !plain.is_empty() || !doomed.is_empty() {
                 let complete = deleting
                     && here
@@ -128,6 +131,14 @@ impl Scheduler {
             }
         }
         false
+    }
+
+    /// The pod's volumes on disk that an operator had reserved to the role: their names say whose they are.
+    fn unmarked_volumes(&self, group: &Group, key: &PodKey) -> Vec<Resource> {
+        // No place has this number, so that nothing is marked with it.
+        let level = self.level(&group.role, key, 0);
+        let found = volumes_in(&group.resources, &group.role, &level).into_iter();
+        found.filter(|(name, _)| is_volume_of(name, key)).map(|(_, volume)| volume).collect()
     }
 
     /// True when giving back `plain` leaves nothing but volumes that are to stay.
