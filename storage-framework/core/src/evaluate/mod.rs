@@ -89,17 +89,23 @@ pub fn place_of(level: &Reservation) -> Option<(&str, &str, u64)> {
     Some((label(LABEL_SERVICE)?, label(LABEL_POD)?, label(LABEL_PLACE)?.parse().ok()?))
 }
 
-/// Everything in `offered` that carries `level` on top.
+/// The volumes in `offered` that may be the pod's, by name: those that carry `level` on top, and those its principal
+/// made on disk that an operator had reserved to the role, of which only the name says whose they are.
 #[must_use]
-pub fn own(offered: &Resources, level: &Reservation) -> Resources {
-    offered.filtered(|resource| resource.stack.top() == Some(level))
-}
-
-/// The volumes in `offered` that carry `level` on top, by name.
-#[must_use]
-pub fn own_volumes(offered: &Resources, level: &Reservation) -> BTreeMap<VolumeName, Resource> {
-    let volumes = own(offered, level).volumes();
-    volumes.into_iter().filter_map(|v| Some((v.persistence()?.name.clone(), v))).collect()
+pub fn volumes_in(
+    offered: &Resources,
+    role: &Role,
+    level: &Reservation,
+) -> BTreeMap<VolumeName, Resource> {
+    let usable = |volume: &Resource| match class(&volume.stack, role, level) {
+        Some(Class::Own) => true,
+        Some(Class::Role) => {
+            volume.persistence().is_some_and(|held| held.principal == level.principal)
+        },
+        Some(Class::Free) | None => false,
+    };
+    let volumes = offered.volumes().into_iter().filter(usable);
+    volumes.filter_map(|v| Some((v.persistence()?.name.clone(), v))).collect()
 }
 
 /// Checks an offer.
@@ -144,7 +150,7 @@ fn take_volumes(
     fit: &mut Fit,
     reasons: &mut Vec<String>,
 ) {
-    let present = own_volumes(offered, &need.level);
+    let present = volumes_in(offered, &need.role, &need.level);
     for wish in &need.volumes {
         let mount =
             Mount { container_path: Arc::from(wish.path.as_str()), mode: MountMode::ReadWrite };

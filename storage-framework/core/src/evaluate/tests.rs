@@ -122,6 +122,39 @@ fn a_present_volume_is_used_and_an_absent_one_is_not_made_anew() {
 }
 
 #[test]
+fn a_volume_made_on_disk_an_operator_reserved_to_the_role_is_found_again() {
+    let role = Role::new("storage/db").unwrap();
+    let kept = Reservation::dynamic(role.clone());
+    let rest = parse_resources("cpus:4;mem:2048;ports:[31000-31003]").unwrap();
+    let offered = sum(&[rest.clone(), reserved("disk:1024", std::slice::from_ref(&kept))]);
+    let made = evaluate(&need(), &offered, Volumes::Create).unwrap().create;
+    assert_eq!(made[0].to_string(), "disk(storage/db)[ROOT,s.p-0.data:data]:1024");
+    let again = sum(&[rest.clone(), Resources::from_list(made.clone()).unwrap()]);
+    for volumes in [Volumes::Present, Volumes::Create] {
+        let fit = evaluate(&need(), &again, volumes).unwrap();
+        assert_eq!((fit.create, fit.used.volumes()), (vec![], made.clone()));
+    }
+    // What bears the name and is somebody else's is not: of another role, service or owner.
+    let mut foreign = made[0].clone();
+    foreign.disk.as_mut().unwrap().persistence.as_mut().unwrap().principal =
+        Some(berth_model::id::Principal::new("people").unwrap());
+    let other = level("1").with_labels(vec![(Arc::from(LABEL_SERVICE), Arc::from("other"))]);
+    for volume in [
+        foreign,
+        made[0].clone().with_stack(Stack::new(vec![other]).unwrap()),
+        made[0].clone().with_stack(
+            Stack::new(vec![Reservation::fixed(Role::new("storage").unwrap())]).unwrap(),
+        ),
+    ] {
+        let offered = sum(&[rest.clone(), Resources::from_list([volume]).unwrap()]);
+        assert_eq!(
+            evaluate(&need(), &offered, Volumes::Present).unwrap_err(),
+            ["volume s.p-0.data: not offered"]
+        );
+    }
+}
+
+#[test]
 fn every_reason_is_given() {
     let offered = parse_resources("cpus:1;mem:256;disk:512;ports:[31000-31001]").unwrap();
     assert_eq!(

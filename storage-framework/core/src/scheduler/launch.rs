@@ -70,6 +70,12 @@ pub(super) fn volume_names(pod: &Pod, key: &PodKey, number: u64) -> BTreeMap<Str
     named.collect()
 }
 
+/// Does a volume of this name belong to the pod, in whichever of its places?
+pub(super) fn is_volume_of(name: &VolumeName, key: &PodKey) -> bool {
+    // Neither part has a dot in it, so that the prefix is the pod's alone.
+    name.as_str().starts_with(&format!("{}.{}.", key.service, key.instance()))
+}
+
 pub(super) fn task_id(key: &PodKey, task: &str, number: u64) -> TaskId {
     let text = format!("{}.{}.{task}.{number}", key.service, key.instance());
     TaskId::new(&text).expect("labels of 40 bytes at most, joined by dots")

@@ -8,6 +8,7 @@ mod ends;
 mod events;
 mod launch;
 mod offers;
+mod release;
 mod services;
 mod settle;
 mod view;

@@ -1,4 +1,4 @@
-//! What becomes of offers: release, launch, or decline.
+//! What becomes of offers: launch, release, which is next door, or decline.
 //!
 //! Invariant: an offer is used or declined in the step that brings it; none is held.
 
@@ -6,32 +6,29 @@ use super::ends::{Want, next_task};
 use super::launch::{Naming, task_id, task_info, volume_names};
 use super::{Creating, Link, Pending, Scheduler};
 use crate::document::Service;
-use crate::evaluate::{Fit, Volumes, evaluate, own_volumes, place_of};
-use crate::record::{Phase, Place, PodKey, Record, Run, Verdict};
+use crate::evaluate::{Fit, Volumes, evaluate, volumes_in};
+use crate::record::{Place, PodKey, Record, Run, Verdict};
 use berth_model::framework::{Call, Filters};
 use berth_model::id::{AgentId, OfferId, OperationId};
 use berth_model::offer::Offer;
 use berth_model::operation::{Action, OfferOperation};
-use berth_model::resources::{Name, Resource, Resources};
+use berth_model::resources::Resources;
 use berth_model::role::Role;
 use berth_model::task::{TaskInfo, TaskState};
-use berth_model::units::Scalar;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// For what nobody wants; whatever grows is offered in spite of it, and wanting again forgets it.
 const REFUSE_LONG: Duration = Duration::from_mins(10);
-/// After this long without a trace, nothing is taken to be left.
-const EMPTY_AFTER: Duration = Duration::from_secs(30);
 
 /// All offers of one agent for one role that came together.
 #[derive(Debug)]
-struct Group {
-    ids: Vec<OfferId>,
-    role: Role,
-    agent: AgentId,
+pub(super) struct Group {
+    pub(super) ids: Vec<OfferId>,
+    pub(super) role: Role,
+    pub(super) agent: AgentId,
     hostname: String,
-    resources: Resources,
+    pub(super) resources: Resources,
 }
 
 /// What a launch consists of, before it has ids.
@@ -70,7 +67,7 @@ impl Scheduler {
             let status = self.soft.statuses.get(&run.number);
             let unknown = status.is_some_and(|status| status.state == TaskState::Unknown);
             let level = self.level(&group.role, &key, place.number);
-            let free = own_volumes(&group.resources, &level);
+            let free = volumes_in(&group.resources, &group.role, &level);
             let all = place.volumes.values().all(|volume| free.contains_key(&volume.name));
             if unknown && all && !place.volumes.is_empty() {
                 let message =
@@ -85,7 +82,7 @@ impl Scheduler {
         Some((pod.place.clone()?, pod.run.clone()?))
     }
 
-    fn keys_of(&self, role: &Role) -> Vec<PodKey> {
+    pub(super) fn keys_of(&self, role: &Role) -> Vec<PodKey> {
         let of_role = |key: &PodKey| {
             self.state
                 .services
@@ -93,82 +90,6 @@ impl Scheduler {
                 .is_some_and(|service| service.document.role == *role)
         };
         self.state.keys().into_iter().filter(of_role).collect()
-    }
-
-    /// Gives back what pods hold that are being deleted, and what is left of places where nothing came to be.
-    fn release(&mut self, group: &Group) -> bool {
-        for key in self.keys_of(&group.role) {
-            let Some(service) = self.state.services.get(&key.service) else { continue };
-            let deleting = self.want(&key) == Some(Want::Release);
-            let with_volumes = service.phase == Phase::Deleting { volumes: true };
-            let Some(pod) = service.pods.get(&key.pod) else { continue };
-            let current = pod.place.as_ref().map(|place| place.number);
-            let here = pod.place.as_ref().is_some_and(|place| place.agent == group.agent);
-            let next = pod.next_place;
-            let mine = group.resources.filtered(|resource| {
-                let top = resource.stack.top().filter(|top| top.principal == self.config.principal);
-                let Some((name, instance, number)) = top.and_then(place_of) else { return false };
-                // A number is used again when nothing was made under it, perhaps elsewhere.
-                let stale = (number < next && current != Some(number))
-                    || (current == Some(number) && !here);
-                name == key.service && instance == key.instance() && (deleting || stale)
-            });
-            let plain = mine.filtered(|resource| resource.persistence().is_none());
-            let doomed = if deleting && with_volumes { mine.volumes() } else { Vec::new() };
-            if !plain.is_empty() || !doomed.is_empty() {
-                let complete = deleting
-                    && here
-                    && doomed.is_empty()
-                    && self.is_last_release(&key, &plain, with_volumes);
-                self.give_back(group, &key, plain, doomed, complete);
-                return true;
-            }
-            if deleting && here {
-                self.seen_empty(&key);
-            }
-        }
-        false
-    }
-
-    /// True when giving back `plain` leaves nothing but volumes that are to stay.
-    fn is_last_release(&self, key: &PodKey, plain: &Resources, with_volumes: bool) -> bool {
-        let Some(document) = self.pod_document(key) else { return false };
-        let disk = document.volumes.iter().filter_map(|volume| volume.size.to_scalar().ok());
-        let needed = disk.fold(Scalar::ZERO, |sum, size| sum.checked_add(size).unwrap_or(sum));
-        plain.total(&Name::Cpus) >= document.cpu
-            && (!with_volumes || plain.total(&Name::Disk) >= needed)
-            || (with_volumes && needed.is_positive() && plain.total(&Name::Disk) >= needed)
-    }
-
-    fn seen_empty(&mut self, key: &PodKey) {
-        let since = *self.soft.empty_since.entry(key.clone()).or_insert(self.now);
-        if self.now.since(since) >= EMPTY_AFTER {
-            self.soft.empty_since.remove(key);
-            self.record(Record::Released { key: key.clone() });
-        }
-    }
-
-    fn give_back(
-        &mut self,
-        group: &Group,
-        key: &PodKey,
-        plain: Resources,
-        doomed: Vec<Resource>,
-        complete: bool,
-    ) {
-        let mut operations = Vec::new();
-        if !doomed.is_empty() {
-            operations
-                .push(OfferOperation { id: self.operation_id(), action: Action::Destroy(doomed) });
-        }
-        if !plain.is_empty() {
-            operations
-                .push(OfferOperation { id: self.operation_id(), action: Action::Unreserve(plain) });
-        }
-        self.soft.empty_since.remove(key);
-        let filters = Filters { refuse: Duration::ZERO };
-        let number = self.call(Call::Accept { offers: group.ids.clone(), operations, filters });
-        self.soft.pending.insert(number, Pending::Release { key: key.clone(), complete });
     }
 
     /// Launches one pod that fits: those whose place this is come first.

@@ -5,6 +5,7 @@ use berth_framework_core::document::{Service, parse};
 use berth_framework_core::scheduler::{Command, Input, Output, Reply};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::Event;
+use berth_model::resources::parse_resources;
 use berth_model::task::{TaskState, TaskStatus};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -380,6 +381,31 @@ fn deleting_keeps_volumes_unless_told_otherwise() {
     assert_eq!(
         ask(&mut cluster, delete(true)).unwrap_err().to_string(),
         "no service is named db (field name): berth service list shows all"
+    );
+}
+
+#[test]
+fn disk_that_is_reserved_to_the_role_is_used_found_again_and_left_to_the_role() {
+    let mut cluster = Cluster::new(1);
+    cluster.agents[0].free =
+        parse_resources("cpus:2;mem:1024;disk(storage/test):4096;ports:[31000-31010]").unwrap();
+    // Up to the second task, which runs on the volume that the first one found made.
+    deploy(&mut cluster);
+    cluster.task_ends(false);
+    for _ in 0..3 {
+        round(&mut cluster);
+    }
+    assert_eq!(live(&cluster), ["db.p-0.server.3 TASK_STAGING"]);
+    let delete = Command::Delete { service: "db".to_owned(), volumes: true };
+    ask(&mut cluster, delete).unwrap();
+    for _ in 0..40 {
+        round(&mut cluster);
+    }
+    assert_eq!((cluster.volumes.len(), cluster.scheduler.state().services.len()), (0, 0));
+    cluster.rescind();
+    assert_eq!(
+        cluster.agents[0].free.to_string(),
+        "cpus:2; mem:1024; disk(static:storage/test):4096; ports:[31000-31010]"
     );
 }
 
