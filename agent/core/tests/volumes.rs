@@ -71,7 +71,7 @@ fn create_writes_its_intent_then_asks_for_the_effect_then_writes_and_reports_the
             records: vec![LedgerRecord::Volume(ready)],
             outputs: vec![send(VolumeReport {
                 state: VolumeState::Ready,
-                host_path: Arc::from("/srv/root/v"),
+                host_path: Arc::from("/disk/v"),
                 driver,
                 ..report
             })],
@@ -256,7 +256,7 @@ fn create_may_purge_the_oldest_trash_and_reports_what_it_purged() {
     assert_eq!(states(&outputs), vec![(VolumeState::Creating, Some(ErrorCode::DiskFull))]);
 
     let outcome = VolumeOutcome::Present {
-        host_path: Arc::from("/srv/root/v"),
+        host_path: Arc::from("/disk/v"),
         driver: Arc::from("directory"),
         enforcement: Enforcement::None,
         purged: vec![volume(2)],
@@ -487,7 +487,7 @@ fn a_restore_that_was_asked_for_is_answered_when_the_volume_was_purged_for_anoth
     let outputs = scene.say(ensure(3, 1, 3));
     assert_eq!(volume_effects(&scene.say(ensure(1, 2, 7))), vec![]);
     let outcome = VolumeOutcome::Present {
-        host_path: Arc::from("/srv/root/v"),
+        host_path: Arc::from("/disk/v"),
         driver: Arc::from("directory"),
         enforcement: Enforcement::None,
         purged: vec![volume(1)],

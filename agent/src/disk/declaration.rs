@@ -16,6 +16,8 @@ pub enum DriverChoice {
     Directory,
     /// Subvolumes with quota; the disk is faulty where that cannot be done.
     Btrfs,
+    /// Directories with a project quota; the disk is faulty where that cannot be done.
+    ProjectQuota,
     /// A file system in a file on a loop device, of this kind or of the one that suits the size; the disk is faulty
     /// where that cannot be done.
     Image(Option<Format>),
@@ -28,6 +30,7 @@ impl FromStr for DriverChoice {
             "auto" => Ok(Self::Auto),
             "directory" => Ok(Self::Directory),
             "btrfs" => Ok(Self::Btrfs),
+            "project-quota" => Ok(Self::ProjectQuota),
             "image" => Ok(Self::Image(None)),
             other => match other.strip_prefix("image:").map(str::parse) {
                 Some(Ok(format)) => Ok(Self::Image(Some(format))),
@@ -35,7 +38,7 @@ impl FromStr for DriverChoice {
                     ErrorCode::InvalidArgument,
                     format!("there is no volume driver {other:?}"),
                 )
-                .remedy("use auto, directory, btrfs, image, image:xfs, image:ext4 or image:btrfs")
+                .remedy("use auto, directory, btrfs, project-quota, image, image:xfs, image:ext4 or image:btrfs")
                 .field("driver")),
             },
         }

@@ -15,6 +15,7 @@ pub mod media;
 pub mod mounts;
 mod news;
 pub mod probe;
+pub mod project;
 pub mod remove;
 pub mod scan;
 pub mod subvolume;

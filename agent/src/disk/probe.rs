@@ -4,7 +4,7 @@ use super::adopt::{Handle, Refused};
 use super::fs::Node;
 use super::image::{Format, trial};
 use super::remove::{self, Limits, RemoveError};
-use super::{DriverChoice, is_broken};
+use super::{DriverChoice, is_broken, project};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
@@ -23,6 +23,8 @@ pub enum DriverKind {
     Directory,
     /// Subvolumes with a quota.
     Btrfs,
+    /// Directories whose project has a quota, on XFS and ext4.
+    ProjectQuota,
     /// A file system in a file on a loop device.
     Image(Format),
     /// The directory of the one volume of a disk that is a whole file system.
@@ -36,6 +38,7 @@ impl DriverKind {
         match self {
             Self::Directory => "directory",
             Self::Btrfs => "btrfs",
+            Self::ProjectQuota => "project-quota",
             Self::Image(Format::Xfs) => "image:xfs",
             Self::Image(Format::Ext4) => "image:ext4",
             Self::Image(Format::Btrfs) => "image:btrfs",
@@ -48,7 +51,7 @@ impl DriverKind {
     pub const fn enforcement(self) -> Enforcement {
         match self {
             Self::Directory => Enforcement::None,
-            Self::Btrfs => Enforcement::Quota,
+            Self::Btrfs | Self::ProjectQuota => Enforcement::Quota,
             Self::Image(_) | Self::Mount => Enforcement::Device,
         }
     }
@@ -58,7 +61,7 @@ impl DriverKind {
     pub const fn image(self) -> Option<Format> {
         match self {
             Self::Image(format) => Some(format),
-            Self::Directory | Self::Btrfs | Self::Mount => None,
+            Self::Directory | Self::Btrfs | Self::ProjectQuota | Self::Mount => None,
         }
     }
 }
@@ -66,7 +69,7 @@ impl DriverKind {
 impl std::str::FromStr for DriverKind {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {
-        let plain = [Self::Directory, Self::Btrfs, Self::Mount];
+        let plain = [Self::Directory, Self::Btrfs, Self::ProjectQuota, Self::Mount];
         let images = Format::ALL.map(Self::Image);
         plain.into_iter().chain(images).find(|kind| kind.as_str() == text).ok_or(())
     }
@@ -123,35 +126,51 @@ pub fn choose(
         let reason = "a MOUNT disk is one volume, as large as its file system";
         return Ok(Choice::plain(DriverKind::Mount, reason));
     }
-    match wanted {
+    let trials: &[(DriverKind, Trial)] = match wanted {
         DriverChoice::Directory => return directory("declared".to_owned()),
         DriverChoice::Image(format) => return Ok(images(format, handle, root)?),
-        DriverChoice::Btrfs | DriverChoice::Auto => {},
+        DriverChoice::Btrfs => &[(DriverKind::Btrfs, try_btrfs)],
+        DriverChoice::ProjectQuota => &[(DriverKind::ProjectQuota, try_project)],
+        DriverChoice::Auto => {
+            &[(DriverKind::Btrfs, try_btrfs), (DriverKind::ProjectQuota, try_project)]
+        },
+    };
+    let mut said = Vec::new();
+    for (driver, attempt) in trials {
+        match attempt(handle) {
+            Ok(_reason) if wanted != DriverChoice::Auto => {
+                return Ok(Choice::plain(*driver, "declared"));
+            },
+            Ok(reason) => return Ok(Choice::plain(*driver, reason)),
+            // A disk that cannot be written is no reason for another driver.
+            Err(Failed { reason, is_broken: true }) => return Err(broken(root, &reason)),
+            Err(failed) => said.push(failed.reason),
+        }
     }
-    match try_btrfs(handle) {
-        Ok(()) if wanted == DriverChoice::Btrfs => Ok(Choice::plain(DriverKind::Btrfs, "declared")),
-        Ok(()) => Ok(Choice::plain(DriverKind::Btrfs, "btrfs: a write past a quota was stopped")),
-        // A disk that cannot be written is no reason for another driver.
-        Err(Failed { reason, is_broken: true }) => Err(Refused {
-            reason: Rejection::new(
-                ErrorCode::DiskFaulty,
-                format!("the disk at {} is broken: {reason}", root.display()),
-            )
-            .remedy("look into the kernel log, then restart the agent"),
-            is_broken: true,
-        }),
-        Err(failed) if wanted == DriverChoice::Btrfs => Err(Rejection::new(
+    match trials {
+        [(driver, _attempt)] => Err(Rejection::new(
             ErrorCode::DiskFaulty,
             format!(
-                "the disk at {} cannot have the btrfs driver: {}",
+                "the disk at {} cannot have the {} driver: {}",
                 root.display(),
-                failed.reason
+                driver.as_str(),
+                said.join("; ")
             ),
         )
         .remedy("declare it with driver=auto or driver=directory")
         .into()),
-        Err(failed) => directory(format!("sizes are not enforced: {}", failed.reason)),
+        _several => directory(format!("sizes are not enforced: {}", said.join("; "))),
     }
+}
+
+/// Tries a driver; answers with what was seen.
+type Trial = fn(&Handle) -> Result<&'static str, Failed>;
+
+fn broken(root: &Path, reason: &str) -> Refused {
+    let text = format!("the disk at {} is broken: {reason}", root.display());
+    let reason = Rejection::new(ErrorCode::DiskFaulty, text)
+        .remedy("look into the kernel log, then restart the agent");
+    Refused { reason, is_broken: true }
 }
 
 /// Why the trial did not succeed.
@@ -206,7 +225,7 @@ fn images(wanted: Option<Format>, handle: &Handle, root: &Path) -> Result<Choice
 }
 
 /// Can this disk have subvolumes whose quota stops a writer?
-fn try_btrfs(handle: &Handle) -> Result<(), Failed> {
+fn try_btrfs(handle: &Handle) -> Result<&'static str, Failed> {
     match handle.root.is_btrfs() {
         Ok(true) => {},
         Ok(false) => return Err("the file system is not btrfs".into()),
@@ -215,34 +234,101 @@ fn try_btrfs(handle: &Handle) -> Result<(), Failed> {
             return Err(Failed::by(errno, reason));
         },
     }
-    let meta = &handle.meta;
-    meta.enable_quota().map_err(|errno| match errno {
+    handle.meta.enable_quota().map_err(|errno| match errno {
         Errno::PERM => "btrfs, but switching quotas on needs root".into(),
         other => Failed::by(other, format!("btrfs, but switching quotas on failed ({other})")),
     })?;
-    let name = ".probe";
-    let clear = || {
-        remove::tree(meta, OsStr::new(name), &Limits::unlimited()).map_err(|error| {
-            let is_broken = matches!(&error, RemoveError::Io { source, .. } if is_broken(*source));
-            Failed { reason: format!("btrfs, but clearing {name} failed: {error}"), is_broken }
-        })
-    };
-    clear()?;
-    let stopped = write_past_limit(meta, name);
-    clear()?;
-    match stopped {
+    match with_probe("btrfs", &handle.meta, write_past_limit)? {
         Ok(()) => Err("btrfs, but a quota did not stop a writer".into()),
-        Err(Errno::DQUOT) => Ok(()),
+        Err(Errno::DQUOT) => Ok("btrfs: a write past a quota was stopped"),
         Err(errno) => Err(Failed::by(errno, format!("btrfs, but trying a quota failed ({errno})"))),
     }
 }
 
-fn write_past_limit(meta: &Node, name: &str) -> Result<(), Errno> {
-    meta.make_subvolume(name)?;
-    let probe = meta.directory(name)?;
+/// Can this disk have directories whose project's quota stops a writer?
+fn try_project(handle: &Handle) -> Result<&'static str, Failed> {
+    let missing = |why: &str| Failed::from(why);
+    let before = handle.root.account(PROJECT).map_err(|errno| match errno {
+        Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP => {
+            missing("the kernel or the file system has no project quotas")
+        },
+        Errno::SRCH => missing(
+            "project quotas are off (they are on when XFS, or ext4 with the features project and quota, is mounted with -o prjquota)",
+        ),
+        Errno::PERM => missing("project quotas need root"),
+        other => Failed::by(other, format!("project quotas do not answer ({other})")),
+    })?;
+    // A file system that is full by itself would look like one with a limit.
+    if handle.root.room().is_ok_and(|room| room.free < 8 * MIB as u64) {
+        return Err("there is too little room to try a project quota".into());
+    }
+    if before.limit.is_some() {
+        // Of a trial that was interrupted.
+        handle.root.limit_project(PROJECT, None).map_err(|errno| {
+            Failed::by(errno, format!("lifting the limit of a trial failed ({errno})"))
+        })?;
+    }
+    match with_probe("project quotas", &handle.meta, write_past_project)? {
+        Ok(()) => Err("a project quota did not stop a writer".into()),
+        Err(Errno::DQUOT | Errno::NOSPC) => Ok("project quota: a write past a limit was stopped"),
+        Err(errno) => Err(Failed::by(errno, format!("trying a project quota failed ({errno})"))),
+    }
+}
+
+/// The project of the trial. It has no files and no limit but during one.
+const PROJECT: u32 = 0x3fff_ffff;
+const PROBE: &str = ".probe";
+
+/// How a writer fared that went past its limit.
+type Written = Result<(), Errno>;
+
+/// Lets a writer go past its limit in a place that is cleared before and, unless the trial itself failed, after.
+fn with_probe(
+    what: &str,
+    meta: &Node,
+    attempt: fn(&Node) -> Result<Written, Errno>,
+) -> Result<Written, Failed> {
+    let clear = || {
+        remove::tree(meta, OsStr::new(PROBE), &Limits::unlimited()).map_err(|error| {
+            let is_broken = matches!(&error, RemoveError::Io { source, .. } if is_broken(*source));
+            Failed { reason: format!("{what}, but clearing {PROBE} failed: {error}"), is_broken }
+        })
+    };
+    clear()?;
+    let written = attempt(meta)
+        .map_err(|errno| Failed::by(errno, format!("{what}, but a trial failed ({errno})")))?;
+    clear()?;
+    Ok(written)
+}
+
+fn write_past_limit(meta: &Node) -> Result<Written, Errno> {
+    meta.make_subvolume(PROBE)?;
+    let probe = meta.directory(PROBE)?;
     let group = probe.subvolume()?;
     probe.limit(Some(MIB as u64))?;
     let file = probe.create("file")?;
+    let written = write_much(&file);
+    probe.unlink("file")?;
+    meta.remove_directory(PROBE)?;
+    // A group that stays behind is empty and harms nobody.
+    meta.forget_quota(group).ok();
+    Ok(written)
+}
+
+fn write_past_project(meta: &Node) -> Result<Written, Errno> {
+    meta.make_directory(PROBE, 0o700)?;
+    let probe = meta.directory(PROBE)?;
+    probe.set_project(PROJECT)?;
+    probe.limit_project(PROJECT, Some(MIB as u64))?;
+    let file = probe.create("file")?;
+    let written = project::as_anybody(|| write_much(&file));
+    // Before the directory from which it is known that there is one.
+    meta.limit_project(PROJECT, None)?;
+    Ok(written)
+}
+
+/// Three times the limit.
+fn write_much(file: &Node) -> Result<(), Errno> {
     // Noise, which a compressing file system cannot swallow: it compresses pieces of at most this size by themselves.
     let mut piece = Vec::with_capacity(PIECE);
     let mut noise = 1_u64;
@@ -253,13 +339,8 @@ fn write_past_limit(meta: &Node, name: &str) -> Result<(), Errno> {
         piece.extend_from_slice(&noise.to_le_bytes());
     }
     let block = piece.repeat(MIB / PIECE);
-    let written = (0..3).try_for_each(|_round| {
+    (0..3).try_for_each(|_round| {
         file.write(&block)?;
         file.sync()
-    });
-    probe.unlink("file")?;
-    meta.remove_directory(name)?;
-    // A group that stays behind is empty and harms nobody.
-    meta.forget_quota(group).ok();
-    written
+    })
 }

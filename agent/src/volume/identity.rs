@@ -60,6 +60,8 @@ pub struct Identity {
     pub driver: DriverKind,
     /// What ties this marker to the directory.
     pub binding: Binding,
+    /// The project whose quota keeps its size, when that is how it is kept.
+    pub project: Option<u32>,
 }
 
 impl Identity {
@@ -76,6 +78,7 @@ impl Identity {
             size: spec.size,
             driver,
             binding,
+            project: None,
         }
     }
 
@@ -99,6 +102,9 @@ impl Identity {
         if let Some(cluster) = self.home.cluster {
             fields.push(("cluster", cluster.to_string()));
         }
+        if let Some(project) = self.project {
+            fields.push(("project", project.to_string()));
+        }
         marker::encode(KIND, &fields)
     }
 
@@ -109,6 +115,7 @@ impl Identity {
     pub fn decode(fields: &Fields) -> Result<Self, MarkerError> {
         let optional = |key| fields.contains_key(key);
         let binding: String = marker::value(fields, "binding")?;
+        let driver: DriverKind = marker::value(fields, "driver")?;
         Ok(Self {
             home: Home {
                 agent: marker::value(fields, "agent")?,
@@ -129,7 +136,14 @@ impl Identity {
                 None
             },
             size: Bytes::new(marker::value(fields, "size")?),
-            driver: marker::value(fields, "driver")?,
+            driver,
+            project: match driver {
+                DriverKind::ProjectQuota => Some(marker::value(fields, "project")?),
+                DriverKind::Directory
+                | DriverKind::Btrfs
+                | DriverKind::Image(_)
+                | DriverKind::Mount => None,
+            },
             binding: if binding == "attribute" {
                 Binding::Attribute
             } else {

@@ -202,7 +202,12 @@ fn misplaced(identity: &Identity, position: Position, around: Position) -> Optio
     }
     let own_device = position.device != around.device;
     match identity.driver {
-        DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount if own_device => {
+        DriverKind::Directory
+        | DriverKind::ProjectQuota
+        | DriverKind::Image(_)
+        | DriverKind::Mount
+            if own_device =>
+        {
             Some(format!(
                 "it is on device {}:{}, its disk on {}:{}",
                 position.device.0, position.device.1, around.device.0, around.device.1
@@ -211,9 +216,11 @@ fn misplaced(identity: &Identity, position: Position, around: Position) -> Optio
         DriverKind::Btrfs if !own_device || position.inode != subvolume::ROOT_INODE => {
             Some("it is no subvolume, which its marker says it is".to_owned())
         },
-        DriverKind::Directory | DriverKind::Btrfs | DriverKind::Image(_) | DriverKind::Mount => {
-            None
-        },
+        DriverKind::Directory
+        | DriverKind::Btrfs
+        | DriverKind::ProjectQuota
+        | DriverKind::Image(_)
+        | DriverKind::Mount => None,
     }
 }
 

@@ -35,7 +35,29 @@ pub fn judge(tree: &Tree, books: &Books) -> Vec<String> {
     for record in &books.volumes {
         volume(tree, record, &mut wrong);
     }
+    projects(tree, &mut wrong);
     wrong
+}
+
+/// No two volumes share a project, and a project has a limit only while something on the file system has it.
+fn projects(tree: &Tree, wrong: &mut Vec<String>) {
+    let mut owners: BTreeMap<u32, String> = BTreeMap::new();
+    for folder in [VOLUMES, TRASH] {
+        for name in tree.names(folder) {
+            let path = format!("{folder}/{name}");
+            let project = tree.at(&path).map_or(0, |inode| inode.project);
+            if project != 0
+                && let Some(other) = owners.insert(project, path.clone())
+            {
+                wrong.push(format!("I9: {other} and {path} share the project {project}"));
+            }
+        }
+    }
+    for project in tree.limited() {
+        if tree.account(project).1 == 0 {
+            wrong.push(format!("I11: project {project} has a limit and nobody has the project"));
+        }
+    }
 }
 
 fn outside(tree: &Tree, wrong: &mut Vec<String>) {
@@ -221,6 +243,13 @@ fn whole(
     let own = tree.walk(ROOT, path).is_some_and(|number| inode.subvolume == number);
     if own && inode.limit.is_none() && !matches!(record.stage, Stage::Restoring | Stage::Purging) {
         wrong.push("I9: its size is not kept".to_owned());
+    }
+    if let Some(project) = marker.get("project").and_then(|text| text.parse().ok()) {
+        let limit = tree.account(project).2;
+        let lifted = matches!(record.stage, Stage::Restoring | Stage::Purging);
+        if inode.project != project || (limit.is_none() && !lifted) {
+            wrong.push("I9: its size is not kept".to_owned());
+        }
     }
     wrong
 }

@@ -37,11 +37,11 @@ pub struct Setup {
 }
 
 const fn plain(model: Model, has_attributes: bool) -> Traits {
-    Traits { model, has_attributes, has_subvolumes: false }
+    Traits { model, has_attributes, has_subvolumes: false, has_projects: false }
 }
 
 /// Every combination that differs.
-pub const SETUPS: [Setup; 6] = [
+pub const SETUPS: [Setup; 8] = [
     Setup {
         name: "directories on ext4",
         traits: plain(Model::Ext4, true),
@@ -69,8 +69,18 @@ pub const SETUPS: [Setup; 6] = [
     },
     Setup {
         name: "subvolumes on btrfs",
-        traits: Traits { model: Model::Btrfs, has_attributes: true, has_subvolumes: true },
+        traits: Traits { has_subvolumes: true, ..plain(Model::Btrfs, true) },
         driver: DriverChoice::Btrfs,
+    },
+    Setup {
+        name: "project quotas on ext4",
+        traits: Traits { has_projects: true, ..plain(Model::Ext4, true) },
+        driver: DriverChoice::ProjectQuota,
+    },
+    Setup {
+        name: "project quotas on xfs",
+        traits: Traits { has_projects: true, ..plain(Model::Xfs, true) },
+        driver: DriverChoice::ProjectQuota,
     },
 ];
 

@@ -38,7 +38,7 @@ fn is_not_explored(file: &str) -> bool {
 
 /// The call sites of the disks' and the drivers' sources that change something or make it durable, by file and line.
 fn written_down() -> BTreeMap<(String, u32), String> {
-    const CALLS: [&str; 16] = [
+    const CALLS: [&str; 18] = [
         "settle(",
         ".make_directory(",
         ".create(",
@@ -55,6 +55,8 @@ fn written_down() -> BTreeMap<(String, u32), String> {
         ".make_subvolume(",
         ".limit(",
         ".forget_quota(",
+        ".set_project(",
+        ".limit_project(",
     ];
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agent/src");
     let mut found = BTreeMap::new();

@@ -101,7 +101,7 @@ pub fn used(number: u128, generation: u64) -> VolumeUse {
 
 pub fn present() -> VolumeOutcome {
     VolumeOutcome::Present {
-        host_path: Arc::from("/srv/root/v"),
+        host_path: Arc::from("/disk/v"),
         driver: Arc::from("directory"),
         enforcement: Enforcement::None,
         purged: vec![],

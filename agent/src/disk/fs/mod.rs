@@ -7,6 +7,7 @@
 pub mod real;
 
 use super::filesystem::{Position, Room};
+use super::project::Account;
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -101,6 +102,10 @@ pub trait Calls: fmt::Debug + Send + Sync {
     fn quota_used(&self, site: Site) -> Result<Option<u64>, Errno>;
     fn enable_quota(&self, site: Site) -> Result<(), Errno>;
     fn forget_quota(&self, site: Site, group: u64) -> Result<(), Errno>;
+    fn project(&self, site: Site) -> Result<u32, Errno>;
+    fn set_project(&self, site: Site, project: u32) -> Result<(), Errno>;
+    fn account(&self, site: Site, project: u32) -> Result<Account, Errno>;
+    fn limit_project(&self, site: Site, project: u32, bytes: Option<u64>) -> Result<(), Errno>;
 }
 
 /// Opens a directory by its path, links followed.
@@ -119,6 +124,19 @@ pub fn open(files: &dyn FileSystem, path: &Path) -> Result<Node, Errno> {
 #[track_caller]
 pub fn locate(files: &dyn FileSystem, path: &Path) -> Result<Position, Errno> {
     files.locate(Location::caller(), path)
+}
+
+/// Methods of [`Node`] that pass a call without arguments on, with the place they are called from.
+macro_rules! passed_on {
+    ($($(#[$document:meta])* $name:ident: $answer:ty;)*) => {
+        $(
+            $(#[$document])*
+            #[track_caller]
+            pub fn $name(&self) -> $answer {
+                self.0.$name(Location::caller())
+            }
+        )*
+    };
 }
 
 /// An open file or directory.
@@ -216,19 +234,6 @@ impl Node {
         self.0.rename(Location::caller(), name.as_ref(), to, Replace::No)
     }
 
-    /// Makes this file's content, or this directory's entries and attributes, durable; of a directory that is new
-    /// not its own name.
-    #[track_caller]
-    pub fn sync(&self) -> Result<(), Errno> {
-        self.0.sync(Location::caller())
-    }
-
-    /// Makes everything on the file system durable.
-    #[track_caller]
-    pub fn sync_file_system(&self) -> Result<(), Errno> {
-        self.0.sync_file_system(Location::caller())
-    }
-
     /// An extended attribute.
     #[track_caller]
     pub fn attribute(&self, name: &str) -> Result<Vec<u8>, Errno> {
@@ -292,43 +297,32 @@ impl Node {
         Ok(names)
     }
 
-    /// Where it is.
-    #[track_caller]
-    pub fn position(&self) -> Result<Position, Errno> {
-        self.0.position(Location::caller())
-    }
-
-    /// How much room its file system has.
-    #[track_caller]
-    pub fn room(&self) -> Result<Room, Errno> {
-        self.0.room(Location::caller())
-    }
-
-    /// The uuid of its file system in hexadecimal; empty when it has none.
-    #[track_caller]
-    pub fn identity(&self) -> Result<String, Errno> {
-        self.0.identity(Location::caller())
-    }
-
-    /// True on btrfs.
-    #[track_caller]
-    pub fn is_btrfs(&self) -> Result<bool, Errno> {
-        self.0.is_btrfs(Location::caller())
-    }
-
-    /// The bytes that the tree below this directory takes, counted.
-    ///
-    /// # Errors
-    /// Why it was given up, for people.
-    #[track_caller]
-    pub fn tree_size(&self) -> Result<u64, String> {
-        self.0.tree_size(Location::caller())
-    }
-
-    /// Where it, something below it, or it itself elsewhere is mounted.
-    #[track_caller]
-    pub fn mounts(&self) -> io::Result<Vec<String>> {
-        self.0.mounts(Location::caller())
+    passed_on! {
+        /// Makes this file's content, or this directory's entries and attributes, durable; of a directory that is new
+        /// not its own name.
+        sync: Result<(), Errno>;
+        /// Makes everything on the file system durable.
+        sync_file_system: Result<(), Errno>;
+        /// Where it is.
+        position: Result<Position, Errno>;
+        /// How much room its file system has.
+        room: Result<Room, Errno>;
+        /// The uuid of its file system in hexadecimal; empty when it has none.
+        identity: Result<String, Errno>;
+        /// True on btrfs.
+        is_btrfs: Result<bool, Errno>;
+        /// The bytes that the tree below this directory takes, counted; else why it was given up, for people.
+        tree_size: Result<u64, String>;
+        /// Where it, something below it, or it itself elsewhere is mounted.
+        mounts: io::Result<Vec<String>>;
+        /// The number of the subvolume it is in.
+        subvolume: Result<u64, Errno>;
+        /// What the quota group of its subvolume counts; nothing when it is not accounted.
+        quota_used: Result<Option<u64>, Errno>;
+        /// Switches quotas on for its whole file system.
+        enable_quota: Result<(), Errno>;
+        /// The project it has; 0 for none.
+        project: Result<u32, Errno>;
     }
 
     /// Makes an empty subvolume.
@@ -337,33 +331,33 @@ impl Node {
         self.0.make_subvolume(Location::caller(), name.as_ref())
     }
 
-    /// The number of the subvolume it is in.
-    #[track_caller]
-    pub fn subvolume(&self) -> Result<u64, Errno> {
-        self.0.subvolume(Location::caller())
-    }
-
     /// Limits the subvolume it is the root of, or lifts its limit.
     #[track_caller]
     pub fn limit(&self, bytes: Option<u64>) -> Result<(), Errno> {
         self.0.limit(Location::caller(), bytes)
     }
 
-    /// What the quota group of its subvolume counts; nothing when it is not accounted.
-    #[track_caller]
-    pub fn quota_used(&self) -> Result<Option<u64>, Errno> {
-        self.0.quota_used(Location::caller())
-    }
-
-    /// Switches quotas on for its whole file system.
-    #[track_caller]
-    pub fn enable_quota(&self) -> Result<(), Errno> {
-        self.0.enable_quota(Location::caller())
-    }
-
     /// Removes the quota group of a subvolume that was deleted.
     #[track_caller]
     pub fn forget_quota(&self, group: u64) -> Result<(), Errno> {
         self.0.forget_quota(Location::caller(), group)
+    }
+
+    /// Gives it a project, for itself and for what is made in it from now on; 0 takes it away.
+    #[track_caller]
+    pub fn set_project(&self, project: u32) -> Result<(), Errno> {
+        self.0.set_project(Location::caller(), project)
+    }
+
+    /// What its file system accounts for a project.
+    #[track_caller]
+    pub fn account(&self, project: u32) -> Result<Account, Errno> {
+        self.0.account(Location::caller(), project)
+    }
+
+    /// Limits a project of its file system, or lifts the limit.
+    #[track_caller]
+    pub fn limit_project(&self, project: u32, bytes: Option<u64>) -> Result<(), Errno> {
+        self.0.limit_project(Location::caller(), project, bytes)
     }
 }

@@ -4,6 +4,7 @@
 
 use super::{Calls, FileSystem, Kind, Raw, Replace, Site};
 use crate::disk::filesystem::{self, Position, Room};
+use crate::disk::project::{self, Account};
 use crate::disk::{mounts, subvolume};
 use crate::volume::tree_size;
 use rustix::fs::{
@@ -244,5 +245,21 @@ impl Calls for Open {
 
     fn forget_quota(&self, _site: Site, group: u64) -> Result<(), Errno> {
         subvolume::forget(self.0.as_fd(), group)
+    }
+
+    fn project(&self, _site: Site) -> Result<u32, Errno> {
+        project::of(self.0.as_fd())
+    }
+
+    fn set_project(&self, _site: Site, project: u32) -> Result<(), Errno> {
+        project::set(self.0.as_fd(), project)
+    }
+
+    fn account(&self, _site: Site, project: u32) -> Result<Account, Errno> {
+        project::account(self.0.as_fd(), project)
+    }
+
+    fn limit_project(&self, _site: Site, project: u32, bytes: Option<u64>) -> Result<(), Errno> {
+        project::limit(self.0.as_fd(), project, bytes)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::driver::Fault;
 use super::super::look::{self, Here, Target};
-use super::{OnDisk, settle};
+use super::{OnDisk, project, settle};
 use crate::disk::adopt::Handle;
 use crate::disk::probe::DriverKind;
 use crate::disk::remove::{self, Limits, RemoveError, volume_attribute};
@@ -96,6 +96,11 @@ impl OnDisk {
                 // A full quota would stop deletions as well.
                 here.directory.limit(None).ok();
                 Some(here.directory.subvolume().map_err(&unclear)?)
+            },
+            DriverKind::ProjectQuota => {
+                // As above, and no limit may outlive the directory that leads to it.
+                project::lift(&here.directory, &here.identity).map_err(&unclear)?;
+                None
             },
         };
         // Half of a volume is worse than none: from here on no restore finds it, whenever the deletion is stopped.

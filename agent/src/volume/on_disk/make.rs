@@ -3,7 +3,7 @@
 use super::super::driver::{Fault, Found};
 use super::super::identity::{self, Binding, Identity};
 use super::super::look::{self, Target, look};
-use super::{OnDisk, settle};
+use super::{OnDisk, project, settle};
 use crate::disk::adopt::Handle;
 use crate::disk::probe::DriverKind;
 use crate::disk::{is_broken, marker, whole};
@@ -101,6 +101,7 @@ impl OnDisk {
         if marked.is_some_and(|identity| identity.driver.image().is_some()) {
             Self::unbuild(parent, &entry).map_err(&unclear)?;
         }
+        self.release(parent, &entry, spec.id).map_err(&unclear)?;
         marker::remove(&handle.meta, &spec.id.to_string()).map_err(&unclear)?;
         match parent.remove_directory(&entry) {
             Ok(()) | Err(Errno::NOENT) => settle(parent, self.kind()).map_err(unclear),
@@ -123,7 +124,10 @@ impl OnDisk {
         let entry = look::unfinished_entry(spec.id);
         let parent = &handle.volumes;
         match kind {
-            DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => {
+            DriverKind::Directory
+            | DriverKind::ProjectQuota
+            | DriverKind::Image(_)
+            | DriverKind::Mount => {
                 parent.make_directory(&entry, 0o700)?;
             },
             DriverKind::Btrfs => parent.make_subvolume(&entry)?,
@@ -135,12 +139,17 @@ impl OnDisk {
         {
             return Err(Errno::XDEV);
         }
-        if kind == DriverKind::Btrfs {
-            directory.limit(Some(spec.size.get()))?;
-        }
-        directory.set_mode(0o700)?;
         let home = look::home(&self.disk, handle);
         let mut identity = Identity::of(spec, home, kind, Binding::Attribute);
+        match kind {
+            DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => {},
+            DriverKind::Btrfs => directory.limit(Some(spec.size.get()))?,
+            DriverKind::ProjectQuota => {
+                identity.project = Some(project::choose(&directory, spec.id)?);
+                project::enforce(&directory, &identity)?;
+            },
+        }
+        directory.set_mode(0o700)?;
         if !identity::write_attribute(&directory, &identity)? {
             identity.binding = Binding::Inode(position.inode);
         }

@@ -11,6 +11,7 @@ mod erase;
 mod image;
 mod make;
 mod make_image;
+mod project;
 mod relocate;
 mod resize;
 mod resize_image;
@@ -19,6 +20,7 @@ mod snapshot_look;
 
 use super::driver::{Capabilities, Driver, Fault, Found, Snapshots};
 use super::look::{self, Here, Target, look};
+use super::usage::measure;
 use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
 use crate::disk::probe::DriverKind;
@@ -109,6 +111,7 @@ impl OnDisk {
             Errno::NOSPC | Errno::DQUOT => reason.remedy("free space on the disk"),
             Errno::ROFS => reason.remedy("find out why it is read-only, then remount it writable"),
             Errno::PERM | Errno::ACCESS => reason.remedy("run the agent as root"),
+            Errno::SRCH => reason.remedy("mount the disk with project quotas (-o prjquota) again"),
             _other => reason,
         };
         if is_broken(errno) {
@@ -163,6 +166,7 @@ impl OnDisk {
         match here.identity.driver {
             DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => Ok(()),
             DriverKind::Btrfs => here.directory.limit(Some(here.identity.size.get())),
+            DriverKind::ProjectQuota => project::enforce(&here.directory, &here.identity),
         }
     }
 }
@@ -217,7 +221,7 @@ impl Driver for OnDisk {
         };
         let measured = match here.identity.driver.image() {
             Some(_) => self.image_usage(&handle, &here).map_err(|errno| errno.to_string()),
-            None => super::usage::measure(&here.directory, here.identity.driver),
+            None => used(&here),
         };
         measured.map_err(|reason| {
             let text = format!("measuring volume {} failed: {reason}", spec.id);
@@ -255,8 +259,25 @@ fn unavailable(spec: &VolumeSpec, reason: &Rejection) -> Rejection {
 fn settle(directory: &Node, kind: DriverKind) -> Result<(), Errno> {
     directory.sync()?;
     match kind {
-        DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => Ok(()),
+        // A limit of a project is in the journal before what is synced here.
+        DriverKind::Directory
+        | DriverKind::ProjectQuota
+        | DriverKind::Image(_)
+        | DriverKind::Mount => Ok(()),
         DriverKind::Btrfs => directory.sync_file_system(),
+    }
+}
+
+/// What a volume without a file system of its own uses, or why that cannot be told.
+fn used(here: &Here) -> Result<Bytes, String> {
+    match here.identity.driver {
+        DriverKind::ProjectQuota => {
+            project::used(here).map_err(|errno| format!("the quota does not answer ({errno})"))
+        },
+        kind @ (DriverKind::Directory
+        | DriverKind::Btrfs
+        | DriverKind::Image(_)
+        | DriverKind::Mount) => measure(&here.directory, kind),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::driver::{Fault, Found};
 use super::super::identity::{self, Binding};
 use super::super::look::{self, Here, Target, look};
-use super::{OnDisk, settle};
+use super::{OnDisk, project, settle};
 use crate::disk::adopt::Handle;
 use crate::disk::marker;
 use crate::disk::probe::DriverKind;
@@ -19,9 +19,11 @@ impl OnDisk {
         identity.home = look::home(&self.disk, handle);
         marker::write(&handle.meta, &spec.id.to_string(), &identity.encode())?;
         if identity.binding == Binding::Attribute {
-            if identity.driver == DriverKind::Btrfs {
-                // A full quota would stop the attribute as well; the limit is set again by `limit`.
-                here.directory.limit(None)?;
+            // A full quota would stop the attribute as well; the limit is set again by `limit`.
+            match identity.driver {
+                DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => {},
+                DriverKind::Btrfs => here.directory.limit(None)?,
+                DriverKind::ProjectQuota => project::lift(&here.directory, &identity)?,
             }
             identity::write_attribute(&here.directory, &identity)?;
         }

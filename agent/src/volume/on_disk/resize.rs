@@ -5,8 +5,7 @@
 
 use super::super::driver::{Fault, Found};
 use super::super::look::{Here, Target, look};
-use super::super::usage::measure;
-use super::{OnDisk, settle};
+use super::{OnDisk, settle, used};
 use crate::disk::adopt::Handle;
 use crate::disk::marker;
 use crate::disk::probe::DriverKind;
@@ -23,7 +22,7 @@ impl OnDisk {
             return Ok(None);
         };
         match here.identity.driver {
-            DriverKind::Directory | DriverKind::Btrfs => {},
+            DriverKind::Directory | DriverKind::Btrfs | DriverKind::ProjectQuota => {},
             DriverKind::Image(kind) => {
                 return self.resize_image(&handle, here, spec, size, kind).map(Some);
             },
@@ -57,7 +56,7 @@ impl OnDisk {
             // What was written last counts only once it is committed.
             settle(&here.directory, DriverKind::Btrfs).map_err(&unclear)?;
         }
-        let reason = match measure(&here.directory, here.identity.driver) {
+        let reason = match used(here) {
             Ok(used) if used <= size => return Ok(()),
             Ok(used) => {
                 let text = format!(
@@ -81,7 +80,10 @@ impl OnDisk {
         here.identity.size = size;
         self.limit(here)?;
         match here.identity.driver {
-            DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => {},
+            DriverKind::Directory
+            | DriverKind::ProjectQuota
+            | DriverKind::Image(_)
+            | DriverKind::Mount => {},
             DriverKind::Btrfs => settle(&here.directory, DriverKind::Btrfs)?,
         }
         let id = here.identity.id.to_string();

@@ -6,6 +6,7 @@ use super::tree::{Change, Content, Number};
 use super::{Call, SimFs, State};
 use berth_agent::disk::filesystem::{Position, Room};
 use berth_agent::disk::fs::{Calls, Kind, Raw, Replace, Site};
+use berth_agent::disk::project::Account;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -36,6 +37,10 @@ fn nothing() -> String {
 
 fn is_empty(state: &State, number: Number) -> Result<(), Errno> {
     if state.entries(number)?.is_empty() { Ok(()) } else { Err(Errno::NOTEMPTY) }
+}
+
+fn has_projects(state: &State) -> Result<(), Errno> {
+    if state.has_projects { Ok(()) } else { Err(Errno::NOSYS) }
 }
 
 impl Handle {
@@ -86,7 +91,10 @@ impl Calls for Handle {
             let subvolume = state.inode(self.number)?.subvolume;
             let limit = state.inode(subvolume)?.limit;
             let used = state.storage.seen().used(subvolume) + bytes.len() as u64;
-            if limit.is_some_and(|limit| used > limit) {
+            let project = state.inode(self.number)?.project;
+            let (taken, _files, most) = state.storage.seen().account(project);
+            let too_much = most.is_some_and(|most| taken + bytes.len() as u64 > most);
+            if limit.is_some_and(|limit| used > limit) || (project != 0 && too_much) {
                 return Err(Errno::DQUOT);
             }
             let change = if bytes.len() > BYTES_MAX {
@@ -298,5 +306,36 @@ impl Calls for Handle {
 
     fn forget_quota(&self, site: Site, _group: u64) -> Result<(), Errno> {
         self.files.perform(site, (Call::ForgetQuota, &nothing), |_state| Ok(()))
+    }
+
+    fn project(&self, site: Site) -> Result<u32, Errno> {
+        self.ask(site, Call::Project, |state| {
+            has_projects(state)?;
+            Ok(state.inode(self.number)?.project)
+        })
+    }
+
+    fn set_project(&self, site: Site, project: u32) -> Result<(), Errno> {
+        self.files.perform(site, (Call::SetProject, &|| project.to_string()), |state| {
+            has_projects(state)?;
+            state.storage.change(Change::Project { number: self.number, project });
+            Ok(())
+        })
+    }
+
+    fn account(&self, site: Site, project: u32) -> Result<Account, Errno> {
+        self.ask(site, Call::Account, |state| {
+            has_projects(state)?;
+            let (bytes, files, limit) = state.storage.seen().account(project);
+            Ok(Account { bytes, files, limit })
+        })
+    }
+
+    fn limit_project(&self, site: Site, project: u32, bytes: Option<u64>) -> Result<(), Errno> {
+        self.files.perform(site, (Call::LimitProject, &|| project.to_string()), |state| {
+            has_projects(state)?;
+            state.storage.change(Change::LimitProject { project, bytes });
+            Ok(())
+        })
     }
 }

@@ -51,6 +51,10 @@ pub enum Call {
     QuotaUsed,
     EnableQuota,
     ForgetQuota,
+    Project,
+    SetProject,
+    Account,
+    LimitProject,
 }
 
 impl Call {
@@ -74,6 +78,8 @@ impl Call {
                 | Self::Limit
                 | Self::EnableQuota
                 | Self::ForgetQuota
+                | Self::SetProject
+                | Self::LimitProject
         )
     }
 
@@ -142,6 +148,7 @@ struct State {
     storage: Storage,
     has_attributes: bool,
     is_btrfs: bool,
+    has_projects: bool,
     is_recording: bool,
     events: Vec<Event>,
     calls: usize,
@@ -166,6 +173,8 @@ pub struct Traits {
     pub has_attributes: bool,
     /// There are subvolumes and quotas.
     pub has_subvolumes: bool,
+    /// There are projects and quotas of theirs.
+    pub has_projects: bool,
 }
 
 impl SimFs {
@@ -182,6 +191,7 @@ impl SimFs {
             storage: Storage::new(traits.model, tree),
             has_attributes: traits.has_attributes,
             is_btrfs: traits.has_subvolumes,
+            has_projects: traits.has_projects,
             is_recording: false,
             events: Vec::new(),
             calls: 0,
@@ -362,8 +372,7 @@ impl State {
             return Err(Errno::EXIST);
         }
         let number = self.storage.fresh();
-        let subvolume = self.inode(dir)?.subvolume;
-        let inode = Box::new(Inode::new(content, mode, subvolume));
+        let inode = Box::new(self.inode(dir)?.child(content, mode));
         self.storage.change(Change::Make { dir, name: name.to_owned(), number, inode });
         Ok(number)
     }

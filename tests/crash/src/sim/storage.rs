@@ -98,12 +98,18 @@ impl Storage {
                     | Change::Attribute { .. }
                     | Change::Mode { .. }
                     | Change::Write { .. }
-                    | Change::Limit { .. } => None,
+                    | Change::Limit { .. }
+                    | Change::Project { .. }
+                    | Change::LimitProject { .. } => None,
                 });
                 let inode = made.or_else(|| self.durable.get(*number));
                 inode.is_some_and(|inode| inode.subvolume == *number)
             },
-            Change::Attribute { .. } | Change::Mode { .. } | Change::Write { .. } => false,
+            Change::Attribute { .. }
+            | Change::Mode { .. }
+            | Change::Write { .. }
+            | Change::Project { .. }
+            | Change::LimitProject { .. } => false,
         }
     }
 
@@ -147,10 +153,11 @@ impl Storage {
             let mine = match change {
                 Change::Make { dir, .. } | Change::Remove { dir, .. } => *dir == number,
                 Change::Rename { to, .. } => *to == number,
-                Change::Attribute { .. } | Change::Mode { .. } | Change::Write { .. } => {
-                    change.subject() == number
-                },
-                Change::Limit { .. } => false,
+                Change::Attribute { .. }
+                | Change::Mode { .. }
+                | Change::Write { .. }
+                | Change::Project { .. } => change.subject() == number,
+                Change::Limit { .. } | Change::LimitProject { .. } => false,
             };
             if mine && !self.is_of_subvolume(change) {
                 self.mark(index);

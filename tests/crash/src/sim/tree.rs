@@ -11,6 +11,9 @@ pub type Number = u64;
 /// The root of everything.
 pub const ROOT: Number = 1;
 
+/// No inode's number.
+pub const NOBODY: Number = 0;
+
 /// What an inode holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Content {
@@ -33,13 +36,21 @@ pub struct Inode {
     pub subvolume: Number,
     /// The limit, of a subvolume's root.
     pub limit: Option<u64>,
+    /// The project, which what is made in a directory inherits; 0 is none.
+    pub project: u32,
 }
 
 impl Inode {
     /// A new one.
     #[must_use]
     pub fn new(content: Content, mode: u32, subvolume: Number) -> Self {
-        Self { content, attributes: BTreeMap::new(), mode, subvolume, limit: None }
+        Self { content, attributes: BTreeMap::new(), mode, subvolume, limit: None, project: 0 }
+    }
+
+    /// One that is made in this directory.
+    #[must_use]
+    pub fn child(&self, content: Content, mode: u32) -> Self {
+        Self { project: self.project, ..Self::new(content, mode, self.subvolume) }
     }
 
     /// Its entries; none of a file.
@@ -69,6 +80,10 @@ pub enum Change {
     Write { number: Number, bytes: Vec<u8>, bulk: u64 },
     /// A subvolume's limit.
     Limit { number: Number, bytes: Option<u64> },
+    /// A directory gets a project.
+    Project { number: Number, project: u32 },
+    /// A project's limit.
+    LimitProject { project: u32, bytes: Option<u64> },
 }
 
 impl Change {
@@ -81,7 +96,9 @@ impl Change {
             Self::Attribute { .. }
             | Self::Mode { .. }
             | Self::Write { .. }
-            | Self::Limit { .. } => Vec::new(),
+            | Self::Limit { .. }
+            | Self::Project { .. }
+            | Self::LimitProject { .. } => Vec::new(),
         }
     }
 
@@ -95,7 +112,9 @@ impl Change {
             | Self::Attribute { number, .. }
             | Self::Mode { number, .. }
             | Self::Write { number, .. }
-            | Self::Limit { number, .. } => *number,
+            | Self::Limit { number, .. }
+            | Self::Project { number, .. } => *number,
+            Self::LimitProject { .. } => NOBODY,
         }
     }
 
@@ -129,7 +148,9 @@ impl Change {
                 | Self::Attribute { .. }
                 | Self::Mode { .. }
                 | Self::Write { .. }
-                | Self::Limit { .. },
+                | Self::Limit { .. }
+                | Self::Project { .. }
+                | Self::LimitProject { .. },
                 _,
             ) => false,
         }
@@ -154,12 +175,13 @@ impl Change {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tree {
     inodes: BTreeMap<Number, Arc<Inode>>,
+    limits: BTreeMap<u32, u64>,
 }
 
 impl Default for Tree {
     fn default() -> Self {
         let root = Inode::new(Content::Directory(BTreeMap::new()), 0o755, ROOT);
-        Self { inodes: BTreeMap::from([(ROOT, Arc::new(root))]) }
+        Self { inodes: BTreeMap::from([(ROOT, Arc::new(root))]), limits: BTreeMap::new() }
     }
 }
 
@@ -218,6 +240,25 @@ impl Tree {
             .sum()
     }
 
+    /// The bytes, the inodes and the limit of a project.
+    #[must_use]
+    pub fn account(&self, project: u32) -> (u64, u64, Option<u64>) {
+        let inside = self.inodes.values().filter(|inode| inode.project == project);
+        let (bytes, count) = inside.fold((0, 0), |(bytes, count), inode| {
+            let more = match &inode.content {
+                Content::File { bytes, bulk } => bytes.len() as u64 + bulk,
+                Content::Directory(_) => 0,
+            };
+            (bytes + more, count + 1)
+        });
+        (bytes, count, self.limits.get(&project).copied())
+    }
+
+    /// The projects that have a limit.
+    pub fn limited(&self) -> impl Iterator<Item = u32> {
+        self.limits.keys().copied()
+    }
+
     fn edit(&mut self, number: Number) -> Option<&mut Inode> {
         self.inodes.get_mut(&number).map(Arc::make_mut)
     }
@@ -274,6 +315,19 @@ impl Tree {
                 if let Some(inode) = self.edit(*number) {
                     inode.limit = *bytes;
                 }
+            },
+            Change::Project { number, project } => {
+                if let Some(inode) = self.edit(*number) {
+                    inode.project = *project;
+                }
+            },
+            Change::LimitProject { project, bytes } => match bytes {
+                Some(bytes) => {
+                    self.limits.insert(*project, *bytes);
+                },
+                None => {
+                    self.limits.remove(project);
+                },
             },
         }
     }
