@@ -4,6 +4,7 @@
 //! `remove`: contents first and by handle, because dropping a whole subvolume at once leaves the file system's
 //! quota accounting inconsistent.
 
+use super::fs::Access;
 use rustix::io::Errno;
 use rustix::ioctl::{self, Opcode, opcode};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
@@ -102,15 +103,6 @@ pub fn create(parent: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
     room.ok_or(Errno::NAMETOOLONG)?.copy_from_slice(name.as_bytes());
     // SAFETY: BTRFS_IOC_SUBVOL_CREATE_V2 reads one `struct btrfs_ioctl_vol_args_v2`, which VolumeArgs mirrors.
     unsafe { ioctl::ioctl(parent, ioctl::Setter::<SUBVOLUME_CREATE, VolumeArgs>::new(args)) }
-}
-
-/// What may be done to a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Nothing.
-    ReadOnly,
-    /// Everything.
-    Writable,
 }
 
 /// Makes a snapshot `name` in `parent` of the subvolume whose root is `source`, as of now.

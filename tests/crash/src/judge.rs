@@ -4,13 +4,18 @@
 //! was answered is so. I7: there is one of it. I10: nothing is written beside the disk. I11: whatever is on the disk
 //! is explained by the ledger, and what was purged has left nothing.
 
-use crate::scene::{Books, FILES, Record, STRANGERS, Stage, rows};
-use crate::sim::tree::{Inode, ROOT, Tree};
-use std::collections::BTreeMap;
+use crate::books::{Books, Data, Record, Replaced, Snapshot, SnapshotStage, Stage};
+use crate::scene::{STRANGERS, files_of, rows};
+use crate::sim::tree::{Content, Inode, Medium, Number, ROOT, Tree};
+use berth_model::units::Bytes;
+use berth_model::volume::VolumeSpec;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 const VOLUMES: &str = "/agent/disk/volumes";
 const TRASH: &str = "/agent/disk/.trash";
 const META: &str = "/agent/disk/.meta";
+const SNAPSHOTS: &str = "/agent/disk/.snapshots";
 
 /// Everything that is wrong.
 #[must_use]
@@ -21,8 +26,10 @@ pub fn judge(tree: &Tree, books: &Books) -> Vec<String> {
         return wrong;
     }
     disk(tree, books, &mut wrong);
-    let ids: Vec<String> = books.volumes.iter().map(|record| record.spec.id.to_string()).collect();
-    for folder in [VOLUMES, TRASH, META] {
+    let of_volumes = books.volumes.iter().map(|record| record.spec.id.to_string());
+    let of_snapshots = books.snapshots.iter().map(|snapshot| snapshot.spec.id.to_string());
+    let ids: Vec<String> = of_volumes.chain(of_snapshots).collect();
+    for folder in [VOLUMES, TRASH, META, SNAPSHOTS] {
         for name in tree.names(folder) {
             let known = ids.iter().any(|id| name.contains(id))
                 || name == "stranger"
@@ -33,7 +40,13 @@ pub fn judge(tree: &Tree, books: &Books) -> Vec<String> {
         }
     }
     for record in &books.volumes {
-        volume(tree, record, &mut wrong);
+        volume(tree, books, record, &mut wrong);
+    }
+    for snapshot in &books.snapshots {
+        snapshots(tree, snapshot, &mut wrong);
+    }
+    for life in &books.replaced {
+        replaced(tree, life, &mut wrong);
     }
     projects(tree, &mut wrong);
     wrong
@@ -72,7 +85,7 @@ fn outside(tree: &Tree, wrong: &mut Vec<String>) {
 
 fn is_disks_own(name: &str) -> bool {
     let inner = name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".tmp")).unwrap_or(name);
-    matches!(inner, "disk" | "place" | "size") || name == ".probe"
+    matches!(inner, "disk" | "place" | "size") || matches!(name, ".probe" | ".probe-image")
 }
 
 fn disk(tree: &Tree, books: &Books, wrong: &mut Vec<String>) {
@@ -109,64 +122,133 @@ struct Places {
     live: bool,
     trash: Vec<String>,
     marker: bool,
+    /// A copy of a snapshot that is to become the volume.
+    aside: Vec<String>,
     any: Vec<String>,
 }
 
-fn places(tree: &Tree, id: &str) -> Places {
+/// What of a volume lies where, the lives that roll backs ended left out.
+fn places(tree: &Tree, books: &Books, id: &str) -> Places {
+    let ended: BTreeSet<String> = books
+        .replaced
+        .iter()
+        .map(|life| format!("{}.{}", life.spec.id, life.spec.generation))
+        .collect();
     let of = |folder: &str| -> Vec<String> {
-        tree.names(folder).into_iter().filter(|name| name.contains(id)).collect()
+        let names = tree.names(folder).into_iter();
+        names
+            .filter(|name| {
+                let life = name.strip_suffix(".going").unwrap_or(name);
+                name.contains(id) && !ended.contains(life) && !ended.contains(inner(life))
+            })
+            .collect()
     };
-    let (volumes, trash, meta) = (of(VOLUMES), of(TRASH), of(META));
+    let (volumes, trash, meta, aside) = (of(VOLUMES), of(TRASH), of(META), of(SNAPSHOTS));
     Places {
         live: volumes.iter().any(|name| name == id),
         marker: meta.iter().any(|name| name == id),
-        any: [volumes, trash.clone(), meta].concat(),
+        any: [volumes, trash.clone(), meta, aside.clone()].concat(),
         trash,
+        aside,
     }
 }
 
-fn volume(tree: &Tree, record: &Record, wrong: &mut Vec<String>) {
-    let id = record.spec.id.to_string();
-    let generation = record.spec.generation;
-    let places = places(tree, &id);
+/// The name without what says that a marker is being written.
+fn inner(name: &str) -> &str {
+    name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".tmp")).unwrap_or(name)
+}
+
+/// A place where the volume may be, and what must be so there.
+struct Expected {
+    path: String,
+    generations: Vec<u64>,
+    data: Data,
+    sizes: Vec<Bytes>,
+    /// Its limit may be lifted for the moment.
+    is_free: bool,
+}
+
+fn volume(tree: &Tree, books: &Books, record: &Record, wrong: &mut Vec<String>) {
+    let places = places(tree, books, &record.spec.id.to_string());
+    let mut complaints = Vec::new();
+    let found = expected(books, record, &places, &mut complaints);
+    for expected in found {
+        let Some(inode) = tree.at(&expected.path) else { continue };
+        complaints.extend(whole(tree, record, inode, &expected));
+        if !places.marker {
+            complaints.push("I6: it has no marker".to_owned());
+        }
+    }
+    let is_derived = matches!(record.stage, Stage::Cloning(_) | Stage::RollingBack { .. });
+    let is_settled = !matches!(record.stage, Stage::Quarantined | Stage::Vanished);
+    if is_settled && !is_derived && !places.aside.is_empty() {
+        complaints.push(format!("I11: there is {:?}", places.aside));
+    }
+    let of = format!("{:?} {}", record.stage, record.spec.id);
+    wrong.extend(complaints.into_iter().map(|text| format!("{of}: {text}")));
+}
+
+/// Where the volume lies, as far as it must be whole there.
+fn expected(
+    books: &Books,
+    record: &Record,
+    places: &Places,
+    complaints: &mut Vec<String>,
+) -> Vec<Expected> {
+    let VolumeSpec { id, generation, size, .. } = record.spec;
+    let at = |path: String, generations: Vec<u64>| Expected {
+        path,
+        generations,
+        data: record.data,
+        sizes: vec![size],
+        is_free: matches!(record.stage, Stage::Restoring | Stage::Purging),
+    };
     let live = format!("{VOLUMES}/{id}");
     let trash = |generation: u64| format!("{id}.{generation}");
-    let mut complain = |text: String| wrong.push(format!("{:?} {id}: {text}", record.stage));
-    let found = match record.stage {
+    let not_in_trash = |complaints: &mut Vec<String>| {
+        if !places.trash.is_empty() {
+            complaints.push(format!("I7: the trash has {:?}", places.trash));
+        }
+    };
+    match record.stage {
         Stage::Nothing => {
             if !places.any.is_empty() {
-                complain(format!("I11: there is {:?}", places.any));
+                complaints.push(format!("I11: there is {:?}", places.any));
             }
-            return;
+            Vec::new()
         },
         Stage::Vanished => {
             // A marker alone is kept: it says that there was a volume.
             if places.live || !places.trash.is_empty() {
-                complain(format!("I11: there is {:?}", places.any));
+                complaints.push(format!("I11: there is {:?}", places.any));
             }
-            return;
+            Vec::new()
         },
-        Stage::Quarantined => return,
+        Stage::Quarantined => Vec::new(),
         Stage::Creating => {
-            if !places.trash.is_empty() {
-                complain(format!("I7: the trash has {:?}", places.trash));
-            }
-            if places.live { vec![(live, vec![generation])] } else { Vec::new() }
+            not_in_trash(complaints);
+            vec![at(live, vec![generation])]
         },
-        Stage::Ready => {
-            if !places.trash.is_empty() {
-                complain(format!("I7: the trash has {:?}", places.trash));
-            }
+        Stage::Cloning(snapshot) => {
+            not_in_trash(complaints);
+            vec![Expected { data: books.snapshots[snapshot].data, ..at(live, vec![generation]) }]
+        },
+        Stage::Ready | Stage::Resizing(_) => {
+            not_in_trash(complaints);
             if !places.live {
-                complain("I6: it is not live".to_owned());
+                complaints.push("I6: it is not live".to_owned());
             }
-            vec![(live, vec![generation])]
+            let mut found = at(live, vec![generation]);
+            if let Stage::Resizing(wanted) = record.stage {
+                found.sizes.push(wanted);
+            }
+            vec![found]
         },
         Stage::Trashed => {
             if places.live || places.trash != [trash(generation)] {
-                complain(format!("I6: it is at {:?}", places.any));
+                complaints.push(format!("I6: it is at {:?}", places.any));
             }
-            vec![(format!("{TRASH}/{}", trash(generation)), vec![generation])]
+            vec![at(format!("{TRASH}/{}", trash(generation)), vec![generation])]
         },
         Stage::Tombstoned | Stage::Restoring => {
             let (old, allowed) = match record.stage {
@@ -175,64 +257,71 @@ fn volume(tree: &Tree, record: &Record, wrong: &mut Vec<String>) {
             };
             let in_trash = places.trash == [old.clone()];
             if usize::from(places.live) + places.trash.len() != 1 || !(places.live || in_trash) {
-                complain(format!("I1: it is at {:?}", places.any));
+                complaints.push(format!("I1: it is at {:?}", places.any));
             }
-            let path = if places.live { live } else { format!("{TRASH}/{old}") };
-            vec![(path, allowed)]
+            vec![at(if places.live { live } else { format!("{TRASH}/{old}") }, allowed)]
         },
         Stage::Purging => {
             if places.live {
-                complain("I7: it is live".to_owned());
+                complaints.push("I7: it is live".to_owned());
             }
-            let name = trash(generation);
             // Under this name a restore would find it.
-            let restorable = places.trash.contains(&name);
-            let path = format!("{TRASH}/{name}");
-            if restorable { vec![(path, vec![generation])] } else { Vec::new() }
+            vec![at(format!("{TRASH}/{}", trash(generation)), vec![generation])]
         },
-    };
-    for (path, generations) in found {
-        let Some(inode) = tree.at(&path) else { continue };
-        for text in whole(tree, record, (&path, inode), &generations) {
-            complain(text);
-        }
-        if !places.marker {
-            complain("I6: it has no marker".to_owned());
-        }
+        Stage::RollingBack { snapshot, .. } => {
+            let old = trash(generation - 1);
+            let both = vec![generation - 1, generation];
+            let found = at(live, vec![generation - 1]);
+            match (places.live, places.trash == [old.clone()]) {
+                // The life that it had is the one that is live.
+                (true, false) if places.trash.is_empty() => vec![found],
+                (true, true) => {
+                    let data = books.snapshots[snapshot].data;
+                    let next = Expected { generations: vec![generation], data, ..found };
+                    let last = at(format!("{TRASH}/{old}"), both);
+                    vec![next, last]
+                },
+                (false, true) => vec![at(format!("{TRASH}/{old}"), both)],
+                (_live, false) => {
+                    complaints.push(format!("I1: it is at {:?}", places.any));
+                    Vec::new()
+                },
+            }
+        },
     }
 }
 
 /// What is wrong with the directory of a volume.
-fn whole(
-    tree: &Tree,
-    record: &Record,
-    (path, inode): (&str, &Inode),
-    generations: &[u64],
-) -> Vec<String> {
+fn whole(tree: &Tree, record: &Record, inode: &Inode, expected: &Expected) -> Vec<String> {
     let id = record.spec.id.to_string();
-    let mut wrong = Vec::new();
-    if record.has_data {
-        for file in FILES {
-            let rows = rows(record.spec.id);
-            if tree.file(&format!("{path}/{file}")) != Some(rows.as_bytes()) {
-                wrong.push(format!("I1: {path}/{file} is lost or damaged"));
-            }
-        }
-    } else if inode.entries().is_none_or(|entries| !entries.is_empty()) {
-        wrong.push(format!("I2: {path} is not empty"));
-    }
-    let says = |fields: &BTreeMap<String, String>| {
+    let Expected { path, generations, .. } = expected;
+    let image = tree.walk(ROOT, &format!("{path}/image")).filter(|_| marker_is_of_image(tree, &id));
+    let mut wrong = match image {
+        Some(file) => in_image(tree, file, record, expected),
+        None => content(tree, path, expected.data),
+    };
+    let says = |fields: &BTreeMap<String, String>, generations: &[u64]| {
         fields.get("volume") == Some(&id)
             && generations.iter().any(|generation| {
                 fields.get("generation").is_some_and(|found| *found == generation.to_string())
             })
     };
     let marker = tree.file(&format!("{META}/{id}")).and_then(fields).unwrap_or_default();
-    if !says(&marker) {
+    if !says(&marker, generations) {
         wrong.push(format!("I6: its marker says {marker:?}"));
     }
+    let size = marker.get("size").and_then(|size| size.parse().ok()).map(Bytes::new);
+    if !size.is_some_and(|size| expected.sizes.contains(&size)) {
+        wrong.push(format!("I9: its marker says {size:?} instead of {:?}", expected.sizes));
+    }
+    // What a roll back put into the trash has the attribute of the life that ended.
+    let own: &[u64] = if matches!(record.stage, Stage::RollingBack { .. }) {
+        &generations[..1]
+    } else {
+        generations
+    };
     match inode.attributes.values().next() {
-        Some(value) if !fields(value).is_some_and(|fields| says(&fields)) => {
+        Some(value) if !fields(value).is_some_and(|fields| says(&fields, own)) => {
             wrong.push("I6: its attribute is of another volume or life".to_owned());
         },
         None if marker.get("binding").is_none_or(|binding| binding == "attribute") => {
@@ -240,16 +329,157 @@ fn whole(
         },
         Some(_) | None => {},
     }
-    let own = tree.walk(ROOT, path).is_some_and(|number| inode.subvolume == number);
-    if own && inode.limit.is_none() && !matches!(record.stage, Stage::Restoring | Stage::Purging) {
-        wrong.push("I9: its size is not kept".to_owned());
+    let number = tree.walk(ROOT, path);
+    if number == Some(inode.subvolume) {
+        let limit = inode.limit.map(Bytes::new);
+        let is_kept = limit.is_some_and(|limit| expected.sizes.contains(&limit));
+        if !is_kept && !(expected.is_free && limit.is_none()) {
+            wrong.push(format!("I9: its limit is {limit:?} instead of {:?}", expected.sizes));
+        }
+        if limit.is_some_and(|limit| limit.get() < tree.used(inode.subvolume)) {
+            wrong.push(format!("I9: its limit {limit:?} is below what it holds"));
+        }
     }
     if let Some(project) = marker.get("project").and_then(|text| text.parse().ok()) {
-        let limit = tree.account(project).2;
-        let lifted = matches!(record.stage, Stage::Restoring | Stage::Purging);
-        if inode.project != project || (limit.is_none() && !lifted) {
-            wrong.push("I9: its size is not kept".to_owned());
+        let (used, _files, limit) = tree.account(project);
+        let is_kept = limit.is_some_and(|limit| expected.sizes.contains(&Bytes::new(limit)));
+        if inode.project != project || !(is_kept || expected.is_free && limit.is_none()) {
+            wrong.push(format!("I9: its limit is {limit:?} instead of {:?}", expected.sizes));
+        }
+        if limit.is_some_and(|limit| limit < used) {
+            wrong.push(format!("I9: its limit {limit:?} is below what it holds"));
         }
     }
     wrong
+}
+
+fn marker_is_of_image(tree: &Tree, id: &str) -> bool {
+    let marker = tree.file(&format!("{META}/{id}")).and_then(fields).unwrap_or_default();
+    marker.get("driver").is_some_and(|driver| driver.starts_with("image:"))
+}
+
+/// What is wrong with the image of a volume: it must be mountable, have the size and hold the content.
+fn in_image(tree: &Tree, file: Number, record: &Record, expected: &Expected) -> Vec<String> {
+    let path = &expected.path;
+    let mut wrong = Vec::new();
+    if tree.names(path) != ["image"] {
+        wrong.push(format!("I2: {path} holds {:?}", tree.names(path)));
+    }
+    let (length, allocated) = tree.lengths(file);
+    let medium = tree.medium(file).unwrap_or_else(|| Arc::new(Medium::Blank));
+    let Medium::Whole { tree: inner, .. } = &*medium else {
+        wrong.push(format!("I1: {path}/image cannot be mounted: {medium:?}"));
+        return wrong;
+    };
+    let holds = medium.size();
+    if length < holds {
+        wrong.push(format!("I1: {path}/image has {length} of its file system's {holds}"));
+    }
+    let is_resizing = matches!(record.stage, Stage::Resizing(_));
+    let fits = |bytes: u64| expected.sizes.contains(&Bytes::new(bytes));
+    if !is_resizing && !(fits(length) && fits(holds) && allocated == length) {
+        wrong.push(format!(
+            "I9: {path}/image has {length}, {allocated} allocated, its file system {holds}, instead of {:?}",
+            expected.sizes
+        ));
+    }
+    let root = inner.get(ROOT).map(|root| &root.attributes);
+    let named =
+        root.and_then(|attributes| attributes.values().next()).and_then(|value| fields(value));
+    let id = record.spec.id.to_string();
+    if named.is_none_or(|named| named.get("volume") != Some(&id)) {
+        wrong.push(format!("I6: the root of {path}/image carries no identity of it"));
+    }
+    wrong.extend(content(inner, "", expected.data));
+    wrong
+}
+
+/// What differs from this content, to the last file.
+fn content(tree: &Tree, path: &str, data: Data) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut wanted: BTreeSet<String> = files_of(data).into_iter().collect();
+    for name in &wanted {
+        if tree.file(&format!("{path}/{name}")) != Some(rows(data.by).as_bytes()) {
+            wrong.push(format!("I1: {path}/{name} is lost or damaged"));
+        }
+    }
+    if wanted.contains("base/table") {
+        wanted.insert("base".to_owned());
+    }
+    let mut below = vec![String::new()];
+    while let Some(folder) = below.pop() {
+        for name in tree.names(&format!("{path}/{folder}")) {
+            let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            let inode = tree.at(&format!("{path}/{name}"));
+            if inode.is_some_and(|inode| matches!(inode.content, Content::Directory(_))) {
+                below.push(name.clone());
+            }
+            if !wanted.contains(&name) {
+                wrong.push(format!("I2: {path} holds {name}"));
+            }
+        }
+    }
+    wrong
+}
+
+/// What is wrong with a snapshot.
+fn snapshots(tree: &Tree, snapshot: &Snapshot, wrong: &mut Vec<String>) {
+    let id = snapshot.spec.id.to_string();
+    let path = format!("{SNAPSHOTS}/{id}");
+    let of = |folder: &str| -> Vec<String> {
+        tree.names(folder).into_iter().filter(|name| name.contains(&id)).collect()
+    };
+    let (here, markers) = (of(SNAPSHOTS), of(META));
+    let mut complain = |text: String| wrong.push(format!("{:?} {id}: {text}", snapshot.stage));
+    match snapshot.stage {
+        SnapshotStage::Gone if !here.is_empty() || !markers.is_empty() => {
+            complain(format!("I11: there is {here:?} and {markers:?}"));
+        },
+        SnapshotStage::Ready if here != [id.clone()] => complain(format!("I6: there is {here:?}")),
+        SnapshotStage::Gone
+        | SnapshotStage::Ready
+        | SnapshotStage::Taking
+        | SnapshotStage::Deleting
+        | SnapshotStage::Quarantined => {},
+    }
+    let Some(inode) = tree.at(&path) else { return };
+    for text in content(tree, &path, snapshot.data) {
+        complain(text);
+    }
+    let number = tree.walk(ROOT, &path).unwrap_or(ROOT);
+    if !inode.read_only || inode.subvolume != number {
+        complain("I6: it can be written".to_owned());
+    }
+    let marker = tree.file(&format!("{META}/{id}")).and_then(fields).unwrap_or_default();
+    let of = &snapshot.spec.of;
+    for (key, value) in [
+        ("snapshot", id.clone()),
+        ("volume", of.id.to_string()),
+        ("generation", of.generation.to_string()),
+        ("size", of.size.get().to_string()),
+        ("subvolume", number.to_string()),
+    ] {
+        if marker.get(key) != Some(&value) {
+            complain(format!("I6: its marker says {key} {:?}, not {value}", marker.get(key)));
+        }
+    }
+}
+
+/// What is wrong with a life that a roll back ended.
+fn replaced(tree: &Tree, life: &Replaced, wrong: &mut Vec<String>) {
+    let name = format!("{}.{}", life.spec.id, life.spec.generation);
+    let path = format!("{TRASH}/{name}");
+    if life.may_be_gone {
+        return;
+    }
+    let mut complain = |text: String| wrong.push(format!("replaced {name}: {text}"));
+    if tree.at(&path).is_none() {
+        complain("I1: it is not in the trash".to_owned());
+    }
+    for text in content(tree, &path, life.data) {
+        complain(text);
+    }
+    if tree.file(&format!("{META}/{name}")).and_then(fields).is_none() {
+        complain("I6: it has no marker".to_owned());
+    }
 }

@@ -2,14 +2,14 @@
 //!
 //! It does not judge. Invariant: everything before the last operation of a sequence is undisturbed.
 
-use crate::explore::{Activity, Explorer, World};
-use crate::scene::{
-    self, Books, Operation, Setup, Stage, begin, called_for, conclude, machine, start, write_data,
-    write_strangers,
-};
-use crate::sim::{CallSite, SimFs};
+use crate::books::{Books, Operation, Stage};
+use crate::explore::{Activity, Answers, Explorer, World};
+use crate::scene::{self, Setup, machine, start, write_data, write_strangers};
+use crate::sim::{CallSite, FREE, SimFs};
 use berth_agent::disk::fs;
 use berth_agent::volume::Volumes;
+use berth_model::units::Bytes;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
 /// Every sequence of at most `length` operations on two volumes that makes sense, the first volume first.
@@ -26,15 +26,21 @@ pub fn sequences(length: usize) -> Vec<Vec<(usize, Operation)>> {
                 if index == 1 && !begun {
                     continue;
                 }
-                let last = so_far.iter().rev().find(|(which, _)| *which == index);
-                let next: &[Operation] = match last.map(|(_, operation)| *operation) {
-                    None | Some(Operation::Purge) => &[Operation::Create],
-                    Some(Operation::Create | Operation::Restore) => &[Operation::Destroy],
-                    Some(Operation::Destroy) => &[Operation::Restore, Operation::Purge],
+                let last = so_far
+                    .iter()
+                    .rev()
+                    .find(|(which, step)| *which == index && !matches!(step, Operation::Resize(_)));
+                let mut next = match last.map(|(_, operation)| *operation) {
+                    None | Some(Operation::Purge) => vec![Operation::Create],
+                    Some(Operation::Destroy) => vec![Operation::Restore, Operation::Purge],
+                    Some(_live) => vec![Operation::Destroy],
                 };
+                if next == [Operation::Destroy] && index == 0 {
+                    next.extend(sizes(&so_far).map(Operation::Resize));
+                }
                 for operation in next {
                     let mut longer = so_far.clone();
-                    longer.push((index, *operation));
+                    longer.push((index, operation));
                     all.push(longer);
                 }
             }
@@ -42,6 +48,73 @@ pub fn sequences(length: usize) -> Vec<Vec<(usize, Operation)>> {
         from = until;
     }
     all.retain(|sequence| !sequence.is_empty());
+    all
+}
+
+/// Sizes for the next resize: the first time one of each kind, later one that fits. Where it may be any, the sequence so
+/// far decides.
+fn sizes(so_far: &[(usize, Operation)]) -> impl Iterator<Item = Bytes> {
+    let mut hasher = DefaultHasher::new();
+    so_far.hash(&mut hasher);
+    let random = hasher.finish();
+    let (less, more) = (257 + random % 62, 321 + random % 191);
+    let all = [
+        // Below what is used; above what is free.
+        Bytes::new(1 + random % 99),
+        Bytes::new(FREE + (400 << 20)),
+        Bytes::new(less * (1 << 20) + random % 4096),
+        Bytes::from_mib(more),
+    ];
+    let again = so_far.iter().any(|(_, step)| matches!(step, Operation::Resize(_)));
+    let from = if again { 2 + usize::from(random & 1 == 1) } else { 0 };
+    let until = if again { from + 1 } else { 4 };
+    all.into_iter().skip(from).take(until - from)
+}
+
+/// Every sequence that goes on with at most `length` operations after a first snapshot was taken.
+#[must_use]
+pub fn with_snapshots(length: usize) -> Vec<Vec<(usize, Operation)>> {
+    use Operation::{Clone, Create, Destroy, Forget, Purge, Restore, RollBack, Snapshot};
+    let mut all = vec![vec![(0, Create), (0, Snapshot)]];
+    let mut from = 0;
+    for _round in 0..length {
+        let until = all.len();
+        for at in from..until {
+            let so_far = all[at].clone();
+            let did = |wanted: Operation| so_far.contains(&(0, wanted));
+            let has_first = !did(Forget(0)) && !did(Purge);
+            let life = so_far
+                .iter()
+                .rev()
+                .map(|(_, step)| *step)
+                .find(|step| matches!(step, Create | Destroy | Restore | Purge));
+            let mut next: Vec<(usize, Operation)> = match life {
+                Some(Destroy) => vec![(0, Restore), (0, Purge)],
+                Some(Purge) => vec![(0, Create)],
+                _live => vec![(0, Snapshot), (0, Destroy)],
+            };
+            if has_first {
+                next.push((0, Forget(0)));
+                if matches!(life, Some(Create | Restore)) {
+                    next.push((0, RollBack));
+                }
+                if !so_far.contains(&(1, Clone)) {
+                    next.push((1, Clone));
+                }
+            }
+            let second =
+                so_far.iter().filter(|(_, step)| matches!(step, Snapshot | RollBack)).count();
+            if second > 1 && !did(Forget(1)) && !did(Purge) {
+                next.push((0, Forget(1)));
+            }
+            for step in next {
+                let mut longer = so_far.clone();
+                longer.push(step);
+                all.push(longer);
+            }
+        }
+        from = until;
+    }
     all
 }
 
@@ -68,13 +141,10 @@ pub fn unjoined(setup: &Setup) -> World {
     let volumes = start(&files, setup, &books, false);
     books.disks = volumes.disks().ledger();
     files.rest();
-    World { files, books, answer: None }
+    World { files, books, answers: Answers::new() }
 }
 
 /// Carries operations out, undisturbed.
-///
-/// # Panics
-/// There is nothing to be done.
 pub fn carry_out(
     files: &SimFs,
     volumes: &Volumes,
@@ -82,11 +152,19 @@ pub fn carry_out(
     sequence: &[(usize, Operation)],
 ) {
     for (index, operation) in sequence {
+        books.begin(*index, *operation);
+        for subject in books.subjects() {
+            if books.is_begun(subject)
+                && let Some(effect) = books.called_for(subject)
+            {
+                books.conclude(subject, &volumes.run(&effect));
+            }
+        }
         let record = &mut books.volumes[*index];
-        begin(record, *operation);
-        let outcome = volumes.run(&called_for(record).expect("it was begun"));
-        conclude(record, &outcome);
-        if record.stage == Stage::Ready && !record.has_data {
+        // What a snapshot has differs from what its volume has from then on.
+        let differs =
+            matches!(operation, Operation::Snapshot | Operation::RollBack | Operation::Clone);
+        if record.stage == Stage::Ready && (record.data.is_empty() || differs) {
             write_data(files, record);
         }
     }
@@ -105,7 +183,7 @@ pub fn explore_sequence(
     let volumes = start(&files, setup, &books, false);
     files.rest();
     carry_out(&files, &volumes, &mut books, before);
-    let world = World { files, books, answer: None };
+    let world = World { files, books, answers: Answers::new() };
     let activity = Activity::Run(last.0, last.1);
     explorer.explore(world, Some(volumes), activity, depth, &format!("{before:?}"));
 }
@@ -130,12 +208,12 @@ pub fn all_of(setup: &Setup, bounds: &Bounds, ignored: Option<CallSite>) -> crat
         files.ignore(ignored);
         files
     };
-    // Every start on btrfs tries a quota, which multiplies what is not synced.
-    let less = if setup.traits.has_subvolumes { 3 } else { 0 };
+    // Every start on btrfs tries a quota or an image, which multiplies what is not synced.
+    let less = if setup.traits.has_subvolumes || setup.format().is_some() { 3 } else { 0 };
     let exhaustive = bounds.exhaustive - less.min(bounds.exhaustive);
     let mut explorer = Explorer::new(setup, exhaustive, bounds.violations);
     let books = Books { cluster: None, ..Books::new(0) };
-    let world = World { files: deaf(machine(setup)), books, answer: None };
+    let world = World { files: deaf(machine(setup)), books, answers: Answers::new() };
     explorer.explore(world, None, Activity::First, bounds.depth, "");
     let world = unjoined(setup);
     explorer.explore(
@@ -149,10 +227,21 @@ pub fn all_of(setup: &Setup, bounds: &Bounds, ignored: Option<CallSite>) -> crat
     let base = (deaf(files), books);
     for sequence in sequences(bounds.length) {
         let destroys = matches!(sequence.last(), Some((_, Operation::Destroy)));
-        let depth = bounds.depth + u8::from(destroys);
+        // A start with images makes one of each kind: every crash in a row costs as many as there are calls in that.
+        let less = u8::from(setup.format().is_some()).min(bounds.depth - 1);
+        let depth = bounds.depth + u8::from(destroys) - less;
         explore_sequence(&mut explorer, setup, &base, &sequence, depth);
         if explorer.report.violations.len() >= bounds.violations {
             break;
+        }
+    }
+    if setup.traits.has_subvolumes {
+        for sequence in with_snapshots(bounds.length - 1) {
+            let depth = bounds.depth - u8::from(sequence.len() > bounds.length && bounds.depth > 1);
+            explore_sequence(&mut explorer, setup, &base, &sequence, depth);
+            if explorer.report.violations.len() >= bounds.violations {
+                break;
+            }
         }
     }
     explorer.report
@@ -177,7 +266,7 @@ pub fn deep(setup: &Setup) -> crate::explore::Report {
     carry_out(&files, &volumes, &mut books, &[(0, Operation::Destroy)]);
     files.rest();
     let mut explorer = Explorer::new(setup, 0, 10);
-    let world = World { files, books, answer: None };
+    let world = World { files, books, answers: Answers::new() };
     let purge = Activity::Run(0, Operation::Purge);
     explorer.explore(world, Some(volumes), purge, 1, "deep");
     explorer.report

@@ -4,7 +4,9 @@
 //! It does not know volumes, markers or disks. Invariant: whoever makes, moves, deletes or syncs something on a disk
 //! does it through a [`Node`], so that a test sees every such call with the place in the source it comes from.
 
+pub mod image;
 pub mod real;
+mod real_image;
 
 use super::filesystem::{Position, Room};
 use super::project::Account;
@@ -37,6 +39,15 @@ pub enum Replace {
     No,
 }
 
+/// What may be done to a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing.
+    ReadOnly,
+    /// Everything.
+    Writable,
+}
+
 /// What an open handle is to the file system that gave it out.
 #[derive(Clone, Copy, Debug)]
 pub enum Raw<'a> {
@@ -65,7 +76,7 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
 /// mount. [`Node`] says what each does.
 #[expect(missing_docs, reason = "documented once, at the methods of Node that call them")]
 #[expect(clippy::missing_errors_doc, reason = "documented once, at the methods of Node")]
-pub trait Calls: fmt::Debug + Send + Sync {
+pub trait Calls: image::Images + fmt::Debug + Send + Sync {
     fn raw(&self) -> Raw<'_>;
     fn directory(&self, site: Site, name: &OsStr) -> Result<Box<dyn Calls>, Errno>;
     fn make_directory(&self, site: Site, name: &OsStr, mode: u32) -> Result<(), Errno>;
@@ -106,6 +117,9 @@ pub trait Calls: fmt::Debug + Send + Sync {
     fn set_project(&self, site: Site, project: u32) -> Result<(), Errno>;
     fn account(&self, site: Site, project: u32) -> Result<Account, Errno>;
     fn limit_project(&self, site: Site, project: u32, bytes: Option<u64>) -> Result<(), Errno>;
+    fn snapshot(&self, site: Site, name: &OsStr, of: Raw<'_>, access: Access) -> Result<(), Errno>;
+    fn is_read_only(&self, site: Site) -> Result<bool, Errno>;
+    fn make_writable(&self, site: Site) -> Result<(), Errno>;
 }
 
 /// Opens a directory by its path, links followed.
@@ -149,6 +163,12 @@ impl From<OwnedFd> for Node {
     }
 }
 
+impl From<Box<dyn Calls>> for Node {
+    fn from(calls: Box<dyn Calls>) -> Self {
+        Self(calls)
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "each fails as the system call it stands for")]
 impl Node {
     /// The kernel's descriptor, for calls that only a real file system has.
@@ -180,7 +200,7 @@ impl Node {
         self.0.make_directory(Location::caller(), name.as_ref(), mode)
     }
 
-    /// Makes a file that was not there, for this user alone, open for writing.
+    /// Makes a file that was not there, for this user alone, open for reading and writing.
     #[track_caller]
     pub fn create(&self, name: impl AsRef<OsStr>) -> Result<Self, Errno> {
         self.0.create(Location::caller(), name.as_ref()).map(Self)
@@ -359,5 +379,28 @@ impl Node {
     #[track_caller]
     pub fn limit_project(&self, project: u32, bytes: Option<u64>) -> Result<(), Errno> {
         self.0.limit_project(Location::caller(), project, bytes)
+    }
+
+    /// Makes a subvolume with the content, as of now, of the one that `of` is the root of.
+    #[track_caller]
+    pub fn snapshot(
+        &self,
+        name: impl AsRef<OsStr>,
+        of: &Self,
+        access: Access,
+    ) -> Result<(), Errno> {
+        self.0.snapshot(Location::caller(), name.as_ref(), of.raw(), access)
+    }
+
+    /// Can nothing be written in the subvolume it is the root of?
+    #[track_caller]
+    pub fn is_read_only(&self) -> Result<bool, Errno> {
+        self.0.is_read_only(Location::caller())
+    }
+
+    /// Lets the subvolume it is the root of be written again, which deleting it needs.
+    #[track_caller]
+    pub fn make_writable(&self) -> Result<(), Errno> {
+        self.0.make_writable(Location::caller())
     }
 }

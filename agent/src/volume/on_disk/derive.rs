@@ -16,10 +16,10 @@ use super::super::look::{self, Target, look};
 use super::snapshot::{FOLDER, label, tree_of};
 use super::{OnDisk, settle};
 use crate::disk::adopt::Handle;
-use crate::disk::fs::Node;
+use crate::disk::fs::{Access, Node};
 use crate::disk::probe::DriverKind;
 use crate::disk::remove::volume_attribute;
-use crate::disk::{code_of, is_broken, marker, subvolume};
+use crate::disk::{code_of, is_broken, marker};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
@@ -117,12 +117,8 @@ impl OnDisk {
         let entry = aside(spec);
         let home = look::home(&self.disk, handle);
         let identity = Identity::of(spec, home, DriverKind::Btrfs, Binding::Attribute);
-        let access = subvolume::Access::Writable;
-        subvolume::snapshot(source.descriptor()?, folder.descriptor()?, &entry, access)?;
+        folder.snapshot(&entry, source, Access::Writable)?;
         let directory = folder.directory(&entry)?;
-        if tree_of(&directory)?.is_none() {
-            return Err(Errno::EXIST);
-        }
         // It has the limit of the volume that the snapshot is of, which may be reached: that would stop the attribute.
         directory.limit(None)?;
         // Its identity is that volume's too.
@@ -342,7 +338,7 @@ impl OnDisk {
         if safety.is_some_and(|safety| fields.get("safety") != Some(&safety.id.to_string())) {
             return Ok(());
         }
-        let failed = |errno: Errno| unclear(format!("deleting {what} failed ({errno})"));
+        let failed = |errno: Errno| Fault::Unclear(self.why(&format!("deleting {what}"), errno));
         let life = marker::value(&fields, "generation")
             .map_err(|error| unclear(format!("the marker of {what} cannot be had: {error}")))?;
         if !self.is_replaced(handle, volume, life)? {

@@ -102,10 +102,15 @@ impl OnDisk {
         }
     }
 
-    /// What a failed call means. After an error that puts earlier writes in doubt the disk is withheld.
+    /// What a failed call on a volume means. After an error that puts earlier writes in doubt the disk is withheld.
     fn reason(&self, spec: &VolumeSpec, doing: &str, errno: Errno) -> Rejection {
+        self.why(&format!("{doing} volume {}", spec.id), errno)
+    }
+
+    /// What a failed call on the disk means. After an error that puts earlier writes in doubt the disk is withheld.
+    fn why(&self, doing: &str, errno: Errno) -> Rejection {
         let root = self.disk.root().display();
-        let text = format!("{doing} volume {} on disk {root} failed ({errno})", spec.id);
+        let text = format!("{doing} on disk {root} failed ({errno})");
         let reason = Rejection::new(code_of(errno), text);
         let reason = match errno {
             Errno::NOSPC | Errno::DQUOT => reason.remedy("free space on the disk"),
@@ -114,12 +119,17 @@ impl OnDisk {
             Errno::SRCH => reason.remedy("mount the disk with project quotas (-o prjquota) again"),
             _other => reason,
         };
+        self.withhold(&reason, errno);
+        reason
+    }
+
+    /// After an error that puts earlier writes in doubt the disk is withheld.
+    fn withhold(&self, reason: &Rejection, errno: Errno) {
         if is_broken(errno) {
             self.disk.set_broken(reason.clone().remedy(
                 "look into the kernel log, replace or repair the disk, then restart the agent",
             ));
         }
-        reason
     }
 
     fn unclear(&self, spec: &VolumeSpec, doing: &'static str) -> impl Fn(Errno) -> Fault {

@@ -8,10 +8,15 @@
 //!
 //! A sync of the file system makes everything durable. Each model is at most as kind as the file system it is named
 //! after. Data whose sync failed is never durable: the page cache calls it clean.
+//!
+//! A file can be a device with a file system on it, which has a storage of its own. What that makes durable reaches the
+//! data of the file and no more: neither its length nor its name. What is pending in it may be in the file or not.
 
-use super::tree::{Change, Number, Tree};
+use super::tree::{Change, Medium, Number, Tree};
+use berth_agent::disk::image::Format;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 
 /// Whose rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,13 +46,54 @@ pub struct Storage {
     seen: Tree,
     durable: Tree,
     pending: Vec<Pending>,
+    /// What each subvolume used when everything was synced last: quotas count no sooner.
+    counted: BTreeMap<Number, u64>,
+    /// Files that are attached as devices, by their inodes. None outlives the machine.
+    pub(super) devices: BTreeMap<Number, Device>,
+}
+
+/// An attached file.
+#[derive(Clone, Debug)]
+pub(super) struct Device {
+    /// As it was read last.
+    pub size: u64,
+    /// Handles of the process that runs.
+    pub holders: u32,
+    /// What is mounted from it.
+    pub mounted: Option<Mounted>,
+}
+
+/// A mounted file system. What it made durable is in the file.
+#[derive(Clone, Debug)]
+pub(super) struct Mounted {
+    pub format: Format,
+    pub storage: Box<Storage>,
+    /// Under which name; nobody sees it without.
+    pub name: Option<String>,
+}
+
+impl Mounted {
+    fn medium(&self) -> Medium {
+        Medium::Whole { format: self.format, tree: self.storage.durable.clone() }
+    }
+}
+
+/// How a file system of this kind loses.
+pub(super) fn model_of(format: Format) -> Model {
+    match format {
+        Format::Ext4 => Model::Ext4,
+        Format::Xfs => Model::Xfs,
+        Format::Btrfs => Model::Btrfs,
+    }
 }
 
 impl Storage {
     /// One on which this tree is durable.
     #[must_use]
     pub fn new(model: Model, tree: Tree) -> Self {
-        Self { model, seen: tree.clone(), durable: tree, pending: Vec::new() }
+        let counted = tree.all_used();
+        let devices = BTreeMap::new();
+        Self { model, seen: tree.clone(), durable: tree, pending: Vec::new(), counted, devices }
     }
 
     /// Whose rules it follows.
@@ -62,19 +108,32 @@ impl Storage {
         &self.seen
     }
 
+    /// What the quota of a subvolume says.
+    #[must_use]
+    pub fn counted(&self, subvolume: Number) -> u64 {
+        self.counted.get(&subvolume).copied().unwrap_or_default()
+    }
+
     /// A number for this state, with what is not durable.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.durable.hash(&mut hasher);
         self.pending.hash(&mut hasher);
+        self.counted.hash(&mut hasher);
+        for (file, device) in &self.devices {
+            (file, device.size).hash(&mut hasher);
+            if let Some(mounted) = &device.mounted {
+                (&mounted.name, mounted.storage.fingerprint()).hash(&mut hasher);
+            }
+        }
         hasher.finish()
     }
 
     /// A number no inode has, seen, durable or between.
     #[must_use]
     pub fn fresh(&self) -> Number {
-        let pending = self.pending.iter().map(|pending| pending.change.subject()).max();
+        let pending = self.pending.iter().map(|pending| pending.change.highest()).max();
         self.seen.highest().max(self.durable.highest()).max(pending.unwrap_or_default()) + 1
     }
 
@@ -87,20 +146,15 @@ impl Storage {
     /// Is it about a subvolume as a whole, which only a sync of the file system makes durable?
     fn is_of_subvolume(&self, change: &Change) -> bool {
         match change {
-            Change::Limit { .. } => true,
+            Change::Limit { .. } | Change::Snapshot { .. } | Change::Unlock { .. } => true,
             Change::Make { number, inode, .. } => inode.subvolume == *number,
             Change::Remove { number, .. } | Change::Rename { number, .. } => {
                 let made = self.pending.iter().find_map(|pending| match &pending.change {
                     Change::Make { number: made, inode, .. } if made == number => Some(&**inode),
-                    Change::Make { .. }
-                    | Change::Remove { .. }
-                    | Change::Rename { .. }
-                    | Change::Attribute { .. }
-                    | Change::Mode { .. }
-                    | Change::Write { .. }
-                    | Change::Limit { .. }
-                    | Change::Project { .. }
-                    | Change::LimitProject { .. } => None,
+                    Change::Snapshot { inodes, .. } => {
+                        inodes.iter().find(|(made, _inode)| made == number).map(|(_, inode)| inode)
+                    },
+                    _other => None,
                 });
                 let inode = made.or_else(|| self.durable.get(*number));
                 inode.is_some_and(|inode| inode.subvolume == *number)
@@ -109,8 +163,83 @@ impl Storage {
             | Change::Mode { .. }
             | Change::Write { .. }
             | Change::Project { .. }
-            | Change::LimitProject { .. } => false,
+            | Change::LimitProject { .. }
+            | Change::Length { .. }
+            | Change::Blocks { .. } => false,
         }
+    }
+
+    /// The machine is at rest for a while: the kernel writes everything out.
+    pub fn rest(&mut self) {
+        let files: Vec<Number> = self.devices.keys().copied().collect();
+        for file in files {
+            if let Some(mounted) = self.devices.get_mut(&file).and_then(|one| one.mounted.as_mut())
+            {
+                mounted.storage.sync_all();
+            }
+            self.flush(file);
+        }
+        self.sync_all();
+    }
+
+    /// What the file system on a device made durable reaches the file, and the data of the file the disk.
+    pub(super) fn flush(&mut self, file: Number) {
+        let mounted = self.devices.get(&file).and_then(|device| device.mounted.as_ref());
+        let Some(medium) = mounted.map(Mounted::medium) else { return };
+        if self.seen.medium(file).is_none_or(|before| *before != medium) {
+            self.change(Change::Blocks { number: file, medium: Arc::new(medium) });
+        }
+        for index in 0..self.pending.len() {
+            let pending = &self.pending[index];
+            if pending.change.is_data() && pending.change.subject() == file && !pending.lost {
+                self.pending[index].synced = true;
+            }
+        }
+        self.settle();
+    }
+
+    /// The process is gone: what it mounted where nobody sees it, and what it only held attached.
+    pub(super) fn end_process(&mut self) {
+        let files: Vec<Number> = self.devices.keys().copied().collect();
+        for file in files {
+            self.let_go(file, true);
+        }
+    }
+
+    /// Unmounts what nobody sees and detaches what nobody holds.
+    pub(super) fn let_go(&mut self, file: Number, process_ended: bool) {
+        let Some(device) = self.devices.get_mut(&file) else { return };
+        if process_ended {
+            device.holders = 0;
+        }
+        let is_unseen = device.mounted.as_ref().is_some_and(|mounted| mounted.name.is_none());
+        if process_ended && is_unseen {
+            self.unmount(file);
+        }
+        let is_free = |device: &Device| device.holders == 0 && device.mounted.is_none();
+        if self.devices.get(&file).is_some_and(is_free) {
+            self.devices.remove(&file);
+        }
+    }
+
+    /// Unmounts what is mounted from a file: everything of it is written.
+    pub(super) fn unmount(&mut self, file: Number) {
+        let mounted = self.devices.get_mut(&file).and_then(|device| device.mounted.as_mut());
+        if let Some(mounted) = mounted {
+            mounted.storage.sync_all();
+        }
+        self.flush(file);
+        if let Some(device) = self.devices.get_mut(&file) {
+            device.mounted = None;
+        }
+    }
+
+    /// The file whose file system is seen under this name.
+    pub(super) fn shown(&self, name: &str) -> Option<Number> {
+        let is_it = |device: &Device| {
+            device.mounted.as_ref().is_some_and(|mounted| mounted.name.as_deref() == Some(name))
+        };
+        self.devices.iter().find(|(_file, device)| is_it(device)).map(|(file, _device)| *file)
     }
 
     /// A file or directory is synced.
@@ -156,8 +285,13 @@ impl Storage {
                 Change::Attribute { .. }
                 | Change::Mode { .. }
                 | Change::Write { .. }
-                | Change::Project { .. } => change.subject() == number,
-                Change::Limit { .. } | Change::LimitProject { .. } => false,
+                | Change::Project { .. }
+                | Change::Length { .. }
+                | Change::Blocks { .. } => change.subject() == number,
+                Change::Limit { .. }
+                | Change::LimitProject { .. }
+                | Change::Snapshot { .. }
+                | Change::Unlock { .. } => false,
             };
             if mine && !self.is_of_subvolume(change) {
                 self.mark(index);
@@ -204,6 +338,7 @@ impl Storage {
                 self.durable.apply(&pending.change);
             }
         }
+        self.counted = self.durable.all_used();
     }
 
     /// A sync of this file or directory fails: its data is never written any more.
@@ -228,7 +363,31 @@ impl Storage {
             Model::Ext4 | Model::Xfs => self.prefixes(&mut keep),
             Model::Btrfs => self.subsets(exhaustive_max, &mut keep),
         }
-        found.into_values().collect()
+        let mut trees: Vec<Tree> = found.into_values().collect();
+        for (file, device) in &self.devices {
+            let Some(mounted) = &device.mounted else { continue };
+            if mounted.storage.pending.is_empty() {
+                continue;
+            }
+            // What it did not make durable may be in the file all the same.
+            let (now, inner) = (mounted.medium(), mounted.storage.crashes(exhaustive_max));
+            trees = trees
+                .into_iter()
+                .flat_map(|tree| {
+                    if tree.medium(*file).is_none_or(|medium| *medium != now) {
+                        return vec![tree];
+                    }
+                    let with = |inner: &Tree| {
+                        let medium = Medium::Whole { format: mounted.format, tree: inner.clone() };
+                        let mut tree = tree.clone();
+                        tree.apply(&Change::Blocks { number: *file, medium: Arc::new(medium) });
+                        tree
+                    };
+                    inner.iter().map(with).collect()
+                })
+                .collect();
+        }
+        trees
     }
 
     fn prefixes(&self, keep: &mut dyn FnMut(Tree)) {
@@ -331,6 +490,15 @@ enum Fate {
 
 impl Fate {
     fn of(self, change: &Change) -> Option<Change> {
+        if let Change::Blocks { number, .. } = change {
+            let medium = match self {
+                Self::None => return None,
+                Self::Whole => return Some(change.clone()),
+                Self::Torn => Medium::Torn,
+                Self::Zeros => Medium::Blank,
+            };
+            return Some(Change::Blocks { number: *number, medium: Arc::new(medium) });
+        }
         let Change::Write { number, bytes, bulk } = change else { return Some(change.clone()) };
         let bytes = match self {
             Self::None => return None,
