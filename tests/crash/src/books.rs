@@ -4,6 +4,7 @@
 //! It follows the deciding code: an intent is written down, an effect answers, the result is written down. It does not
 //! know disks, and it does not judge.
 
+use crate::activity::Operation;
 use crate::scene::{CLUSTER, spec};
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
 use berth_model::id::{ClusterId, SnapshotId, SnapshotName, VolumeId};
@@ -12,29 +13,6 @@ use berth_model::resources::DiskSource;
 use berth_model::snapshot::SnapshotSpec;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
-
-/// What is done to a volume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Operation {
-    /// Makes it.
-    Create,
-    /// Puts it into the trash.
-    Destroy,
-    /// Takes it out of the trash, one generation later.
-    Restore,
-    /// Deletes it from the trash, with its snapshots.
-    Purge,
-    /// Gives it another size.
-    Resize(Bytes),
-    /// Takes a snapshot of it.
-    Snapshot,
-    /// Deletes the snapshot of this number.
-    Forget(usize),
-    /// Puts it back to its first snapshot; what it holds now goes into a safety snapshot.
-    RollBack,
-    /// Makes it with the content of the first snapshot.
-    Clone,
-}
 
 /// What the ledger says of a volume. Snapshots are named by their place in the books.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,8 +3,9 @@
 //!
 //! A sync that fails fails once; what it should have written is not written by the next one.
 
-use crate::books::{Books, Operation};
-use crate::explore::{Activity, Answers, Explorer, Report, World};
+use crate::activity::{Activity, Answers, Operation, Report, World};
+use crate::books::Books;
+use crate::explore::Explorer;
 use crate::scene::{CLUSTER, Setup, machine, other, spec, start};
 use crate::sequences::{carry_out, unjoined};
 use crate::sim::storage::Storage;

@@ -4,79 +4,19 @@
 //! It knows neither drivers nor file systems. Invariant: whatever was judged once in the same state with at least as
 //! many crashes to come is not judged again; nothing else is left out.
 
-use crate::books::{Books, Operation, Record, SnapshotStage, Stage, Subject};
+use crate::activity::{Activity, Answers, Operation, Report, Run, World};
+use crate::books::{Books, Record, SnapshotStage, Stage, Subject};
 use crate::judge::judge;
 use crate::scene::{CLUSTER, Setup, start};
 use crate::sim::storage::Storage;
 use crate::sim::tree::Tree;
-use crate::sim::{CallSite, SimFs, changing};
+use crate::sim::{SimFs, changing};
 use berth_agent::volume::Volumes;
 use berth_agent_core::effect::VolumeOutcome;
 use berth_model::agent::DiskHealth;
 use berth_model::volume::VolumeSpec;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-
-/// What a process does from its start, or a running one next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Activity {
-    /// The first start on this machine: the disk is made.
-    First,
-    /// The agent joins its cluster: the disk's marker is written again.
-    Join,
-    /// Something is done to a volume.
-    Run(usize, Operation),
-    /// A start, and whatever the ledger calls for.
-    Recover,
-    /// The same, but what was being purged is wanted back.
-    WantedBack,
-}
-
-/// What effects answer undisturbed.
-pub type Answers = BTreeMap<Subject, VolumeOutcome>;
-
-/// A machine before an activity.
-#[derive(Debug)]
-pub struct World {
-    /// Its file system.
-    pub files: SimFs,
-    /// Its ledger.
-    pub books: Books,
-    /// What the operation that was interrupted answers undisturbed.
-    pub answers: Answers,
-}
-
-/// What was seen.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// Runs of an activity.
-    pub runs: u64,
-    /// Calls after which the machine crashed.
-    pub points: u64,
-    /// States after a crash that were judged.
-    pub states: u64,
-    /// Those that were followed by a start.
-    pub recoveries: u64,
-    /// Call sites that change something, as recorded.
-    pub recorded: BTreeSet<CallSite>,
-    /// Those after which the machine crashed.
-    pub crashed: BTreeSet<CallSite>,
-    /// What was wrong, with the way there.
-    pub violations: Vec<String>,
-}
-
-impl Report {
-    /// Adds another.
-    pub fn add(&mut self, other: Self) {
-        self.runs += other.runs;
-        self.points += other.points;
-        self.states += other.states;
-        self.recoveries += other.recoveries;
-        self.recorded.extend(other.recorded);
-        self.crashed.extend(other.crashed);
-        self.violations.extend(other.violations);
-    }
-}
 
 /// The search.
 #[derive(Debug)]
@@ -89,22 +29,6 @@ pub struct Explorer<'a> {
     seen: BTreeMap<u64, u8>,
     /// What was found so far.
     pub report: Report,
-}
-
-struct Run {
-    complaints: Vec<String>,
-    /// What the ledger said, each from that call on.
-    during: Vec<(usize, Books)>,
-    after: Books,
-    answers: Answers,
-}
-
-impl Run {
-    /// What the ledger says at that call.
-    fn at(&self, call: usize) -> &Books {
-        let before = self.during.iter().rev().find(|(from, _books)| *from <= call);
-        before.map_or(&self.after, |(_from, books)| books)
-    }
 }
 
 impl<'a> Explorer<'a> {

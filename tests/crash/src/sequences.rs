@@ -2,8 +2,9 @@
 //!
 //! It does not judge. Invariant: everything before the last operation of a sequence is undisturbed.
 
-use crate::books::{Books, Operation, Stage};
-use crate::explore::{Activity, Answers, Explorer, World};
+use crate::activity::{Activity, Answers, Operation, Report, World};
+use crate::books::{Books, Stage};
+use crate::explore::Explorer;
 use crate::scene::{self, Setup, machine, start, write_data, write_strangers};
 use crate::sim::{CallSite, FREE, SimFs};
 use berth_agent::disk::fs;
@@ -203,7 +204,7 @@ pub struct Bounds {
 
 /// Everything on one kind of file system; with `ignored`, while syncs from that place do nothing.
 #[must_use]
-pub fn all_of(setup: &Setup, bounds: &Bounds, ignored: Option<CallSite>) -> crate::explore::Report {
+pub fn all_of(setup: &Setup, bounds: &Bounds, ignored: Option<CallSite>) -> Report {
     let deaf = |files: SimFs| {
         files.ignore(ignored);
         files
@@ -252,7 +253,7 @@ pub fn all_of(setup: &Setup, bounds: &Bounds, ignored: Option<CallSite>) -> crat
 /// # Panics
 /// The volume cannot be made.
 #[must_use]
-pub fn deep(setup: &Setup) -> crate::explore::Report {
+pub fn deep(setup: &Setup) -> Report {
     const DEPTH: usize = 66;
     let (files, mut books) = adopted(setup);
     let volumes = start(&files, setup, &books, false);

@@ -1,8 +1,9 @@
 //! The ledger and the disk crash together: intent synced, effect, result synced, answer. Whatever is lost of both, the
 //! ledger that is left explains what lies on the disk, and an agent that starts on both completes what was begun.
 
-use berth_crash_tests::books::{Books, Data, Operation, Stage, Subject};
-use berth_crash_tests::explore::{Answers, Explorer};
+use berth_crash_tests::activity::{Answers, Operation};
+use berth_crash_tests::books::{Books, Data, Stage, Subject};
+use berth_crash_tests::explore::Explorer;
 use berth_crash_tests::scene::{SETUPS, start, write_data};
 use berth_crash_tests::sequences::adopted;
 use berth_crash_tests::sim::SimFs;

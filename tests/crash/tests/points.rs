@@ -2,8 +2,8 @@
 
 #![cfg(test)]
 
+use berth_crash_tests::activity::Report;
 use berth_crash_tests::errors::{ERRORS, every_error};
-use berth_crash_tests::explore::Report;
 use berth_crash_tests::scene::{SETUPS, Setup};
 use berth_crash_tests::sequences::{Bounds, all_of, deep};
 use berth_crash_tests::sim::CallSite;
@@ -22,7 +22,7 @@ fn setups() -> impl Iterator<Item = &'static Setup> {
 }
 
 fn only() -> Option<String> {
-    std::env::var("BERTH_CRASH_ON").ok()
+    std::env::var("BERTH_CRASH_ON").ok().filter(|name| !name.is_empty())
 }
 
 fn bounds() -> Bounds {

@@ -7,6 +7,9 @@
 pub mod image;
 pub mod real;
 mod real_image;
+mod snapshot;
+
+pub use snapshot::Access;
 
 use super::filesystem::{Position, Room};
 use super::project::Account;
@@ -37,15 +40,6 @@ pub enum Replace {
     Yes,
     /// The call fails with EXIST.
     No,
-}
-
-/// What may be done to a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Nothing.
-    ReadOnly,
-    /// Everything.
-    Writable,
 }
 
 /// What an open handle is to the file system that gave it out.
@@ -379,28 +373,5 @@ impl Node {
     #[track_caller]
     pub fn limit_project(&self, project: u32, bytes: Option<u64>) -> Result<(), Errno> {
         self.0.limit_project(Location::caller(), project, bytes)
-    }
-
-    /// Makes a subvolume with the content, as of now, of the one that `of` is the root of.
-    #[track_caller]
-    pub fn snapshot(
-        &self,
-        name: impl AsRef<OsStr>,
-        of: &Self,
-        access: Access,
-    ) -> Result<(), Errno> {
-        self.0.snapshot(Location::caller(), name.as_ref(), of.raw(), access)
-    }
-
-    /// Can nothing be written in the subvolume it is the root of?
-    #[track_caller]
-    pub fn is_read_only(&self) -> Result<bool, Errno> {
-        self.0.is_read_only(Location::caller())
-    }
-
-    /// Lets the subvolume it is the root of be written again, which deleting it needs.
-    #[track_caller]
-    pub fn make_writable(&self) -> Result<(), Errno> {
-        self.0.make_writable(Location::caller())
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Invariant: every call of the trait goes through [`SimFs::perform`], so that it is counted, recorded and can fail.
 
-use super::tree::{Change, Content, Number};
+use super::change::Change;
+use super::tree::{Content, Number};
 use super::{Call, FREE, SimFs, State};
 use berth_agent::disk::filesystem::{Position, Room};
 use berth_agent::disk::fs::{Access, Calls, Kind, Raw, Replace, Site};
@@ -376,10 +377,15 @@ impl Calls for Handle {
     }
 
     fn limit_project(&self, site: Site, project: u32, bytes: Option<u64>) -> Result<(), Errno> {
-        self.files.perform(self.image, site, (Call::LimitProject, &|| project.to_string()), |state| {
-            has_projects(state)?;
-            state.storage.change(Change::LimitProject { project, bytes });
-            Ok(())
-        })
+        self.files.perform(
+            self.image,
+            site,
+            (Call::LimitProject, &|| project.to_string()),
+            |state| {
+                has_projects(state)?;
+                state.storage.change(Change::LimitProject { project, bytes });
+                Ok(())
+            },
+        )
     }
 }

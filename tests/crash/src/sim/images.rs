@@ -5,8 +5,10 @@
 //! they are needed.
 
 use super::calls::{Handle, nothing, shown, text};
-use super::storage::{Device, Mounted, Storage, model_of};
-use super::tree::{Change, Content, Inode, Medium, Number, ROOT, Tree};
+use super::change::Change;
+use super::device::{Device, Mounted, model_of};
+use super::storage::Storage;
+use super::tree::{Content, Inode, Medium, Number, ROOT, Tree};
 use super::{Call, SimFs, State};
 use berth_agent::disk::fs::image::{Block, Images, Unseen};
 use berth_agent::disk::fs::{Calls, Node, Raw, Site};

@@ -3,191 +3,27 @@
 //! It does not know disks or volumes. Handles of one [`SimFs`] share its state; [`SimFs::fork`] and the states in its
 //! recording are independent of it.
 
+mod call;
 mod calls;
+pub mod change;
+mod device;
 mod images;
 pub mod storage;
 pub mod tree;
 
 use berth_agent::disk::filesystem::Position;
 use berth_agent::disk::fs::{Access, Calls, FileSystem, Site};
+pub use call::{Call, CallSite, Event, changing};
+use change::Change;
 use rustix::io::Errno;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::{Model, Storage};
-use tree::{Change, Content, Inode, Number, ROOT, Tree};
+use tree::{Content, Inode, Number, ROOT, Tree};
 
 /// The room that every disk has, in bytes.
 pub const FREE: u64 = 50 << 30;
-
-/// What was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Call {
-    Open,
-    Locate,
-    Directory,
-    MakeDirectory,
-    Create,
-    Write,
-    Read,
-    Unlink,
-    RemoveDirectory,
-    Rename,
-    Sync,
-    SyncFileSystem,
-    Attribute,
-    SetAttribute,
-    SetMode,
-    Unlock,
-    IsImmutable,
-    Kind,
-    Names,
-    Position,
-    Room,
-    Identity,
-    IsBtrfs,
-    TreeSize,
-    Mounts,
-    MakeSubvolume,
-    Subvolume,
-    Limit,
-    QuotaUsed,
-    EnableQuota,
-    ForgetQuota,
-    Project,
-    SetProject,
-    Account,
-    LimitProject,
-    Snapshot,
-    IsReadOnly,
-    MakeWritable,
-    File,
-    WriteInPlace,
-    Allocate,
-    SetLength,
-    Length,
-    Allocated,
-    Attach,
-    Attached,
-    Device,
-    InUse,
-    GiveSize,
-    Shown,
-    Unmount,
-    ReadSize,
-    Format,
-    Mount,
-    Holds,
-    Put,
-}
-
-impl Call {
-    /// Can it change what is seen or what is durable?
-    #[must_use]
-    pub const fn is_change(self) -> bool {
-        matches!(
-            self,
-            Self::MakeDirectory
-                | Self::Create
-                | Self::Write
-                | Self::Unlink
-                | Self::RemoveDirectory
-                | Self::Rename
-                | Self::Sync
-                | Self::SyncFileSystem
-                | Self::SetAttribute
-                | Self::SetMode
-                | Self::Unlock
-                | Self::MakeSubvolume
-                | Self::Limit
-                | Self::EnableQuota
-                | Self::ForgetQuota
-                | Self::SetProject
-                | Self::LimitProject
-                | Self::Snapshot
-                | Self::MakeWritable
-                | Self::WriteInPlace
-                | Self::Allocate
-                | Self::SetLength
-                | Self::Attach
-                | Self::GiveSize
-                | Self::Unmount
-                | Self::ReadSize
-                | Self::Format
-                | Self::Mount
-                | Self::Put
-        )
-    }
-
-    /// Is it about a device and what lies on it, not about the disk?
-    #[must_use]
-    pub const fn is_of_device(self) -> bool {
-        matches!(
-            self,
-            Self::Attach
-                | Self::Attached
-                | Self::Device
-                | Self::ReadSize
-                | Self::Format
-                | Self::Mount
-                | Self::Holds
-                | Self::Shown
-                | Self::Put
-                | Self::Unmount
-        )
-    }
-
-    /// Does it promise that something is durable?
-    #[must_use]
-    pub const fn is_sync(self) -> bool {
-        matches!(self, Self::Sync | Self::SyncFileSystem)
-    }
-}
-
-/// A call and the place in the source that it comes from.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallSite {
-    /// The file.
-    pub file: &'static str,
-    /// The line.
-    pub line: u32,
-    /// The column.
-    pub column: u32,
-    /// What was asked.
-    pub call: Call,
-}
-
-impl CallSite {
-    fn new(site: Site, call: Call) -> Self {
-        Self { file: site.file(), line: site.line(), column: site.column(), call }
-    }
-}
-
-impl fmt::Display for CallSite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{} {:?}", self.file, self.line, self.column, self.call)
-    }
-}
-
-impl fmt::Debug for CallSite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// One recorded call.
-#[derive(Clone, Debug)]
-pub struct Event {
-    /// Which call, from where.
-    pub site: CallSite,
-    /// On which names.
-    pub arguments: String,
-    /// How it ended.
-    pub error: Option<Errno>,
-    /// The state after it, of a call that can change one.
-    pub after: Option<Storage>,
-}
 
 /// A call that fails.
 #[derive(Clone, Copy, Debug)]
@@ -535,10 +371,4 @@ impl State {
         self.storage.change(Change::Snapshot { dir, name: name.to_owned(), inodes, of });
         Ok(())
     }
-}
-
-/// Every call site in a recording that changes something or makes it durable.
-#[must_use]
-pub fn changing(events: &[Event]) -> BTreeSet<CallSite> {
-    events.iter().map(|event| event.site).filter(|site| site.call.is_change()).collect()
 }

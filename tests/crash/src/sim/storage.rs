@@ -12,8 +12,9 @@
 //! A file can be a device with a file system on it, which has a storage of its own. What that makes durable reaches the
 //! data of the file and no more: neither its length nor its name. What is pending in it may be in the file or not.
 
-use super::tree::{Change, Medium, Number, Tree};
-use berth_agent::disk::image::Format;
+use super::change::Change;
+use super::device::Device;
+use super::tree::{Medium, Number, Tree};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -31,12 +32,12 @@ pub enum Model {
 
 /// A change that is seen and not durable.
 #[derive(Clone, Debug, Hash)]
-struct Pending {
-    change: Change,
+pub(super) struct Pending {
+    pub change: Change,
     /// Durable as soon as what it builds on is.
-    synced: bool,
+    pub synced: bool,
     /// Its sync failed.
-    lost: bool,
+    pub lost: bool,
 }
 
 /// Seen and durable state.
@@ -45,46 +46,11 @@ pub struct Storage {
     model: Model,
     seen: Tree,
     durable: Tree,
-    pending: Vec<Pending>,
+    pub(super) pending: Vec<Pending>,
     /// What each subvolume used when everything was synced last: quotas count no sooner.
     counted: BTreeMap<Number, u64>,
     /// Files that are attached as devices, by their inodes. None outlives the machine.
     pub(super) devices: BTreeMap<Number, Device>,
-}
-
-/// An attached file.
-#[derive(Clone, Debug)]
-pub(super) struct Device {
-    /// As it was read last.
-    pub size: u64,
-    /// Handles of the process that runs.
-    pub holders: u32,
-    /// What is mounted from it.
-    pub mounted: Option<Mounted>,
-}
-
-/// A mounted file system. What it made durable is in the file.
-#[derive(Clone, Debug)]
-pub(super) struct Mounted {
-    pub format: Format,
-    pub storage: Box<Storage>,
-    /// Under which name; nobody sees it without.
-    pub name: Option<String>,
-}
-
-impl Mounted {
-    fn medium(&self) -> Medium {
-        Medium::Whole { format: self.format, tree: self.storage.durable.clone() }
-    }
-}
-
-/// How a file system of this kind loses.
-pub(super) fn model_of(format: Format) -> Model {
-    match format {
-        Format::Ext4 => Model::Ext4,
-        Format::Xfs => Model::Xfs,
-        Format::Btrfs => Model::Btrfs,
-    }
 }
 
 impl Storage {
@@ -106,6 +72,11 @@ impl Storage {
     #[must_use]
     pub fn seen(&self) -> &Tree {
         &self.seen
+    }
+
+    /// What a crash leaves at least.
+    pub(super) fn durable(&self) -> &Tree {
+        &self.durable
     }
 
     /// What the quota of a subvolume says.
@@ -167,79 +138,6 @@ impl Storage {
             | Change::Length { .. }
             | Change::Blocks { .. } => false,
         }
-    }
-
-    /// The machine is at rest for a while: the kernel writes everything out.
-    pub fn rest(&mut self) {
-        let files: Vec<Number> = self.devices.keys().copied().collect();
-        for file in files {
-            if let Some(mounted) = self.devices.get_mut(&file).and_then(|one| one.mounted.as_mut())
-            {
-                mounted.storage.sync_all();
-            }
-            self.flush(file);
-        }
-        self.sync_all();
-    }
-
-    /// What the file system on a device made durable reaches the file, and the data of the file the disk.
-    pub(super) fn flush(&mut self, file: Number) {
-        let mounted = self.devices.get(&file).and_then(|device| device.mounted.as_ref());
-        let Some(medium) = mounted.map(Mounted::medium) else { return };
-        if self.seen.medium(file).is_none_or(|before| *before != medium) {
-            self.change(Change::Blocks { number: file, medium: Arc::new(medium) });
-        }
-        for index in 0..self.pending.len() {
-            let pending = &self.pending[index];
-            if pending.change.is_data() && pending.change.subject() == file && !pending.lost {
-                self.pending[index].synced = true;
-            }
-        }
-        self.settle();
-    }
-
-    /// The process is gone: what it mounted where nobody sees it, and what it only held attached.
-    pub(super) fn end_process(&mut self) {
-        let files: Vec<Number> = self.devices.keys().copied().collect();
-        for file in files {
-            self.let_go(file, true);
-        }
-    }
-
-    /// Unmounts what nobody sees and detaches what nobody holds.
-    pub(super) fn let_go(&mut self, file: Number, process_ended: bool) {
-        let Some(device) = self.devices.get_mut(&file) else { return };
-        if process_ended {
-            device.holders = 0;
-        }
-        let is_unseen = device.mounted.as_ref().is_some_and(|mounted| mounted.name.is_none());
-        if process_ended && is_unseen {
-            self.unmount(file);
-        }
-        let is_free = |device: &Device| device.holders == 0 && device.mounted.is_none();
-        if self.devices.get(&file).is_some_and(is_free) {
-            self.devices.remove(&file);
-        }
-    }
-
-    /// Unmounts what is mounted from a file: everything of it is written.
-    pub(super) fn unmount(&mut self, file: Number) {
-        let mounted = self.devices.get_mut(&file).and_then(|device| device.mounted.as_mut());
-        if let Some(mounted) = mounted {
-            mounted.storage.sync_all();
-        }
-        self.flush(file);
-        if let Some(device) = self.devices.get_mut(&file) {
-            device.mounted = None;
-        }
-    }
-
-    /// The file whose file system is seen under this name.
-    pub(super) fn shown(&self, name: &str) -> Option<Number> {
-        let is_it = |device: &Device| {
-            device.mounted.as_ref().is_some_and(|mounted| mounted.name.as_deref() == Some(name))
-        };
-        self.devices.iter().find(|(_file, device)| is_it(device)).map(|(file, _device)| *file)
     }
 
     /// A file or directory is synced.
@@ -316,7 +214,7 @@ impl Storage {
     }
 
     /// What is synced and builds on nothing that is not becomes durable.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let mut rest: Vec<Pending> = Vec::new();
         for pending in std::mem::take(&mut self.pending) {
             let held = rest.iter().any(|earlier| pending.change.builds_on(&earlier.change));

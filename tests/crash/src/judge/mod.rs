@@ -4,13 +4,15 @@
 //! was answered is so. I7: there is one of it. I10: nothing is written beside the disk. I11: whatever is on the disk
 //! is explained by the ledger, and what was purged has left nothing.
 
-use crate::books::{Books, Data, Record, Replaced, Snapshot, SnapshotStage, Stage};
+mod image;
+mod snapshot;
+
+use crate::books::{Books, Data, Record, Stage};
 use crate::scene::{STRANGERS, files_of, rows};
-use crate::sim::tree::{Content, Inode, Medium, Number, ROOT, Tree};
+use crate::sim::tree::{Content, Inode, ROOT, Tree};
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 const VOLUMES: &str = "/agent/disk/volumes";
 const TRASH: &str = "/agent/disk/.trash";
@@ -43,10 +45,10 @@ pub fn judge(tree: &Tree, books: &Books) -> Vec<String> {
         volume(tree, books, record, &mut wrong);
     }
     for snapshot in &books.snapshots {
-        snapshots(tree, snapshot, &mut wrong);
+        snapshot::snapshot(tree, snapshot, &mut wrong);
     }
     for life in &books.replaced {
-        replaced(tree, life, &mut wrong);
+        snapshot::replaced(tree, life, &mut wrong);
     }
     projects(tree, &mut wrong);
     wrong
@@ -295,9 +297,8 @@ fn expected(
 fn whole(tree: &Tree, record: &Record, inode: &Inode, expected: &Expected) -> Vec<String> {
     let id = record.spec.id.to_string();
     let Expected { path, generations, .. } = expected;
-    let image = tree.walk(ROOT, &format!("{path}/image")).filter(|_| marker_is_of_image(tree, &id));
-    let mut wrong = match image {
-        Some(file) => in_image(tree, file, record, expected),
+    let mut wrong = match image::file(tree, path, &id) {
+        Some(file) => image::whole(tree, file, record, expected),
         None => content(tree, path, expected.data),
     };
     let says = |fields: &BTreeMap<String, String>, generations: &[u64]| {
@@ -353,47 +354,6 @@ fn whole(tree: &Tree, record: &Record, inode: &Inode, expected: &Expected) -> Ve
     wrong
 }
 
-fn marker_is_of_image(tree: &Tree, id: &str) -> bool {
-    let marker = tree.file(&format!("{META}/{id}")).and_then(fields).unwrap_or_default();
-    marker.get("driver").is_some_and(|driver| driver.starts_with("image:"))
-}
-
-/// What is wrong with the image of a volume: it must be mountable, have the size and hold the content.
-fn in_image(tree: &Tree, file: Number, record: &Record, expected: &Expected) -> Vec<String> {
-    let path = &expected.path;
-    let mut wrong = Vec::new();
-    if tree.names(path) != ["image"] {
-        wrong.push(format!("I2: {path} holds {:?}", tree.names(path)));
-    }
-    let (length, allocated) = tree.lengths(file);
-    let medium = tree.medium(file).unwrap_or_else(|| Arc::new(Medium::Blank));
-    let Medium::Whole { tree: inner, .. } = &*medium else {
-        wrong.push(format!("I1: {path}/image cannot be mounted: {medium:?}"));
-        return wrong;
-    };
-    let holds = medium.size();
-    if length < holds {
-        wrong.push(format!("I1: {path}/image has {length} of its file system's {holds}"));
-    }
-    let is_resizing = matches!(record.stage, Stage::Resizing(_));
-    let fits = |bytes: u64| expected.sizes.contains(&Bytes::new(bytes));
-    if !is_resizing && !(fits(length) && fits(holds) && allocated == length) {
-        wrong.push(format!(
-            "I9: {path}/image has {length}, {allocated} allocated, its file system {holds}, instead of {:?}",
-            expected.sizes
-        ));
-    }
-    let root = inner.get(ROOT).map(|root| &root.attributes);
-    let named =
-        root.and_then(|attributes| attributes.values().next()).and_then(|value| fields(value));
-    let id = record.spec.id.to_string();
-    if named.is_none_or(|named| named.get("volume") != Some(&id)) {
-        wrong.push(format!("I6: the root of {path}/image carries no identity of it"));
-    }
-    wrong.extend(content(inner, "", expected.data));
-    wrong
-}
-
 /// What differs from this content, to the last file.
 fn content(tree: &Tree, path: &str, data: Data) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -420,66 +380,4 @@ fn content(tree: &Tree, path: &str, data: Data) -> Vec<String> {
         }
     }
     wrong
-}
-
-/// What is wrong with a snapshot.
-fn snapshots(tree: &Tree, snapshot: &Snapshot, wrong: &mut Vec<String>) {
-    let id = snapshot.spec.id.to_string();
-    let path = format!("{SNAPSHOTS}/{id}");
-    let of = |folder: &str| -> Vec<String> {
-        tree.names(folder).into_iter().filter(|name| name.contains(&id)).collect()
-    };
-    let (here, markers) = (of(SNAPSHOTS), of(META));
-    let mut complain = |text: String| wrong.push(format!("{:?} {id}: {text}", snapshot.stage));
-    match snapshot.stage {
-        SnapshotStage::Gone if !here.is_empty() || !markers.is_empty() => {
-            complain(format!("I11: there is {here:?} and {markers:?}"));
-        },
-        SnapshotStage::Ready if here != [id.clone()] => complain(format!("I6: there is {here:?}")),
-        SnapshotStage::Gone
-        | SnapshotStage::Ready
-        | SnapshotStage::Taking
-        | SnapshotStage::Deleting
-        | SnapshotStage::Quarantined => {},
-    }
-    let Some(inode) = tree.at(&path) else { return };
-    for text in content(tree, &path, snapshot.data) {
-        complain(text);
-    }
-    let number = tree.walk(ROOT, &path).unwrap_or(ROOT);
-    if !inode.read_only || inode.subvolume != number {
-        complain("I6: it can be written".to_owned());
-    }
-    let marker = tree.file(&format!("{META}/{id}")).and_then(fields).unwrap_or_default();
-    let of = &snapshot.spec.of;
-    for (key, value) in [
-        ("snapshot", id.clone()),
-        ("volume", of.id.to_string()),
-        ("generation", of.generation.to_string()),
-        ("size", of.size.get().to_string()),
-        ("subvolume", number.to_string()),
-    ] {
-        if marker.get(key) != Some(&value) {
-            complain(format!("I6: its marker says {key} {:?}, not {value}", marker.get(key)));
-        }
-    }
-}
-
-/// What is wrong with a life that a roll back ended.
-fn replaced(tree: &Tree, life: &Replaced, wrong: &mut Vec<String>) {
-    let name = format!("{}.{}", life.spec.id, life.spec.generation);
-    let path = format!("{TRASH}/{name}");
-    if life.may_be_gone {
-        return;
-    }
-    let mut complain = |text: String| wrong.push(format!("replaced {name}: {text}"));
-    if tree.at(&path).is_none() {
-        complain("I1: it is not in the trash".to_owned());
-    }
-    for text in content(tree, &path, life.data) {
-        complain(text);
-    }
-    if tree.file(&format!("{META}/{name}")).and_then(fields).is_none() {
-        complain("I6: it has no marker".to_owned());
-    }
 }
