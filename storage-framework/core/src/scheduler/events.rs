@@ -49,6 +49,7 @@ impl Scheduler {
         self.soft.killed.clear();
         self.soft.refusals.clear();
         self.soft.empty_since.clear();
+        self.soft.releasing.clear();
     }
 
     pub(super) fn event(&mut self, event: Event) {
@@ -94,7 +95,7 @@ impl Scheduler {
             (Pending::Release { key, complete }, Ok(_)) => {
                 self.soft.release_errors.remove(&key);
                 if complete && self.is_releasing(&key) {
-                    self.record(Record::Released { key });
+                    self.released(key);
                 }
             },
             (Pending::Release { key, .. }, Err(rejection)) => {
@@ -121,6 +122,9 @@ impl Scheduler {
         if !record.state.is_final() {
             self.soft.creating.entry(record.id).and_modify(|creating| creating.accepted = true);
             return;
+        }
+        if let Some(releasing) = self.soft.releasing.remove(&record.id) {
+            return self.release_ended(releasing, record.state);
         }
         let Some(creating) = self.soft.creating.remove(&record.id) else { return };
         match record.state {

@@ -222,8 +222,10 @@ impl Scheduler {
     }
 
     fn release_message(&self, key: &PodKey, pod: &PodState) -> String {
-        let error =
-            self.soft.release_errors.get(key).map(|error| format!("{error}; ")).unwrap_or_default();
+        let refused = self.soft.release_refused.get(key).into_iter().flatten();
+        let refused = refused.map(|(given, refused)| format!("{given}: {}; ", refused.why));
+        let error = self.soft.release_errors.get(key).map(|error| format!("{error}; "));
+        let error: String = refused.chain(error).collect();
         match &pod.place {
             Some(place) if !pod.released => {
                 format!(

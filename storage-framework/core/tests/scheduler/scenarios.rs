@@ -410,6 +410,35 @@ fn disk_that_is_reserved_to_the_role_is_used_found_again_and_left_to_the_role() 
 }
 
 #[test]
+fn a_volume_that_cannot_be_destroyed_says_why_and_is_asked_for_again_after_a_pause() {
+    let mut cluster = Cluster::new(1);
+    deploy(&mut cluster);
+    let held = Rejection::new(ErrorCode::SnapshotHeld, "snapshot one of db.p-0.data is held");
+    cluster.refusal = Some(held.remedy("release it"));
+    ask(&mut cluster, Command::Delete { service: "db".to_owned(), volumes: true }).unwrap();
+    let begun = cluster.now;
+    while cluster.refusal.is_some() {
+        round(&mut cluster);
+    }
+    let refused = cluster.now;
+    for _ in 0..28 {
+        round(&mut cluster);
+        let why = "volume db.p-0.data: SNAPSHOT_HELD: snapshot one of db.p-0.data is held: release it; waiting for agent host-1 (00000000000000000000000000000001) to give back what is reserved there";
+        assert_eq!(pod(&cluster), ("RELEASING".to_owned(), why.to_owned()));
+        assert_eq!(cluster.destroys, 1, "after {:?}", cluster.now.since(begun));
+    }
+    while !cluster.volumes.is_empty() {
+        round(&mut cluster);
+        assert!(cluster.now.since(refused) < Duration::from_mins(2));
+    }
+    assert_eq!(cluster.destroys, 2);
+    for _ in 0..4 {
+        round(&mut cluster);
+    }
+    assert_eq!(cluster.scheduler.state().services.len(), 0);
+}
+
+#[test]
 fn a_dry_run_changes_nothing() {
     let mut cluster = Cluster::new(1);
     let command = Command::Apply { services: vec![document("", "")], dry_run: true };

@@ -8,6 +8,7 @@ mod tasks;
 
 use berth_framework_core::record::{Record, State};
 use berth_framework_core::scheduler::{Command, Config, Input, Output, Scheduler};
+use berth_model::error::Rejection;
 use berth_model::framework::Event;
 use berth_model::id::{AgentId, OfferId, OperationId, TaskId, VolumeId, VolumeName};
 use berth_model::operation::{OperationKind, OperationRecord, OperationState};
@@ -64,11 +65,17 @@ pub struct Cluster {
     pub filtered: BTreeSet<Role>,
     /// Refuses single operations of an ACCEPT, as Mesos does, instead of all of it.
     pub pipelined: bool,
+    /// Refuses the next DESTROY.
+    pub refusal: Option<Rejection>,
+    /// Every DESTROY that was asked for.
+    pub destroys: u32,
     starts: u64,
     connected: bool,
     roles: BTreeSet<Role>,
     suppressed: BTreeSet<Role>,
     events: VecDeque<Event>,
+    /// Ends of operations of the call that is being answered.
+    ends: Vec<(OperationId, OperationKind, OperationState)>,
     offers: u64,
     counter: u128,
 }
@@ -115,11 +122,14 @@ impl Cluster {
             written: BTreeSet::new(),
             filtered: BTreeSet::new(),
             pipelined: false,
+            refusal: None,
+            destroys: 0,
             starts: 1,
             connected: false,
             roles: BTreeSet::new(),
             suppressed: BTreeSet::new(),
             events: VecDeque::new(),
+            ends: Vec::new(),
             offers: 0,
             counter: 0,
         }

@@ -3,7 +3,7 @@
 use super::Volume;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{OperationId, VolumeName};
-use berth_model::operation::{Action, OfferOperation};
+use berth_model::operation::{Action, OfferOperation, OperationKind};
 use berth_model::resources::{Resource, Resources, Shortfall};
 use berth_model::task::TaskInfo;
 use std::collections::BTreeMap;
@@ -14,7 +14,9 @@ pub(super) struct Plan {
     pub(super) left: Resources,
     pub(super) creates: Vec<(VolumeName, Resource, OperationId)>,
     pub(super) launches: Vec<TaskInfo>,
-    pub(super) destroys: Vec<VolumeName>,
+    pub(super) destroys: Vec<(VolumeName, OperationId)>,
+    /// Operations that fail by themselves, without the others.
+    pub(super) refused: Vec<(OperationId, OperationKind, Rejection)>,
 }
 
 impl Plan {
@@ -22,6 +24,7 @@ impl Plan {
         &mut self,
         operation: &OfferOperation,
         volumes: &BTreeMap<VolumeName, Volume>,
+        refusal: &mut Option<Rejection>,
     ) -> Result<(), Rejection> {
         match &operation.action {
             Action::Reserve(wanted) => {
@@ -49,10 +52,13 @@ impl Plan {
                 }
             },
             Action::Destroy(wanted) => {
-                for volume in wanted {
-                    self.swap(volume, Some(&volume.strip_volume()))?;
-                    self.destroys.push(volume.persistence().unwrap().name.clone());
+                let [volume] = wanted.as_slice() else { panic!("one reason for several volumes") };
+                if let Some(why) = refusal.take() {
+                    self.refused.push((operation.id, OperationKind::Destroy, why));
+                    return Ok(());
                 }
+                self.swap(volume, Some(&volume.strip_volume()))?;
+                self.destroys.push((volume.persistence().unwrap().name.clone(), operation.id));
             },
             Action::Unreserve(wanted) => {
                 for resource in wanted.iter() {
