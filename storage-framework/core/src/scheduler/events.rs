@@ -92,13 +92,8 @@ impl Scheduler {
             (Pending::Launch { key, run, place }, Err(rejection)) => {
                 self.launch_refused(&key, run, place, &rejection);
             },
-            (Pending::Release { key, complete }, Ok(_)) => {
-                self.soft.release_errors.remove(&key);
-                if complete && self.is_releasing(&key) {
-                    self.released(key);
-                }
-            },
-            (Pending::Release { key, .. }, Err(rejection)) => {
+            (Pending::Release { key }, Ok(_)) => drop(self.soft.release_errors.remove(&key)),
+            (Pending::Release { key }, Err(rejection)) => {
                 self.soft.release_errors.insert(key, rejection.to_string());
             },
             (Pending::Roles(roles), Ok(_)) => self.soft.roles = roles,

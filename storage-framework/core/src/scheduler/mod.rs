@@ -152,7 +152,7 @@ enum Link {
 #[derive(Clone, Debug)]
 enum Pending {
     Launch { key: PodKey, run: u64, place: u64 },
-    Release { key: PodKey, complete: bool },
+    Release { key: PodKey },
     Roles(BTreeSet<Role>),
 }
 
@@ -180,6 +180,8 @@ enum Given {
 struct Releasing {
     key: PodKey,
     given: Given,
+    /// Nothing is left after it but volumes that are to stay.
+    last: bool,
 }
 
 /// An operation of a release that failed.

@@ -4,7 +4,7 @@
 
 use super::{Command, Reply, Scheduler};
 use crate::document::{Pod, Port, Service};
-use crate::record::{Phase, PodKey, PodState, Record, ServiceState, Stop};
+use crate::record::{Phase, PodKey, PodState, Record, Removal, ServiceState, Stop};
 use berth_model::error::{ErrorCode, Rejection};
 
 impl Scheduler {
@@ -143,12 +143,11 @@ impl Scheduler {
 
     fn delete(&mut self, name: &str, volumes: bool) -> Result<Reply, Rejection> {
         let state = self.state.services.get(name).ok_or_else(|| unknown(name))?;
-        let with_volumes = volumes || state.phase == Phase::Deleting { volumes: true };
-        let wanted = Phase::Deleting { volumes: with_volumes };
-        let kept_volumes = if with_volumes { Vec::new() } else { volume_names(state) };
+        let kept_volumes = if volumes { Vec::new() } else { volume_names(state) };
+        let wanted = Phase::Deleting { volumes };
         let done = state.phase == wanted || (state.phase == Phase::Kept && !volumes);
         if !done {
-            self.record(Record::Deleting { service: name.to_owned(), volumes: with_volumes });
+            self.record(Record::Deleting { service: name.to_owned(), volumes });
         }
         Ok(Reply::Deleting { kept_volumes })
     }
@@ -167,7 +166,9 @@ fn instances(service: &Service) -> String {
 
 fn volume_names(state: &ServiceState) -> Vec<String> {
     let places = state.pods.values().filter_map(|pod| pod.place.as_ref());
-    places.flat_map(|place| place.volumes.values()).map(|volume| volume.name.to_string()).collect()
+    let volumes = places.flat_map(|place| place.volumes.values());
+    let left = volumes.filter(|volume| volume.removal != Removal::Gone);
+    left.map(|volume| volume.name.to_string()).collect()
 }
 
 /// A change of what cannot change while volumes and reservations stay.

@@ -153,12 +153,14 @@ impl Cluster {
     }
 
     fn carry_out(&mut self, index: usize, offered: &Resources, plan: Plan) {
-        let Plan { left, creates, launches, destroys, refused } = plan;
+        let Plan { left, creates, launches, destroys, unreserves, freed, refused } = plan;
         for (name, operation) in destroys {
             self.volumes.remove(&name);
             self.written.remove(&name);
             self.ends.push((operation, OperationKind::Destroy, OperationState::Done));
         }
+        let done = |id| (id, OperationKind::Unreserve, OperationState::Done);
+        self.ends.extend(unreserves.into_iter().map(done));
         let failed = |(id, kind, why)| (id, kind, OperationState::Failed(why));
         self.ends.extend(refused.into_iter().map(failed));
         for (name, resource, operation) in creates {
@@ -169,6 +171,7 @@ impl Cluster {
                 id: VolumeId::from_u128(self.counter),
                 agent: index,
                 ready: false,
+                hidden: false,
                 resource,
                 operation,
                 succeeded: Vec::new(),
@@ -191,5 +194,7 @@ impl Cluster {
         agent.free.checked_sub(offered).unwrap();
         // Launched tasks have taken their part out of `left`.
         agent.free.add_all(&left).unwrap();
+        let pool = if agent.cordoned { &mut agent.withheld } else { &mut agent.free };
+        pool.add_all(&freed).unwrap();
     }
 }

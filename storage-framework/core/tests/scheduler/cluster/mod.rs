@@ -26,6 +26,9 @@ pub struct Agent {
     /// Free: in no task, in no offer, not CREATING.
     pub free: Resources,
     pub offered: BTreeMap<OfferId, Resources>,
+    /// What volumes leave behind is withheld.
+    pub cordoned: bool,
+    pub withheld: Resources,
 }
 
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub struct Volume {
     pub id: VolumeId,
     pub agent: usize,
     pub ready: bool,
+    /// Its disk is faulty: it is there, and not offered.
+    pub hidden: bool,
     pub resource: Resource,
     operation: OperationId,
     /// Tasks that ran on it to a successful end, and whether a server wrote to it.
@@ -109,6 +114,8 @@ impl Cluster {
             up: true,
             free: parse_resources("cpus:2;mem:1024;disk:4096;ports:[31000-31010]").unwrap(),
             offered: BTreeMap::new(),
+            cordoned: false,
+            withheld: Resources::new(),
         };
         let now = Timestamp::from_ms(1_000_000);
         Self {

@@ -15,6 +15,9 @@ pub(super) struct Plan {
     pub(super) creates: Vec<(VolumeName, Resource, OperationId)>,
     pub(super) launches: Vec<TaskInfo>,
     pub(super) destroys: Vec<(VolumeName, OperationId)>,
+    /// Disk of destroyed volumes.
+    pub(super) freed: Resources,
+    pub(super) unreserves: Vec<OperationId>,
     /// Operations that fail by themselves, without the others.
     pub(super) refused: Vec<(OperationId, OperationKind, Rejection)>,
 }
@@ -57,13 +60,29 @@ impl Plan {
                     self.refused.push((operation.id, OperationKind::Destroy, why));
                     return Ok(());
                 }
-                self.swap(volume, Some(&volume.strip_volume()))?;
-                self.destroys.push((volume.persistence().unwrap().name.clone(), operation.id));
+                let name = volume.persistence().unwrap().name.clone();
+                let Some(known) = volumes.get(&name) else {
+                    let why = Rejection::new(ErrorCode::UnknownVolume, format!("no {name}"));
+                    self.refused.push((operation.id, OperationKind::Destroy, why));
+                    return Ok(());
+                };
+                if known.hidden {
+                    let why = Rejection::new(ErrorCode::VolumeNotReady, format!("{name} is LOST"));
+                    self.refused.push((operation.id, OperationKind::Destroy, why));
+                    return Ok(());
+                }
+                self.left
+                    .checked_sub(&Resources::from_list([volume.clone()]).unwrap())
+                    .map_err(short)?;
+                // Offered again only afterwards.
+                self.freed.add(&volume.strip_volume()).unwrap();
+                self.destroys.push((name, operation.id));
             },
             Action::Unreserve(wanted) => {
                 for resource in wanted.iter() {
                     self.swap(&resource, resource.pop().as_ref())?;
                 }
+                self.unreserves.push(operation.id);
             },
             Action::Grow { .. } | Action::Shrink { .. } => {
                 panic!("the service scheduler resizes nothing: {operation:?}");
