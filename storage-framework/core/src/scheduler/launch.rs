@@ -46,7 +46,8 @@ impl Scheduler {
         });
         let volumes = pod.volumes.iter().filter_map(|volume| {
             let name = place.volumes.get(&volume.name)?.name.clone();
-            Some(VolumeWish { name, size: volume.size, path: volume.path.clone() })
+            let (size, disk) = (volume.size, volume.disk);
+            Some(VolumeWish { name, size, disk, path: volume.path.clone() })
         });
         Need {
             role: role.clone(),

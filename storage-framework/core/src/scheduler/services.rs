@@ -3,7 +3,7 @@
 //! Invariant: a refused command changes nothing; a repeated one changes nothing more.
 
 use super::{Command, Reply, Scheduler};
-use crate::document::{Pod, Port, Service};
+use crate::document::{DiskKind, Pod, Port, Service, Volume};
 use crate::record::{Phase, PodKey, PodState, Record, Removal, ServiceState, Stop};
 use berth_model::error::{ErrorCode, Rejection};
 
@@ -225,6 +225,8 @@ fn compare_pods(conflicts: &mut Vec<Conflict>, field: &str, old: &Pod, new: &Pod
         if let Some(changed) = new.volumes.iter().find(|other| other.name == volume.name) {
             let part = format!("volumes.{}.size", volume.name);
             differ(&part, volume.size.to_string(), changed.size.to_string());
+            let disk = |volume: &Volume| volume.disk.map_or("any", DiskKind::as_str).to_owned();
+            differ(&format!("volumes.{}.disk", volume.name), disk(volume), disk(changed));
         }
     }
     differ("resources.cpu", old.cpu.to_string(), new.cpu.to_string());
