@@ -1,6 +1,8 @@
 //! The fold: one record applied to the state. It cannot fail.
 
-use super::{Ended, Phase, Place, PodKey, PodState, Record, Run, ServiceState, State, Verdict};
+use super::{
+    Ended, Phase, Place, PodKey, PodState, Record, Removal, Run, ServiceState, State, Verdict,
+};
 use crate::document::{Goal, Scope, Service, Task};
 use std::time::Duration;
 
@@ -32,6 +34,29 @@ impl State {
                 let place = self.place_mut(key).filter(|now| now.number == *place);
                 if let Some(volume) = place.and_then(|place| place.volumes.get_mut(volume)) {
                     volume.id = Some(*id);
+                }
+            },
+            Record::Destroying { key, place, volume, mib } => {
+                let place = self.place_mut(key).filter(|now| now.number == *place);
+                if let Some(volume) = place.and_then(|place| place.volumes.get_mut(volume))
+                    && volume.removal != Removal::Gone
+                {
+                    volume.removal = Removal::Asked { mib: *mib };
+                }
+            },
+            Record::VolumeGone { key, place, volume } => {
+                let place = self.place_mut(key).filter(|now| now.number == *place);
+                let Some(place) = place else { return };
+                let Some(volume) = place.volumes.get_mut(volume) else { return };
+                if let Removal::Asked { mib } =
+                    std::mem::replace(&mut volume.removal, Removal::Gone)
+                {
+                    place.owed_mib = place.owed_mib.saturating_add(mib);
+                }
+            },
+            Record::DiskReturned { key, place, mib } => {
+                if let Some(place) = self.place_mut(key).filter(|now| now.number == *place) {
+                    place.return_disk(*mib);
                 }
             },
             Record::Started { key, run } => {
