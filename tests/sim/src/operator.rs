@@ -7,7 +7,7 @@ use crate::dice::Dice;
 use crate::tally::{Fault, Tally};
 use berth_model::disk::DiskRequest;
 use berth_model::id::{
-    AgentId, DiskId, FrameworkId, OperationId, ReservationId, VolumeId, VolumeName,
+    AgentId, DiskId, FrameworkId, OperationId, ReservationId, SnapshotId, VolumeId, VolumeName,
 };
 use berth_model::operation::OperationRecord;
 use berth_model::operator::{DiskChoice, Request, VolumeChoice};
@@ -202,13 +202,13 @@ impl Operator {
                 let size = Bytes::from_mib(self.dice.between(5, 2_000));
                 Some(Request::ResizeVolume { volume: VolumeChoice::Id(volume?.spec.id), size })
             },
-            48..56 => Some(Request::CreateSnapshot {
+            48..57 => Some(Request::CreateSnapshot {
                 volume: VolumeChoice::Id(volume?.spec.id),
                 name: None,
                 principal: None,
                 freeze: None,
             }),
-            56..62 => {
+            57..61 => {
                 let snapshot = self.dice.pick(&sight.snapshots)?.spec.id;
                 Some(match self.dice.below(4) {
                     0 => Request::HoldSnapshot { snapshot, held: true },
@@ -216,8 +216,17 @@ impl Operator {
                     _ => Request::DeleteSnapshot { snapshot },
                 })
             },
-            62..82 => self.destroy(volume),
-            82..90 => {
+            61..68 => {
+                let snapshot = &self.dice.pick(&sight.snapshots)?.spec;
+                let volume = VolumeChoice::Id(snapshot.of.id);
+                Some(Request::RollBackVolume { volume, snapshot: snapshot.id })
+            },
+            68..71 => {
+                let snapshot = self.dice.pick(&sight.snapshots)?.spec.id;
+                Some(self.copy(snapshot))
+            },
+            71..84 => self.destroy(volume),
+            84..90 => {
                 let trashed = sight.volumes.iter().filter(|v| v.state == VolumeState::Trashed);
                 let ids: Vec<VolumeId> = trashed.map(|v| v.spec.id).collect();
                 self.dice.pick(&ids).map(|id| Request::RestoreVolume { volume: *id })
@@ -259,6 +268,16 @@ impl Operator {
             size: Bytes::from_mib(self.dice.between(10, 1_500)),
             agent: self.dice.flip().then_some(agent),
             disk: DiskChoice::Any,
+            container_path: Arc::from("data"),
+        }
+    }
+
+    fn copy(&mut self, snapshot: SnapshotId) -> Request {
+        Request::CloneVolume {
+            snapshot,
+            name: self.name(),
+            role: self.dice.flip().then(|| self.role()),
+            principal: None,
             container_path: Arc::from("data"),
         }
     }

@@ -1,9 +1,9 @@
 //! Snapshots: one that a client was told is READY stays on its disk until somebody asks for its end.
 
 use super::Judges;
-use crate::world::World;
+use crate::world::{AgentMachine, World};
 use berth_model::record::RegistryRecord;
-use berth_model::snapshot::SnapshotState;
+use berth_model::snapshot::{Snapshot, SnapshotState};
 use berth_model::volume::VolumeState;
 
 impl Judges {
@@ -15,6 +15,22 @@ impl Judges {
                 && snapshot.state == SnapshotState::Ready
             {
                 self.kept.insert(snapshot.spec.id, snapshot.spec.clone());
+            }
+            if let RegistryRecord::Snapshot(snapshot) = record
+                && matches!(snapshot.state, SnapshotState::Lost | SnapshotState::Quarantined)
+                && !self.is_touched(world, snapshot)
+            {
+                let (id, state) = (snapshot.spec.id, snapshot.state);
+                let text = format!("snapshot {id} is {state} and nobody touched it");
+                self.report("I6 durability", text);
+            }
+            if let RegistryRecord::Snapshot(snapshot) = record
+                && snapshot.state == SnapshotState::Deleting
+                && snapshot.held
+                && !self.rolled_back
+            {
+                let text = format!("snapshot {} is held and being deleted", snapshot.spec.id);
+                self.report("I1 no unauthorised destruction", text);
             }
             if let RegistryRecord::Volume(volume) = record
                 && volume.state == VolumeState::Trashed
@@ -35,10 +51,10 @@ impl Judges {
                 ended.push(*id);
                 continue;
             }
-            let there = world
-                .agents
-                .iter()
-                .any(|machine| machine.volumes.snapshots_durable.get(id) == Some(spec));
+            let there = world.agents.iter().any(|machine| {
+                let found = machine.volumes.snapshots_durable.get(id);
+                found.is_some_and(|found| found.spec == *spec)
+            });
             if !there {
                 missing
                     .push(format!("snapshot {id} of volume {} was READY and is on no disk", of.id));
@@ -50,6 +66,13 @@ impl Judges {
         for text in missing {
             self.report("I6 durability", text);
         }
+    }
+
+    fn is_touched(&self, world: &World, snapshot: &Snapshot) -> bool {
+        let strayed = |machine: &AgentMachine| machine.id == snapshot.agent && machine.strayed;
+        self.rolled_back
+            || self.vandalised.contains(&snapshot.spec.of.id)
+            || world.agents.iter().any(strayed)
     }
 
     /// Does somebody hold a snapshot of the volume?
