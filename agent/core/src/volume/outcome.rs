@@ -333,7 +333,7 @@ impl Agent {
         watch.attempts = 0;
         match failed {
             Some((operation, error)) => {
-                if self.is_registered() {
+                if self.is_heard() {
                     self.watch(id).failed_restore = Some((operation, error.clone()));
                 }
                 self.tell_refusal(id, operation, error);
