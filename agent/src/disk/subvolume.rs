@@ -209,8 +209,20 @@ pub fn id(directory: BorrowedFd<'_>) -> Result<u64, Errno> {
 ///
 /// # Errors
 /// Quotas are off (NOENT), or the privilege is missing (PERM).
-#[expect(unsafe_code, reason = "an ioctl whose argument is declared above")]
 pub fn used(subvolume: BorrowedFd<'_>) -> Result<Option<u64>, Errno> {
+    Ok(counted(subvolume)?.map(|(referenced, _exclusive)| referenced))
+}
+
+/// What of it no other subvolume has too, likewise.
+///
+/// # Errors
+/// See [`used`].
+pub fn exclusive(subvolume: BorrowedFd<'_>) -> Result<Option<u64>, Errno> {
+    Ok(counted(subvolume)?.map(|(_referenced, exclusive)| exclusive))
+}
+
+#[expect(unsafe_code, reason = "an ioctl whose argument is declared above")]
+fn counted(subvolume: BorrowedFd<'_>) -> Result<Option<(u64, u64)>, Errno> {
     let group = id(subvolume)?;
     let mut args = SearchArgs {
         tree: QUOTA_TREE,
@@ -234,9 +246,13 @@ pub fn used(subvolume: BorrowedFd<'_>) -> Result<Option<u64>, Errno> {
     if args.items == 0 {
         return Ok(None);
     }
-    // The header has 32 bytes; the item begins with its generation, then the referenced bytes.
-    let referenced = args.found.get(40..48).and_then(|bytes| bytes.try_into().ok());
-    Ok(referenced.map(u64::from_le_bytes))
+    // The header has 32 bytes; the item has its generation, the referenced bytes, the same compressed, the exclusive ones.
+    let number = |at: usize| {
+        let bytes =
+            args.found.get(at..at.saturating_add(8)).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(u64::from_le_bytes)
+    };
+    Ok(number(40).zip(number(56)))
 }
 
 /// Removes the quota group of a subvolume that was deleted.

@@ -2,7 +2,7 @@
 
 use berth_agent::disk::DriverChoice;
 use berth_agent::volume::Volumes;
-use berth_agent_core::effect::VolumeOutcome;
+use berth_agent_core::effect::{VolumeEffect, VolumeOutcome};
 use berth_host_tests::host::{
     Effects as _, brief, declare, generation, mount_new, open, path_source, place, reason, run,
     snapshot, spec, with_private_mounts,
@@ -283,5 +283,34 @@ fn a_lost_volume_is_not_taken_for_what_its_roll_back_replaced() {
         assert_eq!(read(&replaced), "old", "left as it is");
         assert_eq!(brief(&volumes.forget(&safety)), "absent");
         assert!(!replaced.exists());
+    });
+}
+
+#[test]
+fn trash_whose_blocks_a_snapshot_keeps_is_not_purged_for_room_that_it_does_not_have() {
+    on_btrfs(|volumes, sized, root| {
+        let first = sized(10, 128);
+        let one = snapshot(101, &first);
+        let live = place(&volumes.create(&first));
+        fs::write(live.join("rows"), vec![0xa5_u8; 100 << 20]).unwrap();
+        let _synced = run("sync", &["-f", &live.to_string_lossy()]);
+        assert_eq!(brief(&volumes.take(&one)), "present");
+        assert_eq!(brief(&volumes.trash(&first)), "present");
+        let stat = rustix::fs::statvfs(root).unwrap();
+        let free = stat.f_bavail * stat.f_frsize >> 20;
+        let create = VolumeEffect::Create {
+            spec: sized(11, free + 50),
+            purgeable: vec![(first.clone(), first.size)],
+        };
+        assert_eq!(brief(&volumes.run(&create)), "failed DISK_FULL");
+        assert_eq!(
+            brief(&volumes.verify_trash(&first)),
+            "present",
+            "nothing was gained by its end"
+        );
+        assert_eq!(brief(&volumes.forget(&one)), "absent");
+        let _synced = run("btrfs", &["subvolume", "sync", &root.to_string_lossy()]);
+        assert_eq!(brief(&volumes.run(&create)), "present", "now it is what has the room");
+        assert_eq!(brief(&volumes.verify_trash(&first)), "absent");
     });
 }

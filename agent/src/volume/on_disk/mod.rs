@@ -15,6 +15,7 @@ mod project;
 mod relocate;
 mod resize;
 mod resize_image;
+mod room;
 mod snapshot;
 mod snapshot_look;
 
@@ -159,6 +160,13 @@ impl OnDisk {
         }
     }
 
+    fn anywhere(&self, handle: &Handle, spec: &VolumeSpec) -> Result<Option<Here>, Fault> {
+        match look(&self.disk, handle, spec, Target::live(spec))? {
+            Some(here) => Ok(Some(here)),
+            None => self.in_trash(handle, spec),
+        }
+    }
+
     /// What makes a volume of this size.
     fn kind_for(&self, spec: &VolumeSpec) -> Result<DriverKind, Fault> {
         let choice = self.disk.choice();
@@ -221,11 +229,7 @@ impl Driver for OnDisk {
 
     fn usage(&self, spec: &VolumeSpec) -> Result<Bytes, Fault> {
         let handle = self.disk.readable().map_err(Fault::Unclear)?;
-        let here = match look(&self.disk, &handle, spec, Target::live(spec))? {
-            Some(here) => Some(here),
-            None => self.in_trash(&handle, spec)?,
-        };
-        let Some(here) = here else {
+        let Some(here) = self.anywhere(&handle, spec)? else {
             let text = format!("volume {} is not on disk {}", spec.id, self.disk.root().display());
             return Err(Fault::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text)));
         };
@@ -237,6 +241,10 @@ impl Driver for OnDisk {
             let text = format!("measuring volume {} failed: {reason}", spec.id);
             Fault::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text))
         })
+    }
+
+    fn taken(&self, spec: &VolumeSpec) -> Result<Bytes, Fault> {
+        self.room_of(spec)
     }
 
     fn free(&self) -> Result<Bytes, Fault> {
