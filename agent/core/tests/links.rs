@@ -118,7 +118,7 @@ fn disks_are_told_when_they_change() {
     let mut scene = Scene::registered();
     let mut disks = info().disks;
     assert_eq!(scene.give(Input::Disks(disks.clone())), vec![]);
-    disks[0].free = berth_model::units::Bytes::from_mib(1);
+    disks[0].free = Bytes::from_mib(1);
     assert_eq!(
         scene.give(Input::Disks(disks.clone())),
         vec![Output::Send(FromAgent::Disks(disks))]

@@ -99,6 +99,10 @@ pub(crate) struct Watch {
     pub(crate) snapshots: BTreeMap<SnapshotId, Arc<str>>,
     /// Its snapshots that are to be looked at.
     verify_snapshots: BTreeSet<SnapshotId>,
+    /// Those to be taken at rest of which an earlier attempt may lie on the disk: nobody knows whether it was at rest.
+    begun: BTreeSet<SnapshotId>,
+    /// The snapshot whose effect failed last: the others have their turn before it.
+    put_off: Option<SnapshotId>,
 }
 
 impl Agent {
