@@ -28,9 +28,11 @@ use crate::disk::probe::DriverKind;
 use crate::disk::{Disk, code_of, is_broken};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::VolumeId;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
 use rustix::io::Errno;
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
@@ -40,13 +42,15 @@ pub struct OnDisk {
     disk: Arc<Disk>,
     /// One image at a time is mounted or unmounted.
     mounting: Mutex<()>,
+    /// Images whose own file system could not be synced: what was written last may be nowhere, whatever a later sync says.
+    unsynced: Mutex<BTreeMap<VolumeId, Rejection>>,
 }
 
 impl OnDisk {
     /// The driver of this disk.
     #[must_use]
     pub fn new(disk: Arc<Disk>) -> Self {
-        Self { disk, mounting: Mutex::new(()) }
+        Self { disk, mounting: Mutex::new(()), unsynced: Mutex::default() }
     }
 
     /// The verified directory of a live volume, for mounting it.

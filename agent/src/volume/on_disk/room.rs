@@ -31,7 +31,7 @@ impl OnDisk {
                     Ok(None) | Err(_) => measure(&here.directory, here.identity.driver),
                 }
             },
-            DriverKind::Directory | DriverKind::Mount => {
+            DriverKind::Directory | DriverKind::ProjectQuota | DriverKind::Mount => {
                 measure(&here.directory, here.identity.driver)
             },
         };
