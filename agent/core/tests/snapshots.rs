@@ -442,3 +442,21 @@ fn a_snapshot_that_cannot_be_deleted_does_not_stop_the_others() {
     let (_, effect) = only_volume_effect(&outputs);
     assert_eq!(effect, VolumeEffect::EraseSnapshot { snapshot: one });
 }
+
+#[test]
+fn the_snapshots_of_trash_that_a_failed_effect_purged_die_with_it() {
+    let (mut scene, one) = kept();
+    let outputs = scene.say(destroy(1, 1, 60));
+    scene.answer(&outputs, present());
+    let outputs = scene.say(ensure(2, 1, 61));
+    let (_, effect) = only_volume_effect(&outputs);
+    assert!(matches!(&effect, VolumeEffect::Create { purgeable, .. } if purgeable.len() == 1));
+    let outputs = scene.answer(&outputs, VolumeOutcome::Failed(full()));
+    let (_, effect) = only_volume_effect(&outputs);
+    assert!(matches!(effect, VolumeEffect::Verify { .. }), "{effect:?}");
+    let outputs = scene.answer(&outputs, VolumeOutcome::Absent);
+    assert_eq!(volumes(&outputs), [(VolumeState::Gone, 1, None)]);
+    assert_eq!(states(&outputs), [(SnapshotState::Deleting, None)]);
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::EraseSnapshot { snapshot: one });
+}

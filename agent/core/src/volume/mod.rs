@@ -77,6 +77,8 @@ pub(crate) struct Watch {
     busy: Option<Busy>,
     pub(crate) found: Option<Found>,
     pub(crate) used: Option<Bytes>,
+    /// An effect that was given it to purge has failed; it may have done that before.
+    given_up: bool,
     /// Purged to make room for it.
     pub(crate) purged: Vec<VolumeId>,
     /// The size that the effect under way gives it.
