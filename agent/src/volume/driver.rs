@@ -95,6 +95,15 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// See [`Fault`].
     fn usage(&self, spec: &VolumeSpec) -> Result<Bytes, Fault>;
 
+    /// How much room the disk has more when the volume is gone, what was begun of it included; what it shares with
+    /// others stays. Nothing when it is nowhere.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    fn taken(&self, spec: &VolumeSpec) -> Result<Bytes, Fault> {
+        self.usage(spec)
+    }
+
     /// What the disk has free.
     ///
     /// # Errors

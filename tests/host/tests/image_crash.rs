@@ -101,3 +101,47 @@ fn killed_at_any_call_and_asked_again_every_effect_on_an_image_completes() {
         assert!(kills > 40, "only {kills} calls were reached");
     });
 }
+
+/// It grows without a privilege.
+const XFS: &str = "image:xfs";
+
+/// Runs the steps; the call of this number fails with an error of the disk.
+fn failing(work: &Path, call: &str, count: usize, steps: &[&str]) -> Vec<String> {
+    let mut strace = Command::new("strace");
+    strace.arg("-o").arg(work.join("trace"));
+    strace.arg("-e").arg(format!("inject={call}:error=EIO:when={count}"));
+    lines(&strace.arg(STEP).arg(work).arg(XFS).args(steps).output().expect("strace starts"))
+}
+
+#[test]
+fn after_a_failed_sync_an_image_is_withheld_however_often_it_is_asked_for() {
+    if !has("strace") {
+        skip("there is no strace on this machine");
+        return;
+    }
+    with_private_mounts(&["mkfs.xfs", "umount"], || {
+        let work = tempfile::tempdir().unwrap();
+        let never = 60_000;
+        let made = failing(work.path(), "fsync", never, &["create:300", "1", "resize:300:300", "1"]);
+        assert_eq!(made, ["create:300 1: present", "resize:300:300 1: present"]);
+        let mut failures = 0;
+        for call in ["syncfs", "fsync"] {
+            let _started = failing(work.path(), call, never, &[]);
+            let trace = fs::read_to_string(work.path().join("trace")).unwrap();
+            let before = trace.lines().filter(|line| line.starts_with(call)).count();
+            for count in before + 1.. {
+                let steps = ["resize:300:300", "1", "resize:300:300", "1", "verify:300", "1"];
+                let said = failing(work.path(), call, count, &steps);
+                if said[0] == "resize:300:300 1: present" {
+                    break;
+                }
+                failures += 1;
+                for line in said {
+                    assert!(!line.ends_with("present"), "{call} {count}: {line}");
+                }
+            }
+        }
+        assert!(failures >= 3, "only {failures} syncs failed");
+        unmount_images(&work.path().join("disk"));
+    });
+}

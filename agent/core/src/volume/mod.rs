@@ -77,6 +77,8 @@ pub(crate) struct Watch {
     busy: Option<Busy>,
     pub(crate) found: Option<Found>,
     pub(crate) used: Option<Bytes>,
+    /// An effect that was given it to purge has failed; it may have done that before.
+    given_up: bool,
     /// Purged to make room for it.
     pub(crate) purged: Vec<VolumeId>,
     /// The size that the effect under way gives it.
@@ -99,6 +101,10 @@ pub(crate) struct Watch {
     pub(crate) snapshots: BTreeMap<SnapshotId, Arc<str>>,
     /// Its snapshots that are to be looked at.
     verify_snapshots: BTreeSet<SnapshotId>,
+    /// Those to be taken at rest of which an earlier attempt may lie on the disk: nobody knows whether it was at rest.
+    begun: BTreeSet<SnapshotId>,
+    /// The snapshot whose effect failed last: the others have their turn before it.
+    put_off: Option<SnapshotId>,
 }
 
 impl Agent {

@@ -11,7 +11,6 @@ use super::super::identity::{self, Identity};
 use super::super::look::Here;
 use super::OnDisk;
 use crate::disk::adopt::Handle;
-use crate::disk::code_of;
 use crate::disk::fs::Node;
 use crate::disk::fs::image::Mounted;
 use crate::disk::image::Format;
@@ -19,10 +18,12 @@ use crate::disk::image::device::FILE;
 use crate::disk::image::point;
 use crate::disk::image::trial::no_device;
 use crate::disk::remove::volume_attribute;
+use crate::disk::{code_of, is_broken};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
 use berth_model::units::Bytes;
 use rustix::io::Errno;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -46,6 +47,9 @@ impl OnDisk {
 
     fn show(&self, handle: &Handle, here: &Here, kind: Format) -> Result<Node, Fault> {
         let id = here.identity.id;
+        if let Some(reason) = self.unsynced().get(&id) {
+            return Err(Fault::Unclear(reason.clone()));
+        }
         let file = self.file(here)?;
         let unclear = |errno| self.image_unclear("mounting", id, errno);
         let name = id.to_string();
@@ -201,6 +205,24 @@ impl OnDisk {
         identity::write_attribute(mounted.root(), identity).map(drop)
     }
 
+    fn unsynced(&self) -> MutexGuard<'_, BTreeMap<VolumeId, Rejection>> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A sync of the volume's own file system failed. It is withheld: the next sync would say that all is well.
+    pub(super) fn not_synced(&self, id: VolumeId, errno: Errno) -> Fault {
+        let text = format!(
+            "syncing the file system of volume {id} failed ({errno}): what was written last may be lost"
+        );
+        let remedy = format!(
+            "end its tasks, unmount {}, check the image's file system and the kernel log, then restart the agent",
+            self.shown_at(id).display()
+        );
+        let reason = Rejection::new(ErrorCode::VolumeUnavailable, text).remedy(remedy);
+        self.unsynced().insert(id, reason.clone());
+        Fault::Unclear(reason)
+    }
+
     /// Waits for the last user of a device that is being given up.
     fn is_detached(&self, file: &Node) -> Result<bool, Errno> {
         let start = Instant::now();
@@ -233,6 +255,8 @@ impl OnDisk {
             Errno::NOSPC | Errno::DQUOT => reason.remedy("free space on the disk"),
             Errno::OPNOTSUPP => reason.remedy("declare the disk with another driver"),
             Errno::PERM | Errno::ACCESS => reason.remedy("run the agent as root"),
+            errno if is_broken(errno) => reason
+                .remedy("look into the kernel log; check the disk, then the image's file system"),
             _other => reason,
         }
     }

@@ -15,6 +15,7 @@ mod project;
 mod relocate;
 mod resize;
 mod resize_image;
+mod room;
 mod snapshot;
 mod snapshot_look;
 
@@ -27,9 +28,11 @@ use crate::disk::probe::DriverKind;
 use crate::disk::{Disk, code_of, is_broken};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::VolumeId;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
 use rustix::io::Errno;
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
@@ -39,13 +42,15 @@ pub struct OnDisk {
     disk: Arc<Disk>,
     /// One image at a time is mounted or unmounted.
     mounting: Mutex<()>,
+    /// Images whose own file system could not be synced: what was written last may be nowhere, whatever a later sync says.
+    unsynced: Mutex<BTreeMap<VolumeId, Rejection>>,
 }
 
 impl OnDisk {
     /// The driver of this disk.
     #[must_use]
     pub fn new(disk: Arc<Disk>) -> Self {
-        Self { disk, mounting: Mutex::new(()) }
+        Self { disk, mounting: Mutex::new(()), unsynced: Mutex::default() }
     }
 
     /// The verified directory of a live volume, for mounting it.
@@ -159,6 +164,13 @@ impl OnDisk {
         }
     }
 
+    fn anywhere(&self, handle: &Handle, spec: &VolumeSpec) -> Result<Option<Here>, Fault> {
+        match look(&self.disk, handle, spec, Target::live(spec))? {
+            Some(here) => Ok(Some(here)),
+            None => self.in_trash(handle, spec),
+        }
+    }
+
     /// What makes a volume of this size.
     fn kind_for(&self, spec: &VolumeSpec) -> Result<DriverKind, Fault> {
         let choice = self.disk.choice();
@@ -221,11 +233,7 @@ impl Driver for OnDisk {
 
     fn usage(&self, spec: &VolumeSpec) -> Result<Bytes, Fault> {
         let handle = self.disk.readable().map_err(Fault::Unclear)?;
-        let here = match look(&self.disk, &handle, spec, Target::live(spec))? {
-            Some(here) => Some(here),
-            None => self.in_trash(&handle, spec)?,
-        };
-        let Some(here) = here else {
+        let Some(here) = self.anywhere(&handle, spec)? else {
             let text = format!("volume {} is not on disk {}", spec.id, self.disk.root().display());
             return Err(Fault::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text)));
         };
@@ -237,6 +245,10 @@ impl Driver for OnDisk {
             let text = format!("measuring volume {} failed: {reason}", spec.id);
             Fault::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text))
         })
+    }
+
+    fn taken(&self, spec: &VolumeSpec) -> Result<Bytes, Fault> {
+        self.room_of(spec)
     }
 
     fn free(&self) -> Result<Bytes, Fault> {

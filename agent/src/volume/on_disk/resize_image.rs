@@ -64,7 +64,7 @@ impl OnDisk {
         } else {
             self.shrink_image(spec, size, &image)?;
         }
-        root.sync_file_system().map_err(unclear)?;
+        root.sync_file_system().map_err(|errno| self.not_synced(spec.id, errno))?;
         file.sync().map_err(self.unclear(spec, "resizing"))?;
         let mut identity = here.identity.clone();
         identity.size = size;
@@ -133,7 +133,7 @@ impl OnDisk {
             return Err(image.unchanged(spec, reason));
         }
         let unclear = |errno| self.image_unclear("shrinking", spec.id, errno);
-        image.root.sync_file_system().map_err(unclear)?;
+        image.root.sync_file_system().map_err(|errno| self.not_synced(spec.id, errno))?;
         let used = Bytes::new(image.root.in_use().map_err(unclear)?);
         let too_full = || {
             let text = format!(
@@ -150,7 +150,7 @@ impl OnDisk {
             Errno::NOSPC => too_full(),
             other => unclear(other),
         })?;
-        image.root.sync_file_system().map_err(unclear)?;
+        image.root.sync_file_system().map_err(|errno| self.not_synced(spec.id, errno))?;
         let image = Image { holds: size.get(), ..*image };
         image.set_length(size.get()).map_err(self.unclear(spec, "shrinking"))?;
         image.device.read_size().map_err(unclear)

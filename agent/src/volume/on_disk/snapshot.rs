@@ -33,6 +33,13 @@ pub(super) const FOLDER: &str = ".snapshots";
 impl Snapshots for OnDisk {
     fn take(&self, snapshot: &SnapshotSpec) -> Result<Arc<str>, Fault> {
         let handle = self.disk.writable().map_err(Fault::Unclear)?;
+        let live = look(&self.disk, &handle, &snapshot.of, Target::live(&snapshot.of));
+        // Nothing is made on a disk whose volumes can have none.
+        if let Ok(Some(here)) = &live
+            && here.identity.driver != DriverKind::Btrfs
+        {
+            return Err(Fault::Failed(unsupported(snapshot, here.identity.driver)));
+        }
         let folder = self.folder(&handle, snapshot)?;
         let unclear = self.about(snapshot, "taking");
         if self.whole(&handle, snapshot)?.is_some() {
@@ -44,17 +51,27 @@ impl Snapshots for OnDisk {
         }
         self.refuse_lost_snapshot(&handle, &folder, snapshot)?;
         self.sweep_beginning(&handle, &folder, snapshot)?;
-        let Some(here) = look(&self.disk, &handle, &snapshot.of, Target::live(&snapshot.of))?
-        else {
+        let Some(here) = live? else {
             let text = format!(
                 "{} cannot be taken: the volume is not at {}",
                 label(snapshot),
                 look::path(&self.disk, Place::Live, &snapshot.of.id.to_string())
             );
-            return Err(Fault::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text)));
+            return Err(Fault::Failed(
+                Rejection::new(ErrorCode::VolumeUnavailable, text)
+                    .remedy("nothing was taken; look for the volume's data"),
+            ));
         };
-        if here.identity.driver != DriverKind::Btrfs {
-            return Err(Fault::Failed(unsupported(snapshot, here.identity.driver)));
+        let nested = here.directory.descriptor().and_then(subvolume::nested);
+        if let Some(name) = nested.map_err(self.about(snapshot, "looking at the volume of"))? {
+            let text = format!(
+                "{} cannot be taken: {name} in the volume is a subvolume of its own, which would be missing in it",
+                label(snapshot)
+            );
+            return Err(Fault::Failed(
+                Rejection::new(ErrorCode::Unsupported, text)
+                    .remedy("make a plain directory of it: copy what it holds, then delete it"),
+            ));
         }
         let beginning = unfinished(snapshot.id);
         let begun = folder
