@@ -46,15 +46,20 @@ pub(crate) async fn run(command: &Reservation) -> Result<(), Failure> {
         },
         Reservation::Release { reservation, confirm, act: Act { change, read } } => {
             let client = Client::connect(&read.connect).await?;
-            if operation::repeated(&client, &[OperationKind::Unreserve], change, &read.show)
-                .await?
-                .is_some()
-            {
-                return Ok(());
-            }
+            let earlier = operation::earlier(&client, &[OperationKind::Unreserve], change).await?;
             let all = client.reservations().await?;
-            let view =
-                find(&RESERVATION, &all, reservation, |r| r.row.id.to_string(), |_| Vec::new())?;
+            let id = |r: &ReservationView| r.row.id.to_string();
+            let view = match find(&RESERVATION, &all, reservation, id, |_| Vec::new()) {
+                Ok(view) => view,
+                Err(absent) => {
+                    let told = (change, &read.show);
+                    return earlier.stands_for(&client, reservation, told, absent).await;
+                },
+            };
+            let request = Request::Release { reservation: view.row.id };
+            if earlier.is_known() {
+                return operation::submit_and_show(&client, request, change, &read.show).await;
+            }
             let row = rows(std::slice::from_ref(view), &client.agents().await?);
             for row in &row {
                 note(&format!(
@@ -68,7 +73,6 @@ pub(crate) async fn run(command: &Reservation) -> Result<(), Failure> {
                     row.in_tasks
                 ));
             }
-            let request = Request::Release { reservation: view.row.id };
             if confirm.dry_run {
                 client.submit(Client::mint(), request, true).await?;
                 return output::planned("would give its unused part back", &read.show);
