@@ -2,7 +2,7 @@
 
 use super::volume::{VOLUME, pick, show_one, volumes};
 use crate::args::{
-    Act, OfRole, OneSnapshot, Snapshot, SnapshotCreate, SnapshotHold, Trial, VolumeClone,
+    Act, Change, OfRole, OneSnapshot, Snapshot, SnapshotCreate, SnapshotHold, Trial, VolumeClone,
     VolumeRollback,
 };
 use crate::client::Client;
@@ -13,9 +13,9 @@ use crate::resolve::{Kind, find};
 use crate::rows::SnapshotRow;
 use crate::verbs::operation;
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{OperationId, Principal, SnapshotId, VolumeId};
+use berth_model::id::{OperationId, Principal, SnapshotId, VolumeId, derive};
 use berth_model::operation::OperationKind;
-use berth_model::operator::{Request, VolumeChoice};
+use berth_model::operator::{DiskChoice, Request, VolumeChoice};
 use berth_model::snapshot::Freeze;
 use berth_model::task::Program;
 use berth_model::view::{SnapshotView, VolumeView};
@@ -272,6 +272,7 @@ pub(crate) async fn clone(command: &VolumeClone) -> Result<(), Failure> {
         },
     };
     let of = view.volume.spec.id;
+    let asked = change.request_id.unwrap_or_else(Client::mint);
     let clone_of = |snapshot: SnapshotId| -> Result<Request, Failure> {
         let path = command
             .path
@@ -294,16 +295,24 @@ pub(crate) async fn clone(command: &VolumeClone) -> Result<(), Failure> {
             let volume = VolumeChoice::Id(of);
             let take =
                 Request::CreateSnapshot { volume, name: None, principal: None, freeze: None };
+            if !earlier.is_known() {
+                // A refusal of the volume would leave the snapshot behind.
+                client.submit(Client::mint(), room_for(command, view)?, true).await?;
+            }
             if *dry_run {
                 client.submit(Client::mint(), take, true).await?;
                 let text = format!("would take a snapshot and make volume {} from it", command.new);
                 return output::planned(&text, &read.show);
             }
-            let id = client.submit(Client::mint(), take, false).await?;
+            // Under an id that follows from the command's own, so that a repeated command takes no second one.
+            let id = OperationId::from_u128(derive(asked.as_u128(), 1));
+            let id = client.submit(id, take, false).await?;
             let record = operation::wait(&client, id, change.timeout).await?;
             let Some(taken) = taken_by(&client, record.id).await? else {
                 let text = format!("the snapshot of operation {id} is not there any more");
-                return Err(Failure::from(Rejection::new(ErrorCode::UnknownSnapshot, text)));
+                let absent = Failure::from(Rejection::new(ErrorCode::UnknownSnapshot, text));
+                let told = (change, &read.show);
+                return earlier.stands_for(&client, command.new.as_str(), told, absent).await;
             };
             note(&format!("took {}; it stays", shown(&taken)));
             clone_of(taken.snapshot.spec.id)?
@@ -314,9 +323,27 @@ pub(crate) async fn clone(command: &VolumeClone) -> Result<(), Failure> {
         let text = format!("would make volume {} from the snapshot", command.new);
         return output::planned(&text, &read.show);
     }
-    let done = operation::submit(&client, request, change, &read.show).await?;
+    let change = Change { request_id: Some(asked), ..change.clone() };
+    let done = operation::submit(&client, request, &change, &read.show).await?;
     match done.and_then(|record| record.volumes.first().copied()) {
         Some(id) => show_one(&client, id, &read.show).await,
         None => Ok(()),
     }
+}
+
+/// Would the new volume get its name and its room beside the old one?
+fn room_for(command: &VolumeClone, view: &VolumeView) -> Result<Request, Failure> {
+    let (volume, spec) = (&view.volume, &view.volume.spec);
+    Ok(Request::CreateVolume {
+        name: command.new.clone(),
+        role: command.new_role.clone().unwrap_or_else(|| spec.role.clone()),
+        principal: principal(command.principal.as_deref())?,
+        size: spec.size,
+        agent: Some(volume.agent),
+        disk: DiskChoice::Source(spec.source.clone()),
+        container_path: command
+            .path
+            .as_deref()
+            .map_or_else(|| Arc::clone(&volume.container_path), Arc::from),
+    })
 }
