@@ -9,6 +9,7 @@ use crate::resolve::{Kind, find};
 use crate::rows::ReservationRow;
 use crate::verbs::list::find_agent;
 use crate::verbs::operation;
+use berth_model::agent::Disk;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::operation::OperationKind;
 use berth_model::operator::Request;
@@ -16,6 +17,7 @@ use berth_model::reservation::Reservation as Level;
 use berth_model::resources::{DiskInfo, DiskSource, Name, Resources, parse_resources};
 use berth_model::view::{AgentView, ReservationView};
 
+const DISK: Kind = Kind { noun: "disk", unknown: ErrorCode::UnknownDisk, list: "berth disk list" };
 const RESERVATION: Kind = Kind {
     noun: "reservation",
     unknown: ErrorCode::UnknownReservation,
@@ -128,18 +130,7 @@ async fn create(create: &ReservationCreate) -> Result<(), Failure> {
 
 /// What resources call the disk that `text` names on `agent`.
 fn disk_source(agent: &AgentView, text: &str) -> Result<DiskSource, Failure> {
-    let found = agent.info.disks.iter().find(|disk| {
-        let id = disk.id.to_string();
-        id == text
-            || (text.len() >= 4 && id.starts_with(text))
-            || *disk.name == *text
-            || *disk.root == *text
-    });
-    found.map(|disk| disk.source.clone()).ok_or_else(|| {
-        Failure::not_found(
-            ErrorCode::UnknownDisk,
-            format!("disk {text} is not known on agent {}", agent.info.hostname),
-            "see `berth disk list`",
-        )
-    })
+    let names = |disk: &Disk| vec![disk.name.to_string(), disk.root.to_string()];
+    let found = find(&DISK, &agent.info.disks, text, |disk| disk.id.to_string(), names)?;
+    Ok(found.source.clone())
 }
