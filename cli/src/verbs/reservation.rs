@@ -94,7 +94,8 @@ async fn create(create: &ReservationCreate) -> Result<(), Failure> {
     let client = Client::connect(&read.connect).await?;
     let agents = client.agents().await?;
     let agent = find_agent(&agents, &create.agent)?;
-    let source = create.disk.as_deref().map(|text| disk_source(agent, text)).transpose()?;
+    let source =
+        create.disk.as_deref().map(|text| disk_source(&agent.info.disks, text)).transpose()?;
     let mut reserved = Resources::new();
     for mut resource in plain.iter() {
         if resource.name == Name::Disk && source.as_ref().is_some_and(|s| *s != DiskSource::Root) {
@@ -128,9 +129,51 @@ async fn create(create: &ReservationCreate) -> Result<(), Failure> {
     output::list(&rows(&touched, &agents), &read.show)
 }
 
-/// What resources call the disk that `text` names on `agent`.
-fn disk_source(agent: &AgentView, text: &str) -> Result<DiskSource, Failure> {
+/// What resources call the disk that `text` names among those of the agent.
+fn disk_source(disks: &[Disk], text: &str) -> Result<DiskSource, Failure> {
     let names = |disk: &Disk| vec![disk.name.to_string(), disk.root.to_string()];
-    let found = find(&DISK, &agent.info.disks, text, |disk| disk.id.to_string(), names)?;
+    let found = find(&DISK, disks, text, |disk| disk.id.to_string(), names)?;
     Ok(found.source.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use berth_model::agent::{DiskHealth, Media};
+    use berth_model::id::DiskId;
+    use berth_model::units::Bytes;
+    use berth_model::volume::Enforcement;
+    use std::sync::Arc;
+
+    fn disk(id: u128, name: &str) -> Disk {
+        let root: Arc<str> = Arc::from(format!("/srv/{name}"));
+        Disk {
+            id: DiskId::from_u128(id),
+            name: Arc::from(name),
+            source: DiskSource::Path(Arc::clone(&root)),
+            root,
+            driver: Arc::from("directory"),
+            driver_reason: Arc::from(""),
+            enforcement: Enforcement::None,
+            size: Bytes::from_mib(1),
+            free: Bytes::from_mib(1),
+            health: DiskHealth::Ok,
+            media: Media::Unknown,
+        }
+    }
+
+    #[test]
+    fn a_beginning_that_fits_two_disks_reserves_on_neither() {
+        let disks = [disk(0xabcd_0001 << 96, "d1"), disk(0xabcd_0002 << 96, "d2")];
+        let look = |text: &str| {
+            disk_source(&disks, text)
+                .map(|source| source.to_string())
+                .map_err(|failure| (failure.code, failure.error.code))
+        };
+        assert_eq!(look("d2"), Ok("PATH:/srv/d2".to_owned()));
+        assert_eq!(look("/srv/d1"), Ok("PATH:/srv/d1".to_owned()));
+        assert_eq!(look("abcd0002"), Ok("PATH:/srv/d2".to_owned()));
+        assert_eq!(look("abcd"), Err((2, ErrorCode::AmbiguousId)));
+        assert_eq!(look("d3"), Err((3, ErrorCode::UnknownDisk)));
+    }
 }
