@@ -95,16 +95,14 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
         Volume::Delete { which, confirm, act: Act { change, read } } => {
             let OneVolume { volume, of } = which;
             let client = Client::connect(&read.connect).await?;
-            if operation::repeated(&client, &[OperationKind::Destroy], change, &read.show)
-                .await?
-                .is_some()
-            {
-                return Ok(());
-            }
+            let earlier = operation::earlier(&client, &[OperationKind::Destroy], change).await?;
             let views = volumes(&client, of, false).await?;
             let view = match pick(&VOLUME, &views, volume) {
                 Ok(view) => view,
-                Err(absent) => return Err(in_trash(&client, of, volume).await?.unwrap_or(absent)),
+                Err(absent) => {
+                    let absent = in_trash(&client, of, volume).await?.unwrap_or(absent);
+                    return earlier.stands_for(&client, volume, (change, &read.show), absent).await;
+                },
             };
             note(&impact(view));
             if let Some(text) = snapshots_of(&client, view).await? {
@@ -112,6 +110,9 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
             }
             let choice = VolumeChoice::Id(view.volume.spec.id);
             let request = Request::DestroyVolume { volume: choice };
+            if earlier.is_known() {
+                return operation::submit_and_show(&client, request, change, &read.show).await;
+            }
             // What cannot be done is said before anybody is asked to confirm it.
             client.submit(Client::mint(), request.clone(), true).await?;
             if confirm.dry_run {
@@ -140,11 +141,15 @@ async fn resize(which: &OneVolume, size: Bytes, trial: &Trial) -> Result<(), Fai
     let Trial { dry_run, act: Act { change, read } } = trial;
     let client = Client::connect(&read.connect).await?;
     let kinds = [OperationKind::Grow, OperationKind::Shrink];
-    if operation::repeated(&client, &kinds, change, &read.show).await?.is_some() {
-        return Ok(());
-    }
+    let earlier = operation::earlier(&client, &kinds, change).await?;
     let views = volumes(&client, &which.of, false).await?;
-    let volume = &pick(&VOLUME, &views, &which.volume)?.volume;
+    let volume = match pick(&VOLUME, &views, &which.volume) {
+        Ok(view) => &view.volume,
+        Err(absent) => {
+            let told = (change, &read.show);
+            return earlier.stands_for(&client, &which.volume, told, absent).await;
+        },
+    };
     let (id, from) = (volume.spec.id, volume.spec.size);
     let request = Request::ResizeVolume { volume: VolumeChoice::Id(id), size };
     if *dry_run {
@@ -248,14 +253,14 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
         Trash::Restore { which: OneVolume { volume, of }, trial } => {
             let Trial { dry_run, act: Act { change, read } } = trial;
             let client = Client::connect(&read.connect).await?;
-            if operation::repeated(&client, &[OperationKind::Restore], change, &read.show)
-                .await?
-                .is_some()
-            {
-                return Ok(());
-            }
+            let earlier = operation::earlier(&client, &[OperationKind::Restore], change).await?;
             let views = volumes(&client, of, true).await?;
-            let id = pick(&TRASHED, &views, volume)?.volume.spec.id;
+            let id = match pick(&TRASHED, &views, volume) {
+                Ok(view) => view.volume.spec.id,
+                Err(absent) => {
+                    return earlier.stands_for(&client, volume, (change, &read.show), absent).await;
+                },
+            };
             let request = Request::RestoreVolume { volume: id };
             if *dry_run {
                 client.submit(Client::mint(), request, true).await?;
@@ -270,15 +275,18 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
         Trash::Purge { which, confirm, act: Act { change, read } } => {
             let OneVolume { volume, of } = which;
             let client = Client::connect(&read.connect).await?;
-            if operation::repeated(&client, &[OperationKind::Purge], change, &read.show)
-                .await?
-                .is_some()
-            {
-                return Ok(());
-            }
+            let earlier = operation::earlier(&client, &[OperationKind::Purge], change).await?;
             let views = volumes(&client, of, true).await?;
-            let view = pick(&TRASHED, &views, volume)?;
+            let view = match pick(&TRASHED, &views, volume) {
+                Ok(view) => view,
+                Err(absent) => {
+                    return earlier.stands_for(&client, volume, (change, &read.show), absent).await;
+                },
+            };
             let request = Request::PurgeVolume { volume: view.volume.spec.id };
+            if earlier.is_known() {
+                return operation::submit_and_show(&client, request, change, &read.show).await;
+            }
             client.submit(Client::mint(), request.clone(), true).await?;
             let mut impact = format!("{}\n  its data is deleted for good", impact(view));
             if let Some(text) = snapshots_of(&client, view).await? {

@@ -122,7 +122,7 @@ fn yaml_json_and_toml_mean_the_same() {
 }
 
 /// What is replaced, by what, and the one complaint about it (its beginning when it quotes a parser).
-const MISTAKES: [(&str, &str, &str); 20] = [
+const MISTAKES: [(&str, &str, &str); 21] = [
     (
         "health:",
         "helth:",

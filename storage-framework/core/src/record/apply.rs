@@ -4,6 +4,7 @@ use super::{
     Ended, Phase, Place, PodKey, PodState, Record, Removal, Run, ServiceState, State, Verdict,
 };
 use crate::document::{Goal, Scope, Service, Task};
+use berth_model::units::Timestamp;
 use std::time::Duration;
 
 /// A run this long makes earlier failures history.
@@ -15,19 +16,7 @@ impl State {
         match record {
             Record::Whole(state) => *self = (**state).clone(),
             Record::Framework { id } => self.framework = Some(id.clone()),
-            Record::FrameworkLost { at } => {
-                self.framework = None;
-                for key in self.keys() {
-                    let Some(run) = self.pod(&key).and_then(|pod| pod.run.clone()) else {
-                        continue;
-                    };
-                    let verdict =
-                        if run.started { Verdict::Unknown } else { Verdict::NeverStarted };
-                    let message = "the framework was removed from the master".to_owned();
-                    let ended = Ended { task: run.task.clone(), at: *at, verdict, message };
-                    self.end(&key, run.number, &ended);
-                }
-            },
+            Record::FrameworkLost { at } => self.framework_lost(*at),
             Record::Applied { document } => self.take_document(document),
             Record::Launching { key, place, run } => self.launch(key, place, run),
             Record::VolumeNamed { key, place, volume, id } => {
@@ -111,6 +100,17 @@ impl State {
                 }
             },
             Record::Forgotten { service } => drop(self.services.remove(service)),
+        }
+    }
+
+    fn framework_lost(&mut self, at: Timestamp) {
+        self.framework = None;
+        for key in self.keys() {
+            let Some(run) = self.pod(&key).and_then(|pod| pod.run.clone()) else { continue };
+            let verdict = if run.started { Verdict::Unknown } else { Verdict::NeverStarted };
+            let message = "the framework was removed from the master".to_owned();
+            let ended = Ended { task: run.task.clone(), at, verdict, message };
+            self.end(&key, run.number, &ended);
         }
     }
 

@@ -65,7 +65,6 @@ pub enum Removal {
 }
 
 impl Removal {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it may leave out so")]
     fn is_none(&self) -> bool {
         *self == Self::None
     }

@@ -92,8 +92,10 @@ impl Scheduler {
             (Pending::Launch { key, run, place }, Err(rejection)) => {
                 self.launch_refused(&key, run, place, &rejection);
             },
-            (Pending::Release { key }, Ok(_)) => drop(self.soft.release_errors.remove(&key)),
-            (Pending::Release { key }, Err(rejection)) => {
+            (Pending::Release { key, .. }, Ok(_)) => drop(self.soft.release_errors.remove(&key)),
+            (Pending::Release { key, operations }, Err(rejection)) => {
+                // None of them was taken in, whatever is said of each.
+                self.soft.releasing.retain(|id, _| !operations.contains(id));
                 self.soft.release_errors.insert(key, rejection.to_string());
             },
             (Pending::Roles(roles), Ok(_)) => self.soft.roles = roles,

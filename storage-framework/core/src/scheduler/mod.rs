@@ -152,7 +152,7 @@ enum Link {
 #[derive(Clone, Debug)]
 enum Pending {
     Launch { key: PodKey, run: u64, place: u64 },
-    Release { key: PodKey },
+    Release { key: PodKey, operations: Vec<OperationId> },
     Roles(BTreeSet<Role>),
 }
 

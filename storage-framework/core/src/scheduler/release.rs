@@ -166,12 +166,9 @@ impl Scheduler {
         };
         match (state, &given) {
             (OperationState::Failed(why), _) if !gone => {
-                // When the call as a whole came too late, the next offer will do.
-                if why.code != ErrorCode::StaleOffer {
-                    let until = self.now.after(REFUSED_PAUSE);
-                    let refused = Refused { why: format!("{}: {why}", why.code), until };
-                    self.soft.release_refused.entry(key).or_default().insert(given, refused);
-                }
+                let until = self.now.after(REFUSED_PAUSE);
+                let refused = Refused { why: format!("{}: {why}", why.code), until };
+                self.soft.release_refused.entry(key).or_default().insert(given, refused);
                 return;
             },
             (_, Given::Volume(name)) => {
@@ -233,8 +230,10 @@ impl Scheduler {
         }
         self.soft.empty_since.remove(key);
         let filters = Filters { refuse: Duration::ZERO };
+        let ids = operations.iter().map(|operation| operation.id).collect();
         let number = self.call(Call::Accept { offers: group.ids.clone(), operations, filters });
-        self.soft.pending.insert(number, Pending::Release { key: key.clone() });
+        let pending = Pending::Release { key: key.clone(), operations: ids };
+        self.soft.pending.insert(number, pending);
     }
 
     fn giving(&mut self, key: &PodKey, given: Given, last: bool, action: Action) -> OfferOperation {
