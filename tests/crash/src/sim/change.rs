@@ -146,3 +146,34 @@ impl Change {
         self.entries().iter().any(|entry| theirs.contains(entry))
     }
 }
+
+/// What becomes of written bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    None,
+    Whole,
+    Torn,
+    Zeros,
+}
+
+impl Fate {
+    pub(super) fn of(self, change: &Change) -> Option<Change> {
+        if let Change::Blocks { number, .. } = change {
+            let medium = match self {
+                Self::None => return None,
+                Self::Whole => return Some(change.clone()),
+                Self::Torn => Medium::Torn,
+                Self::Zeros => Medium::Blank,
+            };
+            return Some(Change::Blocks { number: *number, medium: Arc::new(medium) });
+        }
+        let Change::Write { number, bytes, bulk } = change else { return Some(change.clone()) };
+        let bytes = match self {
+            Self::None => return None,
+            Self::Whole => bytes.clone(),
+            Self::Torn => bytes.get(..bytes.len() / 2).unwrap_or_default().to_vec(),
+            Self::Zeros => vec![0; bytes.len()],
+        };
+        Some(Change::Write { number: *number, bytes, bulk: *bulk })
+    }
+}

@@ -61,7 +61,7 @@ impl Storage {
     pub(super) fn flush(&mut self, file: Number) {
         let mounted = self.devices.get(&file).and_then(|device| device.mounted.as_ref());
         let Some(medium) = mounted.map(Mounted::medium) else { return };
-        if self.seen.medium(file).is_none_or(|before| *before != medium) {
+        if self.seen().medium(file).is_none_or(|before| *before != medium) {
             self.change(Change::Blocks { number: file, medium: Arc::new(medium) });
         }
         for index in 0..self.pending.len() {
