@@ -33,8 +33,8 @@ pub enum Change {
     Unlock { number: Number },
     /// A file gets another length, and as much of it is allocated.
     Length { number: Number, length: u64, allocated: u64 },
-    /// What lies on the device that a file is.
-    Blocks { number: Number, medium: Arc<Medium> },
+    /// What lies on the device that a file is; with `is_journaled` all of it or what was there before.
+    Blocks { number: Number, medium: Arc<Medium>, is_journaled: bool },
 }
 
 impl Change {
@@ -158,14 +158,15 @@ pub(super) enum Fate {
 
 impl Fate {
     pub(super) fn of(self, change: &Change) -> Option<Change> {
-        if let Change::Blocks { number, .. } = change {
+        if let Change::Blocks { number, is_journaled, .. } = change {
             let medium = match self {
-                Self::None => return None,
                 Self::Whole => return Some(change.clone()),
-                Self::Torn => Medium::Torn,
-                Self::Zeros => Medium::Blank,
+                Self::Torn if !is_journaled => Medium::Torn,
+                Self::Zeros if !is_journaled => Medium::Blank,
+                Self::None | Self::Torn | Self::Zeros => return None,
             };
-            return Some(Change::Blocks { number: *number, medium: Arc::new(medium) });
+            let medium = Arc::new(medium);
+            return Some(Change::Blocks { number: *number, medium, is_journaled: false });
         }
         let Change::Write { number, bytes, bulk } = change else { return Some(change.clone()) };
         let bytes = match self {

@@ -47,7 +47,8 @@ impl State {
     }
 
     fn write_blocks(&mut self, file: Number, medium: Medium) {
-        self.storage.change(Change::Blocks { number: file, medium: Arc::new(medium) });
+        let medium = Arc::new(medium);
+        self.storage.change(Change::Blocks { number: file, medium, is_journaled: false });
     }
 }
 

@@ -278,7 +278,8 @@ impl Storage {
                     let with = |inner: &Tree| {
                         let medium = Medium::Whole { format: mounted.format, tree: inner.clone() };
                         let mut tree = tree.clone();
-                        tree.apply(&Change::Blocks { number: *file, medium: Arc::new(medium) });
+                        let medium = Arc::new(medium);
+                        tree.apply(&Change::Blocks { number: *file, medium, is_journaled: true });
                         tree
                     };
                     inner.iter().map(with).collect()
