@@ -3,12 +3,14 @@
 //! It does not judge. Invariant: everything before the last operation of a sequence is undisturbed.
 
 use crate::activity::{Activity, Answers, Operation, Report, World};
-use crate::books::{Books, Stage};
+use crate::books::{Books, Stage, Subject};
 use crate::explore::Explorer;
 use crate::scene::{self, Setup, machine, start, write_data, write_strangers};
 use crate::sim::{CallSite, FREE, SimFs};
 use berth_agent::disk::fs;
+use berth_agent::disk::image::Format;
 use berth_agent::volume::Volumes;
+use berth_agent_core::effect::VolumeOutcome;
 use berth_model::units::Bytes;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
@@ -236,6 +238,9 @@ pub fn all_of(setup: &Setup, bounds: &Bounds, ignored: Option<CallSite>) -> Repo
             break;
         }
     }
+    if setup.format() == Some(Format::Btrfs) {
+        unsynced_counts(&mut explorer, setup, &base);
+    }
     if setup.traits.has_subvolumes {
         for sequence in with_snapshots(bounds.length - 1) {
             let depth = bounds.depth - u8::from(sequence.len() > bounds.length && bounds.depth > 1);
@@ -246,6 +251,24 @@ pub fn all_of(setup: &Setup, bounds: &Bounds, ignored: Option<CallSite>) -> Repo
         }
     }
     explorer.report
+}
+
+/// What a user wrote and did not sync yet counts when the volume is made smaller.
+fn unsynced_counts(explorer: &mut Explorer<'_>, setup: &Setup, (files, books): &(SimFs, Books)) {
+    const MIB: usize = 1 << 20;
+    let (files, mut books) = (files.fork(), books.clone());
+    let volumes = start(&files, setup, &books, false);
+    carry_out(&files, &volumes, &mut books, &[(0, Operation::Create)]);
+    let path = format!("{}/disk/.mounts/{}", scene::WORK, books.volumes[0].spec.id);
+    let written = fs::open(&files, Path::new(&path)).and_then(|root| {
+        let file = root.create("scratch")?;
+        (0..300).try_for_each(|_round| file.write(&[7; MIB]))
+    });
+    books.begin(0, Operation::Resize(Bytes::from_mib(270)));
+    let outcome = books.called_for(Subject::Volume(0)).map(|effect| volumes.run(&effect));
+    if written.is_err() || !matches!(outcome, Some(VolumeOutcome::Failed(_))) {
+        explorer.complain("300 MiB not synced, then 270 MiB wanted", &format!("{outcome:?}"));
+    }
 }
 
 /// Deletes a volume with directories so deep that the deleter moves them up, with one crash after each call.

@@ -2,9 +2,9 @@
 //!
 //! The new content is made aside (`.snapshots/.<volume>.<generation>.new`), gets its identity and its limit, and is
 //! renamed into place. What an earlier attempt left aside is never used: it is put away under a name of its own
-//! (`….new.going`) before anything of it is deleted, so that no half of a copy is taken for one. In a roll back the life that ends goes to the trash before, with a marker of its own,
-//! `.meta/<volume>.<generation>`, that names the safety snapshot which has the same content. It is deleted with that
-//! snapshot or with its volume, never before.
+//! (`….new.going`) before anything of it is deleted, so that no half of a copy is taken for one. In a roll back the life that
+//! ends goes to the trash before, with a marker of its own, `.meta/<volume>.<generation>`, that names the safety snapshot
+//! which has the same content. It is deleted with that snapshot or with its volume, never before.
 //!
 //! Invariants that hold after a crash at any step: (a) as long as the live directory is there it is whole, in one life or
 //! the other; (b) when it is not there, the trash has the life that ended and the roll back can be completed; (c) until
@@ -38,9 +38,7 @@ impl OnDisk {
         let target = Target::live(spec);
         match look(&self.disk, &handle, spec, target.clone()) {
             Ok(Some(here)) => {
-                self.limit(&here)
-                    .and_then(|()| handle.meta.sync())
-                    .map_err(self.unclear(spec, "syncing"))?;
+                self.limit(&here).map_err(self.unclear(spec, "limiting"))?;
                 return self.arrived(&handle, &folder, spec, target);
             },
             Ok(None) => {},
@@ -93,10 +91,7 @@ impl OnDisk {
         spec: &VolumeSpec,
         target: Target,
     ) -> Result<Found, Fault> {
-        folder
-            .sync()
-            .and_then(|()| settle(&handle.volumes, DriverKind::Btrfs))
-            .map_err(self.unclear(spec, "syncing"))?;
+        settle(&handle.volumes, DriverKind::Btrfs).map_err(self.unclear(spec, "syncing"))?;
         // The volume is there; what cannot be deleted now goes with its purge.
         self.clear_aside(folder, spec).ok();
         let here = look(&self.disk, handle, spec, target)?.ok_or_else(|| {
@@ -126,7 +121,6 @@ impl OnDisk {
             return Err(Errno::NOTSUP);
         }
         directory.limit(Some(spec.size.get()))?;
-        directory.sync()?;
         settle(folder, DriverKind::Btrfs)?;
         Ok(identity)
     }
@@ -148,10 +142,7 @@ impl OnDisk {
             return Ok(());
         }
         self.empty_aside(folder, &going(spec), spec)?;
-        folder
-            .rename(aside(spec), folder, going(spec))
-            .and_then(|()| settle(folder, DriverKind::Btrfs))
-            .map_err(unclear)
+        folder.rename(aside(spec), folder, going(spec)).map_err(unclear)
     }
 
     fn clear_aside(&self, folder: &Node, spec: &VolumeSpec) -> Result<(), Fault> {
@@ -240,9 +231,7 @@ impl OnDisk {
             self.mark_replaced(&handle, &here.directory, &last, safety)
                 .and_then(|()| handle.volumes.rename(&here.entry, &handle.trash, &gone))
                 .map_err(|errno| failed(unclear(errno)))?;
-            settle(&handle.volumes, DriverKind::Btrfs)
-                .and_then(|()| handle.trash.sync())
-                .map_err(&unclear)?;
+            settle(&handle.volumes, DriverKind::Btrfs).map_err(&unclear)?;
         }
         let target = Target::live(spec);
         marker::write(&handle.meta, &spec.id.to_string(), &identity.encode())

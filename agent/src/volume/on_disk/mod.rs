@@ -279,13 +279,12 @@ fn unavailable(spec: &VolumeSpec, reason: &Rejection) -> Rejection {
 /// of the file system's transaction, which only a sync of the file system commits.
 #[track_caller]
 fn settle(directory: &Node, kind: DriverKind) -> Result<(), Errno> {
-    directory.sync()?;
     match kind {
         // A limit of a project is in the journal before what is synced here.
         DriverKind::Directory
         | DriverKind::ProjectQuota
         | DriverKind::Image(_)
-        | DriverKind::Mount => Ok(()),
+        | DriverKind::Mount => directory.sync(),
         DriverKind::Btrfs => directory.sync_file_system(),
     }
 }

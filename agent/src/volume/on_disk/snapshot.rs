@@ -44,9 +44,7 @@ impl Snapshots for OnDisk {
         let unclear = self.about(snapshot, "taking");
         if self.whole(&handle, snapshot)?.is_some() {
             // Asked again: what was done before a crash may not have been synced.
-            settle(&folder, DriverKind::Btrfs)
-                .and_then(|()| handle.meta.sync())
-                .map_err(unclear)?;
+            settle(&folder, DriverKind::Btrfs).map_err(unclear)?;
             return Ok(self.shown(&snapshot.id.to_string()));
         }
         self.refuse_lost_snapshot(&handle, &folder, snapshot)?;
@@ -143,7 +141,6 @@ impl OnDisk {
             Ok(()) | Err(Errno::EXIST) => {},
             Err(errno) => return Err(unclear(errno)),
         }
-        handle.root.sync().map_err(&unclear)?;
         handle.root.directory(FOLDER).map_err(unclear)
     }
 

@@ -272,18 +272,16 @@ fn expected(
         },
         Stage::RollingBack { snapshot, .. } => {
             let old = trash(generation - 1);
-            let both = vec![generation - 1, generation];
+            let last = at(format!("{TRASH}/{old}"), vec![generation - 1, generation]);
             let found = at(live, vec![generation - 1]);
-            match (places.live, places.trash == [old.clone()]) {
+            match (places.live, places.trash == [old]) {
                 // The life that it had is the one that is live.
                 (true, false) if places.trash.is_empty() => vec![found],
                 (true, true) => {
                     let data = books.snapshots[snapshot].data;
-                    let next = Expected { generations: vec![generation], data, ..found };
-                    let last = at(format!("{TRASH}/{old}"), both);
-                    vec![next, last]
+                    vec![Expected { generations: vec![generation], data, ..found }, last]
                 },
-                (false, true) => vec![at(format!("{TRASH}/{old}"), both)],
+                (false, true) => vec![last],
                 (_live, false) => {
                     complaints.push(format!("I1: it is at {:?}", places.any));
                     Vec::new()
@@ -334,7 +332,7 @@ fn whole(tree: &Tree, record: &Record, inode: &Inode, expected: &Expected) -> Ve
     if number == Some(inode.subvolume) {
         let limit = inode.limit.map(Bytes::new);
         let is_kept = limit.is_some_and(|limit| expected.sizes.contains(&limit));
-        if !is_kept && !(expected.is_free && limit.is_none()) {
+        if !(is_kept || expected.is_free && limit.is_none()) {
             wrong.push(format!("I9: its limit is {limit:?} instead of {:?}", expected.sizes));
         }
         if limit.is_some_and(|limit| limit.get() < tree.used(inode.subvolume)) {

@@ -33,8 +33,8 @@ pub enum Change {
     Unlock { number: Number },
     /// A file gets another length, and as much of it is allocated.
     Length { number: Number, length: u64, allocated: u64 },
-    /// What lies on the device that a file is.
-    Blocks { number: Number, medium: Arc<Medium> },
+    /// What lies on the device that a file is; with `is_journaled` all of it or what was there before.
+    Blocks { number: Number, medium: Arc<Medium>, is_journaled: bool },
 }
 
 impl Change {
@@ -144,5 +144,37 @@ impl Change {
     pub fn shares_entry(&self, other: &Self) -> bool {
         let theirs = other.entries();
         self.entries().iter().any(|entry| theirs.contains(entry))
+    }
+}
+
+/// What becomes of written bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    None,
+    Whole,
+    Torn,
+    Zeros,
+}
+
+impl Fate {
+    pub(super) fn of(self, change: &Change) -> Option<Change> {
+        if let Change::Blocks { number, is_journaled, .. } = change {
+            let medium = match self {
+                Self::Whole => return Some(change.clone()),
+                Self::Torn if !is_journaled => Medium::Torn,
+                Self::Zeros if !is_journaled => Medium::Blank,
+                Self::None | Self::Torn | Self::Zeros => return None,
+            };
+            let medium = Arc::new(medium);
+            return Some(Change::Blocks { number: *number, medium, is_journaled: false });
+        }
+        let Change::Write { number, bytes, bulk } = change else { return Some(change.clone()) };
+        let bytes = match self {
+            Self::None => return None,
+            Self::Whole => bytes.clone(),
+            Self::Torn => bytes.get(..bytes.len() / 2).unwrap_or_default().to_vec(),
+            Self::Zeros => vec![0; bytes.len()],
+        };
+        Some(Change::Write { number: *number, bytes, bulk: *bulk })
     }
 }

@@ -59,18 +59,23 @@ impl Storage {
 
     /// What the file system on a device made durable reaches the file, and the data of the file the disk.
     pub(super) fn flush(&mut self, file: Number) {
-        let mounted = self.devices.get(&file).and_then(|device| device.mounted.as_ref());
-        let Some(medium) = mounted.map(Mounted::medium) else { return };
-        if self.seen.medium(file).is_none_or(|before| *before != medium) {
-            self.change(Change::Blocks { number: file, medium: Arc::new(medium) });
-        }
-        for index in 0..self.pending.len() {
-            let pending = &self.pending[index];
+        self.write_back(file);
+        for pending in &mut self.pending {
             if pending.change.is_data() && pending.change.subject() == file && !pending.lost {
-                self.pending[index].synced = true;
+                pending.synced = true;
             }
         }
         self.settle();
+    }
+
+    /// What the file system on a device made durable reaches the file.
+    fn write_back(&mut self, file: Number) {
+        let mounted = self.devices.get(&file).and_then(|device| device.mounted.as_ref());
+        let Some(medium) = mounted.map(Mounted::medium) else { return };
+        if self.seen().medium(file).is_none_or(|before| *before != medium) {
+            let medium = Arc::new(medium);
+            self.change(Change::Blocks { number: file, medium, is_journaled: true });
+        }
     }
 
     /// The process is gone: what it mounted where nobody sees it, and what it only held attached.
@@ -97,13 +102,13 @@ impl Storage {
         }
     }
 
-    /// Unmounts what is mounted from a file: everything of it is written.
+    /// Unmounts what is mounted from a file: everything of it is written, and nobody says that the disk has it.
     pub(super) fn unmount(&mut self, file: Number) {
         let mounted = self.devices.get_mut(&file).and_then(|device| device.mounted.as_mut());
         if let Some(mounted) = mounted {
             mounted.storage.sync_all();
         }
-        self.flush(file);
+        self.write_back(file);
         if let Some(device) = self.devices.get_mut(&file) {
             device.mounted = None;
         }

@@ -47,7 +47,8 @@ impl State {
     }
 
     fn write_blocks(&mut self, file: Number, medium: Medium) {
-        self.storage.change(Change::Blocks { number: file, medium: Arc::new(medium) });
+        let medium = Arc::new(medium);
+        self.storage.change(Change::Blocks { number: file, medium, is_journaled: false });
     }
 }
 
@@ -59,7 +60,7 @@ struct Held {
 }
 
 impl Held {
-    fn new(files: &SimFs, file: Number) -> Box<dyn Block> {
+    fn boxed(files: &SimFs, file: Number) -> Box<dyn Block> {
         Box::new(Self { files: files.clone(), file })
     }
 }
@@ -125,7 +126,7 @@ impl Images for Handle {
             state.storage.devices.entry(self.number).or_insert(fresh).holders += 1;
             Ok(())
         })?;
-        Ok(Held::new(&self.files, self.number))
+        Ok(Held::boxed(&self.files, self.number))
     }
 
     fn attached(&self, site: Site) -> Result<Option<Box<dyn Block>>, Errno> {
@@ -133,7 +134,7 @@ impl Images for Handle {
             let found = state.device(self.number);
             Ok(found.map(|device| device.holders += 1).is_ok())
         })?;
-        Ok(found.then(|| Held::new(&self.files, self.number)))
+        Ok(found.then(|| Held::boxed(&self.files, self.number)))
     }
 
     fn device(
@@ -152,11 +153,12 @@ impl Images for Handle {
             device.holders += u32::from(is_it);
             Ok(is_it)
         })?;
-        Ok(found.then(|| Held::new(&self.files, file)))
+        Ok(found.then(|| Held::boxed(&self.files, file)))
     }
 
     fn in_use(&self, site: Site) -> Result<u64, Errno> {
-        self.ask(site, Call::InUse, |state| Ok(OWN + state.storage.seen().below(ROOT)))
+        // What is not written out yet takes no room so far.
+        self.ask(site, Call::InUse, |state| Ok(OWN + state.storage.durable().below(ROOT)))
     }
 
     fn give_size(&self, site: Site, format: Format, bytes: u64) -> Result<(), Errno> {
@@ -171,7 +173,7 @@ impl Images for Handle {
             if bytes < now && format != Format::Btrfs {
                 return Ok(());
             }
-            if bytes < OWN + state.storage.seen().below(ROOT) {
+            if bytes < OWN + state.storage.durable().below(ROOT) {
                 return Err(Errno::NOSPC);
             }
             if bytes != now {

@@ -12,7 +12,7 @@
 //! A file can be a device with a file system on it, which has a storage of its own. What that makes durable reaches the
 //! data of the file and no more: neither its length nor its name. What is pending in it may be in the file or not.
 
-use super::change::Change;
+use super::change::{Change, Fate};
 use super::device::Device;
 use super::tree::{Medium, Number, Tree};
 use std::collections::BTreeMap;
@@ -278,7 +278,8 @@ impl Storage {
                     let with = |inner: &Tree| {
                         let medium = Medium::Whole { format: mounted.format, tree: inner.clone() };
                         let mut tree = tree.clone();
-                        tree.apply(&Change::Blocks { number: *file, medium: Arc::new(medium) });
+                        let medium = Arc::new(medium);
+                        tree.apply(&Change::Blocks { number: *file, medium, is_journaled: true });
                         tree
                     };
                     inner.iter().map(with).collect()
@@ -374,36 +375,5 @@ impl Storage {
             }
         }
         tree
-    }
-}
-
-/// What becomes of written bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    None,
-    Whole,
-    Torn,
-    Zeros,
-}
-
-impl Fate {
-    fn of(self, change: &Change) -> Option<Change> {
-        if let Change::Blocks { number, .. } = change {
-            let medium = match self {
-                Self::None => return None,
-                Self::Whole => return Some(change.clone()),
-                Self::Torn => Medium::Torn,
-                Self::Zeros => Medium::Blank,
-            };
-            return Some(Change::Blocks { number: *number, medium: Arc::new(medium) });
-        }
-        let Change::Write { number, bytes, bulk } = change else { return Some(change.clone()) };
-        let bytes = match self {
-            Self::None => return None,
-            Self::Whole => bytes.clone(),
-            Self::Torn => bytes.get(..bytes.len() / 2).unwrap_or_default().to_vec(),
-            Self::Zeros => vec![0; bytes.len()],
-        };
-        Some(Change::Write { number: *number, bytes, bulk: *bulk })
     }
 }

@@ -359,7 +359,7 @@ impl Tree {
                 }
                 self.set_image(*number, *length, *allocated, medium);
             },
-            Change::Blocks { number, medium } => {
+            Change::Blocks { number, medium, .. } => {
                 let (length, allocated) = self.lengths(*number);
                 self.set_image(*number, length, allocated, Arc::clone(medium));
             },
