@@ -164,6 +164,20 @@ pub enum Request {
         /// The default mount.
         container_path: Arc<str>,
     },
+    /// Say something of a volume that is there.
+    Property {
+        /// Which.
+        volume: VolumeChoice,
+        /// What.
+        property: Property,
+    },
+}
+
+/// What operators say of a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Property {
+    /// Refuse from now on what would take data from it, or end that.
+    Protected(bool),
 }
 
 impl Request {
@@ -190,6 +204,8 @@ impl Request {
             Self::HoldSnapshot { .. } => OperationKind::HoldSnapshot,
             Self::RollBackVolume { .. } => OperationKind::RollBack,
             Self::CloneVolume { .. } => OperationKind::Clone,
+            Self::Property { property: Property::Protected(true), .. } => OperationKind::Protect,
+            Self::Property { property: Property::Protected(false), .. } => OperationKind::Unprotect,
         }
     }
 }

@@ -157,6 +157,8 @@ pub struct Volume {
     pub resize: Option<Resize>,
     /// The snapshot it is made from; absent once the volume is READY.
     pub origin: Option<Box<Origin>>,
+    /// An operator has said that nothing may take data from it: no DESTROY, PURGE, SHRINK or ROLLBACK until it is unprotected.
+    pub protected: bool,
 }
 
 impl Volume {

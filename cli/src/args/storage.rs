@@ -94,6 +94,19 @@ pub(crate) enum Volume {
     /// Deleted volumes that can still be restored
     #[command(subcommand)]
     Trash(Trash),
+    /// Refuse, until it is unprotected, what would take data from a volume: delete, purge, shrink, rollback
+    Protect(VolumeProtect),
+    /// End the protection of a volume
+    Unprotect(VolumeProtect),
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct VolumeProtect {
+    #[command(flatten)]
+    pub(crate) which: OneVolume,
+    #[command(flatten)]
+    pub(crate) trial: Trial,
 }
 
 #[derive(Debug, Args)]

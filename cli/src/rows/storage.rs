@@ -116,6 +116,7 @@ pub(crate) struct VolumeRow {
     pub(crate) created_ms: u64,
     pub(crate) changed_ms: u64,
     pub(crate) error: Option<ErrorRow>,
+    pub(crate) protected: bool,
     #[serde(skip)]
     pub(crate) now: Timestamp,
 }
@@ -150,6 +151,7 @@ impl VolumeRow {
             created_ms: volume.created.ms(),
             changed_ms: volume.changed.ms(),
             error: volume.error.as_ref().map(ErrorRow::from),
+            protected: volume.protected,
             now,
         }
     }
@@ -170,6 +172,7 @@ impl Row for VolumeRow {
         "DRIVER",
         "ENFORCED",
         "PATH",
+        "PROTECTED",
     ];
     const NARROW: usize = 9;
     fn cells(&self) -> Vec<Cell> {
@@ -202,6 +205,7 @@ impl Row for VolumeRow {
             Cell::text(&self.driver),
             Cell::text(&self.enforced),
             Cell::text(&self.container_path),
+            Cell::text(if self.protected { "yes" } else { "-" }),
         ]
     }
     fn name(&self) -> String {

@@ -11,7 +11,7 @@ use berth_model::framework::{Call, Filters};
 use berth_model::id::{AgentId, DiskId, FrameworkId, OfferId, OperationId, SessionId, VolumeId};
 use berth_model::link::{FromAgent, Registration, TaskReport, ToAgent};
 use berth_model::operation::{Action, OfferOperation, OperationRecord, OperationState};
-use berth_model::operator::{DiskChoice, Request, VolumeChoice};
+use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
 use berth_model::resources::Resources;
 use berth_model::task::TaskState;
 use berth_model::units::Bytes;
@@ -461,6 +461,10 @@ impl World {
                 Request::ResizeVolume { volume: VolumeChoice::Id(chosen), size: mib(size * 2) }
             },
             4 | 5 => Request::DestroyVolume { volume: VolumeChoice::Id(chosen) },
+            6 if self.dice.roll(3) == 0 => Request::Property {
+                volume: VolumeChoice::Id(chosen),
+                property: Property::Protected(self.dice.roll(3) == 0),
+            },
             6 => Request::RestoreVolume { volume: chosen },
             7 => Request::PurgeVolume { volume: chosen },
             8 => Request::Reserve {

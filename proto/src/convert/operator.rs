@@ -11,7 +11,7 @@ use berth_model::disk::ProfileRequest;
 use berth_model::error::Rejection;
 use berth_model::id::{FrameworkId, OperationId, TaskId};
 use berth_model::link::OutputStream;
-use berth_model::operator::{DiskChoice, Request, VolumeChoice};
+use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
 use berth_model::units::Bytes;
 use std::time::Duration;
 
@@ -184,6 +184,16 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
                 container_path: container_path.to_string(),
             })
         },
+        Request::Property { volume, property } => property_to_wire(volume, property),
+    }
+}
+
+fn property_to_wire(volume: &VolumeChoice, property: &Property) -> submit::Request {
+    let volume = Some(volume.to_wire());
+    match property {
+        Property::Protected(protected) => {
+            submit::Request::ProtectVolume(submit::ProtectVolume { volume, protected: *protected })
+        },
     }
 }
 
@@ -273,6 +283,10 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
             })
         },
         submit::Request::CloneVolume(message) => clone_volume(message, &at.field("clone_volume")),
+        submit::Request::ProtectVolume(submit::ProtectVolume { volume, protected }) => {
+            let volume = field::required(volume, &at.field("protect_volume").field("volume"))?;
+            Ok(Request::Property { volume, property: Property::Protected(protected) })
+        },
     }
 }
 

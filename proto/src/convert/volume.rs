@@ -68,6 +68,7 @@ impl Wire for Volume {
             reserved_from,
             resize,
             origin,
+            protected,
         } = self;
         v1::Volume {
             spec: Some(spec.to_wire()),
@@ -83,6 +84,7 @@ impl Wire for Volume {
             reserved_from: reserved_from.as_deref().map(Wire::to_wire),
             resize: resize.as_ref().map(Wire::to_wire),
             origin: origin.as_deref().map(Wire::to_wire),
+            protected: *protected,
         }
     }
 
@@ -101,6 +103,7 @@ impl Wire for Volume {
             reserved_from,
             resize,
             origin,
+            protected,
         } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
@@ -117,6 +120,7 @@ impl Wire for Volume {
                 .map(Box::new),
             resize: field::optional(resize, &at.field("resize"))?,
             origin: field::optional(origin, &at.field("origin"))?.map(Box::new),
+            protected,
         })
     }
 }

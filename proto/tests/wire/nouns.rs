@@ -246,13 +246,13 @@ pub fn volume() -> BoxedStrategy<Volume> {
     (
         (spec(), agent(), stack(), container_path(), volume_state()),
         (of(rejection()), time(), time(), of(framework())),
-        (operation_id(), of(resource()), of((size(), size())), of(origin())),
+        (operation_id(), of(resource()), of((size(), size())), of(origin()), any::<bool>()),
     )
         .prop_map(
             |(
                 (spec, agent, stack, container_path, state),
                 (error, created, changed, framework),
-                (operation, reserved_from, resize, origin),
+                (operation, reserved_from, resize, origin, protected),
             )| Volume {
                 spec,
                 agent,
@@ -267,6 +267,7 @@ pub fn volume() -> BoxedStrategy<Volume> {
                 reserved_from: reserved_from.map(Box::new),
                 resize: resize.map(|(from, to)| Resize { from, to }),
                 origin: origin.map(Box::new),
+                protected,
             },
         )
         .boxed()

@@ -10,7 +10,7 @@ use berth_model::offer::Offer;
 use berth_model::operation::{
     Action, OfferOperation, OperationKind, OperationRecord, OperationState,
 };
-use berth_model::operator::{DiskChoice, Request, VolumeChoice};
+use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
 use berth_model::record::{
     FrameworkRecord, LedgerDisk, LedgerRecord, LedgerSnapshot, LedgerTask, LedgerTaskPhase,
     LedgerVolume, RegistryRecord, ReservationRow,
@@ -322,8 +322,9 @@ pub fn request() -> BoxedStrategy<Request> {
         snapshot_id().prop_map(|snapshot| Request::DeleteSnapshot { snapshot }),
         (snapshot_id(), any::<bool>())
             .prop_map(|(snapshot, held)| Request::HoldSnapshot { snapshot, held }),
-        (choice, snapshot_id())
+        (choice.clone(), snapshot_id())
             .prop_map(|(volume, snapshot)| Request::RollBackVolume { volume, snapshot }),
+        (choice, property()).prop_map(|(volume, property)| Request::Property { volume, property }),
         (snapshot_id(), volume_name(), of(owner()), principal(), container_path()).prop_map(
             |(snapshot, name, role, principal, container_path)| Request::CloneVolume {
                 snapshot,
@@ -335,6 +336,10 @@ pub fn request() -> BoxedStrategy<Request> {
         ),
     ]
     .boxed()
+}
+
+fn property() -> BoxedStrategy<Property> {
+    any::<bool>().prop_map(Property::Protected).boxed()
 }
 
 pub fn log_request() -> BoxedStrategy<LogRequest> {

@@ -10,7 +10,7 @@ use berth_model::id::{
     AgentId, DiskId, FrameworkId, OperationId, ReservationId, SnapshotId, VolumeId, VolumeName,
 };
 use berth_model::operation::OperationRecord;
-use berth_model::operator::{DiskChoice, Request, VolumeChoice};
+use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
 use berth_model::record::{RegistryKey, RegistryRecord, ReservationRow};
 use berth_model::reservation::Reservation;
 use berth_model::resources::{DiskSource, Resource, Resources};
@@ -233,6 +233,11 @@ impl Operator {
             },
             90..94 => Some(Request::PurgeVolume { volume: volume?.spec.id }),
             94..97 => self.mark(sight).map(Request::Disk),
+            97 => {
+                let volume = VolumeChoice::Id(volume?.spec.id);
+                let property = Property::Protected(self.dice.flip());
+                Some(Request::Property { volume, property })
+            },
             _ => {
                 let framework = self.dice.pick(&sight.frameworks)?.clone();
                 self.dice.chance(100).then_some(Request::Teardown { framework })

@@ -177,6 +177,7 @@ impl NewVolume {
             reserved_from: None,
             resize: None,
             origin: None,
+            protected: false,
         })
     }
 }

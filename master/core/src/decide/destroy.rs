@@ -1,6 +1,7 @@
 //! DESTROY: a tombstone at the master, then at the agent, then the trash.
 
 use super::order::{Conversion, Order, Source};
+use super::protect::check_unprotected;
 use super::rescind;
 use super::snapshot::check_none_held;
 use crate::event::Event;
@@ -61,6 +62,7 @@ pub(crate) fn destroy(order: &Order<'_>, found: &[&VolumeEntry]) -> Result<Vec<E
     let agent = order.agent.info.id;
     let (mut events, mut messages, mut waits) = (Vec::new(), Vec::new(), false);
     for entry in found {
+        check_unprotected(&entry.volume, order.asked.kind)?;
         check_unused(order.state, entry)?;
         check_none_held(order.state, entry.volume.spec.id)?;
         let volume = &entry.volume;

@@ -14,6 +14,7 @@ pub(crate) mod merge;
 mod merge_cells;
 mod merge_snapshot;
 pub(crate) mod order;
+pub(crate) mod protect;
 pub(crate) mod report;
 mod report_derived;
 pub(crate) mod report_snapshot;

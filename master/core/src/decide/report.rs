@@ -342,6 +342,7 @@ fn adopted(agent: &Agent, report: &VolumeReport, now: Timestamp) -> Volume {
         reserved_from: None,
         resize: None,
         origin: None,
+        protected: false,
     }
 }
 

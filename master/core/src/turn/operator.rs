@@ -5,13 +5,13 @@ use crate::boundary::Output;
 use crate::decide::kill::{kill, teardown};
 use crate::decide::order::{Asked, Order, Source, answered_before};
 use crate::decide::room::{Wish, create_volume};
-use crate::decide::{destroy, disk, reserve, resize, snapshot, trash};
+use crate::decide::{destroy, disk, protect, reserve, resize, snapshot, trash};
 use crate::event::Event;
 use crate::state::{Agent, Kill, Pool, State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, FrameworkId, OperationId, ReservationId, TaskId, VolumeId};
 use berth_model::operation::OperationState;
-use berth_model::operator::{Request, VolumeChoice};
+use berth_model::operator::{Property, Request, VolumeChoice};
 use berth_model::resources::Resources;
 use berth_model::task::TaskKey;
 use berth_model::units::Timestamp;
@@ -151,6 +151,19 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
             };
             snapshot::clone(state, asked, entry, wanted)
         },
+        Request::Property { volume, property } => say(state, asked, volume, property),
+    }
+}
+
+fn say(
+    state: &State,
+    asked: Asked<'_>,
+    volume: &VolumeChoice,
+    property: &Property,
+) -> Result<Vec<Event>, Rejection> {
+    let entry = choose(state, volume)?;
+    match property {
+        Property::Protected(protected) => protect::protect(asked, entry, *protected),
     }
 }
 

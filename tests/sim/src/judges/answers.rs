@@ -86,7 +86,9 @@ impl Judges {
                 | OperationKind::Snapshot
                 | OperationKind::DeleteSnapshot
                 | OperationKind::HoldSnapshot
-                | OperationKind::RollBack => {},
+                | OperationKind::RollBack
+                | OperationKind::Protect
+                | OperationKind::Unprotect => {},
             }
         }
     }
@@ -245,7 +247,8 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
             | Request::DeleteSnapshot { .. }
             | Request::HoldSnapshot { .. }
             | Request::RollBackVolume { .. }
-            | Request::CloneVolume { .. },
+            | Request::CloneVolume { .. }
+            | Request::Property { .. },
         ) => {},
     }
 }
