@@ -94,11 +94,13 @@ pub enum OperationKind {
     Protect,
     /// UNPROTECT: the end of that.
     Unprotect,
+    /// SET_ACCESS: another owner or mode of a volume.
+    SetAccess,
 }
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -122,6 +124,7 @@ impl OperationKind {
         Self::Clone,
         Self::Protect,
         Self::Unprotect,
+        Self::SetAccess,
     ];
 
     /// The kind as users see it.
@@ -151,6 +154,7 @@ impl OperationKind {
             Self::Clone => "CLONE",
             Self::Protect => "PROTECT",
             Self::Unprotect => "UNPROTECT",
+            Self::SetAccess => "SET_ACCESS",
         }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) use snapshot::{
     OneSnapshot, Snapshot, SnapshotCreate, SnapshotHold, VolumeClone, VolumeRollback,
 };
 pub(crate) use storage::{
-    Reservation, ReservationCreate, Trash, Volume, VolumeCreate, VolumeProtect,
+    Reservation, ReservationCreate, Trash, Volume, VolumeCreate, VolumeProtect, VolumeSet,
 };
 pub(crate) use work::{Apply, Framework, Offer, Operation, Role, Service, Task, Validate};
 

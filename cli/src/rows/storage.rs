@@ -117,6 +117,10 @@ pub(crate) struct VolumeRow {
     pub(crate) changed_ms: u64,
     pub(crate) error: Option<ErrorRow>,
     pub(crate) protected: bool,
+    /// UID:GID; absent: the user of the last task that mounted it writable.
+    pub(crate) owner: Option<String>,
+    /// Octal; absent: 0700.
+    pub(crate) mode: Option<String>,
     #[serde(skip)]
     pub(crate) now: Timestamp,
 }
@@ -152,6 +156,8 @@ impl VolumeRow {
             changed_ms: volume.changed.ms(),
             error: volume.error.as_ref().map(ErrorRow::from),
             protected: volume.protected,
+            owner: volume.spec.access.owner.map(|owner| owner.to_string()),
+            mode: volume.spec.access.mode.map(|mode| mode.to_string()),
             now,
         }
     }
@@ -173,6 +179,8 @@ impl Row for VolumeRow {
         "ENFORCED",
         "PATH",
         "PROTECTED",
+        "OWNER",
+        "MODE",
     ];
     const NARROW: usize = 9;
     fn cells(&self) -> Vec<Cell> {
@@ -206,6 +214,8 @@ impl Row for VolumeRow {
             Cell::text(&self.enforced),
             Cell::text(&self.container_path),
             Cell::text(if self.protected { "yes" } else { "-" }),
+            Cell::maybe(self.owner.as_ref()),
+            Cell::maybe(self.mode.as_ref()),
         ]
     }
     fn name(&self) -> String {

@@ -133,6 +133,7 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
         Volume::Rollback(command) => snapshot::rollback(command).await,
         Volume::Clone(command) => snapshot::clone(command).await,
         Volume::Trash(trash) => self::trash(trash).await,
+        Volume::Set(command) => property::set(command).await,
         Volume::Protect(command) => property::protect(command, true).await,
         Volume::Unprotect(command) => property::protect(command, false).await,
     }
@@ -223,6 +224,7 @@ async fn create(create: &VolumeCreate) -> Result<(), Failure> {
             None => disk_choice(create.disk.as_deref()),
         },
         container_path: Arc::from(create.path.as_str()),
+        access: create.access.access(),
     };
     if *dry_run {
         client.submit(Client::mint(), request, true).await?;

@@ -38,7 +38,8 @@ choice!(
         RollBack,
         Clone,
         Protect,
-        Unprotect
+        Unprotect,
+        SetAccess
     ]
 );
 

@@ -34,6 +34,7 @@ pub fn sequences(length: usize) -> Vec<Vec<(usize, Operation)>> {
                 let mut next = match last.map(|(_, operation)| *operation) {
                     None | Some(Operation::Purge) => vec![Operation::Create],
                     Some(Operation::Destroy) => vec![Operation::Restore, Operation::Purge],
+                    Some(Operation::SetAccess) => Vec::new(),
                     Some(_live) => vec![Operation::Destroy],
                 };
                 if next == [Operation::Destroy] && index == 0 {
@@ -49,6 +50,9 @@ pub fn sequences(length: usize) -> Vec<Vec<(usize, Operation)>> {
         from = until;
     }
     all.retain(|sequence| !sequence.is_empty());
+    if length > 1 {
+        all.push(vec![(0, Operation::Create), (0, Operation::SetAccess)]);
+    }
     all
 }
 

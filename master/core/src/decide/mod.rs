@@ -1,6 +1,7 @@
 //! Decisions, one file per family of calls: the state and a call in, events or a refusal out. Nothing
 //! here changes anything.
 
+pub(crate) mod access;
 pub(crate) mod admit;
 pub(crate) mod adopt;
 pub(crate) mod create;

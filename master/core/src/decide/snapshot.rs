@@ -121,7 +121,7 @@ fn free_name(state: &State, spec: &SnapshotSpec) -> Result<Vec<Event>, Rejection
     Ok(events)
 }
 
-fn check_ready(state: &State, entry: &VolumeEntry) -> Result<(), Rejection> {
+pub(super) fn check_ready(state: &State, entry: &VolumeEntry) -> Result<(), Rejection> {
     let volume = &entry.volume;
     let label = format!("volume {} ({})", volume.spec.name, volume.spec.id);
     if volume.state != VolumeState::Ready {
@@ -369,6 +369,7 @@ pub(crate) fn clone(
         disk: &disk,
         container_path: wanted.container_path,
         origin: Some(&origin),
+        access: of.access,
     };
     create_volume(state, &wish, asked)
 }

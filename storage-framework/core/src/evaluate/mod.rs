@@ -9,9 +9,7 @@ mod take;
 use crate::document::DiskKind;
 use berth_model::id::VolumeName;
 use berth_model::reservation::{Reservation, Stack};
-use berth_model::resources::{
-    Mount, MountMode, Name, Persistence, Resource, Resources, Value,
-};
+use berth_model::resources::{Mount, MountMode, Name, Persistence, Resource, Resources, Value};
 use berth_model::role::Role;
 use berth_model::units::{Bytes, Scalar};
 use std::collections::BTreeMap;

@@ -217,10 +217,8 @@ fn two_volumes_get_two_mount_disks() {
         path: name.to_owned(),
         ..need().volumes[0].clone()
     };
-    let wishes = |names: &[&str]| Need {
-        volumes: names.iter().map(|name| wish(name)).collect(),
-        ..need()
-    };
+    let wishes =
+        |names: &[&str]| Need { volumes: names.iter().map(|name| wish(name)).collect(), ..need() };
     let offered = sum(&[rest, Resources::from_list(all).unwrap()]);
     let made = evaluate(&wishes(&["one", "two"]), &offered, Volumes::Create).unwrap().create;
     let on: Vec<String> = made.iter().map(|volume| volume.disk_source().to_string()).collect();

@@ -88,7 +88,8 @@ impl Judges {
                 | OperationKind::HoldSnapshot
                 | OperationKind::RollBack
                 | OperationKind::Protect
-                | OperationKind::Unprotect => {},
+                | OperationKind::Unprotect
+                | OperationKind::SetAccess => {},
             }
         }
     }
