@@ -90,11 +90,17 @@ pub enum OperationKind {
     RollBack,
     /// CLONE: a new volume with the content of a snapshot.
     Clone,
+    /// PROTECT: nothing may take data from a volume any more.
+    Protect,
+    /// UNPROTECT: the end of that.
+    Unprotect,
+    /// SET_ACCESS: another owner or mode of a volume.
+    SetAccess,
 }
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -116,6 +122,9 @@ impl OperationKind {
         Self::HoldSnapshot,
         Self::RollBack,
         Self::Clone,
+        Self::Protect,
+        Self::Unprotect,
+        Self::SetAccess,
     ];
 
     /// The kind as users see it.
@@ -143,6 +152,9 @@ impl OperationKind {
             Self::HoldSnapshot => "HOLD_SNAPSHOT",
             Self::RollBack => "ROLLBACK",
             Self::Clone => "CLONE",
+            Self::Protect => "PROTECT",
+            Self::Unprotect => "UNPROTECT",
+            Self::SetAccess => "SET_ACCESS",
         }
     }
 }

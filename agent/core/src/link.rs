@@ -266,6 +266,9 @@ impl Agent {
             ToAgent::ReadFile { read, framework, task, stream, offset, length } => {
                 self.read_file(read, framework, task, Part { stream, offset, length });
             },
+            ToAgent::SetAccess { volume, generation, access, operation } => {
+                self.set_access(volume, generation, access, operation);
+            },
             ToAgent::Heartbeat => {},
             ToAgent::EnsureSnapshot { spec, operation, freeze } => {
                 self.ensure_snapshot(spec, operation, freeze);

@@ -247,6 +247,7 @@ impl World {
                     | VolumeEffect::EraseSnapshot { .. }
                     | VolumeEffect::VerifySnapshot { .. }
                     | VolumeEffect::RollBack { .. }
+                    | VolumeEffect::SetAccess { .. }
                     | VolumeEffect::Clone { .. } => panic!("nobody asked for {effect:?}"),
                 }
                 for (_, other) in &self.host.effects {
@@ -606,6 +607,7 @@ impl Host {
             | VolumeEffect::EraseSnapshot { .. }
             | VolumeEffect::VerifySnapshot { .. }
             | VolumeEffect::RollBack { .. }
+            | VolumeEffect::SetAccess { .. }
             | VolumeEffect::Clone { .. } => panic!("nobody asked for {effect:?}"),
         }
     }

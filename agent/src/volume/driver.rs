@@ -5,6 +5,7 @@
 //! or retention; it knows one disk and what lies on it.
 
 use berth_agent_core::effect::Place;
+use berth_model::access::Access;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::snapshot::SnapshotSpec;
 use berth_model::units::Bytes;
@@ -76,6 +77,12 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// See [`Fault`]. `Failed` means that it has the size of `spec`: a size below what it uses is refused so, with both
     /// numbers.
     fn resize(&self, spec: &VolumeSpec, size: Bytes) -> Result<Option<Found>, Fault>;
+
+    /// Gives the root directory of the live volume this owner and mode, in use or not. Nothing when it is not there.
+    ///
+    /// # Errors
+    /// See [`Fault`]. `Failed` means that it has what it had.
+    fn set_access(&self, spec: &VolumeSpec, access: Access) -> Result<Option<Found>, Fault>;
 
     /// Deletes the volume from the trash, marker included. A live volume is never touched.
     ///

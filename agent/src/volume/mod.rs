@@ -102,6 +102,7 @@ impl Volumes {
             VolumeEffect::Resize { spec, size, purgeable } => {
                 self.resize(driver, spec, *size, purgeable, &mut purged)
             },
+            VolumeEffect::SetAccess { spec, access } => driver.set_access(spec, *access),
             VolumeEffect::Trash { spec } => driver.relocate(spec, Place::Trash),
             VolumeEffect::Purge { spec } => driver.erase(spec).map(|()| None),
             VolumeEffect::Verify { spec, place } => driver.observe(spec, *place),

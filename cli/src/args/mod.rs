@@ -13,7 +13,9 @@ pub(crate) use disk::{
 pub(crate) use snapshot::{
     OneSnapshot, Snapshot, SnapshotCreate, SnapshotHold, VolumeClone, VolumeRollback,
 };
-pub(crate) use storage::{Reservation, ReservationCreate, Trash, Volume, VolumeCreate};
+pub(crate) use storage::{
+    Reservation, ReservationCreate, Trash, Volume, VolumeCreate, VolumeProtect, VolumeSet,
+};
 pub(crate) use work::{Apply, Framework, Offer, Operation, Role, Service, Task, Validate};
 
 use crate::output::Show;

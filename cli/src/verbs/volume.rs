@@ -8,7 +8,7 @@ use crate::output::{self, note};
 use crate::resolve::{Kind, find};
 use crate::rows::{TrashRow, VolumeRow};
 use crate::verbs::list::{disk_choice, find_agent};
-use crate::verbs::{operation, snapshot};
+use crate::verbs::{operation, property, snapshot};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::Principal;
 use berth_model::operation::OperationKind;
@@ -134,6 +134,9 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
         Volume::Rollback(command) => snapshot::rollback(command).await,
         Volume::Clone(command) => snapshot::clone(command).await,
         Volume::Trash(trash) => self::trash(trash).await,
+        Volume::Set(command) => property::set(command).await,
+        Volume::Protect(command) => property::protect(command, true).await,
+        Volume::Unprotect(command) => property::protect(command, false).await,
     }
 }
 
@@ -226,6 +229,7 @@ async fn create(create: &VolumeCreate) -> Result<(), Failure> {
             None => disk_choice(create.disk.as_deref()),
         },
         container_path: Arc::from(create.path.as_str()),
+        access: create.access.access(),
     };
     if *dry_run {
         client.submit(Client::mint(), request, true).await?;

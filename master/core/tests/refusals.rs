@@ -182,6 +182,7 @@ impl Wish {
             agent: self.agent,
             disk: self.disk,
             container_path: Arc::from(self.path),
+            access: berth_model::access::Access::default(),
         }
     }
 }

@@ -36,7 +36,10 @@ choice!(
         DeleteSnapshot,
         HoldSnapshot,
         RollBack,
-        Clone
+        Clone,
+        Protect,
+        Unprotect,
+        SetAccess
     ]
 );
 

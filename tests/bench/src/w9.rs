@@ -41,6 +41,7 @@ fn spec(number: usize) -> anyhow::Result<VolumeSpec> {
         principal: None,
         source: DiskSource::Root,
         size: Bytes::from_mib(1),
+        access: berth_model::access::Access::default(),
     })
 }
 

@@ -29,6 +29,8 @@ pub enum Operation {
     RollBack,
     /// Makes it with the content of the first snapshot.
     Clone,
+    /// Gives its root another owner and mode.
+    SetAccess,
 }
 
 /// What a process does from its start, or a running one next.

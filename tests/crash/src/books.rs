@@ -5,7 +5,7 @@
 //! know disks, and it does not judge.
 
 use crate::activity::Operation;
-use crate::scene::{CLUSTER, spec};
+use crate::scene::{CLUSTER, other_access, spec};
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
 use berth_model::id::{ClusterId, SnapshotId, SnapshotName, VolumeId};
 use berth_model::record::LedgerDisk;
@@ -41,6 +41,8 @@ pub enum Stage {
     RollingBack { snapshot: usize, safety: usize },
     /// Being made from a snapshot.
     Cloning(usize),
+    /// Live, and about to have another owner and mode.
+    Setting,
 }
 
 impl Stage {
@@ -57,7 +59,8 @@ impl Stage {
             | Self::Purging
             | Self::Resizing(_)
             | Self::RollingBack { .. }
-            | Self::Cloning(_) => true,
+            | Self::Cloning(_)
+            | Self::Setting => true,
         }
     }
 }
@@ -195,6 +198,7 @@ impl Books {
             },
             Operation::RollBack => Stage::RollingBack { snapshot: 0, safety: self.snapshot(index) },
             Operation::Clone => Stage::Cloning(0),
+            Operation::SetAccess => Stage::Setting,
         };
         let record = &mut self.volumes[index];
         if matches!(stage, Stage::Restoring | Stage::RollingBack { .. }) {
@@ -280,6 +284,7 @@ impl Books {
                 Some(VolumeEffect::RollBack { spec, snapshot, safety })
             },
             Stage::Cloning(snapshot) => Some(VolumeEffect::Clone { spec, snapshot: of(snapshot) }),
+            Stage::Setting => Some(VolumeEffect::SetAccess { spec, access: other_access() }),
         }
     }
 
@@ -297,7 +302,11 @@ impl Books {
         let id = record.spec.id;
         record.stage = match (record.stage, outcome) {
             (Stage::Creating | Stage::Restoring, Present { .. })
-            | (Stage::Resizing(_), Failed(_)) => Stage::Ready,
+            | (Stage::Resizing(_) | Stage::Setting, Failed(_)) => Stage::Ready,
+            (Stage::Setting, Present { .. }) => {
+                record.spec.access = other_access();
+                Stage::Ready
+            },
             (Stage::Resizing(size), Present { .. }) => {
                 record.spec.size = size;
                 Stage::Ready
@@ -338,6 +347,7 @@ impl Books {
                 | Stage::Tombstoned
                 | Stage::Purging
                 | Stage::Resizing(_)
+                | Stage::Setting
                 | Stage::RollingBack { .. },
                 Foreign(_),
             ) => Stage::Quarantined,

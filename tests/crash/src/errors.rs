@@ -128,7 +128,9 @@ fn cases(setup: &Setup) -> Vec<Case> {
 
 /// What is done to the first volume, or to the second; the last step is the one that fails.
 fn steps(setup: &Setup) -> Vec<Vec<(usize, Operation)>> {
-    use Operation::{Clone, Create, Destroy, Forget, Purge, Resize, Restore, RollBack, Snapshot};
+    use Operation::{
+        Clone, Create, Destroy, Forget, Purge, Resize, Restore, RollBack, SetAccess, Snapshot,
+    };
     let mut all = vec![
         vec![(0, Create)],
         vec![(0, Create), (0, Destroy)],
@@ -137,6 +139,7 @@ fn steps(setup: &Setup) -> Vec<Vec<(usize, Operation)>> {
         vec![(0, Create), (0, Resize(Bytes::from_mib(397)))],
         vec![(0, Create), (0, Resize(Bytes::from_mib(301)))],
         vec![(0, Create), (0, Resize(Bytes::new(17)))],
+        vec![(0, Create), (0, SetAccess)],
     ];
     if setup.traits.has_subvolumes {
         let taken = [(0, Create), (0, Snapshot)];

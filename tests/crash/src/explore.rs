@@ -183,6 +183,7 @@ impl<'a> Explorer<'a> {
         for record in &books.volumes {
             let VolumeSpec { generation, size, .. } = record.spec;
             (record.stage, generation, size, record.data).hash(&mut hasher);
+            record.spec.access.hash(&mut hasher);
         }
         for snapshot in &books.snapshots {
             (snapshot.stage, snapshot.data).hash(&mut hasher);

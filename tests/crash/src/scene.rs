@@ -9,6 +9,7 @@ use crate::sim::{SimFs, Traits};
 use berth_agent::disk::image::Format;
 use berth_agent::disk::{Declaration, Disks, DriverChoice, Owner, fs};
 use berth_agent::volume::Volumes;
+use berth_model::access::{self, Access, Mode};
 use berth_model::id::{AgentId, ClusterId, VolumeId, VolumeName};
 use berth_model::resources::DiskSource;
 use berth_model::role::Role;
@@ -134,7 +135,18 @@ pub fn spec(number: usize, source: DiskSource) -> VolumeSpec {
         principal: None,
         source,
         size: Bytes::from_mib(320),
+        access: access(70, 0o750),
     }
+}
+
+fn access(id: u32, mode: u32) -> Access {
+    Access { owner: access::Owner::new(id, id).ok(), mode: Mode::new(mode).ok() }
+}
+
+/// What a volume is given after it was made.
+#[must_use]
+pub fn other_access() -> Access {
+    access(80, 0o2770)
 }
 
 /// What a volume's user wrote.

@@ -36,6 +36,7 @@ pub fn sequences(length: usize) -> Vec<Vec<(usize, Operation)>> {
                 let mut next = match last.map(|(_, operation)| *operation) {
                     None | Some(Operation::Purge) => vec![Operation::Create],
                     Some(Operation::Destroy) => vec![Operation::Restore, Operation::Purge],
+                    Some(Operation::SetAccess) => Vec::new(),
                     Some(_live) => vec![Operation::Destroy],
                 };
                 if next == [Operation::Destroy] && index == 0 {
@@ -51,6 +52,9 @@ pub fn sequences(length: usize) -> Vec<Vec<(usize, Operation)>> {
         from = until;
     }
     all.retain(|sequence| !sequence.is_empty());
+    if length > 1 {
+        all.push(vec![(0, Operation::Create), (0, Operation::SetAccess)]);
+    }
     all
 }
 

@@ -36,7 +36,7 @@ fn bounds() -> Bounds {
 
 /// The call sites of the disks' and the drivers' sources that change something or make it durable, by file and line.
 fn written_down() -> BTreeMap<(String, u32), String> {
-    const CALLS: [&str; 30] = [
+    const CALLS: [&str; 32] = [
         "settle(",
         ".make_directory(",
         ".create(",
@@ -49,6 +49,8 @@ fn written_down() -> BTreeMap<(String, u32), String> {
         ".sync_file_system()",
         ".set_attribute(",
         ".set_mode(",
+        ".set_owner(",
+        "give(",
         ".unlock(",
         ".make_subvolume(",
         ".limit(",

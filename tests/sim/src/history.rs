@@ -76,7 +76,8 @@ impl History {
             | Request::CreateSnapshot { .. }
             | Request::HoldSnapshot { .. }
             | Request::RollBackVolume { .. }
-            | Request::CloneVolume { .. } => {},
+            | Request::CloneVolume { .. }
+            | Request::Property { .. } => {},
         }
         self.wished(id, Wish::Request(request.clone()));
     }

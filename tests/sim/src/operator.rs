@@ -5,12 +5,13 @@
 
 use crate::dice::Dice;
 use crate::tally::{Fault, Tally};
+use berth_model::access::{Access, Mode, Owner};
 use berth_model::disk::DiskRequest;
 use berth_model::id::{
     AgentId, DiskId, FrameworkId, OperationId, ReservationId, SnapshotId, VolumeId, VolumeName,
 };
 use berth_model::operation::OperationRecord;
-use berth_model::operator::{DiskChoice, Request, VolumeChoice};
+use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
 use berth_model::record::{RegistryKey, RegistryRecord, ReservationRow};
 use berth_model::reservation::Reservation;
 use berth_model::resources::{DiskSource, Resource, Resources};
@@ -233,6 +234,14 @@ impl Operator {
             },
             90..94 => Some(Request::PurgeVolume { volume: volume?.spec.id }),
             94..97 => self.mark(sight).map(Request::Disk),
+            97 => {
+                let volume = VolumeChoice::Id(volume?.spec.id);
+                let property = match self.dice.below(3) {
+                    0 => Property::Access(self.access()),
+                    _ => Property::Protected(self.dice.flip()),
+                };
+                Some(Request::Property { volume, property })
+            },
             _ => {
                 let framework = self.dice.pick(&sight.frameworks)?.clone();
                 self.dice.chance(100).then_some(Request::Teardown { framework })
@@ -269,6 +278,7 @@ impl Operator {
             agent: self.dice.flip().then_some(agent),
             disk: DiskChoice::Any,
             container_path: Arc::from("data"),
+            access: self.access(),
         }
     }
 
@@ -280,6 +290,18 @@ impl Operator {
             principal: None,
             container_path: Arc::from("data"),
         }
+    }
+
+    /// Mostly nothing.
+    fn access(&mut self) -> Access {
+        let mode = match self.dice.below(6) {
+            0 => Mode::new(0o750).ok(),
+            1 => Mode::new(0o2770).ok(),
+            _ => None,
+        };
+        let user = u32::try_from(self.dice.below(3)).unwrap_or_default();
+        let owner = Owner::new(user, user).ok().filter(|_| self.dice.below(6) == 0);
+        Access { owner, mode }
     }
 
     fn destroy(&mut self, volume: Option<Volume>) -> Option<Request> {
@@ -316,6 +338,7 @@ impl Operator {
                 agent: Some(agent),
                 disk: DiskChoice::Any,
                 container_path: Arc::from("../escape"),
+                access: Access::default(),
             },
         })
     }

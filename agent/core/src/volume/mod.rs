@@ -6,6 +6,7 @@
 //! trash while a live task uses it, and nothing is purged that is not in the trash; before a master has taken the agent
 //! in, volumes are only looked at.
 
+mod access;
 mod calls;
 mod derive;
 mod outcome;
@@ -17,6 +18,7 @@ use crate::agent::Agent;
 use crate::effect::{Place, VolumeEffect};
 use crate::step::Output;
 use crate::timer::Timer;
+use berth_model::access::Access;
 use berth_model::error::Rejection;
 use berth_model::id::{OperationId, SnapshotId, VolumeId};
 use berth_model::record::{LedgerRecord, LedgerVolume};
@@ -39,6 +41,7 @@ enum Kind {
     Create,
     Restore,
     Resize,
+    Access,
     Trash,
     Purge,
     VerifyLive,
@@ -83,6 +86,8 @@ pub(crate) struct Watch {
     pub(crate) purged: Vec<VolumeId>,
     /// The size that the effect under way gives it.
     resizing: Option<Bytes>,
+    /// The access that the effect under way gives it.
+    setting: Option<Access>,
     /// Why its last verification could not be done.
     unavailable: Option<Rejection>,
     verify: bool,
@@ -189,6 +194,7 @@ impl Agent {
             VolumeState::Trashed => watch.verify.then_some(Kind::VerifyTrash),
             VolumeState::Ready if watch.verify => Some(Kind::VerifyLive),
             VolumeState::Ready if taken_in && volume.resize.is_some() => Some(Kind::Resize),
+            VolumeState::Ready if taken_in && volume.setting.is_some() => Some(Kind::Access),
             VolumeState::Ready => watch.measure.then_some(Kind::Usage),
             VolumeState::Quarantined if watch.verify && watch.in_trash => Some(Kind::VerifyTrash),
             VolumeState::Lost | VolumeState::Quarantined => {
@@ -203,6 +209,7 @@ impl Agent {
         let purgeable = match kind {
             Kind::Create | Kind::Restore | Kind::Resize => self.purgeable(&spec),
             Kind::Trash
+            | Kind::Access
             | Kind::Purge
             | Kind::VerifyLive
             | Kind::VerifyTrash
@@ -217,6 +224,7 @@ impl Agent {
             self.watch(*other).busy = Some(Busy::Held);
         }
         let wanted = self.books.volumes().get(&id).and_then(|volume| volume.resize);
+        let access = self.books.volumes().get(&id).and_then(|volume| volume.setting);
         let derived = (kind == Kind::Derive).then(|| self.effect_of(spec.clone()));
         let watch = self.watch(id);
         watch.busy = Some(Busy::Effect { token, kind, held });
@@ -231,6 +239,11 @@ impl Agent {
                 let size = wanted.unwrap_or(spec.size);
                 watch.resizing = Some(size);
                 VolumeEffect::Resize { spec, size, purgeable }
+            },
+            Kind::Access => {
+                let access = access.unwrap_or(spec.access);
+                watch.setting = Some(access);
+                VolumeEffect::SetAccess { spec, access }
             },
             Kind::Trash => VolumeEffect::Trash { spec },
             Kind::Purge => VolumeEffect::Purge { spec },

@@ -63,6 +63,7 @@ impl Agent {
                 self.made(volume, held, outcome);
             },
             (Kind::Resize, VolumeState::Ready) => self.resized(volume, held, outcome),
+            (Kind::Access, VolumeState::Ready) => self.access_set(volume, outcome),
             (Kind::Trash, VolumeState::Tombstoned) => self.trashed(volume, outcome),
             (Kind::Purge, VolumeState::Trashed) => self.purged(volume, outcome),
             (Kind::VerifyLive, VolumeState::Ready) => self.verified(volume, outcome),
@@ -87,6 +88,7 @@ impl Agent {
                 Kind::Create
                 | Kind::Restore
                 | Kind::Resize
+                | Kind::Access
                 | Kind::Trash
                 | Kind::Purge
                 | Kind::VerifyLive
@@ -321,6 +323,7 @@ impl Agent {
         volume.state = state;
         volume.restore = false;
         volume.resize = None;
+        volume.setting = None;
         volume.origin = None;
         volume.error = Some(error.clone());
         volume.changed = self.now;

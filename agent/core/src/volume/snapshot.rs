@@ -270,6 +270,7 @@ impl Agent {
             | Kind::Create
             | Kind::Restore
             | Kind::Resize
+            | Kind::Access
             | Kind::Derive
             | Kind::Trash
             | Kind::Purge

@@ -91,6 +91,7 @@ pub trait Calls: image::Images + fmt::Debug + Send + Sync {
     fn attribute(&self, site: Site, name: &str) -> Result<Vec<u8>, Errno>;
     fn set_attribute(&self, site: Site, name: &str, value: &[u8]) -> Result<(), Errno>;
     fn set_mode(&self, site: Site, mode: u32) -> Result<(), Errno>;
+    fn set_owner(&self, site: Site, uid: u32, gid: u32) -> Result<(), Errno>;
     fn unlock(&self, site: Site, name: &OsStr) -> Result<(), Errno>;
     fn is_immutable(&self, site: Site, entry: Option<&OsStr>) -> bool;
     fn kind(&self, site: Site, path: &OsStr) -> Result<Kind, Errno>;
@@ -264,6 +265,12 @@ impl Node {
     #[track_caller]
     pub fn set_mode(&self, mode: u32) -> Result<(), Errno> {
         self.0.set_mode(Location::caller(), mode)
+    }
+
+    /// Sets user and group; the kernel takes set-id bits away with it.
+    #[track_caller]
+    pub fn set_owner(&self, uid: u32, gid: u32) -> Result<(), Errno> {
+        self.0.set_owner(Location::caller(), uid, gid)
     }
 
     /// Lets its owner into a directory below this one that cannot be opened.

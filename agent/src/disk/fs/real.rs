@@ -164,6 +164,11 @@ impl Calls for Open {
         rustix::fs::fchmod(&self.0, Mode::from_raw_mode(mode))
     }
 
+    fn set_owner(&self, _site: Site, uid: u32, gid: u32) -> Result<(), Errno> {
+        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        rustix::fs::fchown(&self.0, Some(uid), Some(gid))
+    }
+
     fn unlock(&self, _site: Site, name: &OsStr) -> Result<(), Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle = rustix::fs::openat(&self.0, name, flags, Mode::empty())?;

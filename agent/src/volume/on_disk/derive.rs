@@ -14,7 +14,7 @@ use super::super::driver::{Fault, Found};
 use super::super::identity::{self, Binding, Identity};
 use super::super::look::{self, Target, look};
 use super::snapshot::{FOLDER, label, tree_of};
-use super::{OnDisk, settle};
+use super::{OnDisk, access, settle};
 use crate::disk::adopt::Handle;
 use crate::disk::fs::{Access, Node};
 use crate::disk::probe::DriverKind;
@@ -120,6 +120,7 @@ impl OnDisk {
         if !identity::write_attribute(&directory, &identity)? {
             return Err(Errno::NOTSUP);
         }
+        access::give(&directory, spec.access)?;
         directory.limit(Some(spec.size.get()))?;
         settle(folder, DriverKind::Btrfs)?;
         Ok(identity)

@@ -6,7 +6,7 @@
 use super::super::driver::Fault;
 use super::super::identity::{self, Binding, Identity};
 use super::super::look;
-use super::OnDisk;
+use super::{OnDisk, access};
 use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
 use crate::disk::image::Format;
@@ -32,7 +32,7 @@ impl OnDisk {
             .volumes
             .directory(&entry)
             .map_err(|errno| self.file_failed("opening an unfinished volume", errno))
-            .and_then(|directory| self.build(&directory, &identity, kind));
+            .and_then(|directory| self.build(&directory, spec, &identity, kind));
         let Err(reason) = made else { return Ok(()) };
         Err(match self.sweep(handle, spec) {
             Ok(()) => Fault::Failed(reason),
@@ -41,7 +41,13 @@ impl OnDisk {
     }
 
     /// Makes the image in this directory, marked and synced.
-    fn build(&self, directory: &Node, identity: &Identity, kind: Format) -> Result<(), Rejection> {
+    fn build(
+        &self,
+        directory: &Node,
+        spec: &VolumeSpec,
+        identity: &Identity,
+        kind: Format,
+    ) -> Result<(), Rejection> {
         let (id, size) = (identity.id, identity.size.get());
         let failed = |doing: &str| {
             let doing = format!("{doing} the image of volume {id}");
@@ -71,7 +77,9 @@ impl OnDisk {
             Ok(()) | Err(Errno::NOENT) => {},
             Err(errno) => return Err(failed("emptying")(errno)),
         }
-        root.set_mode(0o700).map_err(failed("marking"))?;
+        root.set_mode(0o700)
+            .and_then(|()| access::give(root, spec.access))
+            .map_err(failed("setting the owner or mode of"))?;
         if !identity::write_attribute(root, identity).map_err(failed("marking"))? {
             return Err(unusable("its file system takes no attributes".to_owned()));
         }

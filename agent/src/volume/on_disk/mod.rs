@@ -6,6 +6,7 @@
 //! the trash, was verified on the handle that is emptied, and its marker goes last; (d) what has lost anything to a
 //! deletion carries a name under which no restore finds it.
 
+mod access;
 mod derive;
 mod erase;
 mod image;
@@ -27,6 +28,7 @@ use crate::disk::fs::Node;
 use crate::disk::probe::DriverKind;
 use crate::disk::{Disk, code_of, is_broken};
 use berth_agent_core::effect::Place;
+use berth_model::access::Access;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
 use berth_model::units::Bytes;
@@ -212,6 +214,10 @@ impl Driver for OnDisk {
 
     fn resize(&self, spec: &VolumeSpec, size: Bytes) -> Result<Option<Found>, Fault> {
         self.give_size(spec, size)
+    }
+
+    fn set_access(&self, spec: &VolumeSpec, access: Access) -> Result<Option<Found>, Fault> {
+        self.give_access(spec, access)
     }
 
     fn erase(&self, spec: &VolumeSpec) -> Result<(), Fault> {

@@ -1,6 +1,7 @@
 //! DESTROY: a tombstone at the master, then at the agent, then the trash.
 
 use super::order::{Conversion, Order, Source};
+use super::protect::check_unprotected;
 use super::rescind;
 use super::snapshot::check_none_held;
 use crate::event::Event;
@@ -61,6 +62,7 @@ pub(crate) fn destroy(order: &Order<'_>, found: &[&VolumeEntry]) -> Result<Vec<E
     let agent = order.agent.info.id;
     let (mut events, mut messages, mut waits) = (Vec::new(), Vec::new(), false);
     for entry in found {
+        check_unprotected(&entry.volume, order.asked.kind)?;
         check_unused(order.state, entry)?;
         check_none_held(order.state, entry.volume.spec.id)?;
         let volume = &entry.volume;
@@ -159,16 +161,16 @@ pub(crate) fn check_unused(state: &State, entry: &VolumeEntry) -> Result<(), Rej
     .field("volume"))
 }
 
-/// Why nothing else can be done to a volume whose size changes.
+/// Why nothing else can be done to a volume whose size or access changes.
 pub(crate) fn under_way(volume: &Volume) -> Option<Rejection> {
     let (name, id) = (&volume.spec.name, volume.spec.id);
-    volume.resize.map(|resize| {
-        let text = format!(
-            "volume {name} ({id}) is being resized from {} to {} by operation {}",
-            resize.from, resize.to, volume.operation
-        );
-        Rejection::new(ErrorCode::VolumeNotReady, text).remedy("wait for that operation")
-    })
+    let what = match (volume.resize, volume.access_before) {
+        (Some(resize), _) => format!("resized from {} to {}", resize.from, resize.to),
+        (None, Some(_)) => format!("given {}", volume.spec.access),
+        (None, None) => return None,
+    };
+    let text = format!("volume {name} ({id}) is being {what} by operation {}", volume.operation);
+    Some(Rejection::new(ErrorCode::VolumeNotReady, text).remedy("wait for that operation"))
 }
 
 /// How the task ends for good: its framework would start it again.

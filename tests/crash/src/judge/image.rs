@@ -1,7 +1,7 @@
 //! What must be so of a volume that is a file with a file system in it: a machine that starts on this disk can mount it,
 //! and finds everything in it.
 
-use super::{Expected, META, content, fields};
+use super::{Expected, META, access, content, fields};
 use crate::books::{Record, Stage};
 use crate::sim::tree::{Medium, Number, ROOT, Tree};
 use berth_model::units::Bytes;
@@ -52,6 +52,7 @@ pub(super) fn whole(
     if named.is_none_or(|named| named.get("volume") != Some(&id)) {
         wrong.push(format!("I6: the root of {path}/image carries no identity of it"));
     }
+    wrong.extend(inner.get(ROOT).and_then(|root| access(record, root)));
     wrong.extend(content(inner, "", expected.data));
     wrong
 }

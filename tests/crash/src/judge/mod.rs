@@ -10,6 +10,7 @@ mod snapshot;
 use crate::books::{Books, Data, Record, Stage};
 use crate::scene::{STRANGERS, files_of, rows};
 use crate::sim::tree::{Content, Inode, ROOT, Tree};
+use berth_model::access::Access;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -203,7 +204,7 @@ fn expected(
         generations,
         data: record.data,
         sizes: vec![size],
-        is_free: matches!(record.stage, Stage::Restoring | Stage::Purging),
+        is_free: matches!(record.stage, Stage::Restoring | Stage::Purging | Stage::Setting),
     };
     let live = format!("{VOLUMES}/{id}");
     let trash = |generation: u64| format!("{id}.{generation}");
@@ -235,7 +236,7 @@ fn expected(
             not_in_trash(complaints);
             vec![Expected { data: books.snapshots[snapshot].data, ..at(live, vec![generation]) }]
         },
-        Stage::Ready | Stage::Resizing(_) => {
+        Stage::Ready | Stage::Resizing(_) | Stage::Setting => {
             not_in_trash(complaints);
             if !places.live {
                 complaints.push("I6: it is not live".to_owned());
@@ -297,7 +298,11 @@ fn whole(tree: &Tree, record: &Record, inode: &Inode, expected: &Expected) -> Ve
     let Expected { path, generations, .. } = expected;
     let mut wrong = match image::file(tree, path, &id) {
         Some(file) => image::whole(tree, file, record, expected),
-        None => content(tree, path, expected.data),
+        None => {
+            let mut wrong = content(tree, path, expected.data);
+            wrong.extend(access(record, inode));
+            wrong
+        },
     };
     let says = |fields: &BTreeMap<String, String>, generations: &[u64]| {
         fields.get("volume") == Some(&id)
@@ -350,6 +355,18 @@ fn whole(tree: &Tree, record: &Record, inode: &Inode, expected: &Expected) -> Ve
         }
     }
     wrong
+}
+
+/// What is wrong with the owner and mode of a volume's root.
+fn access(record: &Record, root: &Inode) -> Option<String> {
+    if matches!(record.stage, Stage::Setting | Stage::Purging) {
+        return None;
+    }
+    let Access { owner, mode } = record.spec.access;
+    let is_so = owner.map(|owner| (owner.uid(), owner.gid())) == Some(root.owner)
+        && mode.map(|mode| mode.bits()) == Some(root.mode);
+    let text = || format!("I6: its root has owner {:?}, mode {:o}", root.owner, root.mode);
+    (!is_so).then(text)
 }
 
 /// What differs from this content, to the last file.

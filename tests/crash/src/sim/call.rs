@@ -26,6 +26,7 @@ pub enum Call {
     Attribute,
     SetAttribute,
     SetMode,
+    SetOwner,
     Unlock,
     IsImmutable,
     Kind,
@@ -85,6 +86,7 @@ impl Call {
                 | Self::SyncFileSystem
                 | Self::SetAttribute
                 | Self::SetMode
+                | Self::SetOwner
                 | Self::Unlock
                 | Self::MakeSubvolume
                 | Self::Limit

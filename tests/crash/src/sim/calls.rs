@@ -240,6 +240,14 @@ impl Calls for Handle {
         })
     }
 
+    fn set_owner(&self, site: Site, uid: u32, gid: u32) -> Result<(), Errno> {
+        self.files.perform(self.image, site, (Call::SetOwner, &nothing), |state| {
+            state.writable(self.number)?;
+            state.storage.change(Change::Owner { number: self.number, owner: (uid, gid) });
+            Ok(())
+        })
+    }
+
     fn unlock(&self, site: Site, name: &OsStr) -> Result<(), Errno> {
         self.files.perform(self.image, site, (Call::Unlock, &shown(name)), |state| {
             let number = state.entry(self.number, text(name)?)?;

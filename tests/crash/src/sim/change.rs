@@ -19,6 +19,8 @@ pub enum Change {
     Attribute { number: Number, name: String, value: Vec<u8> },
     /// Permissions are set.
     Mode { number: Number, mode: u32 },
+    /// User and group are set.
+    Owner { number: Number, owner: (u32, u32) },
     /// Bytes at the end of a file.
     Write { number: Number, bytes: Vec<u8>, bulk: u64 },
     /// A subvolume's limit.
@@ -48,6 +50,7 @@ impl Change {
             Self::Rename { from, name, to, new, .. } => vec![(*from, name), (*to, new)],
             Self::Attribute { .. }
             | Self::Mode { .. }
+            | Self::Owner { .. }
             | Self::Write { .. }
             | Self::Limit { .. }
             | Self::Project { .. }
@@ -67,6 +70,7 @@ impl Change {
             | Self::Rename { number, .. }
             | Self::Attribute { number, .. }
             | Self::Mode { number, .. }
+            | Self::Owner { number, .. }
             | Self::Write { number, .. }
             | Self::Limit { number, .. }
             | Self::Project { number, .. }

@@ -132,6 +132,7 @@ impl Storage {
             },
             Change::Attribute { .. }
             | Change::Mode { .. }
+            | Change::Owner { .. }
             | Change::Write { .. }
             | Change::Project { .. }
             | Change::LimitProject { .. }
@@ -182,6 +183,7 @@ impl Storage {
                 Change::Rename { to, .. } => *to == number,
                 Change::Attribute { .. }
                 | Change::Mode { .. }
+                | Change::Owner { .. }
                 | Change::Write { .. }
                 | Change::Project { .. }
                 | Change::Length { .. }

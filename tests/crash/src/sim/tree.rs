@@ -58,6 +58,8 @@ pub struct Inode {
     pub attributes: BTreeMap<String, Vec<u8>>,
     /// Permissions.
     pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
     /// The subvolume it is in, named by the inode of its root.
     pub subvolume: Number,
     /// The limit, of a subvolume's root.
@@ -76,6 +78,7 @@ impl Inode {
             content,
             attributes: BTreeMap::new(),
             mode,
+            owner: (0, 0),
             subvolume,
             limit: None,
             project: 0,
@@ -304,6 +307,11 @@ impl Tree {
             Change::Attribute { number, name, value } => {
                 if let Some(inode) = self.edit(*number) {
                     inode.attributes.insert(name.clone(), value.clone());
+                }
+            },
+            Change::Owner { number, owner } => {
+                if let Some(inode) = self.edit(*number) {
+                    inode.owner = *owner;
                 }
             },
             Change::Mode { number, mode } => {

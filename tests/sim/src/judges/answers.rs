@@ -86,7 +86,10 @@ impl Judges {
                 | OperationKind::Snapshot
                 | OperationKind::DeleteSnapshot
                 | OperationKind::HoldSnapshot
-                | OperationKind::RollBack => {},
+                | OperationKind::RollBack
+                | OperationKind::Protect
+                | OperationKind::Unprotect
+                | OperationKind::SetAccess => {},
             }
         }
     }
@@ -245,7 +248,8 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
             | Request::DeleteSnapshot { .. }
             | Request::HoldSnapshot { .. }
             | Request::RollBackVolume { .. }
-            | Request::CloneVolume { .. },
+            | Request::CloneVolume { .. }
+            | Request::Property { .. },
         ) => {},
     }
 }

@@ -244,6 +244,10 @@ impl Judges {
                 durable.snapshot(snapshot.id) == Some(SnapshotState::Deleting)
             },
             VolumeEffect::VerifySnapshot { .. } => true,
+            VolumeEffect::SetAccess { access, .. } => {
+                state == Some(VolumeState::Ready)
+                    && known.and_then(|volume| volume.setting) == Some(*access)
+            },
         };
         let is_safe = match effect {
             VolumeEffect::RollBack { safety, .. } => {

@@ -33,6 +33,17 @@ impl Judges {
                 self.report("I1 no unauthorised destruction", text);
             }
             if let RegistryRecord::Volume(volume) = record
+                && volume.protected
+                && !self.rolled_back
+                && matches!(
+                    volume.state,
+                    VolumeState::Tombstoned | VolumeState::Trashed | VolumeState::Gone
+                )
+            {
+                let text = format!("protected volume {} is {}", volume.spec.id, volume.state);
+                self.report("I1 no unauthorised destruction", text);
+            }
+            if let RegistryRecord::Volume(volume) = record
                 && volume.state == VolumeState::Trashed
                 && self.holds(world, volume.spec.id)
             {

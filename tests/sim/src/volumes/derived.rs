@@ -134,6 +134,7 @@ fn live(agent: AgentId, spec: &VolumeSpec, content: u64) -> Slot {
         source: spec.source.clone(),
         bytes: spec.size.get(),
         content,
+        access: spec.access,
     }
 }
 

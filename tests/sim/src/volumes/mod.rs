@@ -10,6 +10,7 @@ mod power;
 pub use derived::RollBack;
 
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
+use berth_model::access::Access;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, SnapshotId, VolumeId};
 use berth_model::resources::DiskSource;
@@ -44,6 +45,8 @@ pub struct Slot {
     pub bytes: u64,
     /// What it holds, by the number of the write that made it so; 0 in a fresh one.
     pub content: u64,
+    /// Of its root directory.
+    pub access: Access,
 }
 
 /// A snapshot on a disk.
@@ -96,6 +99,15 @@ impl Volumes {
             VolumeEffect::Snapshot { snapshot, freeze: _ } => self.take(agent, snapshot),
             VolumeEffect::EraseSnapshot { snapshot } => self.erase(snapshot),
             VolumeEffect::VerifySnapshot { snapshot } => self.find(snapshot),
+            VolumeEffect::SetAccess { spec, access } => match self.seen.get_mut(&spec.id) {
+                Some(slot) if slot.place != Place::Live => VolumeOutcome::Absent,
+                Some(slot) if is_the_one(slot, agent, spec.generation) => {
+                    slot.access = *access;
+                    present(spec, Vec::new())
+                },
+                Some(_) => foreign(spec),
+                None => VolumeOutcome::Absent,
+            },
         }
     }
 
@@ -112,6 +124,11 @@ impl Volumes {
             VolumeEffect::Resize { spec, size, .. } => {
                 self.seen.get(&spec.id).is_some_and(|slot| {
                     is_the_one(slot, agent, spec.generation) && slot.bytes == size.get()
+                })
+            },
+            VolumeEffect::SetAccess { spec, access } => {
+                self.seen.get(&spec.id).is_some_and(|slot| {
+                    is_the_one(slot, agent, spec.generation) && slot.access == *access
                 })
             },
             VolumeEffect::Snapshot { snapshot, .. } => {
@@ -147,6 +164,7 @@ impl Volumes {
             source: spec.source.clone(),
             bytes: spec.size.get(),
             content: 0,
+            access: spec.access,
         };
         self.seen.insert(spec.id, slot);
         present(spec, purged)
@@ -209,12 +227,23 @@ impl Volumes {
         outcome
     }
 
-    /// A resize that fails leaves the size that was, whatever an earlier attempt did.
+    /// A change that fails leaves what was, whatever an earlier attempt did.
     pub fn take_back(&mut self, effect: &VolumeEffect) {
-        if let VolumeEffect::Resize { spec, .. } = effect
-            && let Some(slot) = self.seen.get_mut(&spec.id)
-        {
-            slot.bytes = spec.size.get();
+        let Some(slot) = self.seen.get_mut(&effect.spec().id) else { return };
+        match effect {
+            VolumeEffect::Resize { spec, .. } => slot.bytes = spec.size.get(),
+            VolumeEffect::SetAccess { spec, .. } => slot.access = spec.access,
+            VolumeEffect::Create { .. }
+            | VolumeEffect::Restore { .. }
+            | VolumeEffect::Trash { .. }
+            | VolumeEffect::Purge { .. }
+            | VolumeEffect::Verify { .. }
+            | VolumeEffect::Usage { .. }
+            | VolumeEffect::Snapshot { .. }
+            | VolumeEffect::EraseSnapshot { .. }
+            | VolumeEffect::VerifySnapshot { .. }
+            | VolumeEffect::RollBack { .. }
+            | VolumeEffect::Clone { .. } => {},
         }
     }
 

@@ -27,7 +27,8 @@ fn concerned(effect: &VolumeEffect) -> Vec<VolumeId> {
         | VolumeEffect::EraseSnapshot { .. }
         | VolumeEffect::VerifySnapshot { .. }
         | VolumeEffect::RollBack { .. }
-        | VolumeEffect::Clone { .. } => {},
+        | VolumeEffect::Clone { .. }
+        | VolumeEffect::SetAccess { .. } => {},
     }
     ids
 }
