@@ -74,7 +74,8 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::UnknownReservation
         | ErrorCode::UnknownService
         | ErrorCode::UnknownProfile
-        | ErrorCode::UnknownSnapshot => exit::NOT_FOUND,
+        | ErrorCode::UnknownSnapshot
+        | ErrorCode::UnknownOrphan => exit::NOT_FOUND,
         ErrorCode::StaleOffer
         | ErrorCode::StaleEpoch
         | ErrorCode::RequestIdReused
@@ -97,7 +98,8 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::WrongCluster
         | ErrorCode::SnapshotExists
         | ErrorCode::SnapshotNotReady
-        | ErrorCode::SnapshotHeld => exit::CONFLICT,
+        | ErrorCode::SnapshotHeld
+        | ErrorCode::OrphanUnidentified => exit::CONFLICT,
         ErrorCode::NotPrivileged => exit::NOT_ALLOWED,
         ErrorCode::Unavailable | ErrorCode::AgentUnreachable => exit::UNREACHABLE,
         ErrorCode::TimedOut => exit::TIMED_OUT,

@@ -19,7 +19,8 @@ use clap::{CommandFactory, Parser};
 use failure::Failure;
 use std::process::ExitCode;
 use verbs::{
-    daemon, disk, document, list, operation, profile, reservation, service, snapshot, task, volume,
+    daemon, disk, document, list, operation, orphan, profile, reservation, service, snapshot, task,
+    volume,
 };
 
 /// The master's work is many small values; this allocator handles them in less time than the system's.
@@ -84,6 +85,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Role(command) => list::role(&command).await,
         Command::Apply(command) => document::apply(&command).await,
         Command::Validate(command) => document::validate(&command),
+        Command::Orphan(command) => orphan::run(&command).await,
         Command::Completion { shell } => completion(shell),
         Command::Version => output::line(&format!("berth {}", env!("CARGO_PKG_VERSION"))),
         // Handled before the runtime exists.

@@ -1,6 +1,7 @@
 //! Agents and their disks as the master sees them.
 
 use crate::id::{AgentId, DiskId};
+use crate::orphan::Orphan;
 use crate::resources::{DiskSource, Resources};
 use crate::units::Bytes;
 use crate::volume::Enforcement;
@@ -71,6 +72,8 @@ pub struct Disk {
     pub health: DiskHealth,
     /// What it is made of.
     pub media: Media,
+    /// Directories on it that the agent's ledger does not explain.
+    pub orphans: Vec<Orphan>,
 }
 
 /// What an agent declares about itself.

@@ -256,6 +256,7 @@ mod tests {
             free: Bytes::from_mib(gib * 1024),
             health,
             media,
+            orphans: Vec::new(),
         }
     }
 

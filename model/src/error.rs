@@ -168,6 +168,10 @@ codes! {
     VolumeProtected => "VOLUME_PROTECTED", Never;
     /// A fault of Berth itself.
     Internal => "INTERNAL", Later;
+    /// No orphan at that path.
+    UnknownOrphan => "UNKNOWN_ORPHAN", AfterRefresh;
+    /// What lies there cannot be told to be a volume of that agent: it is kept.
+    OrphanUnidentified => "ORPHAN_UNIDENTIFIED", Never;
 }
 
 impl ErrorCode {

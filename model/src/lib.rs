@@ -14,6 +14,7 @@ pub mod link;
 pub mod offer;
 pub mod operation;
 pub mod operator;
+pub mod orphan;
 pub mod record;
 pub mod reservation;
 pub mod resources;

@@ -7,6 +7,7 @@ use crate::id::{
     ClusterId, ContainerId, FrameworkId, OperationId, SessionId, SnapshotId, StatusId, TaskId,
     VolumeId,
 };
+use crate::orphan::OrphanOrder;
 use crate::resources::Resources;
 use crate::snapshot::{Freeze, Origin, SnapshotReport, SnapshotSpec};
 use crate::task::{TaskInfo, TaskStatus};
@@ -90,6 +91,15 @@ pub enum FromAgent {
         ledger_seq: u64,
         /// The state.
         report: SnapshotReport,
+    },
+    /// The deletion of an orphan has ended, synced before it is sent.
+    OrphanPurged {
+        /// The ledger's sequence number after that sync.
+        ledger_seq: u64,
+        /// On whose behalf.
+        operation: OperationId,
+        /// Nothing of it is left, or why it was left alone.
+        result: Result<(), Rejection>,
     },
 }
 
@@ -244,6 +254,27 @@ pub enum ToAgent {
         /// All that is said of it.
         access: Access,
         /// On whose behalf.
+        operation: OperationId,
+    },
+    /// Look again whether the data of a LOST volume has come back.
+    VerifyVolume {
+        /// Which.
+        volume: VolumeId,
+        /// In which life.
+        generation: u64,
+        /// On whose behalf.
+        operation: OperationId,
+    },
+    /// Delete a directory that the ledger does not explain, for good.
+    PurgeOrphan {
+        /// On whose behalf.
+        operation: OperationId,
+        /// What.
+        order: Box<OrphanOrder>,
+    },
+    /// Forget such a deletion, once the registry knows how it ended.
+    ForgetOrphan {
+        /// On whose behalf it was.
         operation: OperationId,
     },
 }

@@ -2,6 +2,7 @@
 
 use crate::error::Rejection;
 use crate::id::{AgentId, FrameworkId, OperationId, VolumeId};
+use crate::orphan::OrphanOrder;
 use crate::resources::{Resource, Resources};
 use crate::task::TaskInfo;
 use crate::units::{Bytes, Timestamp};
@@ -96,11 +97,15 @@ pub enum OperationKind {
     Unprotect,
     /// SET_ACCESS: another owner or mode of a volume.
     SetAccess,
+    /// ADOPT_ORPHAN: data without a record, or the record of data that came back, is a volume again.
+    AdoptOrphan,
+    /// PURGE_ORPHAN: data without a record is deleted, or a record without data forgotten.
+    PurgeOrphan,
 }
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -125,6 +130,8 @@ impl OperationKind {
         Self::Protect,
         Self::Unprotect,
         Self::SetAccess,
+        Self::AdoptOrphan,
+        Self::PurgeOrphan,
     ];
 
     /// The kind as users see it.
@@ -155,6 +162,8 @@ impl OperationKind {
             Self::Protect => "PROTECT",
             Self::Unprotect => "UNPROTECT",
             Self::SetAccess => "SET_ACCESS",
+            Self::AdoptOrphan => "ADOPT_ORPHAN",
+            Self::PurgeOrphan => "PURGE_ORPHAN",
         }
     }
 }
@@ -237,4 +246,6 @@ pub struct OperationRecord {
     pub accepted: Timestamp,
     /// When it ended.
     pub finished: Option<Timestamp>,
+    /// The data without a record that the agent is to delete.
+    pub orphan: Option<Box<OrphanOrder>>,
 }

@@ -7,6 +7,7 @@ use crate::id::{
     TaskId, VolumeId, VolumeName,
 };
 use crate::operation::OperationKind;
+use crate::orphan::OrphanChoice;
 use crate::resources::{DiskSource, Resources};
 use crate::role::Role;
 use crate::snapshot::Freeze;
@@ -167,6 +168,16 @@ pub enum Request {
         /// The default mount.
         container_path: Arc<str>,
     },
+    /// Make an orphan a volume again.
+    AdoptOrphan {
+        /// Which.
+        orphan: OrphanChoice,
+    },
+    /// Delete an orphan's data for good, or forget a record without data.
+    PurgeOrphan {
+        /// Which.
+        orphan: OrphanChoice,
+    },
     /// Say something of a volume that is there.
     Property {
         /// Which.
@@ -212,6 +223,8 @@ impl Request {
             Self::Property { property: Property::Protected(true), .. } => OperationKind::Protect,
             Self::Property { property: Property::Protected(false), .. } => OperationKind::Unprotect,
             Self::Property { property: Property::Access(_), .. } => OperationKind::SetAccess,
+            Self::AdoptOrphan { .. } => OperationKind::AdoptOrphan,
+            Self::PurgeOrphan { .. } => OperationKind::PurgeOrphan,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::id::{
     SnapshotId, TaskId, VolumeId,
 };
 use crate::operation::OperationRecord;
+use crate::orphan::LedgerOrphan;
 use crate::resources::{DiskSource, Resource};
 use crate::snapshot::{Freeze, Origin, Snapshot, SnapshotSpec, SnapshotState};
 use crate::task::{TaskInfo, TaskKey, TaskStatus};
@@ -176,6 +177,10 @@ pub enum LedgerRecord {
     Snapshot(Box<LedgerSnapshot>),
     /// The snapshot's record is no longer needed.
     SnapshotForgotten(SnapshotId),
+    /// The deletion of a directory that the ledger did not explain.
+    Orphan(Box<LedgerOrphan>),
+    /// The record of that deletion is no longer needed.
+    OrphanForgotten(OperationId),
 }
 
 /// A disk as an agent remembers it, to recognise a swapped one.
@@ -210,7 +215,7 @@ pub struct LedgerVolume {
     pub changed: Timestamp,
     /// An intent: this READY volume is to have that size.
     pub resize: Option<Bytes>,
-    /// The snapshot it is made from (only while CREATING).
+    /// What it is made from (only while CREATING).
     pub origin: Option<Box<Origin>>,
     /// An intent: this READY volume is to have that access.
     pub setting: Option<Access>,

@@ -153,21 +153,24 @@ pub enum Origin {
         /// Takes the content of the life that ends, before anything else is done.
         safety: SnapshotSpec,
     },
+    /// What lies under the volume's own name on the disk, with its identity, and that no ledger explains.
+    Orphan,
 }
 
 impl Origin {
-    /// The snapshot whose content the volume gets.
+    /// The snapshot whose content the volume gets, when it is made from one.
     #[must_use]
-    pub const fn snapshot(&self) -> &SnapshotSpec {
+    pub const fn snapshot(&self) -> Option<&SnapshotSpec> {
         match self {
-            Self::Clone { snapshot } | Self::RollBack { snapshot, .. } => snapshot,
+            Self::Clone { snapshot } | Self::RollBack { snapshot, .. } => Some(snapshot),
+            Self::Orphan => None,
         }
     }
     /// True when the volume has an earlier life that it goes back to should this fail.
     #[must_use]
     pub const fn is_roll_back(&self) -> bool {
         match self {
-            Self::Clone { .. } => false,
+            Self::Clone { .. } | Self::Orphan => false,
             Self::RollBack { .. } => true,
         }
     }

@@ -158,7 +158,7 @@ pub struct Volume {
     pub reserved_from: Option<Box<Resource>>,
     /// The operation changes the size of this READY volume; `spec.size` is the larger size until that is over.
     pub resize: Option<Resize>,
-    /// The snapshot it is made from; absent once the volume is READY.
+    /// What it is made from; absent once the volume is READY.
     pub origin: Option<Box<Origin>>,
     /// An operator has said that nothing may take data from it: no DESTROY, PURGE, SHRINK or ROLLBACK until it is unprotected.
     pub protected: bool,

@@ -41,7 +41,8 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::UnknownReservation
         | ErrorCode::UnknownService
         | ErrorCode::UnknownProfile
-        | ErrorCode::UnknownSnapshot => Code::NotFound,
+        | ErrorCode::UnknownSnapshot
+        | ErrorCode::UnknownOrphan => Code::NotFound,
         ErrorCode::RequestIdReused
         | ErrorCode::VolumeExists
         | ErrorCode::DirectoryExists
@@ -73,7 +74,8 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::SnapshotNotReady
         | ErrorCode::SnapshotHeld
         | ErrorCode::VolumeProtected
-        | ErrorCode::FreezeFailed => Code::FailedPrecondition,
+        | ErrorCode::FreezeFailed
+        | ErrorCode::OrphanUnidentified => Code::FailedPrecondition,
         ErrorCode::NotPrivileged => Code::PermissionDenied,
         ErrorCode::VolumeLost
         | ErrorCode::SnapshotLost

@@ -9,6 +9,7 @@ use crate::step::{Config, Input, Output, Severity, Step};
 use crate::task::Run;
 use crate::timer::{Timer, Timers};
 use crate::volume::Watch;
+use crate::volume::orphan::OrphanWork;
 use berth_model::agent::AgentInfo;
 use berth_model::id::{ContainerId, VolumeId, derive};
 use berth_model::link::FromAgent;
@@ -47,6 +48,7 @@ pub struct Agent {
     /// Reads of the current connection that are not answered.
     pub(crate) reads: BTreeSet<u64>,
     pub(crate) timers: Timers,
+    pub(crate) orphan_work: OrphanWork,
     token: u64,
     pub(crate) stopping: bool,
     out: Step,
@@ -81,6 +83,7 @@ impl Agent {
             released: VecDeque::new(),
             reads: BTreeSet::new(),
             timers: Timers::default(),
+            orphan_work: OrphanWork::default(),
             token: 0,
             stopping: false,
             out: Step::default(),
@@ -114,10 +117,12 @@ impl Agent {
             Input::Master(envelope) => self.hear(envelope),
             Input::Volume { volume, token, outcome } => self.conclude(volume, token, outcome),
             Input::Container { container, event } => self.container_event(container, event),
+            Input::OrphanPurged { operation, outcome } => self.orphan_purged(operation, outcome),
             Input::Disks(disks) => {
+                let disks = self.without_known(disks);
                 if disks != self.info.disks {
-                    self.info.disks.clone_from(&disks);
-                    self.tell(FromAgent::Disks(disks));
+                    self.info.disks = disks;
+                    self.tell_disks();
                 }
             },
             Input::DisksAdopted(disks) => self.remember_disks(disks),
@@ -171,6 +176,7 @@ impl Agent {
             Timer::Retry(volume) => self.retry(volume),
             Timer::Retention(volume) => self.retention_over(volume),
             Timer::Usage => self.measure_next(),
+            Timer::Orphan => self.continue_orphans(),
         }
     }
 

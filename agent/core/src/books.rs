@@ -3,7 +3,8 @@
 //! It knows no host and no master. Invariant: the state is the fold of the records and of nothing else, so
 //! [`Books::records`] of any state folds to that state.
 
-use berth_model::id::{ClusterId, ContainerId, DiskId, SnapshotId, VolumeId};
+use berth_model::id::{ClusterId, ContainerId, DiskId, OperationId, SnapshotId, VolumeId};
+use berth_model::orphan::LedgerOrphan;
 use berth_model::record::{
     LedgerDisk, LedgerRecord, LedgerSnapshot, LedgerTask, LedgerTaskPhase, LedgerVolume,
 };
@@ -23,6 +24,7 @@ pub struct Books {
     volumes: BTreeMap<VolumeId, LedgerVolume>,
     tasks: BTreeMap<TaskKey, LedgerTask>,
     snapshots: BTreeMap<SnapshotId, LedgerSnapshot>,
+    orphans: BTreeMap<OperationId, LedgerOrphan>,
     index: Index,
 }
 
@@ -100,6 +102,8 @@ impl Books {
                     self.index.snapshots.remove(&(old.spec.of.id, id));
                 }
             },
+            LedgerRecord::Orphan(orphan) => drop(self.orphans.insert(orphan.operation, *orphan)),
+            LedgerRecord::OrphanForgotten(operation) => drop(self.orphans.remove(&operation)),
         }
     }
 
@@ -116,6 +120,7 @@ impl Books {
         records.extend(self.tasks.values().cloned().map(|t| LedgerRecord::Task(Box::new(t))));
         records
             .extend(self.snapshots.values().cloned().map(|s| LedgerRecord::Snapshot(Box::new(s))));
+        records.extend(self.orphans.values().cloned().map(|o| LedgerRecord::Orphan(Box::new(o))));
         records
     }
 
@@ -153,6 +158,11 @@ impl Books {
     #[must_use]
     pub fn snapshots(&self) -> &BTreeMap<SnapshotId, LedgerSnapshot> {
         &self.snapshots
+    }
+    /// Deletions of what the ledger did not explain, ended ones until the registry knows.
+    #[must_use]
+    pub fn orphans(&self) -> &BTreeMap<OperationId, LedgerOrphan> {
+        &self.orphans
     }
     /// The snapshots of one volume.
     pub fn snapshots_of(&self, volume: VolumeId) -> impl Iterator<Item = &LedgerSnapshot> {

@@ -104,6 +104,23 @@ pub enum VolumeEffect {
         /// All of what is wanted.
         access: Access,
     },
+    /// Make sure that the directory under the volume's own name, which no ledger knew, is the volume, and sync that it
+    /// is there. `Failed` when it is not; it is left as it is then.
+    Adopt {
+        /// Which.
+        spec: VolumeSpec,
+    },
+}
+
+/// What became of the deletion of an orphan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrphanOutcome {
+    /// Nothing of it is left, synced.
+    Gone,
+    /// It was left alone.
+    Failed(Rejection),
+    /// Not finished; it is to be asked for again.
+    Unclear(Rejection),
 }
 
 /// A task that is brought to rest while a snapshot is taken.
@@ -127,6 +144,7 @@ impl VolumeEffect {
             | Self::Purge { spec }
             | Self::Verify { spec, .. }
             | Self::Usage { spec }
+            | Self::Adopt { spec }
             | Self::RollBack { spec, .. }
             | Self::Clone { spec, .. }
             | Self::SetAccess { spec, .. } => spec,

@@ -40,6 +40,8 @@ pub(crate) struct Link {
     snapshots: BTreeSet<SnapshotId>,
     /// What could not be done of operations, likewise.
     refusals: Vec<(VolumeId, OperationId, Rejection)>,
+    /// The disks, likewise.
+    disks: bool,
 }
 
 /// A part of a task's output.
@@ -59,6 +61,7 @@ impl Agent {
             changed: BTreeSet::new(),
             snapshots: BTreeSet::new(),
             refusals: Vec::new(),
+            disks: false,
         });
         self.register();
     }
@@ -114,6 +117,14 @@ impl Agent {
         if let Some(report) = self.volume_report(id) {
             self.tell(FromAgent::Volume { ledger_seq: 0, report });
         }
+    }
+
+    /// Tells the master how the disks are now.
+    pub(crate) fn tell_disks(&mut self) {
+        if let Some(link) = self.link.as_mut().filter(|link| link.phase == Phase::Registering) {
+            link.disks = true;
+        }
+        self.tell(FromAgent::Disks(self.info.disks.clone()));
     }
 
     /// Tells the master where a snapshot stands.
@@ -278,6 +289,11 @@ impl Agent {
             ToAgent::DeriveVolume { spec, operation, origin } => {
                 self.derive_volume(spec, operation, origin);
             },
+            ToAgent::VerifyVolume { volume, generation, operation } => {
+                self.look_again(volume, generation, operation);
+            },
+            ToAgent::PurgeOrphan { operation, order } => self.purge_orphan(operation, *order),
+            ToAgent::ForgetOrphan { operation } => self.forget_orphan(operation),
         }
     }
 
@@ -293,6 +309,7 @@ impl Agent {
         let mut changed = std::mem::take(&mut link.changed);
         let snapshots = std::mem::take(&mut link.snapshots);
         let refusals = std::mem::take(&mut link.refusals);
+        let disks = std::mem::take(&mut link.disks);
         // The registration does not list what is gone.
         let gone = self.books.volumes().values().filter(|v| v.state == VolumeState::Gone);
         changed.extend(gone.map(|v| v.spec.id));
@@ -309,12 +326,17 @@ impl Agent {
         for (id, operation, error) in refusals {
             self.tell_refusal(id, operation, error);
         }
+        if disks {
+            self.tell_disks();
+        }
+        self.tell_orphans();
         let keys: Vec<TaskKey> = self.books.tasks().keys().cloned().collect();
         for key in keys {
             self.send_status(&key);
         }
         if !std::mem::replace(&mut self.taken_in, true) {
             self.continue_volumes();
+            self.continue_orphans();
             self.start_held();
         }
     }

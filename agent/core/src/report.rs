@@ -26,6 +26,9 @@ pub fn stamp(message: FromAgent, seq: u64) -> FromAgent {
         FromAgent::Snapshot { report, ledger_seq: _ } => {
             FromAgent::Snapshot { report, ledger_seq: seq }
         },
+        FromAgent::OrphanPurged { operation, result, ledger_seq: _ } => {
+            FromAgent::OrphanPurged { operation, result, ledger_seq: seq }
+        },
         FromAgent::Heartbeat { ledger_seq: _ } => FromAgent::Heartbeat { ledger_seq: seq },
         other @ (FromAgent::Status(_)
         | FromAgent::Disks(_)

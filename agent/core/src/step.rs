@@ -1,10 +1,11 @@
 //! What goes into the deciding code and what comes out.
 
-use crate::effect::{ContainerEffect, ContainerEvent, VolumeEffect, VolumeOutcome};
+use crate::effect::{ContainerEffect, ContainerEvent, OrphanOutcome, VolumeEffect, VolumeOutcome};
 use berth_model::agent::Disk;
 use berth_model::error::Rejection;
-use berth_model::id::{ContainerId, SessionId, VolumeId};
+use berth_model::id::{ContainerId, OperationId, SessionId, VolumeId};
 use berth_model::link::{Envelope, FromAgent, OutputStream};
+use berth_model::orphan::OrphanOrder;
 use berth_model::record::{LedgerDisk, LedgerRecord};
 use std::time::Duration;
 
@@ -97,6 +98,13 @@ pub enum Input {
         /// The bytes, or why there are none.
         data: Result<Vec<u8>, Rejection>,
     },
+    /// The deletion of an orphan is over.
+    OrphanPurged {
+        /// On whose behalf, from [`Output::PurgeOrphan`].
+        operation: OperationId,
+        /// What became of it.
+        outcome: OrphanOutcome,
+    },
     /// Time has passed; due at [`crate::Agent::next_deadline`].
     Tick,
     /// The process is asked to end.
@@ -137,6 +145,14 @@ pub enum Output {
         offset: u64,
         /// At most this many bytes.
         length: u32,
+    },
+    /// Delete a directory that the ledger does not explain: what its marker says is compared first, no link is followed
+    /// and no mount entered. One at a time.
+    PurgeOrphan {
+        /// Comes back with the outcome.
+        operation: OperationId,
+        /// What.
+        order: Box<OrphanOrder>,
     },
     /// A line for the log.
     Log {

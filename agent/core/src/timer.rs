@@ -24,6 +24,8 @@ pub(crate) enum Timer {
     Retention(VolumeId),
     /// Measure the next volume.
     Usage,
+    /// Try again to delete an orphan.
+    Orphan,
 }
 
 /// The timers that are set.

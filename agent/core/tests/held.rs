@@ -53,6 +53,7 @@ fn changes(outputs: &[Output]) -> Vec<Output> {
             !matches!(effect, VolumeEffect::Verify { .. } | VolumeEffect::Usage { .. })
         },
         Output::Container(effect) => !matches!(effect, ContainerEffect::Adopt { .. }),
+        Output::PurgeOrphan { .. } => true,
         Output::Send(_)
         | Output::Disconnect { .. }
         | Output::ReadFile { .. }

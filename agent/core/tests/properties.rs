@@ -170,6 +170,7 @@ impl World {
                 Output::Send(FromAgent::Register(_)) => self.registering = true,
                 Output::Send(_)
                 | Output::ReadFile { .. }
+                | Output::PurgeOrphan { .. }
                 | Output::Log { .. }
                 | Output::Stopped => {},
             }
@@ -248,7 +249,8 @@ impl World {
                     | VolumeEffect::VerifySnapshot { .. }
                     | VolumeEffect::RollBack { .. }
                     | VolumeEffect::SetAccess { .. }
-                    | VolumeEffect::Clone { .. } => panic!("nobody asked for {effect:?}"),
+                    | VolumeEffect::Clone { .. }
+                    | VolumeEffect::Adopt { .. } => panic!("nobody asked for {effect:?}"),
                 }
                 for (_, other) in &self.host.effects {
                     assert!(!touched.contains(&other.spec().id), "two effects on one volume");
@@ -608,7 +610,8 @@ impl Host {
             | VolumeEffect::VerifySnapshot { .. }
             | VolumeEffect::RollBack { .. }
             | VolumeEffect::SetAccess { .. }
-            | VolumeEffect::Clone { .. } => panic!("nobody asked for {effect:?}"),
+            | VolumeEffect::Clone { .. }
+            | VolumeEffect::Adopt { .. } => panic!("nobody asked for {effect:?}"),
         }
     }
 }

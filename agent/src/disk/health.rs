@@ -387,6 +387,8 @@ impl Disk {
             free: state.free,
             health,
             media: state.media,
+            // The volumes' part of this crate knows what belongs there.
+            orphans: Vec::new(),
         }
     }
 

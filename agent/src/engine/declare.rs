@@ -119,6 +119,7 @@ mod tests {
             free: Bytes::from_mib(mib),
             health: DiskHealth::Ok,
             media: berth_model::agent::Media::Unknown,
+            orphans: Vec::new(),
         }
     }
 

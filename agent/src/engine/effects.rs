@@ -7,11 +7,15 @@
 use crate::container::Runtime;
 use crate::volume::Volumes;
 use berth_agent_core::Input;
-use berth_agent_core::effect::{ContainerEffect, Freezing, VolumeEffect, VolumeOutcome};
+use berth_agent_core::effect::{
+    ContainerEffect, Freezing, OrphanOutcome, VolumeEffect, VolumeOutcome,
+};
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{ClusterId, ContainerId};
+use berth_model::id::{ClusterId, ContainerId, OperationId, VolumeId};
 use berth_model::link::OutputStream;
+use berth_model::orphan::OrphanOrder;
 use berth_model::snapshot::SnapshotSpec;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -108,22 +112,41 @@ impl Effects {
         });
     }
 
-    /// Looks at the disks again; what is new comes as inputs.
-    pub(super) fn look_at_disks(&mut self) {
-        let volumes = Arc::clone(&self.volumes);
+    /// Looks at the disks again, and for what lies on them without being one of `known`; what is new comes as inputs.
+    pub(super) fn look_at_disks(&mut self, known: BTreeSet<VolumeId>) {
+        let (volumes, front) = (Arc::clone(&self.volumes), Arc::clone(&self.volumes));
         let answers = self.answers.clone();
         self.reap();
         self.tasks.spawn(async move {
             let looked = spawn_blocking(move || {
                 let disks = volumes.disks();
                 disks.refresh();
-                (disks.ledger(), disks.report())
+                (disks.ledger(), volumes.report(&known))
             });
-            if let Ok((adopted, report)) = looked.await {
-                // The engine is gone: nobody needs the answer.
-                answers.send(Input::DisksAdopted(adopted)).await.ok();
+            let Ok((adopted, mut report)) = looked.await else { return };
+            // The engine is gone: nobody needs the answer.
+            answers.send(Input::DisksAdopted(adopted)).await.ok();
+            answers.send(Input::Disks(report.clone())).await.ok();
+            // Counting may take long, and health must not wait for it.
+            let counted =
+                spawn_blocking(move || front.measure_orphans(&mut report).then_some(report));
+            if let Ok(Some(report)) = counted.await {
                 answers.send(Input::Disks(report)).await.ok();
             }
+        });
+    }
+
+    /// Deletes a directory that the ledger does not know.
+    pub(super) fn purge_orphan(&mut self, operation: OperationId, order: OrphanOrder) {
+        let volumes = Arc::clone(&self.volumes);
+        let id = order.spec.id;
+        self.spawn(Arc::clone(&self.volume_slots), async move {
+            let ran = spawn_blocking(move || volumes.purge_orphan(&order)).await;
+            let outcome = ran.unwrap_or_else(|_panic| {
+                let text = format!("deleting orphan {id} failed; the agent's log says where");
+                OrphanOutcome::Unclear(Rejection::new(ErrorCode::Internal, text))
+            });
+            Input::OrphanPurged { operation, outcome }
         });
     }
 

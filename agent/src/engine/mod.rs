@@ -113,6 +113,7 @@ pub async fn run(config: AgentConfig, mut stop: mpsc::Receiver<Stop>) -> Result<
     };
     engine.take(first).await?;
     engine.give(Input::DisksAdopted(adopted)).await?;
+    engine.look_at_disks();
     let mut link = Link::start(config.master.clone());
     let mut disk_ticks = interval(DISKS_EVERY);
     disk_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -136,7 +137,7 @@ pub async fn run(config: AgentConfig, mut stop: mpsc::Receiver<Stop>) -> Result<
                 tracing::info!(kill_tasks, "agent is asked to stop");
                 engine.give(Input::Shutdown { kill_tasks }).await?;
             },
-            _tick = disk_ticks.tick() => engine.effects.look_at_disks(),
+            _tick = disk_ticks.tick() => engine.look_at_disks(),
             () = sleep(pause), if has_room => engine.give(Input::Tick).await?,
         }
     }
@@ -164,6 +165,11 @@ impl Engine {
             },
             None => Err(Error::Part("link")),
         }
+    }
+
+    fn look_at_disks(&mut self) {
+        let known = self.core.books().volumes().keys().copied().collect();
+        self.effects.look_at_disks(known);
     }
 
     async fn give(&mut self, input: Input) -> Result<(), Error> {
@@ -253,6 +259,9 @@ impl Engine {
             Output::Container(effect) => self.effects.container(effect),
             Output::ReadFile { read, container, stream, offset, length } => {
                 self.effects.read(read, Part { container, stream, offset, length });
+            },
+            Output::PurgeOrphan { operation, order } => {
+                self.effects.purge_orphan(operation, *order);
             },
             Output::Log { severity, message } => match severity {
                 Severity::Info => tracing::info!("{message}"),

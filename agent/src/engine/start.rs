@@ -21,7 +21,7 @@ use berth_agent_core::Books;
 use berth_agent_core::effect::ContainerEvent;
 use berth_ledger::disk::real::RealDisk;
 use berth_ledger::journal::{self, Journal, Options};
-use berth_model::agent::AgentInfo;
+use berth_model::agent::{AgentInfo, Disk};
 use berth_model::id::{AgentId, ContainerId};
 use berth_model::record::LedgerRecord;
 use berth_proto::convert::MESSAGE_BYTES_MAX;
@@ -60,7 +60,9 @@ struct Ground {
     records: Vec<LedgerRecord>,
     seq: u64,
     volumes: Arc<Volumes>,
-    /// Directories on the disks that no record explains.
+    /// The disks, with the directories on them that no record explains.
+    disks: Vec<Disk>,
+    /// Snapshots that no record explains.
     unknown: Vec<String>,
     /// The containers of the ledger's tasks.
     known: BTreeSet<ContainerId>,
@@ -71,7 +73,7 @@ pub(super) async fn open(config: &AgentConfig) -> Result<Opened, Error> {
     let ground = tokio::task::spawn_blocking(move || open_ground(&settings))
         .await
         .map_err(|_e| Error::Part("start"))??;
-    let Ground { work_dir, agent, journal, records, seq, volumes, unknown, known } = ground;
+    let Ground { work_dir, agent, journal, records, seq, volumes, disks, unknown, known } = ground;
     let mut containers = container::Config::new(work_dir.join("runs"), agent);
     containers.program.clone_from(&config.program);
     if let Some(hostname) = &config.hostname {
@@ -85,7 +87,6 @@ pub(super) async fn open(config: &AgentConfig) -> Result<Opened, Error> {
     let source = Arc::clone(&volumes);
     let (runtime, events) =
         Runtime::new(containers, Arc::new(move |spec| source.open_verified(spec)));
-    let disks = volumes.disks().report();
     let mut limitations = runtime.limitations();
     limitations.extend(unknown);
     let front = Arc::clone(&runtime);
@@ -142,26 +143,18 @@ fn open_ground(config: &AgentConfig) -> Result<Ground, Error> {
         tracing::warn!("{text}");
         text
     });
-    let unknown = volumes
-        .unknown(&in_books)
-        .into_iter()
-        .map(|found| {
-            let what = match &found.spec {
-                Some(spec) => format!("volume {} ({} of {})", spec.id, spec.name, spec.role),
-                None => "a directory without a marker".to_owned(),
-            };
-            let text = format!(
-                "{what} at {} is not in the ledger: kept, not offered",
-                found.path.display()
-            );
-            tracing::warn!("{text}");
-            text
-        })
-        .chain(strange)
-        .collect();
+    let unknown = strange.collect();
+    let disks = volumes.report(&in_books);
+    for orphan in disks.iter().flat_map(|disk| &disk.orphans) {
+        let what = match &orphan.spec {
+            Some(spec) => format!("volume {} ({} of {})", spec.id, spec.name, spec.role),
+            None => format!("what is no volume ({})", orphan.evidence),
+        };
+        tracing::warn!("{what} at {} is not in the ledger: kept, not offered", orphan.path);
+    }
     let known = books.tasks().values().map(|task| task.container).collect();
     let seq = recovered.seq;
-    Ok(Ground { work_dir, agent, journal, records, seq, volumes, unknown, known })
+    Ok(Ground { work_dir, agent, journal, records, seq, volumes, disks, unknown, known })
 }
 
 fn at<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {

@@ -96,6 +96,12 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// See [`Fault`]; never `Failed`.
     fn observe(&self, spec: &VolumeSpec, place: Place) -> Result<Option<Found>, Fault>;
 
+    /// Makes what lies in the volume's place, with its identity, durable there. Nothing when it is not there.
+    ///
+    /// # Errors
+    /// See [`Fault`]; never `Failed`.
+    fn adopt(&self, spec: &VolumeSpec) -> Result<Option<Found>, Fault>;
+
     /// Measures the volume, wherever it is.
     ///
     /// # Errors

@@ -12,13 +12,14 @@ mod on_disk;
 mod unknown;
 mod usage;
 
-pub use unknown::Unknown;
 pub(crate) use usage::tree_size;
 
 use crate::disk::Disks;
-use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
+use berth_agent_core::effect::{OrphanOutcome, Place, VolumeEffect, VolumeOutcome};
+use berth_model::agent;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{SnapshotId, VolumeId};
+use berth_model::orphan::{OrphanOrder, OrphanPlace};
 use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
@@ -38,6 +39,8 @@ pub struct Volumes {
     fakes: BTreeMap<DiskSource, Arc<dyn Driver>>,
     /// One volume at a time may purge others for its room.
     room: Mutex<()>,
+    /// What each directory that nobody knows took when it was first seen.
+    strange: Mutex<BTreeMap<Arc<str>, Option<Bytes>>>,
 }
 
 impl Volumes {
@@ -49,14 +52,26 @@ impl Volumes {
             .iter()
             .map(|disk| (disk.source().clone(), OnDisk::new(Arc::clone(disk))))
             .collect();
-        Self { disks, drivers, fakes: BTreeMap::new(), room: Mutex::new(()) }
+        Self {
+            disks,
+            drivers,
+            fakes: BTreeMap::new(),
+            room: Mutex::new(()),
+            strange: Mutex::default(),
+        }
     }
 
     /// Volumes without disks: everything goes to these drivers.
     #[must_use]
     pub fn with_drivers(drivers: BTreeMap<DiskSource, Arc<dyn Driver>>) -> Self {
         let disks = Arc::new(Disks::none());
-        Self { disks, drivers: BTreeMap::new(), fakes: drivers, room: Mutex::new(()) }
+        Self {
+            disks,
+            drivers: BTreeMap::new(),
+            fakes: drivers,
+            room: Mutex::new(()),
+            strange: Mutex::default(),
+        }
     }
 
     /// The disks under them.
@@ -106,6 +121,10 @@ impl Volumes {
             VolumeEffect::Trash { spec } => driver.relocate(spec, Place::Trash),
             VolumeEffect::Purge { spec } => driver.erase(spec).map(|()| None),
             VolumeEffect::Verify { spec, place } => driver.observe(spec, *place),
+            VolumeEffect::Adopt { spec } => driver.adopt(spec).and_then(|found| match found {
+                Some(found) => Ok(Some(found)),
+                None => Err(Fault::Failed(nothing_to_adopt(spec))),
+            }),
             VolumeEffect::Usage { spec } => {
                 return match driver.usage(spec) {
                     Ok(bytes) => VolumeOutcome::Used(bytes),
@@ -138,11 +157,66 @@ impl Volumes {
         Some(PathBuf::from(look::path(disk, Place::Live, &spec.id.to_string())))
     }
 
-    /// What lies among the volumes of the disks without being one of `known` (the ledger's volumes): nobody's
-    /// directories, and volumes that the ledger does not know. They are kept.
+    /// The disks as the master is told, with what lies among their volumes without being one of `known` (the ledger's
+    /// volumes): nobody's directories, and volumes that the ledger does not know. They are kept. What was not measured
+    /// before has no size yet.
     #[must_use]
-    pub fn unknown(&self, known: &BTreeSet<VolumeId>) -> Vec<Unknown> {
-        self.disks.all().iter().flat_map(|disk| unknown::list(disk, known)).collect()
+    pub fn report(&self, known: &BTreeSet<VolumeId>) -> Vec<agent::Disk> {
+        let mut disks = self.disks.report();
+        let sizes = self.strange.lock().unwrap_or_else(PoisonError::into_inner);
+        for disk in &mut disks {
+            let Some(own) = self.disks.find(&disk.source) else { continue };
+            disk.orphans = unknown::list(own, known);
+            for orphan in &mut disk.orphans {
+                orphan.used = sizes.get(&orphan.path).copied().flatten();
+            }
+        }
+        disks
+    }
+
+    /// Counts what orphans take that were not counted before; walks their trees. True when there is something new.
+    #[must_use]
+    pub fn measure_orphans(&self, disks: &mut [agent::Disk]) -> bool {
+        let sizes = || self.strange.lock().unwrap_or_else(PoisonError::into_inner);
+        let told: BTreeSet<Arc<str>> =
+            disks.iter().flat_map(|disk| &disk.orphans).map(|o| Arc::clone(&o.path)).collect();
+        sizes().retain(|path, _| told.contains(path));
+        let mut is_new = false;
+        for disk in disks {
+            let Some(own) = self.disks.find(&disk.source) else { continue };
+            for orphan in &mut disk.orphans {
+                if sizes().contains_key(&orphan.path) {
+                    continue;
+                }
+                // Not under the lock: reports do not wait for a walk.
+                orphan.used = unknown::measure(own, orphan).map(Bytes::new);
+                sizes().insert(Arc::clone(&orphan.path), orphan.used);
+                is_new |= orphan.used.is_some();
+            }
+        }
+        is_new
+    }
+
+    /// Deletes a directory that the ledger does not know, provided that it is the volume that is meant: into the trash
+    /// and out of it, as any volume. Asked again it completes what was begun.
+    #[must_use]
+    pub fn purge_orphan(&self, order: &OrphanOrder) -> OrphanOutcome {
+        let OrphanOrder { spec, place } = order;
+        let driver = match self.driver(spec) {
+            Ok(driver) => driver,
+            Err(reason) => return OrphanOutcome::Failed(reason),
+        };
+        let purge = || -> Result<(), Fault> {
+            if *place == OrphanPlace::Live && driver.observe(spec, Place::Live)?.is_some() {
+                driver.relocate(spec, Place::Trash)?;
+            }
+            driver.erase(spec)
+        };
+        match purge() {
+            Ok(()) => OrphanOutcome::Gone,
+            Err(Fault::Foreign(reason) | Fault::Failed(reason)) => OrphanOutcome::Failed(reason),
+            Err(Fault::Unclear(reason)) => OrphanOutcome::Unclear(reason),
+        }
     }
 
     /// What lies among the snapshots of the disks without being one of `known`, nor of one of the known volumes. It is
@@ -294,6 +368,11 @@ fn outcome(fault: Fault) -> VolumeOutcome {
         Fault::Failed(reason) => VolumeOutcome::Failed(reason),
         Fault::Unclear(reason) => VolumeOutcome::Unclear(reason),
     }
+}
+
+fn nothing_to_adopt(spec: &VolumeSpec) -> Rejection {
+    let text = format!("volume {} is not on disk {} any more", spec.id, spec.source);
+    Rejection::new(ErrorCode::VolumeLost, text).remedy("nothing was made in its place")
 }
 
 fn undeclared(spec: &VolumeSpec) -> Rejection {

@@ -1,42 +1,102 @@
-//! What lies among the volumes without the ledger knowing it: told to people, kept, never offered, never deleted.
+//! What lies among the volumes without the ledger knowing it: told to people, kept, never offered. It is a volume again
+//! or deleted only when somebody asks for that, and only what carries the identity of a volume of this disk.
 
-use super::identity::{self, Identity};
-use crate::disk::{Disk, marker};
+use super::identity::Identity;
+use super::look::{self, Target, look};
+use crate::disk::Disk;
+use crate::disk::adopt::Handle;
+use crate::disk::fs::Node;
+use berth_agent_core::effect::Place;
 use berth_model::id::VolumeId;
+use berth_model::orphan::{Orphan, OrphanPlace};
+use berth_model::units::Timestamp;
 use berth_model::volume::VolumeSpec;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::sync::Arc;
 
-/// Something nobody knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unknown {
-    /// Where it lies.
-    pub path: PathBuf,
-    /// The volume that its marker describes, when it has one: the ledger does not know that volume.
-    pub spec: Option<VolumeSpec>,
-}
+/// More on one disk are not told: the message to the master has its limit, and so has anybody's patience.
+const TOLD_MAX: usize = 1_000;
 
-/// Lists what is unknown on one disk; nothing when the disk cannot be read.
-pub fn list(disk: &Disk, known: &BTreeSet<VolumeId>) -> Vec<Unknown> {
+/// Lists what is unknown on one disk, not measured; nothing when the disk cannot be read.
+pub fn list(disk: &Disk, known: &BTreeSet<VolumeId>) -> Vec<Orphan> {
     let Ok(handle) = disk.readable() else { return Vec::new() };
     let mut found = Vec::new();
-    for (parent, place) in [(&handle.volumes, "volumes"), (&handle.trash, ".trash")] {
+    for place in [OrphanPlace::Live, OrphanPlace::Trash] {
+        let parent = look::parent(&handle, on_disk(place));
         for name in parent.all_names().unwrap_or_default() {
-            let id = volume_of(&name);
-            if id.is_some_and(|id| known.contains(&id)) {
+            if volume_of(&name).is_some_and(|id| known.contains(&id)) {
                 continue;
             }
-            let identity = id.and_then(|id| {
-                let fields = marker::read(&handle.meta, &id.to_string(), identity::KIND).ok()??;
-                Identity::decode(&fields).ok()
+            let (spec, evidence) = match identify(disk, &handle, place, &name) {
+                Ok(spec) => (Some(spec), String::new()),
+                Err(evidence) => (None, evidence),
+            };
+            found.push(Orphan {
+                path: Arc::from(look::path(disk, on_disk(place), &name)),
+                place,
+                spec,
+                evidence: Arc::from(evidence),
+                used: None,
+                modified: parent.directory(&name).ok().and_then(|it| modified(&it)),
             });
-            found.push(Unknown {
-                path: disk.root().join(place).join(&name),
-                spec: identity.map(|identity| identity.spec(disk.source().clone())),
-            });
+            if found.len() == TOLD_MAX {
+                return found;
+            }
         }
     }
     found
+}
+
+/// The bytes that one of them takes, counted; nothing when it cannot be counted.
+pub fn measure(disk: &Disk, orphan: &Orphan) -> Option<u64> {
+    let handle = disk.readable().ok()?;
+    let name = orphan.path.rsplit('/').next()?;
+    let directory = look::parent(&handle, on_disk(orphan.place)).directory(name).ok()?;
+    directory.tree_size().ok()
+}
+
+fn on_disk(place: OrphanPlace) -> Place {
+    match place {
+        OrphanPlace::Live => Place::Live,
+        OrphanPlace::Trash => Place::Trash,
+    }
+}
+
+/// The volume that an entry is, or what speaks against it being one of this disk.
+fn identify(
+    disk: &Disk,
+    handle: &Handle,
+    place: OrphanPlace,
+    name: &str,
+) -> Result<VolumeSpec, String> {
+    let id = volume_of(name).ok_or_else(|| "it is not named after a volume".to_owned())?;
+    let identity: Option<Identity> =
+        look::read_marker(disk, handle, id).map_err(|fault| fault.rejection().message.clone())?;
+    let spec = identity.ok_or_else(|| "it has no marker".to_owned())?.spec(disk.source().clone());
+    let targets = match place {
+        OrphanPlace::Live => vec![Target::live(&spec)],
+        OrphanPlace::Trash => vec![Target::trash(&spec), Target::going(&spec)],
+    };
+    let target = targets.into_iter().find(|target| target.entry == name);
+    let Some(target) = target else {
+        return Err(format!(
+            "its marker says volume {id} in generation {}, which has another name here",
+            spec.generation
+        ));
+    };
+    match look(disk, handle, &spec, target) {
+        Ok(Some(_it)) => Ok(spec),
+        Ok(None) => Err("it has gone while it was looked at".to_owned()),
+        Err(fault) => Err(fault.rejection().message.clone()),
+    }
+}
+
+/// When an entry of the directory was last made, renamed or removed; only a real file system tells.
+fn modified(directory: &Node) -> Option<Timestamp> {
+    let stat = rustix::fs::fstat(directory.descriptor().ok()?).ok()?;
+    let seconds = u64::try_from(stat.st_mtime).ok()?;
+    let rest = stat.st_mtime_nsec / 1_000_000;
+    Some(Timestamp::from_ms(seconds.saturating_mul(1_000).saturating_add(rest)))
 }
 
 /// The volume an entry is named after: live, being made, or in the trash.

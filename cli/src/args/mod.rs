@@ -2,6 +2,7 @@
 
 mod daemon;
 mod disk;
+mod orphan;
 mod snapshot;
 mod storage;
 mod work;
@@ -10,6 +11,7 @@ pub(crate) use daemon::{Agent, AgentRun, Master, MasterRun, Scheduler, Scheduler
 pub(crate) use disk::{
     Disk, DiskAdd, DiskChange, DiskMap, DiskScan, Health, Profile, ProfileCreate,
 };
+pub(crate) use orphan::{OneOrphan, Orphan};
 pub(crate) use snapshot::{
     OneSnapshot, Snapshot, SnapshotCreate, SnapshotHold, VolumeClone, VolumeRollback,
 };
@@ -80,6 +82,9 @@ pub(crate) enum Command {
     Apply(Apply),
     /// Check a document without a cluster
     Validate(Validate),
+    /// Look at data without a record and records without data; adopt or purge them
+    #[command(subcommand, visible_alias = "orphans")]
+    Orphan(Orphan),
     /// Print a completion script for a shell
     Completion {
         /// Which shell

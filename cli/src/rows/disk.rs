@@ -392,6 +392,7 @@ mod tests {
                 free: Bytes::default(),
                 health: fault.map_or(DiskHealth::Ok, |why| DiskHealth::Faulty(why.to_owned())),
                 media: Media::Unknown,
+                orphans: Vec::new(),
             },
             agent: AgentId::from_u128(1),
             hostname: Arc::from("host-1"),

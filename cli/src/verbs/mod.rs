@@ -5,6 +5,7 @@ pub(crate) mod disk;
 pub(crate) mod document;
 pub(crate) mod list;
 pub(crate) mod operation;
+pub(crate) mod orphan;
 pub(crate) mod profile;
 pub(crate) mod property;
 pub(crate) mod reservation;

@@ -2,6 +2,7 @@
 //! the cluster's row carries the one the term began with.
 
 use crate::decide::disk::labels;
+use crate::decide::orphan::is_orphan;
 use crate::state::{Agent, State, VolumeEntry, sum_of};
 use berth_model::agent::Disk;
 use berth_model::disk::DiskProfile;
@@ -67,12 +68,15 @@ fn disk(state: &State, agent: &Agent, disk: &Disk) -> DiskView {
     let satisfied = |profile: &&DiskProfile| profile.misses(disk, labels).is_empty();
     let profiles = state.profiles.values().map(|profile| &**profile).filter(satisfied);
     let is_part = |name: &Name, source| *name == Name::Disk && source == disk.source;
+    let id = disk.id;
+    let mut disk = disk.clone();
+    disk.orphans.retain(|orphan| is_orphan(state, orphan));
     DiskView {
-        disk: disk.clone(),
+        disk,
         agent: agent.info.id,
         hostname: Arc::clone(&agent.info.hostname),
         agent_state: agent.state(),
-        cordon: state.cordon(disk.id).cloned(),
+        cordon: state.cordon(id).cloned(),
         labels: labels.clone(),
         profiles: profiles.map(|profile| profile.name.clone()).collect::<Vec<ProfileName>>(),
         total: agent.books.total.filtered(|r| is_part(&r.name, r.disk_source())),

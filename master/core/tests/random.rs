@@ -13,11 +13,13 @@ use berth_model::id::{AgentId, DiskId, FrameworkId, OfferId, OperationId, Sessio
 use berth_model::link::{FromAgent, Registration, TaskReport, ToAgent};
 use berth_model::operation::{Action, OfferOperation, OperationRecord, OperationState};
 use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
+use berth_model::orphan::{OrphanChoice, OrphanPlace};
 use berth_model::resources::Resources;
 use berth_model::task::TaskState;
 use berth_model::units::Bytes;
 use berth_model::volume::{VolumeReport, VolumeSpec, VolumeState};
 use proptest::prelude::*;
+use stage::orphan::{orphan, stray};
 use stage::{
     Stage, agent_id, framework_info, info, mib, op, report, res, reserved, role, session, status,
     task, task_id, vname, volume,
@@ -207,6 +209,21 @@ impl World {
                 }
                 return;
             },
+            ToAgent::DeriveVolume { spec, .. } => {
+                let state = if fails { VolumeState::Failed } else { VolumeState::Ready };
+                machine.volumes.insert(spec.id, (spec.clone(), state));
+                (spec.id, state)
+            },
+            ToAgent::VerifyVolume { volume, operation, .. } => {
+                return self.looks_again(n, volume, operation);
+            },
+            ToAgent::PurgeOrphan { operation, .. } => {
+                let why = || Rejection::new(ErrorCode::VolumeUnavailable, "it is mounted");
+                let result = if fails { Err(why()) } else { Ok(()) };
+                machine.seq += 1;
+                let ledger_seq = machine.seq;
+                return self.says(n, FromAgent::OrphanPurged { ledger_seq, operation, result });
+            },
             _ => return,
         };
         let Some(entry) = machine.volumes.get_mut(&id) else { return };
@@ -215,6 +232,24 @@ impl World {
         machine.seq += 1;
         let ledger_seq = machine.seq;
         self.says(n, FromAgent::Volume { ledger_seq, report: report(&spec, state) });
+    }
+
+    /// The data of a lost volume is back, or not.
+    fn looks_again(&mut self, n: usize, id: VolumeId, operation: OperationId) {
+        let is_back = self.dice.roll(2) == 0;
+        let machine = &mut self.machines[n];
+        let Some((spec, state)) = machine.volumes.get_mut(&id) else { return };
+        let mut said = report(spec, *state);
+        if *state == VolumeState::Lost && is_back {
+            *state = VolumeState::Ready;
+            said = report(spec, *state);
+        } else if *state == VolumeState::Lost {
+            said.operation = Some(operation);
+            said.error = Some(Rejection::new(ErrorCode::VolumeLost, "still not there"));
+        }
+        machine.seq += 1;
+        let ledger_seq = machine.seq;
+        self.says(n, FromAgent::Volume { ledger_seq, report: said });
     }
 
     fn resizes(&mut self, n: usize, id: VolumeId, size: Bytes, operation: OperationId) {
@@ -271,12 +306,21 @@ impl World {
                 container: berth_model::id::ContainerId::from_u128(7),
             })
             .collect();
+        let mut told = info(agent, declared);
+        told.disks[0].orphans = vec![
+            orphan("/srv/volumes/live", OrphanPlace::Live, Some(stray(agent.as_u128(), "live"))),
+            orphan(
+                "/srv/.trash/dead",
+                OrphanPlace::Trash,
+                Some(stray(8 + agent.as_u128(), "dead")),
+            ),
+        ];
         let registration = Registration {
             ledger_seq: machine.seq,
             epoch: machine.epoch,
             volumes,
             tasks,
-            ..self.stage.registration(info(agent, declared), over)
+            ..self.stage.registration(told, over)
         };
         self.machines[n].epoch = self.stage.epoch;
         self.put(Input::Agent {
@@ -455,6 +499,19 @@ impl World {
         })
     }
 
+    /// Of what an agent tells of, or of a volume in whatever state.
+    fn orphan_request(&mut self, agent: AgentId, chosen: VolumeId) -> Request {
+        let orphan = match self.dice.roll(3) {
+            0 => OrphanChoice::Record(VolumeChoice::Id(chosen)),
+            1 => OrphanChoice::Data { agent, path: Arc::from("/srv/volumes/live") },
+            _ => OrphanChoice::Data { agent, path: Arc::from("/srv/.trash/dead") },
+        };
+        match self.dice.roll(2) {
+            0 => Request::AdoptOrphan { orphan },
+            _ => Request::PurgeOrphan { orphan },
+        }
+    }
+
     fn operator_calls(&mut self) {
         let views = query::volumes(self.stage.master.state());
         let ids: Vec<VolumeId> = views.iter().map(|v| v.volume.spec.id).collect();
@@ -464,7 +521,8 @@ impl World {
         let owner = [role("storage"), role("web"), role("storage/db")][self.dice.index(3)].clone();
         let rows = query::reservations(self.stage.master.state());
         let row = self.dice.pick(&rows).map(|r| r.row.id);
-        let request = match self.dice.roll(14) {
+        let request = match self.dice.roll(16) {
+            14 | 15 => self.orphan_request(agent, chosen),
             12 | 13 => self.disk_request(agent),
             0..=3 => Request::CreateVolume {
                 name: vname(&format!("v{}", self.dice.roll(4))),

@@ -40,6 +40,7 @@ fn stage() -> Stage {
             free: mib(mebibytes),
             health: DiskHealth::Ok,
             media: Media::Unknown,
+            orphans: Vec::new(),
         });
     }
     let registration = stage.registration(machine, session(1));

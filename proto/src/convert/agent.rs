@@ -46,6 +46,7 @@ impl Wire for Disk {
             free,
             health,
             media,
+            orphans,
         } = self;
         v1::Disk {
             disk_id: id.to_string(),
@@ -62,6 +63,7 @@ impl Wire for Disk {
                 DiskHealth::Faulty(why) => Some(why.clone()),
             },
             media: media_number(*media),
+            orphans: field::messages(orphans),
         }
     }
 
@@ -78,6 +80,7 @@ impl Wire for Disk {
             free_bytes,
             faulty,
             media,
+            orphans,
         } = message;
         Ok(Self {
             id: field::id(&disk_id, &at.field("disk_id"))?,
@@ -91,6 +94,7 @@ impl Wire for Disk {
             free: Bytes::new(free_bytes),
             health: faulty.map_or(DiskHealth::Ok, DiskHealth::Faulty),
             media: media_of(media),
+            orphans: field::list(orphans, &at.field("orphans"))?,
         })
     }
 }

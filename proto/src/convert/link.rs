@@ -2,6 +2,7 @@
 
 use super::field;
 use super::orders::{message_to_wire, read_message};
+use super::orphan;
 use super::resource::{sum, sum_to_wire};
 use super::{At, Wire};
 use crate::v1;
@@ -116,6 +117,13 @@ impl Wire for FromAgent {
                 ledger_seq: *ledger_seq,
                 report: Some(report.to_wire()),
             }),
+            Self::OrphanPurged { ledger_seq, operation, result } => {
+                from::Body::OrphanPurged(from::OrphanPurged {
+                    ledger_seq: *ledger_seq,
+                    operation_id: operation.to_string(),
+                    error: result.as_ref().err().map(Wire::to_wire),
+                })
+            },
         };
         v1::FromAgent { body: Some(body) }
     }
@@ -147,6 +155,9 @@ impl Wire for FromAgent {
             from::Body::Snapshot(from::Snapshot { ledger_seq, report }) => {
                 let report = field::required(report, &at.field("snapshot").field("report"))?;
                 Ok(Self::Snapshot { ledger_seq, report })
+            },
+            from::Body::OrphanPurged(message) => {
+                orphan::purged(message, &at.field("orphan_purged"))
             },
         }
     }

@@ -16,6 +16,7 @@ mod offer;
 mod operation;
 mod operator;
 mod orders;
+mod orphan;
 mod record;
 mod resource;
 mod snapshot;

@@ -39,7 +39,9 @@ choice!(
         Clone,
         Protect,
         Unprotect,
-        SetAccess
+        SetAccess,
+        AdoptOrphan,
+        PurgeOrphan
     ]
 );
 
@@ -165,6 +167,7 @@ impl Wire for OperationRecord {
             notes,
             accepted,
             finished,
+            orphan,
         } = self;
         let (stage, error) = match state {
             OperationState::Accepted => (Stage::Accepted, None),
@@ -184,6 +187,7 @@ impl Wire for OperationRecord {
             notes: notes.clone(),
             accepted_ms: accepted.ms(),
             finished_ms: finished.map(Timestamp::ms),
+            orphan: orphan.as_deref().map(Wire::to_wire),
         }
     }
 
@@ -201,6 +205,7 @@ impl Wire for OperationRecord {
             notes,
             accepted_ms,
             finished_ms,
+            orphan,
         } = message;
         let error_at = at.field("error");
         let state = match (Stage::read(state, &at.field("state"))?, error) {
@@ -226,6 +231,7 @@ impl Wire for OperationRecord {
             notes,
             accepted: Timestamp::from_ms(accepted_ms),
             finished: field::point(finished_ms),
+            orphan: field::optional(orphan, &at.field("orphan"))?.map(Box::new),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::disk::{self, disk_request_to_wire, profile_request_to_wire};
 use super::field::{self, Choice};
+use super::orphan;
 use super::resource::{called_sum, sum_to_wire};
 use super::{At, Wire, access};
 use crate::v1;
@@ -194,6 +195,8 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
             })
         },
         Request::Property { volume, property } => property_to_wire(volume, property),
+        Request::AdoptOrphan { orphan } => orphan::adopt_to_wire(orphan),
+        Request::PurgeOrphan { orphan } => orphan::purge_to_wire(orphan),
     }
 }
 
@@ -308,6 +311,8 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
                 property: Property::Access(field::required(access, &at.field("access"))?),
             })
         },
+        submit::Request::AdoptOrphan(message) => orphan::adopt(message, &at.field("adopt_orphan")),
+        submit::Request::PurgeOrphan(message) => orphan::purge(message, &at.field("purge_orphan")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the master tells an agent to do: the bodies of its envelopes.
 
 use super::field::{self, Choice};
+use super::orphan;
 use super::{At, Wire};
 use crate::v1::envelope as to;
 use berth_model::error::Rejection;
@@ -76,11 +77,9 @@ pub(super) fn message_to_wire(model: &ToAgent) -> to::Message {
         },
         ToAgent::Heartbeat => to::Message::Heartbeat(to::Heartbeat {}),
         ToAgent::EnsureSnapshot { spec, operation, freeze } => {
-            to::Message::EnsureSnapshot(to::EnsureSnapshot {
-                spec: Some(spec.to_wire()),
-                operation_id: operation.to_string(),
-                freeze: freeze.as_ref().map(Wire::to_wire),
-            })
+            let (spec, operation_id) = (Some(spec.to_wire()), operation.to_string());
+            let freeze = freeze.as_ref().map(Wire::to_wire);
+            to::Message::EnsureSnapshot(to::EnsureSnapshot { spec, operation_id, freeze })
         },
         ToAgent::DeleteSnapshot { spec, operation } => {
             let (spec, operation_id) = (Some(spec.to_wire()), operation.to_string());
@@ -90,11 +89,9 @@ pub(super) fn message_to_wire(model: &ToAgent) -> to::Message {
             to::Message::ForgetSnapshot(to::ForgetSnapshot { snapshot_id: snapshot.to_string() })
         },
         ToAgent::DeriveVolume { spec, operation, origin } => {
-            to::Message::DeriveVolume(to::DeriveVolume {
-                spec: Some(spec.to_wire()),
-                operation_id: operation.to_string(),
-                origin: Some(origin.to_wire()),
-            })
+            let (spec, origin) = (Some(spec.to_wire()), Some(origin.to_wire()));
+            let operation_id = operation.to_string();
+            to::Message::DeriveVolume(to::DeriveVolume { spec, operation_id, origin })
         },
         ToAgent::SetAccess { volume, generation, access, operation } => {
             to::Message::SetAccess(to::SetAccess {
@@ -104,6 +101,11 @@ pub(super) fn message_to_wire(model: &ToAgent) -> to::Message {
                 operation_id: operation.to_string(),
             })
         },
+        ToAgent::VerifyVolume { volume, generation, operation } => {
+            orphan::verify_to_wire(*volume, *generation, *operation)
+        },
+        ToAgent::PurgeOrphan { operation, order } => orphan::order_to_wire(*operation, order),
+        ToAgent::ForgetOrphan { operation } => orphan::forget_to_wire(*operation),
     }
 }
 
@@ -190,6 +192,9 @@ pub(super) fn read_message(message: to::Message, at: &At<'_>) -> Result<ToAgent,
         },
         to::Message::DeriveVolume(message) => derive_volume(message, &at.field("derive_volume")),
         to::Message::SetAccess(message) => set_access(message, &at.field("set_access")),
+        to::Message::VerifyVolume(message) => orphan::verify(message, &at.field("verify_volume")),
+        to::Message::PurgeOrphan(message) => orphan::order(message, &at.field("purge_orphan")),
+        to::Message::ForgetOrphan(message) => orphan::forget(message, &at.field("forget_orphan")),
     }
 }
 

@@ -4,6 +4,7 @@ use super::field::{self, Choice, choice};
 use super::{At, Wire};
 use crate::{ledger_wire, registry_wire};
 use berth_model::error::Rejection;
+use berth_model::orphan::LedgerOrphan;
 use berth_model::record::{
     FrameworkRecord, LedgerDisk, LedgerRecord, LedgerSnapshot, LedgerTask, LedgerTaskPhase,
     LedgerVolume, RegistryRecord,
@@ -284,6 +285,12 @@ impl Wire for LedgerRecord {
                     snapshot_id: snapshot.to_string(),
                 })
             },
+            Self::Orphan(orphan) => Record::Orphan(orphan.to_wire()),
+            Self::OrphanForgotten(operation) => {
+                Record::OrphanForgotten(ledger_wire::v1::OrphanForgotten {
+                    operation_id: operation.to_string(),
+                })
+            },
         };
         ledger_wire::v1::LedgerRecord { record: Some(record) }
     }
@@ -319,6 +326,14 @@ impl Wire for LedgerRecord {
             Record::SnapshotForgotten(ledger_wire::v1::SnapshotForgotten { snapshot_id }) => {
                 let at = at.field("snapshot_forgotten");
                 field::id(&snapshot_id, &at.field("snapshot_id")).map(Self::SnapshotForgotten)
+            },
+            Record::Orphan(orphan) => {
+                let orphan = LedgerOrphan::from_wire(orphan, &at.field("orphan"))?;
+                Ok(Self::Orphan(Box::new(orphan)))
+            },
+            Record::OrphanForgotten(ledger_wire::v1::OrphanForgotten { operation_id }) => {
+                let at = at.field("orphan_forgotten");
+                field::id(&operation_id, &at.field("operation_id")).map(Self::OrphanForgotten)
             },
         }
     }

@@ -154,6 +154,7 @@ impl Wire for Origin {
                 snapshot: Some(snapshot.to_wire()),
                 safety: Some(safety.to_wire()),
             }),
+            Self::Orphan => origin::Origin::Orphan(origin::Orphan {}),
         };
         v1::Origin { origin: Some(origin) }
     }
@@ -172,6 +173,7 @@ impl Wire for Origin {
                     safety: field::required(safety, &at.field("safety"))?,
                 })
             },
+            origin::Origin::Orphan(origin::Orphan {}) => Ok(Self::Orphan),
         }
     }
 }

@@ -7,6 +7,7 @@ use berth_model::id::{
     AgentId, ContainerId, DiskId, FrameworkId, OfferId, OperationId, Principal, SnapshotId,
     SnapshotName, StatusId, TaskId, VolumeId, VolumeName,
 };
+use berth_model::orphan::{LedgerOrphan, Orphan, OrphanOrder, OrphanPlace, OrphanState};
 use berth_model::reservation::{Reservation, Stack};
 use berth_model::resources::{
     DiskInfo, DiskSource, Mount, MountMode, Name, Persistence, Range, Ranges, Resource, Resources,
@@ -342,8 +343,37 @@ pub fn origin() -> BoxedStrategy<Origin> {
         snapshot_spec().prop_map(|snapshot| Origin::Clone { snapshot }),
         (snapshot_spec(), snapshot_spec())
             .prop_map(|(snapshot, safety)| Origin::RollBack { snapshot, safety }),
+        Just(Origin::Orphan),
     ]
     .boxed()
+}
+pub fn orphan_place() -> BoxedStrategy<OrphanPlace> {
+    select(vec![OrphanPlace::Live, OrphanPlace::Trash]).boxed()
+}
+pub fn orphan() -> BoxedStrategy<Orphan> {
+    (arc(), orphan_place(), of(spec()), arc(), of(bytes()), of(time()))
+        .prop_map(|(path, place, spec, evidence, used, modified)| Orphan {
+            path,
+            place,
+            spec,
+            evidence,
+            used,
+            modified,
+        })
+        .boxed()
+}
+pub fn orphan_order() -> BoxedStrategy<OrphanOrder> {
+    (spec(), orphan_place()).prop_map(|(spec, place)| OrphanOrder { spec, place }).boxed()
+}
+pub fn ledger_orphan() -> BoxedStrategy<LedgerOrphan> {
+    let state = prop_oneof![
+        Just(OrphanState::Purging),
+        Just(OrphanState::Gone),
+        rejection().prop_map(OrphanState::Failed),
+    ];
+    (operation_id(), orphan_order(), state)
+        .prop_map(|(operation, order, state)| LedgerOrphan { operation, order, state })
+        .boxed()
 }
 pub fn snapshot() -> BoxedStrategy<Snapshot> {
     (

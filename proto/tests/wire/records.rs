@@ -11,6 +11,7 @@ use berth_model::operation::{
     Action, OfferOperation, OperationKind, OperationRecord, OperationState,
 };
 use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
+use berth_model::orphan::OrphanChoice;
 use berth_model::record::{
     FrameworkRecord, LedgerDisk, LedgerRecord, LedgerSnapshot, LedgerTask, LedgerTaskPhase,
     LedgerVolume, RegistryRecord, ReservationRow,
@@ -73,13 +74,13 @@ pub fn operation_record() -> BoxedStrategy<OperationRecord> {
     (
         (operation_id(), select(OperationKind::ALL.to_vec()), any::<u64>(), of(framework())),
         (of(agent()), vec(volume_id(), 0..3), text(), state),
-        (vec(text(), 0..3), time(), of(time())),
+        (vec(text(), 0..3), time(), of(time()), of(orphan_order())),
     )
         .prop_map(
             |(
                 (id, kind, fingerprint, framework),
                 (agent, volumes, object, state),
-                (notes, accepted, finished),
+                (notes, accepted, finished, orphan),
             )| OperationRecord {
                 id,
                 kind,
@@ -92,6 +93,7 @@ pub fn operation_record() -> BoxedStrategy<OperationRecord> {
                 notes,
                 accepted,
                 finished,
+                orphan: orphan.map(Box::new),
             },
         )
         .boxed()
@@ -206,6 +208,11 @@ pub fn from_agent() -> BoxedStrategy<FromAgent> {
         any::<u64>().prop_map(|ledger_seq| FromAgent::Heartbeat { ledger_seq }),
         (any::<u64>(), snapshot_report())
             .prop_map(|(ledger_seq, report)| FromAgent::Snapshot { ledger_seq, report }),
+        (any::<u64>(), operation_id(), of(rejection())).prop_map(
+            |(ledger_seq, operation, error)| {
+                FromAgent::OrphanPurged { ledger_seq, operation, result: error.map_or(Ok(()), Err) }
+            }
+        ),
     ]
     .boxed()
 }
@@ -269,6 +276,16 @@ pub fn envelope() -> BoxedStrategy<Envelope> {
         (life(), access()).prop_map(|((volume, generation, operation), access)| {
             ToAgent::SetAccess { volume, generation, access, operation }
         }),
+        life().prop_map(|(volume, generation, operation)| ToAgent::VerifyVolume {
+            volume,
+            generation,
+            operation
+        }),
+        (operation_id(), orphan_order()).prop_map(|(operation, order)| ToAgent::PurgeOrphan {
+            operation,
+            order: Box::new(order)
+        }),
+        operation_id().prop_map(|operation| ToAgent::ForgetOrphan { operation }),
     ];
     (cluster(), any::<u64>(), any::<u64>(), message)
         .prop_map(|(cluster, epoch, revision, message)| Envelope {
@@ -280,6 +297,21 @@ pub fn envelope() -> BoxedStrategy<Envelope> {
         .boxed()
 }
 
+fn volume_choice() -> BoxedStrategy<VolumeChoice> {
+    prop_oneof![
+        volume_id().prop_map(VolumeChoice::Id),
+        (of(owner()), volume_name()).prop_map(|(role, name)| VolumeChoice::Named { role, name }),
+    ]
+    .boxed()
+}
+fn orphan_choice() -> BoxedStrategy<OrphanChoice> {
+    prop_oneof![
+        (agent(), filled())
+            .prop_map(|(agent, path)| OrphanChoice::Data { agent, path: Arc::from(path) }),
+        volume_choice().prop_map(OrphanChoice::Record),
+    ]
+    .boxed()
+}
 pub fn request() -> BoxedStrategy<Request> {
     let disk = prop_oneof![
         Just(DiskChoice::Any),
@@ -288,10 +320,7 @@ pub fn request() -> BoxedStrategy<Request> {
         source().prop_map(DiskChoice::Source),
         profile_name().prop_map(DiskChoice::Profile),
     ];
-    let choice = prop_oneof![
-        volume_id().prop_map(VolumeChoice::Id),
-        (of(owner()), volume_name()).prop_map(|(role, name)| VolumeChoice::Named { role, name }),
-    ];
+    let choice = volume_choice();
     prop_oneof![
         (agent(), some_resources())
             .prop_map(|(agent, resources)| Request::Reserve { agent, resources }),
@@ -351,6 +380,8 @@ pub fn request() -> BoxedStrategy<Request> {
                 container_path
             }
         ),
+        orphan_choice().prop_map(|orphan| Request::AdoptOrphan { orphan }),
+        orphan_choice().prop_map(|orphan| Request::PurgeOrphan { orphan }),
     ]
     .boxed()
 }
@@ -469,6 +500,8 @@ pub fn ledger_record() -> BoxedStrategy<LedgerRecord> {
         task_key().prop_map(LedgerRecord::TaskForgotten),
         snapshot.prop_map(LedgerRecord::Snapshot),
         snapshot_id().prop_map(LedgerRecord::SnapshotForgotten),
+        ledger_orphan().prop_map(|orphan| LedgerRecord::Orphan(Box::new(orphan))),
+        operation_id().prop_map(LedgerRecord::OrphanForgotten),
     ]
     .boxed()
 }

@@ -101,12 +101,12 @@ pub fn media() -> BoxedStrategy<Media> {
 
 pub fn disk() -> BoxedStrategy<Disk> {
     let health = prop_oneof![Just(DiskHealth::Ok), text().prop_map(DiskHealth::Faulty)];
-    let last = (arc(), enforcement(), bytes(), bytes(), health, media());
+    let last = (arc(), enforcement(), bytes(), bytes(), health, media(), vec(orphan(), 0..3));
     ((disk_id(), arc(), source(), arc(), arc()), last)
         .prop_map(
             |(
                 (id, name, source, root, driver),
-                (driver_reason, enforcement, size, free, health, media),
+                (driver_reason, enforcement, size, free, health, media, orphans),
             )| Disk {
                 id,
                 name,
@@ -119,6 +119,7 @@ pub fn disk() -> BoxedStrategy<Disk> {
                 free,
                 health,
                 media,
+                orphans,
             },
         )
         .boxed()

@@ -2,12 +2,13 @@
 
 use berth_agent::disk::fs::Node;
 use berth_agent::disk::{Declaration, DriverChoice, Owner};
-use berth_agent::volume::{Unknown, Volumes};
+use berth_agent::volume::Volumes;
 use berth_host_tests::host::{
     Effects as _, OWNER, brief, generation, open, place, reason, run, spec, with_private_mounts,
 };
 use berth_model::error::ErrorCode;
 use berth_model::id::AgentId;
+use berth_model::orphan::OrphanPlace;
 use berth_model::resources::DiskSource;
 use berth_model::volume::VolumeSpec;
 use std::collections::BTreeSet;
@@ -203,15 +204,26 @@ fn what_nobody_knows_is_listed_and_kept() {
     let trashed = place(&host.volumes.trash(&destroyed));
     let stranger = host.path("volumes/backup-of-tuesday");
     fs::create_dir(&stranger).unwrap();
-    let list = host.volumes.unknown(&BTreeSet::from([known.id]));
+    let mut told = host.volumes.report(&BTreeSet::from([known.id]));
+    let list: Vec<_> = told[0]
+        .orphans
+        .iter()
+        .map(|o| (PathBuf::from(&*o.path), o.place, o.spec.clone(), o.evidence.to_string()))
+        .collect();
+    let (live, trash, none) = (OrphanPlace::Live, OrphanPlace::Trash, String::new());
+    let unnamed = "it is not named after a volume".to_owned();
     assert_eq!(
         list,
         vec![
-            Unknown { path: lost, spec: Some(forgotten) },
-            Unknown { path: stranger.clone(), spec: None },
-            Unknown { path: trashed.clone(), spec: Some(destroyed) },
+            (lost, live, Some(forgotten), none.clone()),
+            (stranger.clone(), live, None, unnamed),
+            (trashed.clone(), trash, Some(destroyed), none),
         ]
     );
+    assert!(told[0].orphans.iter().all(|o| o.used.is_none() && o.modified.is_some()));
+    assert!(host.volumes.measure_orphans(&mut told), "they are counted");
+    assert!(told[0].orphans.iter().all(|o| o.used.is_some()), "{told:?}");
+    assert!(!host.volumes.measure_orphans(&mut told), "and not a second time");
     assert!(stranger.exists() && trashed.exists());
 }
 

@@ -6,6 +6,7 @@ use berth_model::framework::Call;
 use berth_model::id::{AgentId, OfferId, OperationId, SnapshotId, VolumeId, VolumeName};
 use berth_model::operation::{Action, OfferOperation, OperationState};
 use berth_model::operator::{Request, VolumeChoice};
+use berth_model::orphan::OrphanChoice;
 use berth_model::role::Role;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,8 +57,14 @@ impl History {
     pub fn submitted(&mut self, id: OperationId, request: &Request) {
         match request {
             Request::DestroyVolume { volume: VolumeChoice::Id(volume) }
-            | Request::PurgeVolume { volume } => drop(self.destroyed_ids.insert(*volume)),
-            Request::DestroyVolume { volume: VolumeChoice::Named { role, name } } => {
+            | Request::PurgeVolume { volume }
+            | Request::PurgeOrphan { orphan: OrphanChoice::Record(VolumeChoice::Id(volume)) } => {
+                self.destroyed_ids.insert(*volume);
+            },
+            Request::DestroyVolume { volume: VolumeChoice::Named { role, name } }
+            | Request::PurgeOrphan {
+                orphan: OrphanChoice::Record(VolumeChoice::Named { role, name }),
+            } => {
                 self.destroyed_names.insert((role.clone(), name.clone()));
             },
             Request::RestoreVolume { volume } => drop(self.restored.insert(*volume)),
@@ -77,7 +84,9 @@ impl History {
             | Request::HoldSnapshot { .. }
             | Request::RollBackVolume { .. }
             | Request::CloneVolume { .. }
-            | Request::Property { .. } => {},
+            | Request::Property { .. }
+            | Request::AdoptOrphan { .. }
+            | Request::PurgeOrphan { orphan: OrphanChoice::Data { .. } } => {},
         }
         self.wished(id, Wish::Request(request.clone()));
     }

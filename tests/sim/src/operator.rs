@@ -12,6 +12,7 @@ use berth_model::id::{
 };
 use berth_model::operation::OperationRecord;
 use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
+use berth_model::orphan::OrphanChoice;
 use berth_model::record::{RegistryKey, RegistryRecord, ReservationRow};
 use berth_model::reservation::Reservation;
 use berth_model::resources::{DiskSource, Resource, Resources};
@@ -35,6 +36,8 @@ pub struct Sight {
     disks: Vec<DiskId>,
     cordoned: Vec<DiskId>,
     snapshots: Vec<Snapshot>,
+    /// Data without a record, as agents told when they came.
+    orphans: Vec<OrphanChoice>,
 }
 
 impl Sight {
@@ -63,6 +66,12 @@ impl Sight {
                 | RegistryRecord::Framework(_) => {},
                 RegistryRecord::Agent(info) => {
                     sight.disks.extend(info.disks.iter().map(|disk| disk.id));
+                    let all = info.disks.iter().flat_map(|disk| &disk.orphans);
+                    let agent = info.id;
+                    sight.orphans.extend(all.map(|orphan| OrphanChoice::Data {
+                        agent,
+                        path: Arc::clone(&orphan.path),
+                    }));
                 },
                 RegistryRecord::Disk(record) if record.cordon.is_some() => {
                     sight.cordoned.push(record.disk);
@@ -226,7 +235,10 @@ impl Operator {
                 let snapshot = self.dice.pick(&sight.snapshots)?.spec.id;
                 Some(self.copy(snapshot))
             },
-            71..84 => self.destroy(volume),
+            71..84 => match self.dice.pick(&sight.orphans).cloned() {
+                Some(orphan) if self.dice.flip() => Some(self.reclaim(orphan)),
+                Some(_) | None => self.destroy(volume),
+            },
             84..90 => {
                 let trashed = sight.volumes.iter().filter(|v| v.state == VolumeState::Trashed);
                 let ids: Vec<VolumeId> = trashed.map(|v| v.spec.id).collect();
@@ -305,6 +317,10 @@ impl Operator {
     }
 
     fn destroy(&mut self, volume: Option<Volume>) -> Option<Request> {
+        if let Some(lost) = volume.as_ref().filter(|v| v.state == VolumeState::Lost) {
+            let orphan = OrphanChoice::Record(VolumeChoice::Id(lost.spec.id));
+            return Some(self.reclaim(orphan));
+        }
         let volume = if self.dice.flip() {
             VolumeChoice::Id(volume?.spec.id)
         } else {
@@ -312,6 +328,15 @@ impl Operator {
             VolumeChoice::Named { role, name: self.name() }
         };
         Some(Request::DestroyVolume { volume })
+    }
+
+    /// An orphan is had back or purged.
+    fn reclaim(&mut self, orphan: OrphanChoice) -> Request {
+        if self.dice.flip() {
+            Request::AdoptOrphan { orphan }
+        } else {
+            Request::PurgeOrphan { orphan }
+        }
     }
 
     fn mistake(&mut self, sight: &Sight) -> Option<Request> {

@@ -1,4 +1,5 @@
-//! Volumes that are made from snapshots: a clone is a new volume, a roll back is a volume's next life.
+//! Volumes that are made from something: a clone is a new volume, a roll back is a volume's next life, an orphan is a
+//! volume again.
 //!
 //! A roll back ends in one of three ways: the volume is READY in the next generation; it is READY in the last one as if
 //! nothing had been asked; or what lies there is unclear and the effect is asked for again. Before it touches the volume
@@ -16,7 +17,7 @@ use berth_model::snapshot::{Origin, SnapshotSpec, SnapshotState};
 use berth_model::volume::{VolumeSpec, VolumeState};
 
 impl Agent {
-    /// Makes sure that a volume is there with the content of a snapshot.
+    /// Makes sure that a volume is there with the content of its origin.
     pub(crate) fn derive_volume(
         &mut self,
         spec: VolumeSpec,
@@ -24,7 +25,8 @@ impl Agent {
         origin: Box<Origin>,
     ) {
         match *origin {
-            Origin::Clone { .. } => self.clone_volume(spec, operation, origin),
+            Origin::Clone { .. } => self.begin_unless_known(spec, operation, Some(origin)),
+            Origin::Orphan => self.adopt_orphan(spec, operation),
             Origin::RollBack { ref snapshot, ref safety } => {
                 let (snapshot, safety) = (snapshot.clone(), safety.clone());
                 self.roll_back(spec, operation, snapshot, safety);
@@ -32,7 +34,13 @@ impl Agent {
         }
     }
 
-    fn clone_volume(&mut self, spec: VolumeSpec, operation: OperationId, origin: Box<Origin>) {
+    /// Begins a new volume, also where an earlier attempt has failed; of a known one it is said where it stands.
+    pub(super) fn begin_unless_known(
+        &mut self,
+        spec: VolumeSpec,
+        operation: OperationId,
+        origin: Option<Box<Origin>>,
+    ) {
         let is_new = self.books.volumes().get(&spec.id).is_none_or(|known| {
             known.spec == spec
                 && known.state == VolumeState::Failed
@@ -42,10 +50,11 @@ impl Agent {
             self.ensure(spec, operation, false);
             return;
         }
-        match self.not_ready(origin.snapshot()) {
+        let source = origin.as_ref().and_then(|origin| origin.snapshot());
+        match source.and_then(|source| self.not_ready(source)) {
             // It may be on its way out: half of it is no content for a volume.
-            Some(error) => self.enter_new(spec, operation, Some(error), Some(origin)),
-            None => self.begin_volume(spec, operation, Some(origin)),
+            Some(error) => self.enter_new(spec, operation, Some(error), origin),
+            None => self.begin_volume(spec, operation, origin),
         }
     }
 
@@ -173,6 +182,7 @@ impl Agent {
             Some(Origin::RollBack { snapshot, safety }) => {
                 VolumeEffect::RollBack { spec, snapshot, safety }
             },
+            Some(Origin::Orphan) => VolumeEffect::Adopt { spec },
             // Only a volume with an origin asks for this effect; looking changes nothing.
             None => VolumeEffect::Verify { spec, place: crate::effect::Place::Live },
         }

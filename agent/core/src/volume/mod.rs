@@ -9,6 +9,7 @@
 mod access;
 mod calls;
 mod derive;
+pub(crate) mod orphan;
 mod outcome;
 mod resize;
 mod snapshot;
@@ -47,7 +48,7 @@ enum Kind {
     VerifyLive,
     VerifyTrash,
     Usage,
-    /// From a snapshot: a clone or a roll back.
+    /// From its origin: a clone, a roll back, an orphan.
     Derive,
     Snapshot(SnapshotId),
     EraseSnapshot(SnapshotId),
@@ -99,6 +100,8 @@ pub(crate) struct Watch {
     failed_restore: Option<(OperationId, Rejection)>,
     /// To be forgotten in this generation when the effect under way is over.
     forget: Option<u64>,
+    /// Somebody asked whether the data of this lost volume is back.
+    looked_for: Option<OperationId>,
     /// The verification of a quarantined volume has come to the trash.
     in_trash: bool,
     attempts: u32,
@@ -313,6 +316,7 @@ impl Agent {
             watch.destroy = None;
             watch.forget = None;
             watch.failed_restore = None;
+            watch.looked_for = None;
             if matches!(watch.purge, Purge::Asked(_)) {
                 // A retention that was over before is over still; its timer has fired.
                 let runs = self.timers.is_set(&Timer::Retention(*id));

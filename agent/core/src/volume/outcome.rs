@@ -260,21 +260,6 @@ impl Agent {
         }
     }
 
-    /// The data of a lost volume may have come back: with its identity proven, it is used again.
-    fn lost_verified(&mut self, mut volume: LedgerVolume, outcome: VolumeOutcome) {
-        let id = volume.spec.id;
-        if let VolumeOutcome::Present { host_path, enforcement, driver, purged: _ } = outcome {
-            volume.state = VolumeState::Ready;
-            volume.error = None;
-            volume.driver = driver;
-            volume.changed = self.now;
-            self.write_volume(volume);
-            self.watch(id).found = Some(Found { host_path, enforcement });
-            self.measure_later(id);
-            self.tell_volume(id);
-        }
-    }
-
     fn trash_verified(&mut self, volume: LedgerVolume, outcome: VolumeOutcome) {
         let id = volume.spec.id;
         match outcome {

@@ -246,7 +246,10 @@ impl Agent {
         let mut volumes = self.books.volumes().values();
         volumes.any(|volume| {
             volume.state == VolumeState::Creating
-                && volume.origin.as_ref().is_some_and(|origin| origin.snapshot().id == id)
+                && volume
+                    .origin
+                    .as_ref()
+                    .is_some_and(|origin| origin.snapshot().is_some_and(|source| source.id == id))
         })
     }
 
@@ -297,6 +300,6 @@ impl Watch {
 pub(super) fn is_safety(origin: Option<&Origin>, id: SnapshotId) -> bool {
     match origin {
         Some(Origin::RollBack { safety, .. }) => safety.id == id,
-        Some(Origin::Clone { .. }) | None => false,
+        Some(Origin::Clone { .. } | Origin::Orphan) | None => false,
     }
 }

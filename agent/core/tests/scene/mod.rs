@@ -39,6 +39,7 @@ pub fn info() -> AgentInfo {
             free: Bytes::from_mib(10 * 1024),
             health: DiskHealth::Ok,
             media: berth_model::agent::Media::Unknown,
+            orphans: vec![],
         }],
         limitations: vec![],
         version: Arc::from("0"),

@@ -12,6 +12,7 @@ mod erase;
 mod image;
 mod make;
 mod make_image;
+mod orphan;
 mod project;
 mod relocate;
 mod resize;
@@ -235,6 +236,10 @@ impl Driver for OnDisk {
             Place::Trash => self.in_trash(&handle, spec)?,
         };
         Ok(here.map(|here| self.found(&here, place)))
+    }
+
+    fn adopt(&self, spec: &VolumeSpec) -> Result<Option<Found>, Fault> {
+        self.take_back_in(spec)
     }
 
     fn usage(&self, spec: &VolumeSpec) -> Result<Bytes, Fault> {

@@ -1,6 +1,7 @@
 //! DESTROY: a tombstone at the master, then at the agent, then the trash.
 
 use super::order::{Conversion, Order, Source};
+use super::orphan::looked_for;
 use super::protect::check_unprotected;
 use super::rescind;
 use super::snapshot::check_none_held;
@@ -66,7 +67,7 @@ pub(crate) fn destroy(order: &Order<'_>, found: &[&VolumeEntry]) -> Result<Vec<E
         check_unused(order.state, entry)?;
         check_none_held(order.state, entry.volume.spec.id)?;
         let volume = &entry.volume;
-        if let Some(under_way) = under_way(volume) {
+        if let Some(under_way) = under_way(volume).or_else(|| looked_for(order.state, volume)) {
             return Err(under_way);
         }
         let (id, generation) = (volume.spec.id, volume.spec.generation);

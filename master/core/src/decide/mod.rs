@@ -15,6 +15,7 @@ pub(crate) mod merge;
 mod merge_cells;
 mod merge_snapshot;
 pub(crate) mod order;
+pub(crate) mod orphan;
 pub(crate) mod protect;
 pub(crate) mod report;
 mod report_derived;

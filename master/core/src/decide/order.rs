@@ -42,6 +42,7 @@ impl Asked<'_> {
             state,
             notes: Vec::new(),
             accepted: self.now,
+            orphan: None,
         }
     }
 }

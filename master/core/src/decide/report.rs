@@ -8,6 +8,7 @@ use super::create::ensure;
 use super::gone::{forget, gone, is_settled, purged_for};
 use super::merge::Verdict;
 use super::order::{ended, noted};
+use super::orphan::still_lost;
 use super::report_derived::{roll_back_failed, rolls_back, verdict_of};
 use super::rescind;
 use super::resize::{are_ready, sizes};
@@ -102,7 +103,8 @@ fn recorded(
     let repeat = occasion == Occasion::Registration;
     let destructive = repeat && state.safe_mode.is_none();
     match verdict {
-        Verdict::Keep | Verdict::Adopt | Verdict::Forget => Vec::new(),
+        Verdict::Keep => still_lost(state, volume, report, occasion, now),
+        Verdict::Adopt | Verdict::Forget => Vec::new(),
         // A roll back asked for after the registry was copied may be an old one: data since then would go.
         Verdict::Ensure if repeat && !(rolls_back(volume) && state.safe_mode.is_some()) => {
             vec![Event::tell(id, ensure(volume))]

@@ -285,6 +285,20 @@ fn rooms_on<'a>(agent: &'a Agent, source: &DiskSource, wish: &Wish<'_>) -> Vec<R
         .collect()
 }
 
+/// The reservation from which a volume is cut that lies on this disk already: one that has room, or one that can be made.
+pub(crate) fn stack_on(
+    agent: &Agent,
+    source: &DiskSource,
+    wish: &Wish<'_>,
+) -> Result<Stack, Rejection> {
+    let mut rooms = rooms_on(agent, source, wish);
+    let fitting = (0..rooms.len()).filter(|i| rooms[*i].free >= wish.size);
+    match fitting.min_by_key(|i| !rooms[*i].reserved) {
+        Some(index) => Ok(rooms.swap_remove(index).stack),
+        None => Err(no_room(wish, &rooms, None)),
+    }
+}
+
 /// What the agent declares of a disk: no pool holds more.
 fn largest(agent: &Agent, source: &DiskSource) -> Bytes {
     let of_disk =

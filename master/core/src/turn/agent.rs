@@ -4,6 +4,7 @@ use super::Turn;
 use crate::boundary::Output;
 use crate::decide::admit;
 use crate::decide::adopt;
+use crate::decide::orphan;
 use crate::decide::report::{Occasion, is_sane, take_in};
 use crate::decide::report_snapshot;
 use crate::decide::rescind::disks_changed;
@@ -38,6 +39,11 @@ impl Turn<'_> {
             FromAgent::Snapshot { ledger_seq, report } => {
                 let id = report.spec.id;
                 self.merge_snapshot(agent, id, Some(&report), Occasion::Report);
+                self.remember_seq(agent, ledger_seq);
+            },
+            FromAgent::OrphanPurged { ledger_seq, operation, result } => {
+                let events = orphan::purged(self.state, agent, operation, result, self.now);
+                self.apply_all(events);
                 self.remember_seq(agent, ledger_seq);
             },
             FromAgent::Status(status) => self.status(agent, status),
@@ -95,6 +101,8 @@ impl Turn<'_> {
         self.merge_volumes(agent, &registration.volumes);
         // After the volumes: whether a snapshot may be gone depends on its volume.
         self.merge_snapshots(agent, &registration.snapshots);
+        let again = self.state.agents.get(&agent).map(|known| orphan::repeat(self.state, known));
+        self.apply_all(again.unwrap_or_default());
     }
 
     /// How far the agent's ledger has come. A report that changes nothing in the registry is no reason for a write of

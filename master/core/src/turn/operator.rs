@@ -5,13 +5,14 @@ use crate::boundary::Output;
 use crate::decide::kill::{kill, teardown};
 use crate::decide::order::{Asked, Order, Source, answered_before};
 use crate::decide::room::{Wish, create_volume};
-use crate::decide::{access, destroy, disk, protect, reserve, resize, snapshot, trash};
+use crate::decide::{access, destroy, disk, orphan, protect, reserve, resize, snapshot, trash};
 use crate::event::Event;
 use crate::state::{Agent, Kill, Pool, State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, FrameworkId, OperationId, ReservationId, TaskId, VolumeId};
 use berth_model::operation::OperationState;
 use berth_model::operator::{Property, Request, VolumeChoice};
+use berth_model::orphan::OrphanChoice;
 use berth_model::resources::Resources;
 use berth_model::task::TaskKey;
 use berth_model::units::Timestamp;
@@ -163,6 +164,8 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
             snapshot::clone(state, asked, entry, wanted)
         },
         Request::Property { volume, property } => say(state, asked, volume, property),
+        Request::AdoptOrphan { orphan } => adopt_orphan(state, asked, orphan),
+        Request::PurgeOrphan { orphan } => purge_orphan(state, asked, orphan),
     }
 }
 
@@ -179,6 +182,42 @@ fn say(
             let agent = state.connected_agent(entry.volume.agent)?;
             let order = Order { state, agent, source: Source::Agent, asked };
             access::set(&order, entry, *change)
+        },
+    }
+}
+
+fn adopt_orphan(
+    state: &State,
+    asked: Asked<'_>,
+    choice: &OrphanChoice,
+) -> Result<Vec<Event>, Rejection> {
+    match choice {
+        OrphanChoice::Data { agent, path } => {
+            let agent = state.usable_agent(*agent)?;
+            orphan::adopt(&Order { state, agent, source: Source::Agent, asked }, path)
+        },
+        OrphanChoice::Record(volume) => {
+            let entry = choose(state, volume)?;
+            let agent = state.connected_agent(entry.volume.agent)?;
+            orphan::look_again(&Order { state, agent, source: Source::Agent, asked }, entry)
+        },
+    }
+}
+
+fn purge_orphan(
+    state: &State,
+    asked: Asked<'_>,
+    choice: &OrphanChoice,
+) -> Result<Vec<Event>, Rejection> {
+    match choice {
+        OrphanChoice::Data { agent, path } => {
+            let agent = state.connected_agent(*agent)?;
+            orphan::purge(&Order { state, agent, source: Source::Agent, asked }, path)
+        },
+        OrphanChoice::Record(volume) => {
+            let entry = choose(state, volume)?;
+            let agent = state.connected_agent(entry.volume.agent)?;
+            orphan::forget(&Order { state, agent, source: Source::Agent, asked }, entry)
         },
     }
 }

@@ -3,6 +3,8 @@
 #![expect(dead_code, reason = "each test file uses a part of the stage")]
 #![expect(clippy::unwrap_used, reason = "a stage that cannot be set up fails the test")]
 
+pub mod orphan;
+
 use berth_master_core::{Config, Input, Master, Output, Step, invariants, query};
 use berth_model::agent::{AgentInfo, Disk, DiskHealth, Media};
 use berth_model::error::{ErrorCode, Rejection};
@@ -96,6 +98,7 @@ pub fn info(id: AgentId, declared: &str) -> AgentInfo {
             free: mib(10_240),
             health: DiskHealth::Ok,
             media: Media::Hdd,
+            orphans: Vec::new(),
         }],
         limitations: Vec::new(),
         version: Arc::from("0"),

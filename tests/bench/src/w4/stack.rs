@@ -83,6 +83,7 @@ fn info() -> anyhow::Result<AgentInfo> {
             free: size,
             health: DiskHealth::Ok,
             media: Media::Unknown,
+            orphans: Vec::new(),
         }],
         limitations: Vec::new(),
         version: Arc::from("bench"),
@@ -292,6 +293,7 @@ impl Stack {
                 AgentOutput::Disconnect { reason } => bail!("the agent left: {reason}"),
                 AgentOutput::Container(_)
                 | AgentOutput::ReadFile { .. }
+                | AgentOutput::PurgeOrphan { .. }
                 | AgentOutput::Log { .. }
                 | AgentOutput::Stopped => {},
             }

@@ -89,7 +89,9 @@ impl Judges {
                 | OperationKind::RollBack
                 | OperationKind::Protect
                 | OperationKind::Unprotect
-                | OperationKind::SetAccess => {},
+                | OperationKind::SetAccess
+                | OperationKind::AdoptOrphan
+                | OperationKind::PurgeOrphan => {},
             }
         }
     }
@@ -249,7 +251,9 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
             | Request::HoldSnapshot { .. }
             | Request::RollBackVolume { .. }
             | Request::CloneVolume { .. }
-            | Request::Property { .. },
+            | Request::Property { .. }
+            | Request::AdoptOrphan { .. }
+            | Request::PurgeOrphan { .. },
         ) => {},
     }
 }

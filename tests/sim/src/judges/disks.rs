@@ -234,9 +234,9 @@ impl Judges {
             VolumeEffect::Trash { .. } => state == Some(VolumeState::Tombstoned),
             VolumeEffect::Purge { .. } => state == Some(VolumeState::Trashed),
             VolumeEffect::Verify { .. } | VolumeEffect::Usage { .. } => true,
-            VolumeEffect::RollBack { .. } | VolumeEffect::Clone { .. } => {
-                state == Some(VolumeState::Creating)
-            },
+            VolumeEffect::RollBack { .. }
+            | VolumeEffect::Clone { .. }
+            | VolumeEffect::Adopt { .. } => state == Some(VolumeState::Creating),
             VolumeEffect::Snapshot { snapshot, .. } => {
                 durable.snapshot(snapshot.id) == Some(SnapshotState::Creating)
             },
@@ -263,7 +263,9 @@ impl Judges {
             | VolumeEffect::Snapshot { .. }
             | VolumeEffect::EraseSnapshot { .. }
             | VolumeEffect::VerifySnapshot { .. }
-            | VolumeEffect::Clone { .. } => true,
+            | VolumeEffect::Clone { .. }
+            | VolumeEffect::SetAccess { .. }
+            | VolumeEffect::Adopt { .. } => true,
         };
         if !(allowed && is_safe) {
             let text = format!("agent {at} begins {effect:?}, its ledger says {state:?}");

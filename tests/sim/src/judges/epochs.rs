@@ -85,7 +85,10 @@ impl Judges {
     /// What is obeyed is of an epoch that the same step writes down, or an earlier one did.
     pub fn agent_obeys(&mut self, at: usize, stored: u64, epoch: u64, step: &Step) {
         let acts = step.outputs.iter().any(|output| match output {
-            Output::Volume { .. } | Output::Container(_) | Output::ReadFile { .. } => true,
+            Output::Volume { .. }
+            | Output::Container(_)
+            | Output::ReadFile { .. }
+            | Output::PurgeOrphan { .. } => true,
             Output::Send(_) | Output::Disconnect { .. } | Output::Log { .. } | Output::Stopped => {
                 false
             },
@@ -99,7 +102,9 @@ impl Judges {
             | LedgerRecord::Task(_)
             | LedgerRecord::TaskForgotten(_)
             | LedgerRecord::Snapshot(_)
-            | LedgerRecord::SnapshotForgotten(_) => highest,
+            | LedgerRecord::SnapshotForgotten(_)
+            | LedgerRecord::Orphan(_)
+            | LedgerRecord::OrphanForgotten(_) => highest,
         });
         let obeys = acts || !step.records.is_empty();
         if obeys && (epoch < stored || epoch > written) {

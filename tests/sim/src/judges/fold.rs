@@ -32,7 +32,9 @@ impl Fold {
                 LedgerRecord::Epoch { epoch, revision } => {
                     (self.epoch, self.revision) = (*epoch, *revision);
                 },
-                LedgerRecord::Disk(_) => {},
+                LedgerRecord::Disk(_)
+                | LedgerRecord::Orphan(_)
+                | LedgerRecord::OrphanForgotten(_) => {},
                 LedgerRecord::Volume(volume) => {
                     self.volumes.insert(volume.spec.id, volume.clone());
                 },

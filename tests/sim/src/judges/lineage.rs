@@ -86,7 +86,7 @@ impl Judges {
             Some(Origin::Clone { snapshot }) => {
                 self.descent.clones.entry(id).or_insert((operation, snapshot.id));
             },
-            Some(Origin::RollBack { .. }) | None => {},
+            Some(Origin::RollBack { .. } | Origin::Orphan) | None => {},
         }
     }
 

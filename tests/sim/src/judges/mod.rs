@@ -101,6 +101,11 @@ impl Judges {
         self.vandalised(at, id);
         self.deleted.insert(id);
     }
+    /// What was removed by hand was put back by hand.
+    pub fn came_back(&mut self, at: usize, id: VolumeId) {
+        self.vandalised(at, id);
+        self.deleted.remove(&id);
+    }
     /// The registry forgot, by an operator's doing.
     pub fn registry_rolled_back(&mut self) {
         self.rolled_back = true;

@@ -88,6 +88,13 @@ impl Volumes {
             VolumeEffect::Trash { spec } => self.trash(agent, spec),
             VolumeEffect::Purge { spec } => self.purge(agent, spec),
             VolumeEffect::Verify { spec, place } => self.verify(agent, spec, *place),
+            VolumeEffect::Adopt { spec } => match self.verify(agent, spec, Place::Live) {
+                VolumeOutcome::Absent => {
+                    let text = format!("volume {} is not there", spec.id);
+                    VolumeOutcome::Failed(Rejection::new(ErrorCode::VolumeLost, text))
+                },
+                found => found,
+            },
             VolumeEffect::Usage { spec } => match self.seen.get(&spec.id) {
                 Some(_) => VolumeOutcome::Used(Bytes::from_mib(1)),
                 None => VolumeOutcome::Absent,
@@ -139,7 +146,8 @@ impl Volumes {
             | VolumeEffect::Verify { .. }
             | VolumeEffect::Usage { .. }
             | VolumeEffect::EraseSnapshot { .. }
-            | VolumeEffect::VerifySnapshot { .. } => false,
+            | VolumeEffect::VerifySnapshot { .. }
+            | VolumeEffect::Adopt { .. } => false,
         }
     }
 
@@ -243,7 +251,8 @@ impl Volumes {
             | VolumeEffect::EraseSnapshot { .. }
             | VolumeEffect::VerifySnapshot { .. }
             | VolumeEffect::RollBack { .. }
-            | VolumeEffect::Clone { .. } => {},
+            | VolumeEffect::Clone { .. }
+            | VolumeEffect::Adopt { .. } => {},
         }
     }
 
@@ -269,6 +278,20 @@ impl Volumes {
                 VolumeOutcome::Absent
             },
             Some(_) | None => VolumeOutcome::Absent,
+        }
+    }
+
+    /// Deletes a volume that the ledger does not know, wherever it lies.
+    pub fn purge_orphan(&mut self, agent: AgentId, spec: &VolumeSpec) -> Result<(), Rejection> {
+        match self.seen.get(&spec.id) {
+            Some(slot) if !is_the_one(slot, agent, spec.generation) => {
+                let text = format!("another volume lies in the place of {}", spec.id);
+                Err(Rejection::new(ErrorCode::VolumeUnavailable, text))
+            },
+            Some(_) | None => {
+                self.seen.remove(&spec.id);
+                Ok(())
+            },
         }
     }
 

@@ -11,6 +11,7 @@ use crate::tally::Fault;
 use berth_agent_core::{Agent, Config, Input, Output, Step, stamp};
 use berth_ledger::disk::sim::SimDisk;
 use berth_ledger::journal::Journal;
+use berth_model::agent::AgentInfo;
 use berth_model::id::VolumeId;
 use berth_model::link::ToAgent;
 use berth_model::record::{LedgerDisk, LedgerRecord};
@@ -86,7 +87,8 @@ impl World {
         self.dirt.ledgers = true;
         machine.life += 1;
         let decided = machine.ledger.durable.clone();
-        let (core, step) = Agent::recover(config(), machine.info.clone(), records, seq, now);
+        let info = AgentInfo { disks: machine.disks(), ..machine.info.clone() };
+        let (core, step) = Agent::recover(config(), info, records, seq, now);
         machine.process = Some(AgentProcess {
             core,
             journal,
@@ -164,6 +166,7 @@ impl World {
             | Input::Disks(_)
             | Input::DisksAdopted(_)
             | Input::FileData { .. }
+            | Input::OrphanPurged { .. }
             | Input::Tick
             | Input::Shutdown { .. } => None,
         };
@@ -262,6 +265,10 @@ impl World {
                 Output::Container(effect) => self.container_effect(at, effect),
                 Output::ReadFile { read, offset, .. } => {
                     self.agent_input(at, Input::FileData { read, offset, data: Ok(Vec::new()) });
+                },
+                Output::PurgeOrphan { operation, order } => {
+                    let outcome = self.orphan_goes(at, &order);
+                    self.agent_input(at, Input::OrphanPurged { operation, outcome });
                 },
                 Output::Log { severity, message } => {
                     self.note(|| format!("  agent {at} {severity:?}: {message}"));

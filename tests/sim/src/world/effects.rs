@@ -7,9 +7,10 @@ use crate::queue::Event;
 use crate::tally::Fault;
 use crate::volumes::{Fate, RollBack, Volumes};
 use berth_agent_core::Input;
-use berth_agent_core::effect::{VolumeEffect, VolumeOutcome};
+use berth_agent_core::effect::{OrphanOutcome, VolumeEffect, VolumeOutcome};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
+use berth_model::orphan::OrphanOrder;
 
 fn concerned(effect: &VolumeEffect) -> Vec<VolumeId> {
     let mut ids = vec![effect.spec().id];
@@ -28,7 +29,8 @@ fn concerned(effect: &VolumeEffect) -> Vec<VolumeId> {
         | VolumeEffect::VerifySnapshot { .. }
         | VolumeEffect::RollBack { .. }
         | VolumeEffect::Clone { .. }
-        | VolumeEffect::SetAccess { .. } => {},
+        | VolumeEffect::SetAccess { .. }
+        | VolumeEffect::Adopt { .. } => {},
     }
     ids
 }
@@ -48,7 +50,9 @@ fn roll_back(effect: &VolumeEffect) -> Option<RollBack<'_>> {
         | VolumeEffect::Snapshot { .. }
         | VolumeEffect::EraseSnapshot { .. }
         | VolumeEffect::VerifySnapshot { .. }
-        | VolumeEffect::Clone { .. } => None,
+        | VolumeEffect::Clone { .. }
+        | VolumeEffect::SetAccess { .. }
+        | VolumeEffect::Adopt { .. } => None,
     }
 }
 
@@ -58,6 +62,18 @@ fn is_half(volumes: &Volumes, effect: &VolumeEffect) -> bool {
 }
 
 impl World {
+    /// Deletes what no ledger knows; synced at once.
+    pub(crate) fn orphan_goes(&mut self, at: usize, order: &OrphanOrder) -> OrphanOutcome {
+        let machine = &mut self.agents[at];
+        let gone = machine.volumes.purge_orphan(machine.id, &order.spec);
+        machine.volumes.sync();
+        self.dirt.disks = true;
+        match gone {
+            Ok(()) => OrphanOutcome::Gone,
+            Err(reason) => OrphanOutcome::Failed(reason),
+        }
+    }
+
     pub(crate) fn effect_begins(&mut self, at: usize, token: u64, effect: VolumeEffect) {
         let machine = &mut self.agents[at];
         let Some(process) = &mut machine.process else { return };

@@ -5,13 +5,15 @@ use super::containers::Container;
 use crate::dice::Dice;
 use crate::ledger::{Ledger, OldCopy};
 use crate::options::Breach;
-use crate::volumes::Volumes;
+use crate::volumes::{Slot, Volumes, is_the_one};
+use berth_agent_core::effect::Place;
 use berth_model::agent::{AgentInfo, Disk, DiskHealth, Media};
 use berth_model::id::{AgentId, ContainerId, DiskId, VolumeId};
 use berth_model::link::Envelope;
+use berth_model::orphan::{Orphan, OrphanPlace};
 use berth_model::resources::{DiskSource, Resource, parse_resources};
 use berth_model::units::Bytes;
-use berth_model::volume::Enforcement;
+use berth_model::volume::{Enforcement, VolumeSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -45,6 +47,10 @@ pub struct AgentMachine {
     pub strayed: bool,
     /// Volumes that somebody removed or changed by hand.
     pub vandalised: BTreeSet<VolumeId>,
+    /// What somebody took away by hand and may put back.
+    pub aside: BTreeMap<VolumeId, Slot>,
+    /// What the markers of those say besides.
+    pub specs: BTreeMap<VolumeId, VolumeSpec>,
     /// Volumes whose next effects find no room.
     pub full_until: u64,
     pub errors_until: u64,
@@ -102,11 +108,39 @@ impl AgentMachine {
             older: None,
             strayed: false,
             vandalised: BTreeSet::new(),
+            aside: BTreeMap::new(),
+            specs: BTreeMap::new(),
             full_until: 0,
             errors_until: 0,
             heard: Vec::new(),
             dice,
         }
+    }
+
+    /// The disks, with the volumes on them that the ledger as it was decided does not know.
+    #[must_use]
+    pub fn disks(&self) -> Vec<Disk> {
+        let mut disks = self.info.disks.clone();
+        let known = self.process.as_ref().map(|process| &process.decided.volumes);
+        let known = known.unwrap_or(&self.ledger.durable.volumes);
+        for (id, slot) in &self.volumes.seen {
+            let spec = self.specs.get(id).filter(|spec| is_the_one(slot, self.id, spec.generation));
+            let disk = disks.iter_mut().find(|disk| disk.source == slot.source);
+            if let (Some(spec), Some(disk), false) = (spec, disk, known.contains_key(id)) {
+                disk.orphans.push(Orphan {
+                    path: Arc::from(format!("/{id}")),
+                    place: match slot.place {
+                        Place::Live => OrphanPlace::Live,
+                        Place::Trash => OrphanPlace::Trash,
+                    },
+                    spec: Some(VolumeSpec { size: Bytes::new(slot.bytes), ..spec.clone() }),
+                    evidence: Arc::from(""),
+                    used: None,
+                    modified: None,
+                });
+            }
+        }
+        disks
     }
 
     /// Keeps what the master said, so that it can come back at the wrong time.
@@ -143,5 +177,6 @@ fn disk(dice: &mut Dice, name: &str, source: DiskSource, mib: u64) -> Disk {
         free: Bytes::from_mib(mib),
         health: DiskHealth::Ok,
         media: Media::Unknown,
+        orphans: Vec::new(),
     }
 }

@@ -240,6 +240,9 @@ impl World {
         if !self.plan.vandals {
             return;
         }
+        if self.agents[at].dice.flip() && self.put_back(at) {
+            return;
+        }
         let machine = &mut self.agents[at];
         let used: Vec<VolumeId> = machine
             .containers
@@ -253,7 +256,14 @@ impl World {
         if machine.dice.chance(700) {
             self.tally.fault(Fault::VolumeVanished);
             machine.volumes.seen.remove(&id);
-            machine.volumes.durable.remove(&id);
+            let slot = machine.volumes.durable.remove(&id);
+            let spec = machine.ledger.durable.volumes.get(&id).map(|known| known.spec.clone());
+            if let (Some(slot), Some(spec)) = (slot, spec)
+                && slot.generation == spec.generation
+            {
+                machine.aside.insert(id, slot);
+                machine.specs.insert(id, spec);
+            }
             self.judges.vanished(at, id);
         } else {
             self.tally.fault(Fault::MarkerChanged);
@@ -266,6 +276,27 @@ impl World {
             self.judges.vandalised(at, id);
         }
         self.dirt.disks = true;
+    }
+
+    /// What somebody took away is put back; the agent finds it when it looks at its disks.
+    fn put_back(&mut self, at: usize) -> bool {
+        let machine = &mut self.agents[at];
+        let ids: Vec<VolumeId> = machine
+            .aside
+            .keys()
+            .filter(|id| !machine.volumes.seen.contains_key(id))
+            .copied()
+            .collect();
+        let Some(id) = machine.dice.pick(&ids).copied() else { return false };
+        let Some(slot) = machine.aside.remove(&id) else { return false };
+        machine.volumes.seen.insert(id, slot.clone());
+        machine.volumes.durable.insert(id, slot);
+        self.tally.deed("volumes put back by hand");
+        self.judges.came_back(at, id);
+        self.dirt.disks = true;
+        let disks = self.agents[at].disks();
+        self.agent_input(at, Input::Disks(disks));
+        true
     }
 
     fn jump(&mut self, at: usize) {
