@@ -235,6 +235,7 @@ mod tests {
             notes: Vec::new(),
             accepted: Timestamp::default(),
             finished: None,
+            orphan: None,
         };
         let volume = record(OperationKind::Destroy, "volume data.2 of role storage/db");
         let snapshot =

@@ -84,11 +84,15 @@ async fn adopt(which: &OneOrphan, trial: &Trial) -> Result<(), Failure> {
     let Trial { dry_run, act: Act { change, read } } = trial;
     let client = Client::connect(&read.connect).await?;
     let kind = OperationKind::AdoptOrphan;
-    if operation::repeated(&client, &[kind], change, &read.show).await?.is_some() {
-        return Ok(());
-    }
+    let earlier = operation::earlier(&client, &[kind], change).await?;
     let rows = orphans(&client, which.agent.as_deref()).await?;
-    let row = pick(&rows, &which.orphan)?;
+    let row = match pick(&rows, &which.orphan) {
+        Ok(row) => row,
+        Err(absent) => {
+            let told = (change, &read.show);
+            return earlier.stands_for(&client, &which.orphan, told, absent).await;
+        },
+    };
     let request = Request::AdoptOrphan { orphan: choice(row) };
     if *dry_run {
         client.submit(Client::mint(), request, true).await?;
@@ -109,12 +113,19 @@ async fn purge(which: &OneOrphan, confirm: &TypedName, act: &Act) -> Result<(), 
     let Act { change, read } = act;
     let client = Client::connect(&read.connect).await?;
     let kind = OperationKind::PurgeOrphan;
-    if operation::repeated(&client, &[kind], change, &read.show).await?.is_some() {
-        return Ok(());
-    }
+    let earlier = operation::earlier(&client, &[kind], change).await?;
     let rows = orphans(&client, which.agent.as_deref()).await?;
-    let row = pick(&rows, &which.orphan)?;
+    let row = match pick(&rows, &which.orphan) {
+        Ok(row) => row,
+        Err(absent) => {
+            let told = (change, &read.show);
+            return earlier.stands_for(&client, &which.orphan, told, absent).await;
+        },
+    };
     let request = Request::PurgeOrphan { orphan: choice(row) };
+    if earlier.is_known() {
+        return operation::submit_and_show(&client, request, change, &read.show).await;
+    }
     // What cannot be done is said before anybody is asked to confirm it.
     client.submit(Client::mint(), request.clone(), true).await?;
     let what = match row.path.as_str() {

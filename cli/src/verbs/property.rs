@@ -14,9 +14,7 @@ pub(crate) async fn protect(command: &VolumeProtect, protected: bool) -> Result<
     let Trial { dry_run, act: Act { change, read } } = &command.trial;
     let client = Client::connect(&read.connect).await?;
     let kind = if protected { OperationKind::Protect } else { OperationKind::Unprotect };
-    if operation::repeated(&client, &[kind], change, &read.show).await?.is_some() {
-        return Ok(());
-    }
+    operation::earlier(&client, &[kind], change).await?;
     let mut views = volumes(&client, &command.which.of, false).await?;
     views.extend(volumes(&client, &command.which.of, true).await?);
     let id = pick(&VOLUME, &views, &command.which.volume)?.volume.spec.id;
@@ -48,9 +46,7 @@ pub(crate) async fn set(command: &VolumeSet) -> Result<(), Failure> {
     }
     let client = Client::connect(&read.connect).await?;
     let kind = OperationKind::SetAccess;
-    if operation::repeated(&client, &[kind], change, &read.show).await?.is_some() {
-        return Ok(());
-    }
+    operation::earlier(&client, &[kind], change).await?;
     let views = volumes(&client, &command.which.of, false).await?;
     let volume = &pick(&VOLUME, &views, &command.which.volume)?.volume;
     let (id, now) = (volume.spec.id, volume.spec.access);

@@ -159,6 +159,7 @@ mod tests {
             free: Bytes::from_mib(1),
             health: DiskHealth::Ok,
             media: Media::Unknown,
+            orphans: Vec::new(),
         }
     }
 

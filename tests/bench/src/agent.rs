@@ -9,6 +9,7 @@ use crate::statistics::{median, quantile};
 use crate::w4::Effort;
 use anyhow::{Context, bail, ensure};
 use berth_cluster_tests::berth_bin;
+use berth_model::access::Access;
 use berth_model::id::{AgentId, ClusterId, FrameworkId, OperationId, TaskId, VolumeId, VolumeName};
 use berth_model::link::{Envelope, FromAgent, ToAgent};
 use berth_model::resources::{DiskSource, parse_resources};
@@ -188,6 +189,7 @@ fn spec(number: u128) -> anyhow::Result<VolumeSpec> {
         principal: None,
         source: DiskSource::Root,
         size: Bytes::from_mib(1),
+        access: Access::default(),
     })
 }
 

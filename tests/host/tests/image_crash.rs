@@ -1,10 +1,11 @@
 //! Whatever system call an effect on an image is killed at, asking again completes it, nothing stays attached, and what
 //! was in the volume is there.
 
-use berth_host_tests::host::{attached_below, unmount_images, with_private_mounts};
-use berth_host_tests::sweep::{Case, IMAGE_ROWS, Program, Sweep, nothing_more};
+use berth_host_tests::host::{attached_below, has, skip, unmount_images, with_private_mounts};
+use berth_host_tests::sweep::{Case, IMAGE_ROWS, Program, Sweep, lines, nothing_more};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// The tools it starts are not killed.
 const PROGRAM: Program =
@@ -110,7 +111,7 @@ fn failing(work: &Path, call: &str, count: usize, steps: &[&str]) -> Vec<String>
     let mut strace = Command::new("strace");
     strace.arg("-o").arg(work.join("trace"));
     strace.arg("-e").arg(format!("inject={call}:error=EIO:when={count}"));
-    lines(&strace.arg(STEP).arg(work).arg(XFS).args(steps).output().expect("strace starts"))
+    lines(&strace.arg(PROGRAM.path).arg(work).arg(XFS).args(steps).output().expect("strace starts"))
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Orphans as an agent tells of them.
 
 use super::{mib, role, vname};
+use berth_model::access::Access;
 use berth_model::id::VolumeId;
 use berth_model::orphan::{Orphan, OrphanPlace};
 use berth_model::resources::DiskSource;
@@ -17,7 +18,7 @@ pub fn stray(number: u128, name: &str) -> VolumeSpec {
         principal: None,
         source: DiskSource::Root,
         size: mib(512),
-        access: berth_model::access::Access::default(),
+        access: Access::default(),
     }
 }
 

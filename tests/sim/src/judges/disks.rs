@@ -264,8 +264,8 @@ impl Judges {
             | VolumeEffect::EraseSnapshot { .. }
             | VolumeEffect::VerifySnapshot { .. }
             | VolumeEffect::Clone { .. }
-            | VolumeEffect::SetAccess { .. }
-            | VolumeEffect::Adopt { .. } => true,
+            | VolumeEffect::Adopt { .. }
+            | VolumeEffect::SetAccess { .. } => true,
         };
         if !(allowed && is_safe) {
             let text = format!("agent {at} begins {effect:?}, its ledger says {state:?}");

@@ -313,7 +313,12 @@ impl Judges {
             | OperationKind::CreateProfile
             | OperationKind::DeleteProfile
             | OperationKind::DeleteSnapshot
-            | OperationKind::HoldSnapshot => None,
+            | OperationKind::HoldSnapshot
+            | OperationKind::Protect
+            | OperationKind::Unprotect
+            | OperationKind::SetAccess
+            | OperationKind::AdoptOrphan
+            | OperationKind::PurgeOrphan => None,
         };
         if let Some(text) = text {
             let text = format!("operation {} ({}) is done: {text}", record.id, record.kind);

@@ -51,8 +51,8 @@ fn roll_back(effect: &VolumeEffect) -> Option<RollBack<'_>> {
         | VolumeEffect::EraseSnapshot { .. }
         | VolumeEffect::VerifySnapshot { .. }
         | VolumeEffect::Clone { .. }
-        | VolumeEffect::SetAccess { .. }
-        | VolumeEffect::Adopt { .. } => None,
+        | VolumeEffect::Adopt { .. }
+        | VolumeEffect::SetAccess { .. } => None,
     }
 }
 

@@ -235,6 +235,7 @@ impl Cluster {
             notes: Vec::new(),
             accepted: self.now,
             finished: None,
+            orphan: None,
         }));
     }
 
