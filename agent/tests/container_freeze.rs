@@ -38,12 +38,40 @@ async fn an_agent_that_is_gone_lets_go_as_well() {
     let mut stage = Stage::new();
     let container = stage.launch(shell("exec sleep 1000"));
     stage.running().await;
-    // In the background of the program, as a database client would be: only the end of the input reaches it.
-    let program = "(cat >/dev/null; echo gone > let-go) <&0 & echo at rest; wait";
+    let program = "touch held; echo at rest; cat >/dev/null; rm held";
     let frozen = stage.runtime.freeze(container, &freeze(program, LONG)).await.unwrap();
+    let held = stage.sandbox(container).join("held");
+    assert!(held.exists());
     drop(frozen);
-    let let_go = stage.sandbox(container).join("let-go");
-    until("the program lets go", || let_go.exists()).await;
+    until("the program lets go", || !held.exists()).await;
+}
+
+#[tokio::test]
+async fn a_program_that_is_late_is_given_the_time_to_let_go() {
+    let mut stage = Stage::new();
+    let container = stage.launch(shell("exec sleep 1000"));
+    stage.running().await;
+    let program = "touch held; sleep 3; echo at rest; cat >/dev/null; rm held";
+    let late = freeze(program, Duration::from_secs(2));
+    let refused = stage.runtime.freeze(container, &late).await.unwrap_err();
+    assert!(refused.message.contains("it said nothing in 2000 ms"), "{refused}");
+    assert!(!stage.sandbox(container).join("held").exists(), "it held, and let go");
+}
+
+#[tokio::test]
+async fn what_a_program_that_ended_too_early_started_is_ended_with_it() {
+    let mut stage = Stage::new();
+    let container = stage.launch(shell("exec sleep 1000"));
+    stage.running().await;
+    let program = "sleep 1000 >/dev/null 2>&1 & echo $! > pid; echo at rest";
+    let frozen = stage.runtime.freeze(container, &freeze(program, LONG)).await.unwrap();
+    until("it has ended", || frozen.has_ended()).await;
+    let pid = fs::read_to_string(stage.sandbox(container).join("pid")).unwrap();
+    let pid: u32 = pid.trim().parse().unwrap();
+    assert!(is_alive(pid));
+    let refused = frozen.thaw().await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::FreezeFailed);
+    until("what it started is gone", || !is_alive(pid)).await;
 }
 
 #[tokio::test]
@@ -62,10 +90,9 @@ async fn a_program_that_does_not_hold_is_told_with_its_complaint() {
     }
     let early = freeze("echo at rest; exec true", LONG);
     let frozen = stage.runtime.freeze(container, &early).await.unwrap();
-    let mut held = Some(frozen);
     // Whether it has ended is seen when it is let go; give it the time to end.
-    until("it has ended", || held.as_mut().is_some_and(|frozen| frozen.has_ended())).await;
-    let refused = held.take().unwrap().thaw().await.unwrap_err();
+    until("it has ended", || frozen.has_ended()).await;
+    let refused = frozen.thaw().await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::FreezeFailed);
     assert!(refused.message.contains("ended before the snapshot was taken"), "{refused}");
 }

@@ -2,8 +2,8 @@
 //! input is open.
 //!
 //! One program that lives through the snapshot, and not one to freeze and one to thaw: whatever becomes of the agent, its
-//! end of the pipe closes, and the program lets go. It does not know what is done meanwhile. Invariant: when
-//! [`Frozen::thaw`] or a drop is over, the program is on its way out, and is killed if it does not go.
+//! end of the pipe closes, and the program lets go. It does not know what is done meanwhile. Invariant: a program is
+//! killed only after its input was closed and it had its time to let go; after a drop that time is its own limit.
 
 use super::checks::end_session;
 use super::enter::Role;
@@ -12,11 +12,12 @@ use super::runtime::Runtime;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::ContainerId;
 use berth_model::snapshot::Freeze;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Of what the program complains about, this much is told.
 const COMPLAINT_BYTES: u64 = 1024;
@@ -24,6 +25,8 @@ const COMPLAINT_BYTES: u64 = 1024;
 const LINE_BYTES: u64 = 4096;
 /// How long a program that was killed, or closed its output, may take to be gone.
 const END: Duration = Duration::from_secs(5);
+/// How often it is looked whether a program has ended.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A task that is at rest.
 #[derive(Debug)]
@@ -64,7 +67,6 @@ impl Runtime {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
             .spawn();
         let mut child = child.map_err(|error| failed(format!("it cannot be run: {error}")))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -84,15 +86,21 @@ impl Runtime {
             Ok(Err(error)) => format!("its output cannot be read: {error}"),
             Err(_elapsed) => format!("it said nothing in {} ms", freeze.timeout.as_millis()),
         };
+        // It may hold the data already, or be about to.
+        frozen.let_go().await;
         let said = frozen.end().await;
         Err(failed(if said.is_empty() { what } else { format!("{what}: {said}") }))
     }
 }
 
 impl Frozen {
-    /// Is the program gone already? Then nothing is at rest any more.
-    pub fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
+    /// Is the program gone already? Then nothing is at rest any more. It is not reaped: its number stays its own, so
+    /// that what it started can be ended by it.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        let Some(pid) = self.child.id().and_then(crate::host::process::pid) else { return true };
+        let looked = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !matches!(waitid(WaitId::Pid(pid), looked), Ok(None))
     }
 
     /// Lets go. The data was at rest until now unless the program had ended before.
@@ -100,30 +108,37 @@ impl Frozen {
     /// # Errors
     /// FREEZE_FAILED: it had, so what was taken meanwhile may not be consistent.
     pub async fn thaw(mut self) -> Result<(), Rejection> {
-        let ended = self.child.try_wait();
-        drop(self.child.stdin.take());
         let container = self.container;
-        match ended {
-            Ok(None) => {
-                if timeout(self.patience, self.child.wait()).await.is_err() {
-                    let said = self.end().await;
-                    tracing::warn!(%container, said, "the freeze command did not end and was killed");
-                }
-                Ok(())
-            },
-            Ok(Some(status)) => {
-                let said = self.end().await;
-                let text = format!(
-                    "the freeze command in container {container} ended before the snapshot was taken ({status}) {said}"
-                );
-                Err(Rejection::new(ErrorCode::FreezeFailed, text.trim_end().to_owned())
-                    .remedy("it has to hold the data at rest until its standard input ends"))
-            },
-            Err(error) => {
-                let text = format!("the freeze command in container {container} is lost: {error}");
-                Err(Rejection::new(ErrorCode::FreezeFailed, text))
-            },
+        if self.has_ended() {
+            let said = self.end().await;
+            let status = match self.child.try_wait() {
+                Ok(Some(status)) => status.to_string(),
+                Ok(None) | Err(_) => "its status is lost".to_owned(),
+            };
+            let text = format!(
+                "the freeze command in container {container} ended before the snapshot was taken ({status}) {said}"
+            );
+            return Err(Rejection::new(ErrorCode::FreezeFailed, text.trim_end().to_owned())
+                .remedy("it has to hold the data at rest until its standard input ends"));
         }
+        if self.let_go().await {
+            self.child.wait().await.ok();
+        } else {
+            let said = self.end().await;
+            tracing::warn!(%container, said, "the freeze command did not end and was killed");
+        }
+        Ok(())
+    }
+
+    /// Closes the program's input and gives it its time to end. Has it ended?
+    async fn let_go(&mut self) -> bool {
+        drop(self.child.stdin.take());
+        let gone = async {
+            while !self.has_ended() {
+                sleep(LOOK).await;
+            }
+        };
+        timeout(self.patience, gone).await.is_ok()
     }
 
     /// Ends the program and what it started; answers its complaint.

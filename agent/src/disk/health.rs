@@ -297,8 +297,8 @@ impl Disk {
         }
         let handle = adopt::open(&*self.files, &self.root, &self.expectation(state))?;
         let choice = match &state.choice {
-            Some(choice) => choice.clone(),
-            None => {
+            Some(choice) if choice.refusal.is_none() => choice.clone(),
+            Some(_) | None => {
                 let Declaration { driver, source, .. } = &self.declaration;
                 probe::choose(*driver, source, &handle, &self.root)?
             },

@@ -84,18 +84,29 @@ pub struct Choice {
     pub reason: String,
     /// The kinds of file systems that images may have, the preferred one first.
     pub formats: Vec<Format>,
+    /// Why no volume can be made now, although those that are there can be used.
+    pub refusal: Option<Rejection>,
 }
 
 impl Choice {
     fn plain(driver: DriverKind, reason: impl Into<String>) -> Self {
-        Self { driver, reason: reason.into(), formats: Vec::new() }
+        Self { driver, reason: reason.into(), formats: Vec::new(), refusal: None }
+    }
+
+    /// The trial did not succeed on a disk that has something to keep.
+    fn kept(driver: DriverKind, refusal: Rejection) -> Self {
+        let reason = format!("nothing new can be made on it: {}", refusal.message);
+        Self { refusal: Some(refusal), ..Self::plain(driver, reason) }
     }
 
     /// The driver for a volume of `size` bytes.
     ///
     /// # Errors
-    /// No image can be so small.
+    /// No image can be so small, or nothing can be made now.
     pub fn for_size(&self, size: u64) -> Result<DriverKind, Rejection> {
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
         let DriverKind::Image(_) = self.driver else { return Ok(self.driver) };
         let fitting = self.formats.iter().find(|format| format.least() <= size);
         fitting.map(|format| DriverKind::Image(*format)).ok_or_else(|| {
@@ -147,20 +158,49 @@ pub fn choose(
             Err(failed) => said.push(failed.reason),
         }
     }
-    match trials {
-        [(driver, _attempt)] => Err(Rejection::new(
-            ErrorCode::DiskFaulty,
-            format!(
-                "the disk at {} cannot have the {} driver: {}",
-                root.display(),
-                driver.as_str(),
-                said.join("; ")
-            ),
-        )
-        .remedy("declare it with driver=auto or driver=directory")
-        .into()),
-        _several => directory(format!("sizes are not enforced: {}", said.join("; "))),
+    let said = said.join("; ");
+    let code = if is_full(handle) { ErrorCode::DiskFull } else { ErrorCode::DiskFaulty };
+    let refusal = |driver: DriverKind, remedy: &str| {
+        let shown = root.display();
+        let text =
+            format!("the disk at {shown} cannot have the {} driver: {said}", driver.as_str());
+        Rejection::new(code, text).remedy(remedy)
+    };
+    let later = "free space on it or install what is missing, then restart the agent";
+    match (trials, untried(handle)) {
+        ([(driver, _attempt)], _) if has_something(handle) => {
+            Ok(Choice::kept(*driver, refusal(*driver, later)))
+        },
+        ([(driver, _attempt)], _) => {
+            Err(refusal(*driver, "declare it with driver=auto or driver=directory").into())
+        },
+        // A weaker driver would make volumes without their limits.
+        (_several, Some(driver)) => Ok(Choice::kept(driver, refusal(driver, later))),
+        (_several, None) => directory(format!("sizes are not enforced: {said}")),
     }
+}
+
+/// What the disk may be able to have when there is room to try it.
+fn untried(handle: &Handle) -> Option<DriverKind> {
+    if !is_full(handle) {
+        return None;
+    }
+    if handle.root.is_btrfs() == Ok(true) {
+        return Some(DriverKind::Btrfs);
+    }
+    handle.root.account(PROJECT).ok().map(|_account| DriverKind::ProjectQuota)
+}
+
+/// Is there anything on the disk that would be withheld with it?
+fn has_something(handle: &Handle) -> bool {
+    let snapshots = handle.root.directory(".snapshots");
+    let holds = |node: &Node| node.names(1).map_or(true, |names| !names.is_empty());
+    holds(&handle.volumes) || holds(&handle.trash) || snapshots.is_ok_and(|node| holds(&node))
+}
+
+/// Is there too little room for a trial?
+fn is_full(handle: &Handle) -> bool {
+    handle.root.room().is_ok_and(|room| room.free < 8 * MIB as u64)
 }
 
 /// Tries a driver; answers with what was seen.
@@ -222,7 +262,7 @@ fn images(wanted: Option<Format>, handle: &Handle, root: &Path) -> Result<Choice
         .into());
     };
     let reason = format!("declared; {}", said.join("; "));
-    Ok(Choice { driver: DriverKind::Image(*first), reason, formats: able })
+    Ok(Choice { driver: DriverKind::Image(*first), reason, formats: able, refusal: None })
 }
 
 /// Can this disk have subvolumes whose quota stops a writer?
@@ -260,7 +300,7 @@ fn try_project(handle: &Handle) -> Result<&'static str, Failed> {
         other => Failed::by(other, format!("project quotas do not answer ({other})")),
     })?;
     // A file system that is full by itself would look like one with a limit.
-    if handle.root.room().is_ok_and(|room| room.free < 8 * MIB as u64) {
+    if is_full(handle) {
         return Err("there is too little room to try a project quota".into());
     }
     if before.limit.is_some() {

@@ -168,7 +168,7 @@ fn a_directory_volume_has_no_snapshot_and_says_why() {
 fn set_stuck(directory: &Path, how: &str) {
     let file = directory.join("stuck");
     if how == "+i" {
-        fs::write(&file, "stuck").unwrap();
+        fs::write(&file, "stuck").expect("the file can be made");
     }
     if file.exists() {
         let _set = run("chattr", &[how, &file.to_string_lossy()]);
@@ -250,10 +250,11 @@ fn a_roll_back_that_failed_leaves_no_claim_on_the_volume() {
 
 /// The marker of a life of `volume` that a roll back ended, as the driver writes it.
 fn stale_marker(path: &Path, volume: &VolumeSpec, safety: &SnapshotSpec, root: &Path, tree: &str) {
-    let own = fs::read_to_string(root.join(".meta").join(volume.id.to_string())).unwrap();
+    let own = fs::read_to_string(root.join(".meta").join(volume.id.to_string()))
+        .expect("the marker is whole");
     let taken = |key: &str| {
-        let line = own.lines().find(|line| line.starts_with(key)).unwrap();
-        line.split_once('=').unwrap().1.to_owned()
+        let line = own.lines().find(|line| line.starts_with(key)).expect("the marker is whole");
+        line.split_once('=').expect("the marker is whole").1.to_owned()
     };
     let fields = [
         ("volume", volume.id.to_string()),
@@ -263,7 +264,8 @@ fn stale_marker(path: &Path, volume: &VolumeSpec, safety: &SnapshotSpec, root: &
         ("safety", safety.id.to_string()),
         ("subvolume", tree.to_owned()),
     ];
-    fs::write(path, berth_agent::disk::marker::encode("berth-replaced", &fields)).unwrap();
+    fs::write(path, berth_agent::disk::marker::encode("berth-replaced", &fields))
+        .expect("the marker is whole");
 }
 
 #[test]
@@ -297,7 +299,7 @@ fn trash_whose_blocks_a_snapshot_keeps_is_not_purged_for_room_that_it_does_not_h
         assert_eq!(brief(&volumes.take(&one)), "present");
         assert_eq!(brief(&volumes.trash(&first)), "present");
         let stat = rustix::fs::statvfs(root).unwrap();
-        let free = stat.f_bavail * stat.f_frsize >> 20;
+        let free = (stat.f_bavail * stat.f_frsize) >> 20;
         let create = VolumeEffect::Create {
             spec: sized(11, free + 50),
             purgeable: vec![(first.clone(), first.size)],
@@ -330,5 +332,37 @@ fn a_volume_with_a_subvolume_in_it_has_no_snapshot_that_would_miss_it() {
         assert_eq!(brief(&volumes.find(&one)), "absent");
         let _gone = run("btrfs", &["subvolume", "delete", &inner]);
         assert_eq!(brief(&volumes.take(&one)), "present");
+    });
+}
+
+#[test]
+fn a_disk_that_is_full_when_the_agent_starts_keeps_its_volumes_and_lets_snapshots_go() {
+    on_btrfs(|volumes, sized, root| {
+        let volume = sized(13, 32);
+        let one = snapshot(131, &volume);
+        fs::write(place(&volumes.create(&volume)).join("rows"), "rows").unwrap();
+        assert_eq!(brief(&volumes.take(&one)), "present");
+        let ballast = root.join("ballast");
+        let mut file = fs::File::create(&ballast).unwrap();
+        let block = vec![0xa5_u8; 1 << 20];
+        let full = (0..512).find_map(|_| {
+            use std::io::Write as _;
+            file.write_all(&block).and_then(|()| file.sync_all()).err()
+        });
+        assert_eq!(full.and_then(|error| error.raw_os_error()), Some(nix::libc::ENOSPC));
+        for driver in [DriverChoice::Auto, DriverChoice::Btrfs] {
+            let volumes = open(root.parent().unwrap(), &[declare(root, driver)], &[]);
+            assert_eq!(read(&place(&volumes.verify(&volume))), "rows", "{driver:?}");
+            assert_eq!(brief(&volumes.find(&one)), "present");
+            let refused = volumes.create(&sized(14, 1));
+            assert!(brief(&refused).starts_with("failed DISK_FU"), "{driver:?}: {refused:?}");
+        }
+        let volumes = open(root.parent().unwrap(), &[declare(root, DriverChoice::Btrfs)], &[]);
+        assert_eq!(brief(&volumes.forget(&one)), "absent");
+        drop(file);
+        fs::remove_file(&ballast).unwrap();
+        let _synced = run("sync", &["-f", &root.to_string_lossy()]);
+        let volumes = open(root.parent().unwrap(), &[declare(root, DriverChoice::Btrfs)], &[]);
+        assert_eq!(brief(&volumes.create(&sized(14, 16))), "present");
     });
 }

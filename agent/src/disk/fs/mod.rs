@@ -114,6 +114,7 @@ pub trait Calls: image::Images + fmt::Debug + Send + Sync {
     fn limit_project(&self, site: Site, project: u32, bytes: Option<u64>) -> Result<(), Errno>;
     fn snapshot(&self, site: Site, name: &OsStr, of: Raw<'_>, access: Access) -> Result<(), Errno>;
     fn is_read_only(&self, site: Site) -> Result<bool, Errno>;
+    fn nested(&self, site: Site) -> Result<Option<String>, Errno>;
     fn make_writable(&self, site: Site) -> Result<(), Errno>;
 }
 

@@ -279,6 +279,10 @@ impl Calls for Open {
         subvolume::snapshot(of, self.0.as_fd(), &name.to_string_lossy(), access)
     }
 
+    fn nested(&self, _site: Site) -> Result<Option<String>, Errno> {
+        subvolume::nested(self.0.as_fd())
+    }
+
     fn is_read_only(&self, _site: Site) -> Result<bool, Errno> {
         subvolume::is_read_only(self.0.as_fd())
     }

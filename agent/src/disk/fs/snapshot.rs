@@ -35,6 +35,12 @@ impl Node {
         self.0.is_read_only(Location::caller())
     }
 
+    /// A subvolume that lies inside the one it is the root of, which a snapshot would leave out: its name.
+    #[track_caller]
+    pub fn nested(&self) -> Result<Option<String>, Errno> {
+        self.0.nested(Location::caller())
+    }
+
     /// Lets the subvolume it is the root of be written again, which deleting it needs.
     #[track_caller]
     pub fn make_writable(&self) -> Result<(), Errno> {

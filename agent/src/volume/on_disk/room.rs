@@ -15,7 +15,6 @@ use crate::disk::subvolume;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
-use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 impl OnDisk {
@@ -49,6 +48,5 @@ fn begun(handle: &Handle, spec: &VolumeSpec) -> Bytes {
 }
 
 fn image(directory: &Node) -> Result<Bytes, Errno> {
-    let stat = rustix::fs::statat(directory.descriptor()?, FILE, AtFlags::SYMLINK_NOFOLLOW)?;
-    Ok(Bytes::new(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)))
+    directory.allocated(FILE).map(Bytes::new)
 }

@@ -60,7 +60,7 @@ impl Snapshots for OnDisk {
                     .remedy("nothing was taken; look for the volume's data"),
             ));
         };
-        let nested = here.directory.descriptor().and_then(subvolume::nested);
+        let nested = here.directory.nested();
         if let Some(name) = nested.map_err(self.about(snapshot, "looking at the volume of"))? {
             let text = format!(
                 "{} cannot be taken: {name} in the volume is a subvolume of its own, which would be missing in it",

@@ -354,6 +354,11 @@ impl Calls for Handle {
         self.ask(site, Call::IsReadOnly, |state| Ok(state.inode(self.number)?.read_only))
     }
 
+    // Nobody makes subvolumes in volumes here.
+    fn nested(&self, site: Site) -> Result<Option<String>, Errno> {
+        self.ask(site, Call::Subvolume, |_state| Ok(None))
+    }
+
     fn make_writable(&self, site: Site) -> Result<(), Errno> {
         self.files.perform(self.image, site, (Call::MakeWritable, &nothing), |state| {
             state.storage.change(Change::Unlock { number: self.number });
