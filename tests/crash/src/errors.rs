@@ -16,7 +16,7 @@ use berth_model::agent::DiskHealth;
 use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
 use rustix::io::Errno;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The errors; ACCESS is what an agent without root meets in directories that a task has closed.
 pub const ERRORS: [Errno; 5] = [Errno::IO, Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::ACCESS];
@@ -72,19 +72,31 @@ struct Ending {
     last: Storage,
 }
 
-/// Lets every call fail on this kind of file system; with `ignored`, while syncs from that place do nothing.
+/// Lets every call fail on this kind of file system, of one place in the source at most so many in each activity; with `ignored`, while syncs from that place do nothing.
 #[must_use]
-pub fn every_error(setup: &Setup, ignored: Option<CallSite>, violations_max: usize) -> Errors {
+pub fn every_error(
+    setup: &Setup,
+    ignored: Option<CallSite>,
+    places_max: usize,
+    violations_max: usize,
+) -> Errors {
     let mut errors = Errors::default();
     let mut explorer = Explorer::new(setup, 3, violations_max);
     for case in cases(setup) {
         case.files.ignore(ignored);
         for errno in ERRORS {
+            let mut places: BTreeMap<CallSite, usize> = BTreeMap::new();
             for at in 0.. {
                 if explorer.report.violations.len() >= violations_max {
                     break;
                 }
-                if !fail(&mut explorer, &case, Fault { at, errno }, &mut errors) {
+                if !fail(
+                    &mut explorer,
+                    &case,
+                    Fault { at, errno },
+                    (&mut places, places_max),
+                    &mut errors,
+                ) {
                     break;
                 }
             }
@@ -178,10 +190,21 @@ fn effects(
 }
 
 /// Runs the case with one failure. False when it was over before.
-fn fail(explorer: &mut Explorer<'_>, case: &Case, fault: Fault, errors: &mut Errors) -> bool {
+fn fail(
+    explorer: &mut Explorer<'_>,
+    case: &Case,
+    fault: Fault,
+    (places, places_max): (&mut BTreeMap<CallSite, usize>, usize),
+    errors: &mut Errors,
+) -> bool {
     let files = case.files.fork();
     let (ending, site) = run(explorer.setup(), case, &files, fault);
     let Some(site) = site else { return false };
+    let so_far = places.entry(site).or_default();
+    *so_far += 1;
+    if *so_far > places_max {
+        return true;
+    }
     errors.failures += 1;
     errors.failed.insert((site, fault.errno.raw_os_error()));
     let way = format!("{:?}, {site} fails with {:?}", case.activity, fault.errno);

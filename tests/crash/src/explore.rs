@@ -8,6 +8,7 @@ use crate::activity::{Activity, Answers, Operation, Report, Run, World};
 use crate::books::{Books, Record, SnapshotStage, Stage, Subject};
 use crate::judge::judge;
 use crate::scene::{CLUSTER, Setup, start};
+use crate::sim::fast::Fast;
 use crate::sim::storage::Storage;
 use crate::sim::tree::Tree;
 use crate::sim::{SimFs, changing};
@@ -16,7 +17,7 @@ use berth_agent_core::effect::VolumeOutcome;
 use berth_model::agent::DiskHealth;
 use berth_model::volume::VolumeSpec;
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{Hash as _, Hasher as _};
 
 /// The search.
 #[derive(Debug)]
@@ -178,7 +179,7 @@ impl<'a> Explorer<'a> {
     }
 
     fn is_new(&mut self, storage: &Storage, books: &Books, depth: u8, kind: u8) -> bool {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = Fast::default();
         (storage.fingerprint(), kind, books.disks.len(), books.cluster).hash(&mut hasher);
         for record in &books.volumes {
             let VolumeSpec { generation, size, .. } = record.spec;

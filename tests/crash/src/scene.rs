@@ -158,6 +158,9 @@ pub fn rows(id: VolumeId) -> String {
 /// The files that a volume's user makes first, below the volume.
 pub const FILES: [&str; 3] = ["base/table", "log", "rows"];
 
+/// A directory that a user may make as often as wanted, within one another.
+pub const DEEPER: &str = "deeper";
+
 /// The files of this content, below the volume.
 #[must_use]
 pub fn files_of(data: Data) -> Vec<String> {

@@ -288,8 +288,8 @@ pub fn deep(setup: &Setup) -> Report {
     let path = format!("{}/disk/volumes/{}", scene::WORK, books.volumes[0].spec.id);
     let mut here = fs::open(&files, Path::new(&path)).expect("the volume is there");
     for _level in 0..DEPTH {
-        here.make_directory("deeper", 0o700).expect("a directory is made");
-        here = here.directory("deeper").expect("it is there");
+        here.make_directory(scene::DEEPER, 0o700).expect("a directory is made");
+        here = here.directory(scene::DEEPER).expect("it is there");
     }
     carry_out(&files, &volumes, &mut books, &[(0, Operation::Destroy)]);
     files.rest();

@@ -8,7 +8,7 @@ mod image;
 mod snapshot;
 
 use crate::books::{Books, Data, Record, Stage};
-use crate::scene::{STRANGERS, files_of, rows};
+use crate::scene::{DEEPER, STRANGERS, files_of, rows};
 use crate::sim::tree::{Content, Inode, ROOT, Tree};
 use berth_model::access::Access;
 use berth_model::units::Bytes;
@@ -384,6 +384,9 @@ fn content(tree: &Tree, path: &str, data: Data) -> Vec<String> {
     let mut below = vec![String::new()];
     while let Some(folder) = below.pop() {
         for name in tree.names(&format!("{path}/{folder}")) {
+            if name == DEEPER {
+                continue;
+            }
             let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };
             let inode = tree.at(&format!("{path}/{name}"));
             if inode.is_some_and(|inode| matches!(inode.content, Content::Directory(_))) {

@@ -7,6 +7,7 @@ mod call;
 mod calls;
 pub mod change;
 mod device;
+pub mod fast;
 mod images;
 pub mod storage;
 pub mod tree;

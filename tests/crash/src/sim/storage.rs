@@ -14,9 +14,10 @@
 
 use super::change::{Change, Fate};
 use super::device::Device;
+use super::fast::Fast;
 use super::tree::{Medium, Number, Tree};
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 
 /// Whose rules.
@@ -88,7 +89,7 @@ impl Storage {
     /// A number for this state, with what is not durable.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = Fast::default();
         self.durable.hash(&mut hasher);
         self.pending.hash(&mut hasher);
         self.counted.hash(&mut hasher);
@@ -255,7 +256,7 @@ impl Storage {
     pub fn crashes(&self, exhaustive_max: usize) -> Vec<Tree> {
         let mut found = BTreeMap::new();
         let mut keep = |tree: Tree| {
-            let mut hasher = DefaultHasher::new();
+            let mut hasher = Fast::default();
             tree.hash(&mut hasher);
             found.entry(hasher.finish()).or_insert(tree);
         };
