@@ -188,6 +188,7 @@ fn spec(number: u128) -> anyhow::Result<VolumeSpec> {
         principal: None,
         source: DiskSource::Root,
         size: Bytes::from_mib(1),
+        access: berth_model::access::Access::default(),
     })
 }
 
