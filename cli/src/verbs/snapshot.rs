@@ -345,5 +345,6 @@ fn room_for(command: &VolumeClone, view: &VolumeView) -> Result<Request, Failure
             .path
             .as_deref()
             .map_or_else(|| Arc::clone(&volume.container_path), Arc::from),
+        access: spec.access,
     })
 }
