@@ -267,7 +267,8 @@ impl Judges {
             | VolumeEffect::Snapshot { .. }
             | VolumeEffect::EraseSnapshot { .. }
             | VolumeEffect::VerifySnapshot { .. }
-            | VolumeEffect::Clone { .. } => true,
+            | VolumeEffect::Clone { .. }
+            | VolumeEffect::SetAccess { .. } => true,
         };
         if !(allowed && is_safe) {
             let text = format!("agent {at} begins {effect:?}, its ledger says {state:?}");

@@ -313,7 +313,10 @@ impl Judges {
             | OperationKind::CreateProfile
             | OperationKind::DeleteProfile
             | OperationKind::DeleteSnapshot
-            | OperationKind::HoldSnapshot => None,
+            | OperationKind::HoldSnapshot
+            | OperationKind::Protect
+            | OperationKind::Unprotect
+            | OperationKind::SetAccess => None,
         };
         if let Some(text) = text {
             let text = format!("operation {} ({}) is done: {text}", record.id, record.kind);

@@ -48,7 +48,8 @@ fn roll_back(effect: &VolumeEffect) -> Option<RollBack<'_>> {
         | VolumeEffect::Snapshot { .. }
         | VolumeEffect::EraseSnapshot { .. }
         | VolumeEffect::VerifySnapshot { .. }
-        | VolumeEffect::Clone { .. } => None,
+        | VolumeEffect::Clone { .. }
+        | VolumeEffect::SetAccess { .. } => None,
     }
 }
 
@@ -66,7 +67,8 @@ fn is_copying(effect: &VolumeEffect) -> bool {
         | VolumeEffect::Purge { .. }
         | VolumeEffect::Verify { .. }
         | VolumeEffect::Usage { .. }
-        | VolumeEffect::VerifySnapshot { .. } => false,
+        | VolumeEffect::VerifySnapshot { .. }
+        | VolumeEffect::SetAccess { .. } => false,
     }
 }
 
