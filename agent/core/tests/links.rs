@@ -2,7 +2,7 @@
 
 mod scene;
 
-use berth_agent_core::effect::VolumeOutcome;
+use berth_agent_core::effect::{VolumeEffect, VolumeOutcome};
 use berth_agent_core::{Input, Output, Step, stamp};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{ClusterId, SessionId};
@@ -140,4 +140,32 @@ fn what_fails_while_the_registration_is_on_its_way_is_told_after_it() {
     let told = reports(&scene.taken_in());
     let last = told.last().expect("the master waits for the end of the operation");
     assert_eq!((last.operation, last.error.clone()), (Some(operation(9)), Some(full)));
+}
+
+#[test]
+fn a_resize_that_failed_is_not_begun_again_by_its_own_repetition() {
+    let mut scene = Scene::registered();
+    scene.ready_volume(1);
+    let resize = ToAgent::ResizeVolume {
+        volume: volume(1),
+        generation: 1,
+        size: Bytes::new(spec(1, 1).size.get() * 2),
+        operation: operation(9),
+    };
+    scene.say(resize.clone());
+    let outputs = scene.crash().outputs;
+    scene.answer(&outputs, present());
+    let outputs = scene.connect(1);
+    assert!(matches!(only_volume_effect(&outputs).1, VolumeEffect::Resize { .. }));
+    let full = Rejection::new(ErrorCode::DiskFull, "no space left");
+    let failed = |outputs: &[Output]| {
+        let said = reports(outputs);
+        said.into_iter().map(|r| (r.operation, r.error.map(|e| e.code))).collect::<Vec<_>>()
+    };
+    let outputs = scene.answer(&outputs, VolumeOutcome::Failed(full));
+    assert_eq!(failed(&outputs), [(Some(operation(9)), Some(ErrorCode::DiskFull))]);
+    // The master repeated it before it heard of the end, after which the space is somebody else's.
+    let outputs = scene.say(resize);
+    assert_eq!(volume_effects(&outputs), []);
+    assert_eq!(failed(&outputs), [(Some(operation(9)), Some(ErrorCode::DiskFull))]);
 }

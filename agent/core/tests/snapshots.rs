@@ -105,6 +105,30 @@ fn what_was_begun_waits_for_the_master_and_is_done_again() {
 }
 
 #[test]
+fn what_was_begun_is_deleted_when_its_volume_goes_before_it_is_failed() {
+    let mut scene = Scene::registered();
+    scene.ready_volume(1);
+    let one = snapshot(1, &spec(1, 1));
+    let outputs = scene.say(take(&one));
+    // It may lie on the disk now.
+    scene.answer(&outputs, VolumeOutcome::Unclear(full()));
+    let outputs = scene.say(destroy(1, 1, 9));
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::Trash { spec: spec(1, 1) });
+    let outputs = scene.answer(&outputs, present());
+    assert_eq!(states(&outputs), [], "nothing is claimed yet");
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::EraseSnapshot { snapshot: one.clone() });
+    let outputs = scene.answer(&outputs, VolumeOutcome::Unclear(full()));
+    assert_eq!(states(&outputs), [], "told once per reason");
+    let outputs = scene.wait(Duration::from_secs(2));
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::EraseSnapshot { snapshot: one });
+    let outputs = scene.answer(&outputs, VolumeOutcome::Absent);
+    assert_eq!(states(&outputs), [(SnapshotState::Failed, Some(ErrorCode::VolumeNotReady))]);
+}
+
+#[test]
 fn a_ready_one_is_looked_at_after_a_start_and_a_missing_one_is_lost_and_never_taken_anew() {
     let (mut scene, one) = kept();
     let outputs = scene.crash().outputs;

@@ -33,6 +33,8 @@ const CLUSTER: ClusterId = ClusterId::from_u128(0xc);
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// Longer than anything that is waited for.
 const LIMIT: Duration = Duration::from_secs(900);
+/// Messages that wait to be looked at; more than the agent says while files are made.
+const HEARD_MAX: usize = 10_000;
 /// Files in one directory.
 const FILES_EACH: usize = 1_000;
 
@@ -97,7 +99,7 @@ fn envelope(message: ToAgent) -> v1::Envelope {
 struct Talk {
     agent: AgentId,
     say: mpsc::Sender<Said>,
-    heard: mpsc::UnboundedReceiver<(Instant, FromAgent)>,
+    heard: mpsc::Receiver<(Instant, FromAgent)>,
     heartbeats: Vec<Instant>,
 }
 
@@ -109,12 +111,12 @@ impl Talk {
         let FromAgent::Register(registration) = from_wire(first)? else {
             bail!("the first message is no registration")
         };
-        let (tell, heard) = mpsc::unbounded_channel();
+        let (tell, heard) = mpsc::channel(HEARD_MAX);
         tokio::spawn(async move {
             while let Ok(Some(message)) = stream.message().await {
                 let at = Instant::now();
                 if let Ok(message) = from_wire(message)
-                    && tell.send((at, message)).is_err()
+                    && tell.send((at, message)).await.is_err()
                 {
                     break;
                 }

@@ -266,10 +266,10 @@ pub const MUTANTS: &[Mutant] = &[
         why: "a clone is empty (I6)",
     },
     Mutant {
-        name: "master-rolls-back-to-the-present",
-        file: "master/core/src/decide/snapshot.rs",
-        from: "Origin::RollBack { snapshot: snapshot.snapshot.spec.clone(), safety: safety.spec.clone() };",
-        to: "Origin::RollBack { snapshot: safety.spec.clone(), safety: safety.spec.clone() };",
+        name: "agent-rolls-back-to-the-present",
+        file: "agent/core/src/volume/derive.rs",
+        from: "                VolumeEffect::RollBack { spec, snapshot, safety }\n",
+        to: "                drop(snapshot);\n                VolumeEffect::RollBack { spec, snapshot: safety.clone(), safety }\n",
         why: "a roll back is done, and nothing has changed (I6)",
     },
     Mutant {

@@ -96,7 +96,7 @@ pub(crate) struct Watch {
     purge: Purge,
     /// Somebody asked for its destruction when that could not be; done as soon as it can be.
     destroy: Option<OperationId>,
-    /// A restore that failed, as the master was told on this connection.
+    /// A restore, roll back or resize that failed, as the master was told on this connection.
     failed_restore: Option<(OperationId, Rejection)>,
     /// To be forgotten in this generation when the effect under way is over.
     forget: Option<u64>,

@@ -28,6 +28,14 @@ impl Agent {
             self.tell_refusal(id, operation, Rejection::new(ErrorCode::VolumeNotReady, text));
             return;
         }
+        if let Some((failed, error)) = self.watch(id).failed_restore.clone()
+            && failed == operation
+        {
+            // The master repeated it at the registration, before it could hear of the end: what it had reserved is
+            // given back by now.
+            self.tell_refusal(id, operation, error);
+            return;
+        }
         let is_done = volume.resize.is_none() && volume.spec.size == size;
         if is_done || volume.resize == Some(size) {
             self.tell_volume(id);
@@ -89,8 +97,11 @@ impl Agent {
                     volume.error = None;
                     self.write_volume(volume);
                 }
-                self.watch(id).attempts = 0;
+                let registered = self.is_registered();
+                let watch = self.watch(id);
+                watch.attempts = 0;
                 if let Some(operation) = operation {
+                    watch.failed_restore = registered.then(|| (operation, error.clone()));
                     self.tell_refusal(id, operation, error);
                 }
             },

@@ -240,9 +240,11 @@ impl Judges {
             VolumeEffect::Snapshot { snapshot, .. } => {
                 durable.snapshot(snapshot.id) == Some(SnapshotState::Creating)
             },
-            VolumeEffect::EraseSnapshot { snapshot } => {
-                durable.snapshot(snapshot.id) == Some(SnapshotState::Deleting)
-            },
+            // What was begun and cannot be taken any more is deleted, too.
+            VolumeEffect::EraseSnapshot { snapshot } => matches!(
+                durable.snapshot(snapshot.id),
+                Some(SnapshotState::Deleting | SnapshotState::Creating)
+            ),
             VolumeEffect::VerifySnapshot { .. } => true,
             VolumeEffect::SetAccess { access, .. } => {
                 state == Some(VolumeState::Ready)
@@ -250,9 +252,11 @@ impl Judges {
             },
         };
         let is_safe = match effect {
-            VolumeEffect::RollBack { safety, .. } => {
-                durable.snapshot(safety.id) == Some(SnapshotState::Ready)
-            },
+            // What becomes of it once it was READY, the driver has to see to.
+            VolumeEffect::RollBack { safety, .. } => !matches!(
+                durable.snapshot(safety.id),
+                Some(SnapshotState::Creating | SnapshotState::Failed) | None
+            ),
             VolumeEffect::Create { .. }
             | VolumeEffect::Restore { .. }
             | VolumeEffect::Resize { .. }

@@ -39,6 +39,7 @@ impl Judges {
         lacking.extend(tasks_apart(world));
         if emptying {
             lacking.extend(not_empty(world));
+            lacking.extend(service_stays(world));
         } else {
             lacking.extend(self.service_waits(world));
         }
@@ -60,6 +61,22 @@ impl Judges {
         let runs = pod.state == "READY" || pod.state == "RUNNING";
         (!runs && !lost).then(|| format!("the service's pod is {}: {}", pod.state, pod.message))
     }
+}
+
+/// A service that is deleted with its volumes goes. For one that is LOST or QUARANTINED, which other judges have a say in,
+/// it waits until an operator deletes the service without.
+fn service_stays(world: &World) -> Option<String> {
+    let view = scheduler(world)?.views().into_iter().next()?;
+    let records = world.master.registry.records();
+    let waits = volumes(records).any(|volume| {
+        matches!(volume.state, VolumeState::Lost | VolumeState::Quarantined)
+            && volume.spec.role.as_str() == "svc"
+    });
+    if waits {
+        return None;
+    }
+    let why = view.pods.into_iter().map(|pod| pod.message).collect::<Vec<_>>().join("; ");
+    Some(format!("the service is not deleted: {} {why}", view.message))
 }
 
 fn scheduler(world: &World) -> Option<&Scheduler> {
@@ -227,12 +244,6 @@ fn not_empty(world: &World) -> Vec<String> {
         if framework.offers_seen == 0 {
             lacking.push(format!("framework {at} gets no offer"));
         }
-    }
-    if let Some(scheduler) = scheduler(world)
-        && let Some(view) = scheduler.views().into_iter().next()
-    {
-        let why = view.pods.into_iter().map(|pod| pod.message).collect::<Vec<_>>().join("; ");
-        lacking.push(format!("the service is not deleted: {} {why}", view.message));
     }
     lacking
 }

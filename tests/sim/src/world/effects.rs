@@ -1,7 +1,7 @@
 //! Volume effects take time: first the machine sees the change, then it is synced and the outcome known. A process
 //! that dies in between leaves what was seen; a machine that loses power leaves what chance wants of it.
 
-use super::World;
+use super::{Phase, World};
 use crate::options::Breach;
 use crate::queue::Event;
 use crate::tally::Fault;
@@ -56,6 +56,26 @@ fn roll_back(effect: &VolumeEffect) -> Option<RollBack<'_>> {
     }
 }
 
+/// Does it take or delete a snapshot, or make a volume from one? These are rare, and fail more often instead.
+fn is_copying(effect: &VolumeEffect) -> bool {
+    match effect {
+        VolumeEffect::Snapshot { .. }
+        | VolumeEffect::EraseSnapshot { .. }
+        | VolumeEffect::RollBack { .. }
+        | VolumeEffect::Clone { .. } => true,
+        VolumeEffect::Create { .. }
+        | VolumeEffect::Restore { .. }
+        | VolumeEffect::Resize { .. }
+        | VolumeEffect::Trash { .. }
+        | VolumeEffect::Purge { .. }
+        | VolumeEffect::Verify { .. }
+        | VolumeEffect::Usage { .. }
+        | VolumeEffect::VerifySnapshot { .. }
+        | VolumeEffect::Adopt { .. }
+        | VolumeEffect::SetAccess { .. } => false,
+    }
+}
+
 /// Has a roll back gone so far that it cannot say that nothing was done?
 fn is_half(volumes: &Volumes, effect: &VolumeEffect) -> bool {
     roll_back(effect).is_some_and(|roll| volumes.is_half(roll))
@@ -85,6 +105,7 @@ impl World {
             }
         }
         self.judges.effect_begins(at, machine, &effect);
+        let trouble = self.phase == Phase::Trouble;
         let making = matches!(
             effect,
             VolumeEffect::Create { .. }
@@ -103,6 +124,9 @@ impl World {
                 1 => Fate::UnclearUndone,
                 _ => Fate::Fails,
             }
+        } else if trouble && is_copying(&effect) && machine.dice.chance(80) {
+            self.tally.fault(Fault::DiskError);
+            if machine.dice.flip() { Fate::UnclearDone } else { Fate::UnclearUndone }
         } else if roll_back(&effect).is_some() && machine.dice.chance(300) {
             Fate::Half
         } else if is_half(&machine.volumes, &effect) && machine.dice.chance(300) {
