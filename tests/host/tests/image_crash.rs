@@ -122,7 +122,8 @@ fn after_a_failed_sync_an_image_is_withheld_however_often_it_is_asked_for() {
     with_private_mounts(&["mkfs.xfs", "umount"], || {
         let work = tempfile::tempdir().unwrap();
         let never = 60_000;
-        let made = failing(work.path(), "fsync", never, &["create:300", "1", "resize:300:300", "1"]);
+        let made =
+            failing(work.path(), "fsync", never, &["create:300", "1", "resize:300:300", "1"]);
         assert_eq!(made, ["create:300 1: present", "resize:300:300 1: present"]);
         let mut failures = 0;
         for call in ["syncfs", "fsync"] {

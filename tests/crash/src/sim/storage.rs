@@ -137,7 +137,8 @@ impl Storage {
             | Change::Project { .. }
             | Change::LimitProject { .. }
             | Change::Length { .. }
-            | Change::Blocks { .. } => false,
+            | Change::Blocks { .. }
+            | Change::Overwrite { .. } => false,
         }
     }
 
@@ -187,7 +188,8 @@ impl Storage {
                 | Change::Write { .. }
                 | Change::Project { .. }
                 | Change::Length { .. }
-                | Change::Blocks { .. } => change.subject() == number,
+                | Change::Blocks { .. }
+                | Change::Overwrite { .. } => change.subject() == number,
                 Change::Limit { .. }
                 | Change::LimitProject { .. }
                 | Change::Snapshot { .. }
