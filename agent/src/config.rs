@@ -247,22 +247,21 @@ fn declaration(entry: DiskEntry) -> Result<Declaration, Rejection> {
             DiskSource::Mount(Arc::from(root.trim_end_matches('/')))
         },
         Some("block") => {
-            return Err(Rejection::new(
-                ErrorCode::Unsupported,
-                format!("disk {shown}: this release has no BLOCK disks"),
-            )
-            .field("--disk")
-            .remedy("use type=path with a directory on that disk"));
+            let device = root.filter(|root| Path::new(root).is_absolute()).ok_or_else(|| {
+                refuse("--disk", format!("disk {shown} has no absolute path of a device"))
+                    .remedy("write for example --disk type=block,root=/dev/disk/by-id/ID")
+            })?;
+            DiskSource::Block(Arc::from(device.as_str()))
         },
         Some(other) => {
             return Err(refuse("--disk", format!("disk {shown} has the unknown type {other:?}"))
-                .remedy("the types of this release are path, mount and root"));
+                .remedy("the types of this release are path, mount, block and root"));
         },
     };
     let name = match (name, &source) {
         (Some(name), _) => name,
         (None, DiskSource::Root) => "root".to_owned(),
-        (None, DiskSource::Path(root) | DiskSource::Mount(root)) => {
+        (None, DiskSource::Path(root) | DiskSource::Mount(root) | DiskSource::Block(root)) => {
             root.rsplit('/').find(|part| !part.is_empty()).unwrap_or("disk").to_owned()
         },
     };
@@ -271,12 +270,13 @@ fn declaration(entry: DiskEntry) -> Result<Declaration, Rejection> {
         Some(text) => text.parse().map_err(|e: Rejection| e.field("--disk"))?,
         None => DriverChoice::Auto,
     };
-    if matches!(source, DiskSource::Mount(_)) && driver != DriverChoice::Auto {
+    if !source.is_divisible() && driver != DriverChoice::Auto {
+        let kind = if matches!(source, DiskSource::Block(_)) { "block" } else { "mount" };
         return Err(refuse(
             "--disk",
-            format!("disk {name} of type mount has no choice of drivers"),
+            format!("disk {name} of type {kind} has no choice of drivers"),
         )
-        .remedy("leave driver out: its one volume is the whole file system"));
+        .remedy("leave driver out: its one volume is all of it"));
     }
     let size = size.map(|text| disk_size(&name, &text)).transpose()?;
     Ok(Declaration { source, name, driver, size })
@@ -403,14 +403,20 @@ mod tests {
             (disk("root=srv,type=mount"), "disk srv has no absolute mount point"),
             (disk("root=/srv,type=mount,driver=btrfs"), "disk srv of type mount has no choice"),
             (disk("root=/srv,driver=image:zfs"), "there is no volume driver \"image:zfs\""),
-            (disk("root=/srv,type=block"), "disk /srv: this release has no BLOCK disks"),
+            (disk("root=sdb,type=block"), "disk sdb has no absolute path of a device"),
+            (disk("root=/dev/sdb,type=block,driver=btrfs"), "disk sdb of type block has no choice"),
             (disk("root=/srv,driver=zfs"), "there is no volume driver \"zfs\""),
             (disk("root=/srv,name=root"), "the name root belongs to the disk"),
         ] {
             let error = AgentConfig::load(None, given).unwrap_err().to_string();
             assert!(error.starts_with(wanted), "{error}");
         }
-        let good = ["root=/a,driver=image", "root=/b,driver=image:btrfs", "root=/c/,type=mount"];
+        let good = [
+            "root=/a,driver=image",
+            "root=/b,driver=image:btrfs",
+            "root=/c/,type=mount",
+            "root=/dev/d,type=block",
+        ];
         let given = Flags { disks: good.map(str::to_owned).to_vec(), ..flags() };
         let disks = AgentConfig::load(None, given).unwrap().disks;
         let read: Vec<_> = disks.iter().map(|d| (d.source.to_string(), d.driver)).collect();
@@ -420,6 +426,7 @@ mod tests {
                 ("PATH:/a".to_owned(), DriverChoice::Image(None)),
                 ("PATH:/b".to_owned(), DriverChoice::Image(Some(Format::Btrfs))),
                 ("MOUNT:/c".to_owned(), DriverChoice::Auto),
+                ("BLOCK:/dev/d".to_owned(), DriverChoice::Auto),
             ]
         );
         let twice = ["root=/a/d", "root=/b/d"].map(str::to_owned).to_vec();

@@ -11,6 +11,7 @@
 
 mod cgroup;
 mod checks;
+mod devices;
 mod enter;
 mod freeze;
 mod garbage;

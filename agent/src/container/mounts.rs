@@ -4,11 +4,12 @@
 //! resolved here. It knows no tasks. What is mounted here is in no other mount namespace, so nothing that walks
 //! the host's directories can reach a volume through a sandbox.
 
+use super::devices::{self, is_device};
 use super::record::{Mounted, Spec};
 use crate::host::linux::{MountAccess, restrict_mount};
 use berth_model::error::{ErrorCode, Rejection};
 use nix::sched::{CloneFlags, unshare};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree,
@@ -25,8 +26,14 @@ pub(crate) fn set_up(spec: &Spec, volumes: &[OwnedFd]) -> Result<(), Rejection> 
     // A handle of the old namespace cannot be a source in the new one: the detached copies are made first.
     let mut trees = Vec::new();
     for (mount, volume) in spec.mounts.iter().zip(volumes) {
-        let tree = detach(mount, volume.as_fd())
-            .map_err(|e| failed(mount, &format!("its directory cannot be made a mount: {e}")))?;
+        let tree = if is_device(volume.as_fd()) {
+            None
+        } else {
+            let tree = detach(mount, volume.as_fd()).map_err(|e| {
+                failed(mount, &format!("its directory cannot be made a mount: {e}"))
+            })?;
+            Some(tree)
+        };
         trees.push(tree);
     }
     let isolate = || {
@@ -42,11 +49,12 @@ pub(crate) fn set_up(spec: &Spec, volumes: &[OwnedFd]) -> Result<(), Rejection> 
         )
         .remedy("run the agent with CAP_SYS_ADMIN")
     })?;
-    for (mount, tree) in spec.mounts.iter().zip(&trees) {
-        let place = if mount.container_path.starts_with('/') {
-            absolute_place(spec, mount)?
-        } else {
-            relative_place(spec, mount)?
+    let nodes = devices::make(spec, volumes)?;
+    for ((mount, tree), node) in spec.mounts.iter().zip(trees).zip(nodes) {
+        let (tree, place) = match (tree, node) {
+            (Some(tree), _none) => (tree, place(spec, mount)?),
+            (None, Some(node)) => (node, device_place(spec, mount)?),
+            (None, None) => return Err(failed(mount, "its device was not made")),
         };
         let flags =
             MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
@@ -54,6 +62,54 @@ pub(crate) fn set_up(spec: &Spec, volumes: &[OwnedFd]) -> Result<(), Rejection> 
             .map_err(|e| failed(mount, &format!("the kernel refuses: {e}")))?;
     }
     Ok(())
+}
+
+fn place(spec: &Spec, mount: &Mounted) -> Result<OwnedFd, Rejection> {
+    if mount.container_path.starts_with('/') {
+        absolute_place(spec, mount)
+    } else {
+        relative_place(spec, mount, Path::new(&mount.container_path))
+    }
+}
+
+/// The file that a device takes the place of: one of the host, or an empty one in the sandbox.
+fn device_place(spec: &Spec, mount: &Mounted) -> Result<OwnedFd, Rejection> {
+    let io_failed = |error: Errno| failed(mount, &error.to_string());
+    let path = Path::new(&mount.container_path);
+    let name = path.file_name().ok_or_else(|| invalid(mount, "it has no name"))?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS;
+    let file = if path.is_absolute() {
+        rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve)
+    } else {
+        let parent = path.parent().unwrap_or_else(|| Path::new(""));
+        let folder = relative_place(spec, mount, parent)?;
+        let fresh = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        match rustix::fs::openat(&folder, name, fresh, Mode::empty()) {
+            Ok(_made) => {},
+            Err(Errno::EXIST) => {},
+            Err(error) => return Err(io_failed(error)),
+        }
+        rustix::fs::openat2(&folder, name, flags, Mode::empty(), resolve | ResolveFlags::BENEATH)
+    };
+    let file = file.map_err(|error| match error {
+        Errno::NOENT => Rejection::new(
+            ErrorCode::MountPointMissing,
+            format!(
+                "the device of volume {} cannot be put at {}: no such file on agent {}",
+                mount.volume, mount.container_path, spec.host
+            ),
+        )
+        .remedy("make an empty file there, or use a relative container path")
+        .field("task.resources.disk.mount.container_path"),
+        Errno::LOOP => invalid(mount, "a part of the path is a symbolic link"),
+        error => io_failed(error),
+    })?;
+    let facts = rustix::fs::fstat(&file).map_err(io_failed)?;
+    match FileType::from_raw_mode(facts.st_mode) {
+        FileType::RegularFile if facts.st_size == 0 => Ok(file),
+        _other => Err(invalid(mount, "a device takes the place of an empty file only")),
+    }
 }
 
 fn detach(mount: &Mounted, volume: BorrowedFd<'_>) -> io::Result<OwnedFd> {
@@ -130,11 +186,11 @@ fn absolute_place(spec: &Spec, mount: &Mounted) -> Result<OwnedFd, Rejection> {
 
 /// The directory below the sandbox, made where it is missing. The sandbox belongs to the task's user, so no step
 /// may follow a link or leave the file system.
-fn relative_place(spec: &Spec, mount: &Mounted) -> Result<OwnedFd, Rejection> {
+fn relative_place(spec: &Spec, mount: &Mounted, path: &Path) -> Result<OwnedFd, Rejection> {
     let io_failed = |error: Errno| failed(mount, &error.to_string());
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut place = rustix::fs::open(&spec.sandbox, flags, Mode::empty()).map_err(io_failed)?;
-    for part in Path::new(&mount.container_path) {
+    for part in path {
         let fresh = match rustix::fs::mkdirat(&place, part, Mode::from_raw_mode(0o755)) {
             Ok(()) => true,
             Err(Errno::EXIST) => false,

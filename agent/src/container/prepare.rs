@@ -4,6 +4,7 @@
 //! verifies no volume itself and makes no mount in this process' namespace.
 
 use super::cgroup::{Hierarchies, Limits};
+use super::devices::{self, is_device};
 use super::record::{Mounted, Phase, Probe, RunFolder, Spec, State};
 use super::{Config, VolumeSource, cgroup, handover, places};
 use crate::host::{Account, is_root};
@@ -17,7 +18,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -94,6 +95,9 @@ pub(crate) fn start(
     let handles = open_volumes(volumes, start, &spec)?;
     make_folder(&path.join("logs"), 0o750).map_err(folder())?;
     make_sandbox(&spec).map_err(folder())?;
+    if handles.iter().any(|handle| is_device(handle.as_fd())) {
+        make_folder(&path.join(devices::FOLDER), 0o711).map_err(folder())?;
+    }
     if spec.private_mounts {
         let limits = limits(&start.task);
         spec.groups = hierarchies
@@ -254,8 +258,10 @@ fn open_volumes(
             .remedy("wait for a new offer of the volume"));
         }
         let handle = source(volume)?;
-        // What an operator has said of its owner holds.
-        if used.mount.mode == MountMode::ReadWrite && volume.access.owner.is_none() {
+        if is_device(handle.as_fd()) {
+            check_device(spec, used, volume)?;
+        } else if used.mount.mode == MountMode::ReadWrite && volume.access.owner.is_none() {
+            // What an operator has said of its owner holds.
             give(&handle, spec.account.as_ref()).map_err(failed(format!(
                 "volume {} cannot be given to the task's user",
                 volume.name
@@ -264,6 +270,23 @@ fn open_volumes(
         handles.push(handle);
     }
     Ok(handles)
+}
+
+/// A device is given as a whole, for reading and writing, in a container with mounts of its own.
+fn check_device(spec: &Spec, used: &VolumeUse, volume: &VolumeSpec) -> Result<(), Rejection> {
+    let refuse = |code, why: &str, remedy: &str| {
+        let text = format!("volume {} is a raw device: {why}", volume.name);
+        Err(Rejection::new(code, text).remedy(remedy).field("task.resources.disk.mount"))
+    };
+    if !spec.private_mounts {
+        let why = format!("agent {} does not run as root and cannot give it to a task", spec.host);
+        return refuse(ErrorCode::NotPrivileged, &why, "run the agent as root");
+    }
+    if used.mount.mode == MountMode::ReadOnly {
+        let why = "it cannot be given read-only";
+        return refuse(ErrorCode::Unsupported, why, "use mode RW, or a disk with a file system");
+    }
+    Ok(())
 }
 
 /// Makes the task's user own the directory itself, never what is in it.

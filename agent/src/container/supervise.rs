@@ -5,6 +5,7 @@
 //! the agent's ledger nor the master. When it says that a run ended, nothing of the run is alive any more.
 
 use super::cgroup;
+use super::devices::is_device;
 use super::enter::Role;
 use super::handover;
 use super::logs::LogWriter;
@@ -59,7 +60,10 @@ fn supervise(path: &Path) -> io::Result<()> {
         .ok_or_else(|| io::Error::other("the agent ended before it gave the word to start"))?;
     let mut state = State { supervisor: Identity::own()?, phase: Phase::Starting };
     run.write_state(&state)?;
-    let ending = match start(&run, &spec, handles) {
+    let started = start(&run, &spec, &handles);
+    // Directories are mounted by now; a device is there only as long as somebody has it open.
+    let devices: Vec<OwnedFd> = handles.into_iter().filter(|h| is_device(h.as_fd())).collect();
+    let ending = match started {
         Ok((command, outputs)) => {
             state.phase = Phase::Running { pid: command };
             run.write_state(&state)?;
@@ -70,6 +74,7 @@ fn supervise(path: &Path) -> io::Result<()> {
         Err(rejection) => Phase::Refused(Refusal::from(rejection)),
     };
     sweep_without_output(&spec)?;
+    drop(devices);
     for group in &spec.groups {
         if let Err(error) = cgroup::remove(group) {
             // The agent tries again when it learns of the end.
@@ -94,14 +99,13 @@ fn take_signals() -> io::Result<SignalFd> {
 type Outputs = [Option<Output>; 2];
 
 /// Makes the surroundings and starts the command; a refusal means that nothing runs.
-fn start(run: &RunFolder, spec: &Spec, volumes: Vec<OwnedFd>) -> Result<(u32, Outputs), Rejection> {
+fn start(run: &RunFolder, spec: &Spec, volumes: &[OwnedFd]) -> Result<(u32, Outputs), Rejection> {
     if volumes.len() != spec.mounts.len() && spec.private_mounts {
         return Err(Rejection::new(ErrorCode::Internal, "not every volume was handed over"));
     }
     if spec.private_mounts {
-        mounts::set_up(spec, &volumes)?;
+        mounts::set_up(spec, volumes)?;
     }
-    drop(volumes);
     let failed = |error: io::Error| {
         Rejection::new(ErrorCode::LaunchFailed, format!("the command cannot be started: {error}"))
     };

@@ -48,7 +48,7 @@ impl FromStr for DriverChoice {
 /// A disk as the operator declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declaration {
-    /// ROOT, PATH with its root, or MOUNT with its mount point. A declaration of ROOT sets name, driver and size of
+    /// ROOT, PATH with its root, MOUNT with its mount point, or BLOCK with its device. A declaration of ROOT sets name, driver and size of
     /// the disk that is always there.
     pub source: DiskSource,
     /// For people; unique on the agent.

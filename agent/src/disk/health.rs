@@ -6,10 +6,10 @@ use super::adopt::{self, Expectation, Handle, Refused};
 use super::declaration::Declaration;
 use super::fs::{self, FileSystem};
 use super::probe::{self, Choice};
-use super::{Owner, code_of, is_broken, media, news};
+use super::{Owner, code_of, is_broken, media, news, unknown_id};
 use berth_model::agent::{self, DiskHealth, Media};
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{AgentId, ClusterId, DiskId, derive, fingerprint};
+use berth_model::id::{AgentId, ClusterId, DiskId};
 use berth_model::record::LedgerDisk;
 use berth_model::resources::DiskSource;
 use berth_model::units::{Bytes, MIB};
@@ -55,11 +55,9 @@ impl Disk {
         owner: Owner,
         known: Option<LedgerDisk>,
     ) -> Self {
-        let seed = u64::from(crc32c::crc32c(root.as_os_str().as_encoded_bytes()));
-        let unknown = derive(owner.agent.as_u128(), fingerprint(&seed.to_be_bytes()));
         let state = State {
             cluster: owner.cluster,
-            id: known.as_ref().map_or(DiskId::from_u128(unknown), |known| known.id),
+            id: known.as_ref().map_or_else(|| unknown_id(owner.agent, &root), |known| known.id),
             known,
             handle: None,
             fault: None,
@@ -170,7 +168,8 @@ impl Disk {
 
     /// Logs the fault, or its end, once.
     fn tell(&self, state: &mut State) {
-        news::health(self, &mut state.told, state.fault.as_ref());
+        let named = (self.name(), self.root());
+        news::health(named, &mut state.told, state.fault.as_ref());
     }
 
     /// Faults that opening cannot heal: the declaration itself is wrong.
@@ -190,7 +189,10 @@ impl Disk {
             {
                 return wrong(format!("disk {}: its root {root} is not absolute", own.name));
             },
-            DiskSource::Path(_) | DiskSource::Mount(_) | DiskSource::Root => {},
+            DiskSource::Path(_)
+            | DiskSource::Mount(_)
+            | DiskSource::Block(_)
+            | DiskSource::Root => {},
         }
         for other in others {
             if other.declaration.name == own.name {

@@ -5,6 +5,7 @@
 //! know volumes' states; it knows directories, markers and file systems.
 
 pub mod adopt;
+pub mod block;
 pub mod declaration;
 pub mod filesystem;
 pub mod fs;
@@ -21,12 +22,13 @@ pub mod scan;
 pub mod subvolume;
 pub mod whole;
 
+pub use block::BlockDisk;
 pub use declaration::{Declaration, DriverChoice};
 pub use health::Disk;
 
 use berth_model::agent::{self, DiskHealth};
 use berth_model::error::ErrorCode;
-use berth_model::id::{AgentId, ClusterId};
+use berth_model::id::{AgentId, ClusterId, DiskId, derive, fingerprint};
 use berth_model::record::LedgerDisk;
 use berth_model::resources::DiskSource;
 use fs::FileSystem;
@@ -48,6 +50,7 @@ pub struct Owner {
 #[derive(Debug)]
 pub struct Disks {
     disks: Vec<Arc<Disk>>,
+    blocks: Vec<Arc<BlockDisk>>,
 }
 
 impl Disks {
@@ -83,12 +86,18 @@ impl Disks {
             wanted.insert(0, Declaration::root());
         }
         let mut disks: Vec<Arc<Disk>> = Vec::new();
+        let mut devices = Vec::new();
         for declaration in wanted {
+            let own = known.iter().find(|known| known.source == declaration.source);
             let root = match &declaration.source {
                 DiskSource::Root => work_dir.join("disk"),
                 DiskSource::Path(root) | DiskSource::Mount(root) => PathBuf::from(&**root),
+                DiskSource::Block(device) => {
+                    let path = PathBuf::from(&**device);
+                    devices.push((declaration.clone(), path, own.cloned()));
+                    continue;
+                },
             };
-            let own = known.iter().find(|known| known.source == declaration.source);
             let disk = Disk::new(declaration, root, Arc::clone(files), owner, own.cloned());
             let conflict = disk.conflict(&disks);
             disk.start(conflict);
@@ -98,35 +107,51 @@ impl Disks {
             disks.push(Arc::new(disk));
         }
         news::shared(&disks);
-        Self { disks }
+        let mut blocks: Vec<Arc<BlockDisk>> = Vec::new();
+        for (declaration, path, own) in devices {
+            let block = BlockDisk::new(declaration, path, Arc::clone(files), owner, own);
+            block.start(&disks, &blocks, known);
+            blocks.push(Arc::new(block));
+        }
+        Self { disks, blocks }
     }
 
     /// No disk at all.
     #[must_use]
     pub fn none() -> Self {
-        Self { disks: Vec::new() }
+        Self { disks: Vec::new(), blocks: Vec::new() }
     }
 
     /// The disks as the master is told.
     #[must_use]
     pub fn report(&self) -> Vec<agent::Disk> {
-        self.disks.iter().map(|disk| disk.report()).collect()
+        let blocks = self.blocks.iter().map(|disk| disk.report());
+        self.disks.iter().map(|disk| disk.report()).chain(blocks).collect()
     }
 
     /// The disks as the ledger should remember them: those that were recognised or made.
     #[must_use]
     pub fn ledger(&self) -> Vec<LedgerDisk> {
-        self.disks.iter().filter_map(|disk| disk.remembered()).collect()
+        let blocks = self.blocks.iter().filter_map(|disk| disk.remembered());
+        self.disks.iter().filter_map(|disk| disk.remembered()).chain(blocks).collect()
     }
 
     /// Looks again at every disk: is it in place, writable, how much is free? A disk that has come back is used
     /// again; one that failed a write or a sync stays FAULTY until the agent restarts. True when health changed.
     pub fn refresh(&self) -> bool {
-        let before: Vec<DiskHealth> = self.disks.iter().map(|disk| disk.health()).collect();
+        let before = self.health();
         for disk in &self.disks {
             disk.refresh();
         }
-        before != self.disks.iter().map(|disk| disk.health()).collect::<Vec<_>>()
+        for disk in &self.blocks {
+            disk.refresh();
+        }
+        before != self.health()
+    }
+
+    fn health(&self) -> Vec<DiskHealth> {
+        let blocks = self.blocks.iter().map(|disk| disk.health());
+        self.disks.iter().map(|disk| disk.health()).chain(blocks).collect()
     }
 
     /// The agent has joined a cluster: from now on the disks' markers name it.
@@ -134,19 +159,34 @@ impl Disks {
         for disk in &self.disks {
             disk.join(cluster);
         }
+        for disk in &self.blocks {
+            disk.join(cluster);
+        }
     }
 
-    /// The disk that resources name so.
+    /// The disk with a file system that resources name so.
     #[must_use]
     pub fn find(&self, source: &DiskSource) -> Option<&Arc<Disk>> {
         self.disks.iter().find(|disk| disk.source() == source)
     }
 
-    /// Every disk, in the order of declaration, ROOT first unless declared elsewhere.
+    /// The raw devices.
+    #[must_use]
+    pub fn blocks(&self) -> &[Arc<BlockDisk>] {
+        &self.blocks
+    }
+
+    /// Every disk with a file system, in the order of declaration, ROOT first unless declared elsewhere.
     #[must_use]
     pub fn all(&self) -> &[Arc<Disk>] {
         &self.disks
     }
+}
+
+/// What a disk is called that could not be opened yet and that the ledger does not know.
+fn unknown_id(agent: AgentId, root: &Path) -> DiskId {
+    let seed = u64::from(crc32c::crc32c(root.as_os_str().as_encoded_bytes()));
+    DiskId::from_u128(derive(agent.as_u128(), fingerprint(&seed.to_be_bytes())))
 }
 
 /// The code for a failed call on a disk.

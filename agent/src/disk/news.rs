@@ -5,16 +5,21 @@
 use super::Disk;
 use berth_model::error::Rejection;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use tracing::{info, warn};
 
 /// Tells the disk's fault, or its end, unless that is what was told last.
-pub(super) fn health(disk: &Disk, told: &mut Option<String>, fault: Option<&Rejection>) {
+pub(super) fn health(
+    (name, root): (&str, &Path),
+    told: &mut Option<String>,
+    fault: Option<&Rejection>,
+) {
     let now = fault.map(ToString::to_string);
     if now == *told {
         return;
     }
-    let (name, root) = (disk.name(), disk.root().display());
+    let root = root.display();
     match fault {
         Some(fault) => {
             let code = fault.code.as_str();

@@ -29,6 +29,8 @@ pub enum DriverKind {
     Image(Format),
     /// The directory of the one volume of a disk that is a whole file system.
     Mount,
+    /// A raw device.
+    Block,
 }
 
 impl DriverKind {
@@ -43,6 +45,7 @@ impl DriverKind {
             Self::Image(Format::Ext4) => "image:ext4",
             Self::Image(Format::Btrfs) => "image:btrfs",
             Self::Mount => "mount",
+            Self::Block => "block",
         }
     }
 
@@ -52,7 +55,7 @@ impl DriverKind {
         match self {
             Self::Directory => Enforcement::None,
             Self::Btrfs | Self::ProjectQuota => Enforcement::Quota,
-            Self::Image(_) | Self::Mount => Enforcement::Device,
+            Self::Image(_) | Self::Mount | Self::Block => Enforcement::Device,
         }
     }
 
@@ -61,7 +64,7 @@ impl DriverKind {
     pub const fn image(self) -> Option<Format> {
         match self {
             Self::Image(format) => Some(format),
-            Self::Directory | Self::Btrfs | Self::ProjectQuota | Self::Mount => None,
+            Self::Directory | Self::Btrfs | Self::ProjectQuota | Self::Mount | Self::Block => None,
         }
     }
 }
@@ -69,7 +72,7 @@ impl DriverKind {
 impl std::str::FromStr for DriverKind {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {
-        let plain = [Self::Directory, Self::Btrfs, Self::ProjectQuota, Self::Mount];
+        let plain = [Self::Directory, Self::Btrfs, Self::ProjectQuota, Self::Mount, Self::Block];
         let images = Format::ALL.map(Self::Image);
         plain.into_iter().chain(images).find(|kind| kind.as_str() == text).ok_or(())
     }

@@ -256,7 +256,8 @@ fn superblock(device: &Path) -> Option<&'static str> {
 }
 
 fn kind_of(read: &mut dyn FnMut(u64, usize) -> Option<Vec<u8>>) -> Option<&'static str> {
-    let signs: [(&str, u64, &[u8]); 7] = [
+    let signs: [(&str, u64, &[u8]); 8] = [
+        ("BLOCK disk of Berth", 0, b"berth-block "),
         ("xfs", 0, b"XFSB"),
         ("ext4", 0x438, &[0x53, 0xef]),
         ("btrfs", 0x1_0040, b"_BHRfS_M"),

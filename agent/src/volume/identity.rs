@@ -85,6 +85,12 @@ impl Identity {
     /// The text of the marker file.
     #[must_use]
     pub fn encode(&self) -> String {
+        marker::encode(KIND, &self.fields())
+    }
+
+    /// What a marker holds.
+    #[must_use]
+    pub fn fields(&self) -> Vec<(&'static str, String)> {
         let mut fields = self.short();
         fields.extend([
             ("name", self.name.to_string()),
@@ -105,7 +111,7 @@ impl Identity {
         if let Some(project) = self.project {
             fields.push(("project", project.to_string()));
         }
-        marker::encode(KIND, &fields)
+        fields
     }
 
     /// Reads a marker file's fields.
@@ -142,7 +148,8 @@ impl Identity {
                 DriverKind::Directory
                 | DriverKind::Btrfs
                 | DriverKind::Image(_)
-                | DriverKind::Mount => None,
+                | DriverKind::Mount
+                | DriverKind::Block => None,
             },
             binding: if binding == "attribute" {
                 Binding::Attribute

@@ -206,6 +206,7 @@ fn misplaced(identity: &Identity, position: Position, around: Position) -> Optio
         | DriverKind::ProjectQuota
         | DriverKind::Image(_)
         | DriverKind::Mount
+        | DriverKind::Block
             if own_device =>
         {
             Some(format!(
@@ -220,7 +221,8 @@ fn misplaced(identity: &Identity, position: Position, around: Position) -> Optio
         | DriverKind::Btrfs
         | DriverKind::ProjectQuota
         | DriverKind::Image(_)
-        | DriverKind::Mount => None,
+        | DriverKind::Mount
+        | DriverKind::Block => None,
     }
 }
 

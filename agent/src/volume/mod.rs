@@ -6,8 +6,9 @@
 
 pub mod driver;
 pub mod fake;
-mod identity;
+pub(crate) mod identity;
 mod look;
+mod on_device;
 mod on_disk;
 mod unknown;
 mod usage;
@@ -24,6 +25,7 @@ use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
 use driver::{Driver, Fault, Found, Snapshots};
+use on_device::OnDevice;
 use on_disk::OnDisk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
@@ -36,6 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Volumes {
     disks: Arc<Disks>,
     drivers: BTreeMap<DiskSource, OnDisk>,
+    devices: BTreeMap<DiskSource, OnDevice>,
     fakes: BTreeMap<DiskSource, Arc<dyn Driver>>,
     /// One volume at a time may purge others for its room.
     room: Mutex<()>,
@@ -52,9 +55,15 @@ impl Volumes {
             .iter()
             .map(|disk| (disk.source().clone(), OnDisk::new(Arc::clone(disk))))
             .collect();
+        let devices = disks
+            .blocks()
+            .iter()
+            .map(|disk| (disk.source().clone(), OnDevice::new(Arc::clone(disk))))
+            .collect();
         Self {
             disks,
             drivers,
+            devices,
             fakes: BTreeMap::new(),
             room: Mutex::new(()),
             strange: Mutex::default(),
@@ -68,6 +77,7 @@ impl Volumes {
         Self {
             disks,
             drivers: BTreeMap::new(),
+            devices: BTreeMap::new(),
             fakes: drivers,
             room: Mutex::new(()),
             strange: Mutex::default(),
@@ -139,20 +149,25 @@ impl Volumes {
         }
     }
 
-    /// The directory of a live volume, verified and open, to be mounted without looking its path up again.
+    /// The directory of a live volume, or its device, verified and open, to be mounted without looking its path up
+    /// again.
     ///
     /// # Errors
     /// The volume must not be used: VOLUME_UNAVAILABLE with the evidence.
     pub fn open_verified(&self, spec: &VolumeSpec) -> Result<OwnedFd, Rejection> {
-        match self.drivers.get(&spec.source) {
-            Some(driver) => driver.open(spec),
-            None => Err(undeclared(spec)),
+        match (self.drivers.get(&spec.source), self.devices.get(&spec.source)) {
+            (Some(driver), _device) => driver.open(spec),
+            (None, Some(device)) => device.open(spec),
+            (None, None) => Err(undeclared(spec)),
         }
     }
 
     /// Where a live volume lies on the host; for people, never for mounting.
     #[must_use]
     pub fn host_path(&self, spec: &VolumeSpec) -> Option<PathBuf> {
+        if let Some(device) = self.devices.get(&spec.source) {
+            return Some(device.disk().path().to_path_buf());
+        }
         let disk = self.disks.find(&spec.source)?;
         Some(PathBuf::from(look::path(disk, Place::Live, &spec.id.to_string())))
     }
@@ -165,6 +180,10 @@ impl Volumes {
         let mut disks = self.disks.report();
         let sizes = self.strange.lock().unwrap_or_else(PoisonError::into_inner);
         for disk in &mut disks {
+            let device = self.devices.get(&disk.source);
+            if let Some(spec) = device.and_then(|own| own.unknown(&|id| known.contains(id))) {
+                disk.orphans = vec![unknown::on_device(disk, &spec)];
+            }
             let Some(own) = self.disks.find(&disk.source) else { continue };
             disk.orphans = unknown::list(own, known);
             for orphan in &mut disk.orphans {
@@ -238,6 +257,9 @@ impl Volumes {
         if let Some(driver) = self.drivers.get(&spec.source) {
             return Ok(driver);
         }
+        if let Some(device) = self.devices.get(&spec.source) {
+            return Ok(device);
+        }
         self.fakes.get(&spec.source).map(|driver| &**driver).ok_or_else(|| undeclared(spec))
     }
 
@@ -262,7 +284,16 @@ impl Volumes {
         };
         let taken = taken.unwrap_or_default();
         let needed = spec.size.checked_sub(taken).unwrap_or_default();
-        self.free_up(driver, spec, needed, purgeable, purged)
+        match self.free_up(driver, spec, needed, purgeable, purged) {
+            // It was here once and is in the trash: the driver says what follows from that.
+            Err(Fault::Failed(_no_room))
+                if own == Place::Live
+                    && matches!(driver.observe(spec, Place::Trash), Ok(Some(_))) =>
+            {
+                Ok(())
+            },
+            other => other,
+        }
     }
 
     /// What is added needs to be free. A refusal leaves the size as it was, whatever an earlier attempt had begun.

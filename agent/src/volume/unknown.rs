@@ -7,6 +7,7 @@ use crate::disk::Disk;
 use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
 use berth_agent_core::effect::Place;
+use berth_model::agent;
 use berth_model::id::VolumeId;
 use berth_model::orphan::{Orphan, OrphanPlace};
 use berth_model::units::Timestamp;
@@ -45,6 +46,24 @@ pub fn list(disk: &Disk, known: &BTreeSet<VolumeId>) -> Vec<Orphan> {
         }
     }
     found
+}
+
+/// A whole device that a volume owns which the ledger does not know. Whose it is says only its header, so nothing is done
+/// to it.
+pub fn on_device(disk: &agent::Disk, spec: &VolumeSpec) -> Orphan {
+    let evidence = format!(
+        "the header of this device names volume {} ({}) of role {}; orphans on BLOCK disks are only listed: \
+         keep the device away from other uses, and copy what you need from it by hand",
+        spec.name, spec.id, spec.role
+    );
+    Orphan {
+        path: Arc::clone(&disk.root),
+        place: OrphanPlace::Live,
+        spec: None,
+        evidence: Arc::from(evidence),
+        used: None,
+        modified: None,
+    }
 }
 
 /// The bytes that one of them takes, counted; nothing when it cannot be counted.

@@ -315,6 +315,18 @@ pub fn volume(
     (VolumeUse { volume: id, generation: 1, mount }, spec)
 }
 
+/// The same volume as a raw device.
+pub fn device_of(
+    (used, spec): (VolumeUse, VolumeSpec),
+    stage: &Stage,
+    device: &str,
+) -> (VolumeUse, VolumeSpec) {
+    let path = stage.dir.path().join("volumes").join(spec.id.to_string());
+    fs::remove_dir(&path).unwrap();
+    std::os::unix::fs::symlink(device, path).unwrap();
+    (used, spec)
+}
+
 pub fn volume_folder(stage: &Stage, number: u128) -> PathBuf {
     stage.dir.path().join("volumes").join(VolumeId::from_u128(number).to_string())
 }

@@ -101,6 +101,8 @@ pub enum DiskSource {
     Path(Arc<str>),
     /// A whole mounted file system, indivisible; the text is its mount point.
     Mount(Arc<str>),
+    /// A raw device, indivisible; the text is its path.
+    Block(Arc<str>),
 }
 
 impl DiskSource {
@@ -109,7 +111,7 @@ impl DiskSource {
     pub fn is_divisible(&self) -> bool {
         match self {
             Self::Root | Self::Path(_) => true,
-            Self::Mount(_) => false,
+            Self::Mount(_) | Self::Block(_) => false,
         }
     }
 }
@@ -120,6 +122,7 @@ impl fmt::Display for DiskSource {
             Self::Root => f.write_str("ROOT"),
             Self::Path(root) => write!(f, "PATH:{root}"),
             Self::Mount(root) => write!(f, "MOUNT:{root}"),
+            Self::Block(device) => write!(f, "BLOCK:{device}"),
         }
     }
 }

@@ -40,7 +40,7 @@ pub fn stack() -> BoxedStrategy<Stack> {
 
 pub fn source() -> BoxedStrategy<DiskSource> {
     let (path, mount) = (DiskSource::Path("/d".into()), DiskSource::Mount("/m".into()));
-    select(vec![DiskSource::Root, path, mount]).boxed()
+    select(vec![DiskSource::Root, path, mount, DiskSource::Block("/dev/b".into())]).boxed()
 }
 
 pub fn mount() -> BoxedStrategy<Mount> {

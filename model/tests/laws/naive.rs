@@ -29,7 +29,8 @@ fn units(list: impl IntoIterator<Item = Resource>) -> Units {
             *units.entry((identity(&resource), unit)).or_default() += n;
         };
         let whole = resource.persistence().is_some()
-            || resource.disk_source().to_string().starts_with("MOUNT");
+            || resource.disk_source().to_string().starts_with("MOUNT")
+            || resource.disk_source().to_string().starts_with("BLOCK");
         match &resource.value {
             Value::Scalar(amount) if whole => count(format!("whole {amount}"), 1),
             Value::Scalar(amount) => count("thousandth".to_owned(), amount.milli()),

@@ -22,8 +22,9 @@ enum DiskKind {
     Root,
     Path,
     Mount,
+    Block,
 }
-choice!(DiskKind, v1::DiskKind, "disk kind", [Root, Path, Mount]);
+choice!(DiskKind, v1::DiskKind, "disk kind", [Root, Path, Mount, Block]);
 
 impl Wire for DiskSource {
     type Message = v1::DiskSource;
@@ -33,6 +34,7 @@ impl Wire for DiskSource {
             Self::Root => (DiskKind::Root, ""),
             Self::Path(root) => (DiskKind::Path, &**root),
             Self::Mount(root) => (DiskKind::Mount, &**root),
+            Self::Block(device) => (DiskKind::Block, &**device),
         };
         v1::DiskSource { kind: kind.number(), root: root.to_owned() }
     }
@@ -48,6 +50,7 @@ impl Wire for DiskSource {
             )),
             DiskKind::Path => Ok(Self::Path(Arc::from(field::filled(root, &root_at)?))),
             DiskKind::Mount => Ok(Self::Mount(Arc::from(field::filled(root, &root_at)?))),
+            DiskKind::Block => Ok(Self::Block(Arc::from(field::filled(root, &root_at)?))),
         }
     }
 }

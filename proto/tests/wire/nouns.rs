@@ -135,7 +135,8 @@ pub fn source() -> BoxedStrategy<DiskSource> {
     prop_oneof![
         Just(DiskSource::Root),
         root().prop_map(DiskSource::Path),
-        root().prop_map(DiskSource::Mount)
+        root().prop_map(DiskSource::Mount),
+        root().prop_map(DiskSource::Block)
     ]
     .boxed()
 }

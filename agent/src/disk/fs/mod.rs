@@ -5,10 +5,13 @@
 //! does it through a [`Node`], so that a test sees every such call with the place in the source it comes from.
 
 pub mod image;
+mod paths;
+pub mod raw;
 pub mod real;
 mod real_image;
 mod snapshot;
 
+pub use paths::{device, device_number, locate, open};
 pub use snapshot::Access;
 
 use super::filesystem::{Position, Room};
@@ -64,13 +67,25 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
     /// # Errors
     /// As [`FileSystem::open`], but needs no permission to read the directory.
     fn locate(&self, site: Site, path: &Path) -> Result<Position, Errno>;
+
+    /// Opens a block device for this process alone, links followed.
+    ///
+    /// # Errors
+    /// It is absent (NOENT), no block device (NOTBLK), mounted or held by somebody else (BUSY), or cannot be opened.
+    fn device(&self, site: Site, path: &Path) -> Result<Box<dyn Calls>, Errno>;
+
+    /// The number of the block device that a path leads to.
+    ///
+    /// # Errors
+    /// As [`FileSystem::device`], but is never BUSY.
+    fn device_number(&self, site: Site, path: &Path) -> Result<(u32, u32), Errno>;
 }
 
 /// The calls on an open file or directory. Names are single entries: they lead to no link's target and across no
 /// mount. [`Node`] says what each does.
 #[expect(missing_docs, reason = "documented once, at the methods of Node that call them")]
 #[expect(clippy::missing_errors_doc, reason = "documented once, at the methods of Node")]
-pub trait Calls: image::Images + fmt::Debug + Send + Sync {
+pub trait Calls: image::Images + raw::Bytes + fmt::Debug + Send + Sync {
     fn raw(&self) -> Raw<'_>;
     fn directory(&self, site: Site, name: &OsStr) -> Result<Box<dyn Calls>, Errno>;
     fn make_directory(&self, site: Site, name: &OsStr, mode: u32) -> Result<(), Errno>;
@@ -116,24 +131,6 @@ pub trait Calls: image::Images + fmt::Debug + Send + Sync {
     fn is_read_only(&self, site: Site) -> Result<bool, Errno>;
     fn nested(&self, site: Site) -> Result<Option<String>, Errno>;
     fn make_writable(&self, site: Site) -> Result<(), Errno>;
-}
-
-/// Opens a directory by its path, links followed.
-///
-/// # Errors
-/// See [`FileSystem::open`].
-#[track_caller]
-pub fn open(files: &dyn FileSystem, path: &Path) -> Result<Node, Errno> {
-    files.open(Location::caller(), path).map(Node)
-}
-
-/// Where a directory's path leads.
-///
-/// # Errors
-/// See [`FileSystem::locate`].
-#[track_caller]
-pub fn locate(files: &dyn FileSystem, path: &Path) -> Result<Position, Errno> {
-    files.locate(Location::caller(), path)
 }
 
 /// Methods of [`Node`] that pass a call without arguments on, with the place they are called from.

@@ -36,6 +36,35 @@ impl FileSystem for Host {
         let place = rustix::fs::open(path, flags, Mode::empty())?;
         filesystem::position(place.as_fd())
     }
+
+    fn device(&self, _site: Site, path: &Path) -> Result<Box<dyn Calls>, Errno> {
+        number_of(&rustix::fs::stat(path)?)?;
+        let flags = OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC;
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(device) => Ok(Box::new(Open::from(device))),
+            // To be looked at; the device says itself that it is read-only.
+            Err(Errno::ROFS | Errno::ACCESS) => {
+                let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC;
+                let device = rustix::fs::open(path, flags, Mode::empty())?;
+                Ok(Box::new(Open::from(device)))
+            },
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn device_number(&self, _site: Site, path: &Path) -> Result<(u32, u32), Errno> {
+        number_of(&rustix::fs::stat(path)?)
+    }
+}
+
+/// The number of the device that a file is.
+pub(super) fn number_of(stat: &rustix::fs::Stat) -> Result<(u32, u32), Errno> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::BlockDevice => {
+            Ok((rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)))
+        },
+        _other => Err(Errno::NOTBLK),
+    }
 }
 
 /// An open descriptor.

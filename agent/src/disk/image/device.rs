@@ -1,10 +1,10 @@
-//! Loop devices: a file as a block device, by ioctl.
+//! Loop devices: a file, or a part of a raw device, as a block device, by ioctl.
 //!
 //! A device is always attached so that it goes with its last user: what a crash leaves between attaching and
 //! mounting is gone with the process, and unmounting detaches. No file is attached twice: a device is first looked for
 //! by the inode of the file behind it. This module does not know what the file holds.
 
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::ioctl::{self, Ioctl, IoctlOutput, Opcode};
 use std::ffi::c_void;
@@ -73,11 +73,29 @@ const NO_INFO: Info = Info {
     init: [0; 2],
 };
 
+/// The part of a raw device that a loop device shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Where it begins.
+    pub offset: u64,
+    /// How long it is.
+    pub bytes: u64,
+}
+
+/// All of a file.
+const ALL: Window = Window { offset: 0, bytes: 0 };
+
 /// An attached loop device, held open: while it is held, it stays attached.
 #[derive(Debug)]
 pub struct Device {
     number: u32,
     node: OwnedFd,
+}
+
+impl From<Device> for OwnedFd {
+    fn from(device: Device) -> Self {
+        device.node
+    }
 }
 
 impl Device {
@@ -153,9 +171,7 @@ pub fn find(file: BorrowedFd<'_>) -> Result<Option<Device>, Errno> {
         Err(error) => return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
     };
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix("loop")?.parse::<u32>().ok());
-        let Some(number) = number else { continue };
+        let Some(number) = number_of(&entry) else { continue };
         let behind = std::fs::read_to_string(entry.path().join("loop/backing_file"));
         let ours = behind.is_ok_and(|path| {
             let path = path.trim_end().trim_end_matches(" (deleted)");
@@ -177,13 +193,67 @@ pub fn attach(file: BorrowedFd<'_>) -> Result<Device, Errno> {
     if let Some(device) = find(file)? {
         return Ok(device);
     }
+    attach_new(file, ALL)
+}
+
+/// This part of a raw device as a device: the one it is already, or a new one that goes with its last user.
+///
+/// # Errors
+/// There are no loop devices, or the privilege is missing.
+pub fn attach_window(raw: BorrowedFd<'_>, window: Window) -> Result<Device, Errno> {
+    let _alone = ATTACHING.lock().unwrap_or_else(PoisonError::into_inner);
+    for number in above(raw)? {
+        let device = Device { number, node: open_node(number, OFlags::RDWR)? };
+        match device.info() {
+            Ok(info) if (info.offset, info.size_limit) == (window.offset, window.bytes) => {
+                return Ok(device);
+            },
+            // It went away meanwhile, or somebody shows another part.
+            Ok(_) | Err(Errno::NXIO) => {},
+            Err(errno) => return Err(errno),
+        }
+    }
+    // Without the exclusive claim of this handle, which the loop device would keep beyond this process.
+    let path = format!("/proc/self/fd/{}", raw.as_raw_fd());
+    let plain = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    attach_new(plain.as_fd(), window)
+}
+
+/// Is any part of the raw device a loop device?
+///
+/// # Errors
+/// The loop devices cannot be listed.
+pub fn is_below_any(raw: BorrowedFd<'_>) -> Result<bool, Errno> {
+    above(raw).map(|found| !found.is_empty())
+}
+
+/// The loop devices that have this raw device behind them.
+fn above(raw: BorrowedFd<'_>) -> Result<Vec<u32>, Errno> {
+    let own = rustix::fs::fstat(raw)?.st_rdev;
+    let behind = |entry: &std::fs::DirEntry| {
+        let path = std::fs::read_to_string(entry.path().join("loop/backing_file")).ok()?;
+        let stat = rustix::fs::stat(path.trim_end()).ok()?;
+        let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice;
+        (is_device && stat.st_rdev == own).then(|| number_of(entry))?
+    };
+    let entries = std::fs::read_dir("/sys/block")
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    Ok(entries.flatten().filter_map(|entry| behind(&entry)).collect())
+}
+
+fn number_of(entry: &std::fs::DirEntry) -> Option<u32> {
+    entry.file_name().to_str()?.strip_prefix("loop")?.parse().ok()
+}
+
+fn attach_new(file: BorrowedFd<'_>, window: Window) -> Result<Device, Errno> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     let control = rustix::fs::open("/dev/loop-control", flags, Mode::empty())?;
     let mut refused = Errno::BUSY;
     for _attempt in 0..ATTEMPTS {
         let number = free_number(control.as_fd())?;
         let node = open_node(number, OFlags::RDWR)?;
-        match configure(node.as_fd(), file) {
+        match configure(node.as_fd(), file, window) {
+            Ok(()) if window != ALL => return Ok(Device { number, node }),
             Ok(()) => {
                 // Whoever trims the file system would take away what is allocated for it.
                 let discard = format!("/sys/block/loop{number}/queue/discard_max_bytes");
@@ -199,8 +269,9 @@ pub fn attach(file: BorrowedFd<'_>) -> Result<Device, Errno> {
 }
 
 #[expect(unsafe_code, reason = "an ioctl whose argument is declared above")]
-fn configure(node: BorrowedFd<'_>, file: BorrowedFd<'_>) -> Result<(), Errno> {
+fn configure(node: BorrowedFd<'_>, file: BorrowedFd<'_>, window: Window) -> Result<(), Errno> {
     let mut info = NO_INFO;
+    (info.offset, info.size_limit) = (window.offset, window.bytes);
     info.flags = FLAG_AUTOCLEAR | FLAG_DIRECT_IO;
     let fd = u32::try_from(file.as_raw_fd()).map_err(|_negative| Errno::BADF)?;
     let config = Config { fd, block_size: 0, info, reserved: [0; 8] };

@@ -35,6 +35,7 @@ fn limit_again(driver: &OnDisk, here: &Here) -> Result<(), Errno> {
         DriverKind::Directory
         | DriverKind::Image(_)
         | DriverKind::Mount
+        | DriverKind::Block
         | DriverKind::ProjectQuota => Ok(()),
         DriverKind::Btrfs => {
             driver.limit(here)?;

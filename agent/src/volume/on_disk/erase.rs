@@ -87,7 +87,7 @@ impl OnDisk {
         let unclear = self.unclear(spec, "purging");
         let volume = volume_attribute(&here.directory).map_err(&unclear)?;
         let group = match here.identity.driver {
-            DriverKind::Directory | DriverKind::Mount => None,
+            DriverKind::Directory | DriverKind::Mount | DriverKind::Block => None,
             DriverKind::Image(_) => {
                 self.refuse_attached(here)?;
                 None

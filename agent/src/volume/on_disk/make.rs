@@ -127,7 +127,8 @@ impl OnDisk {
             DriverKind::Directory
             | DriverKind::ProjectQuota
             | DriverKind::Image(_)
-            | DriverKind::Mount => {
+            | DriverKind::Mount
+            | DriverKind::Block => {
                 parent.make_directory(&entry, 0o700)?;
             },
             DriverKind::Btrfs => parent.make_subvolume(&entry)?,
@@ -142,7 +143,10 @@ impl OnDisk {
         let home = look::home(&self.disk, handle);
         let mut identity = Identity::of(spec, home, kind, Binding::Attribute);
         match kind {
-            DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => {},
+            DriverKind::Directory
+            | DriverKind::Image(_)
+            | DriverKind::Mount
+            | DriverKind::Block => {},
             DriverKind::Btrfs => directory.limit(Some(spec.size.get()))?,
             DriverKind::ProjectQuota => {
                 identity.project = Some(project::choose(&directory, spec.id)?);

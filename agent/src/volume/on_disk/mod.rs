@@ -34,6 +34,7 @@ use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
+pub(super) use resize::whole_disk;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -189,7 +190,10 @@ impl OnDisk {
     /// Sets the volume's limit, which a crash may have left lifted.
     fn limit(&self, here: &Here) -> Result<(), Errno> {
         match here.identity.driver {
-            DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => Ok(()),
+            DriverKind::Directory
+            | DriverKind::Image(_)
+            | DriverKind::Mount
+            | DriverKind::Block => Ok(()),
             DriverKind::Btrfs => here.directory.limit(Some(here.identity.size.get())),
             DriverKind::ProjectQuota => project::enforce(&here.directory, &here.identity),
         }
@@ -295,7 +299,8 @@ fn settle(directory: &Node, kind: DriverKind) -> Result<(), Errno> {
         DriverKind::Directory
         | DriverKind::ProjectQuota
         | DriverKind::Image(_)
-        | DriverKind::Mount => directory.sync(),
+        | DriverKind::Mount
+        | DriverKind::Block => directory.sync(),
         DriverKind::Btrfs => directory.sync_file_system(),
     }
 }
@@ -309,7 +314,8 @@ fn used(here: &Here) -> Result<Bytes, String> {
         kind @ (DriverKind::Directory
         | DriverKind::Btrfs
         | DriverKind::Image(_)
-        | DriverKind::Mount) => measure(&here.directory, kind),
+        | DriverKind::Mount
+        | DriverKind::Block) => measure(&here.directory, kind),
     }
 }
 

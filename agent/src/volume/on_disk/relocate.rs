@@ -21,7 +21,10 @@ impl OnDisk {
         if identity.binding == Binding::Attribute {
             // A full quota would stop the attribute as well; the limit is set again by `limit`.
             match identity.driver {
-                DriverKind::Directory | DriverKind::Image(_) | DriverKind::Mount => {},
+                DriverKind::Directory
+                | DriverKind::Image(_)
+                | DriverKind::Mount
+                | DriverKind::Block => {},
                 DriverKind::Btrfs => here.directory.limit(None)?,
                 DriverKind::ProjectQuota => project::lift(&here.directory, &identity)?,
             }

@@ -26,10 +26,10 @@ impl OnDisk {
             DriverKind::Image(kind) => {
                 return self.resize_image(&handle, here, spec, size, kind).map(Some);
             },
-            DriverKind::Mount if size == spec.size => {
+            DriverKind::Mount | DriverKind::Block if size == spec.size => {
                 return Ok(Some(self.found(&here, Place::Live)));
             },
-            DriverKind::Mount => return Err(whole_disk(spec, size)),
+            DriverKind::Mount | DriverKind::Block => return Err(whole_disk(spec, size)),
         }
         let unclear = self.unclear(spec, "resizing");
         if size < spec.size {
@@ -83,7 +83,8 @@ impl OnDisk {
             DriverKind::Directory
             | DriverKind::ProjectQuota
             | DriverKind::Image(_)
-            | DriverKind::Mount => {},
+            | DriverKind::Mount
+            | DriverKind::Block => {},
             DriverKind::Btrfs => settle(&here.directory, DriverKind::Btrfs)?,
         }
         let id = here.identity.id.to_string();
@@ -91,7 +92,8 @@ impl OnDisk {
     }
 }
 
-fn whole_disk(spec: &VolumeSpec, size: Bytes) -> Fault {
+/// A volume that has a whole disk keeps its size.
+pub(in super::super) fn whole_disk(spec: &VolumeSpec, size: Bytes) -> Fault {
     let text = format!(
         "volume {} ({}) cannot get {size}: it has the whole disk {}",
         spec.name, spec.id, spec.source

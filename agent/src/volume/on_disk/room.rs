@@ -30,9 +30,10 @@ impl OnDisk {
                     Ok(None) | Err(_) => measure(&here.directory, here.identity.driver),
                 }
             },
-            DriverKind::Directory | DriverKind::ProjectQuota | DriverKind::Mount => {
-                measure(&here.directory, here.identity.driver)
-            },
+            DriverKind::Directory
+            | DriverKind::ProjectQuota
+            | DriverKind::Mount
+            | DriverKind::Block => measure(&here.directory, here.identity.driver),
         };
         measured.map_err(|reason| {
             let text = format!("measuring volume {} failed: {reason}", spec.id);

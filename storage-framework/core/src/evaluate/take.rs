@@ -135,7 +135,11 @@ fn is_of_kind(source: &DiskSource, kind: Option<DiskKind>) -> bool {
         (DiskSource::Root, Some(DiskKind::Root) | None)
         | (DiskSource::Path(_), Some(DiskKind::Path) | None)
         | (DiskSource::Mount(_), Some(DiskKind::Mount)) => true,
-        (DiskSource::Root | DiskSource::Path(_) | DiskSource::Mount(_), _) => false,
+        // The volume of a BLOCK disk is a device, which no service asks for.
+        (
+            DiskSource::Root | DiskSource::Path(_) | DiskSource::Mount(_) | DiskSource::Block(_),
+            _,
+        ) => false,
     }
 }
 

@@ -68,6 +68,11 @@ pub enum Call {
     Mount,
     Holds,
     Put,
+    RawDevice,
+    RawNumber,
+    Facts,
+    ReadAt,
+    WriteAt,
 }
 
 impl Call {
@@ -106,6 +111,7 @@ impl Call {
                 | Self::Format
                 | Self::Mount
                 | Self::Put
+                | Self::WriteAt
         )
     }
 

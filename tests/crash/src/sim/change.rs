@@ -37,6 +37,8 @@ pub enum Change {
     Length { number: Number, length: u64, allocated: u64 },
     /// What lies on the device that a file is; with `is_journaled` all of it or what was there before.
     Blocks { number: Number, medium: Arc<Medium>, is_journaled: bool },
+    /// Bytes in the middle of a raw device.
+    Overwrite { number: Number, at: u64, bytes: Vec<u8> },
 }
 
 impl Change {
@@ -57,7 +59,8 @@ impl Change {
             | Self::LimitProject { .. }
             | Self::Unlock { .. }
             | Self::Length { .. }
-            | Self::Blocks { .. } => Vec::new(),
+            | Self::Blocks { .. }
+            | Self::Overwrite { .. } => Vec::new(),
         }
     }
 
@@ -76,7 +79,8 @@ impl Change {
             | Self::Project { number, .. }
             | Self::Unlock { number }
             | Self::Length { number, .. }
-            | Self::Blocks { number, .. } => *number,
+            | Self::Blocks { number, .. }
+            | Self::Overwrite { number, .. } => *number,
             Self::LimitProject { .. } => NOBODY,
             Self::Snapshot { inodes, .. } => {
                 inodes.first().map_or(ROOT, |(number, _inode)| *number)
@@ -108,7 +112,7 @@ impl Change {
     /// Is it about content, not names and attributes?
     #[must_use]
     pub fn is_data(&self) -> bool {
-        matches!(self, Self::Write { .. } | Self::Blocks { .. })
+        matches!(self, Self::Write { .. } | Self::Blocks { .. } | Self::Overwrite { .. })
     }
 
     /// Does it need `earlier` to have happened?
@@ -172,13 +176,20 @@ impl Fate {
             let medium = Arc::new(medium);
             return Some(Change::Blocks { number: *number, medium, is_journaled: false });
         }
-        let Change::Write { number, bytes, bulk } = change else { return Some(change.clone()) };
-        let bytes = match self {
-            Self::None => return None,
-            Self::Whole => bytes.clone(),
-            Self::Torn => bytes.get(..bytes.len() / 2).unwrap_or_default().to_vec(),
-            Self::Zeros => vec![0; bytes.len()],
+        let left = |bytes: &[u8]| match self {
+            Self::None => None,
+            Self::Whole => Some(bytes.to_vec()),
+            Self::Torn => Some(bytes.get(..bytes.len() / 2).unwrap_or_default().to_vec()),
+            Self::Zeros => Some(vec![0; bytes.len()]),
         };
-        Some(Change::Write { number: *number, bytes, bulk: *bulk })
+        match change {
+            Change::Write { number, bytes, bulk } => {
+                Some(Change::Write { number: *number, bytes: left(bytes)?, bulk: *bulk })
+            },
+            Change::Overwrite { number, at, bytes } => {
+                Some(Change::Overwrite { number: *number, at: *at, bytes: left(bytes)? })
+            },
+            other => Some(other.clone()),
+        }
     }
 }

@@ -9,6 +9,7 @@ pub mod change;
 mod device;
 pub mod fast;
 mod images;
+mod raw;
 pub mod storage;
 pub mod tree;
 
@@ -245,6 +246,21 @@ impl FileSystem for SimFs {
         self.perform(None, site, (Call::Locate, &shown), |state| {
             let number = state.directory_at(path)?;
             state.position(number)
+        })
+    }
+
+    fn device(&self, site: Site, path: &Path) -> Result<Box<dyn Calls>, Errno> {
+        let shown = || path.display().to_string();
+        let opened = (Call::RawDevice, &shown as &dyn Fn() -> String);
+        let number = self.perform(None, site, opened, |state| state.raw_device_at(path))?;
+        Ok(self.handle(None, number))
+    }
+
+    fn device_number(&self, site: Site, path: &Path) -> Result<(u32, u32), Errno> {
+        let shown = || path.display().to_string();
+        self.perform(None, site, (Call::RawNumber, &shown), |state| {
+            let number = state.raw_device_at(path)?;
+            Ok((9, u32::try_from(number).unwrap_or(u32::MAX)))
         })
     }
 }

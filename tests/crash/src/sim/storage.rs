@@ -138,7 +138,8 @@ impl Storage {
             | Change::Project { .. }
             | Change::LimitProject { .. }
             | Change::Length { .. }
-            | Change::Blocks { .. } => false,
+            | Change::Blocks { .. }
+            | Change::Overwrite { .. } => false,
         }
     }
 
@@ -188,7 +189,8 @@ impl Storage {
                 | Change::Write { .. }
                 | Change::Project { .. }
                 | Change::Length { .. }
-                | Change::Blocks { .. } => change.subject() == number,
+                | Change::Blocks { .. }
+                | Change::Overwrite { .. } => change.subject() == number,
                 Change::Limit { .. }
                 | Change::LimitProject { .. }
                 | Change::Snapshot { .. }

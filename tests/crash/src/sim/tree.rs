@@ -281,6 +281,14 @@ impl Tree {
         }
     }
 
+    fn overwrite(&mut self, number: Number, at: u64, new: &[u8]) {
+        if let Some(Inode { content: Content::File { bytes, .. }, .. }) = self.edit(number) {
+            let at = usize::try_from(at).unwrap_or(usize::MAX);
+            bytes.resize(bytes.len().max(at + new.len()), 0);
+            bytes[at..at + new.len()].copy_from_slice(new);
+        }
+    }
+
     /// Carries a change out. What it is about and is not there (any more) stays away.
     pub fn apply(&mut self, change: &Change) {
         match change {
@@ -332,6 +340,7 @@ impl Tree {
                     inode.limit = *bytes;
                 }
             },
+            Change::Overwrite { number, at, bytes } => self.overwrite(*number, *at, bytes),
             Change::Project { number, project } => {
                 if let Some(inode) = self.edit(*number) {
                     inode.project = *project;

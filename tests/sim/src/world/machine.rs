@@ -73,7 +73,7 @@ impl AgentMachine {
             let mib = one.size.whole_mib().expect("made of whole MiB");
             match &one.source {
                 DiskSource::Root => text += &format!(";disk:{mib}"),
-                DiskSource::Path(_) | DiskSource::Mount(_) => {},
+                DiskSource::Path(_) | DiskSource::Mount(_) | DiskSource::Block(_) => {},
             }
         }
         let mut declared = parse_resources(&text).expect("the text is right");
