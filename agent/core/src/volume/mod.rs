@@ -14,6 +14,7 @@ mod outcome;
 mod resize;
 mod snapshot;
 mod snapshot_outcome;
+mod usage;
 
 use crate::agent::Agent;
 use crate::effect::{Place, VolumeEffect};
@@ -349,41 +350,6 @@ impl Agent {
     fn retain(&mut self, volume: &LedgerVolume) {
         let end = volume.changed.after(self.config.trash_retention);
         self.timers.set(Timer::Retention(volume.spec.id), end);
-    }
-
-    fn measure_later(&mut self, id: VolumeId) {
-        self.to_measure.insert((self.now.after(self.config.usage_pause), id));
-        if !self.timers.is_set(&Timer::Usage) {
-            self.schedule_usage();
-        }
-    }
-
-    fn schedule_usage(&mut self) {
-        if let Some((due, _)) = self.to_measure.first() {
-            let at = (*due).max(self.now.after(self.config.usage_pause));
-            self.timers.set(Timer::Usage, at);
-        }
-    }
-
-    pub(crate) fn measure_next(&mut self) {
-        let Some((due, id)) = self.to_measure.pop_first() else { return };
-        if due > self.now {
-            self.to_measure.insert((due, id));
-            self.schedule_usage();
-            return;
-        }
-        let ready = self.books.volumes().get(&id).is_some_and(|v| v.state == VolumeState::Ready);
-        if ready {
-            self.to_measure.insert((self.now.after(self.config.usage_every), id));
-        }
-        if ready && self.unavailable(id).is_none() {
-            self.watch(id).measure = true;
-            self.advance(id);
-        }
-        // The outcome of a measurement schedules the next one.
-        if self.under_way(id) != Some(Kind::Usage) {
-            self.schedule_usage();
-        }
     }
 
     fn under_way(&self, id: VolumeId) -> Option<Kind> {

@@ -7,7 +7,6 @@ use crate::step::Severity;
 use crate::timer::Timer;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{OperationId, VolumeId};
-use berth_model::link::FromAgent;
 use berth_model::record::LedgerVolume;
 use berth_model::volume::VolumeState;
 
@@ -282,22 +281,6 @@ impl Agent {
                 self.pause(id);
             },
             VolumeOutcome::Used(_) => {},
-        }
-    }
-
-    fn measured(&mut self, volume: &LedgerVolume, outcome: VolumeOutcome) {
-        let id = volume.spec.id;
-        match outcome {
-            VolumeOutcome::Used(bytes) => {
-                self.watch(id).used = Some(bytes);
-                self.tell(FromAgent::Usage(vec![(id, bytes)]));
-            },
-            VolumeOutcome::Failed(error)
-            | VolumeOutcome::Unclear(error)
-            | VolumeOutcome::Foreign(error) => {
-                self.log(Severity::Warning, format!("volume {id} could not be measured: {error}"));
-            },
-            VolumeOutcome::Absent | VolumeOutcome::Present { .. } => self.watch(id).verify = true,
         }
     }
 

@@ -1,0 +1,64 @@
+//! How much volumes use: measured one after the other, so that it does not load the disks.
+
+use super::Kind;
+use crate::agent::Agent;
+use crate::effect::VolumeOutcome;
+use crate::step::Severity;
+use crate::timer::Timer;
+use berth_model::id::VolumeId;
+use berth_model::link::FromAgent;
+use berth_model::record::LedgerVolume;
+use berth_model::volume::VolumeState;
+
+impl Agent {
+    pub(super) fn measure_later(&mut self, id: VolumeId) {
+        self.to_measure.insert((self.now.after(self.config.usage_pause), id));
+        if !self.timers.is_set(&Timer::Usage) {
+            self.schedule_usage();
+        }
+    }
+
+    pub(super) fn schedule_usage(&mut self) {
+        if let Some((due, _)) = self.to_measure.first() {
+            let at = (*due).max(self.now.after(self.config.usage_pause));
+            self.timers.set(Timer::Usage, at);
+        }
+    }
+
+    pub(crate) fn measure_next(&mut self) {
+        let Some((due, id)) = self.to_measure.pop_first() else { return };
+        if due > self.now {
+            self.to_measure.insert((due, id));
+            self.schedule_usage();
+            return;
+        }
+        let ready = self.books.volumes().get(&id).is_some_and(|v| v.state == VolumeState::Ready);
+        if ready {
+            self.to_measure.insert((self.now.after(self.config.usage_every), id));
+        }
+        if ready && self.unavailable(id).is_none() {
+            self.watch(id).measure = true;
+            self.advance(id);
+        }
+        // The outcome of a measurement schedules the next one.
+        if self.under_way(id) != Some(Kind::Usage) {
+            self.schedule_usage();
+        }
+    }
+
+    pub(super) fn measured(&mut self, volume: &LedgerVolume, outcome: VolumeOutcome) {
+        let id = volume.spec.id;
+        match outcome {
+            VolumeOutcome::Used(bytes) => {
+                self.watch(id).used = Some(bytes);
+                self.tell(FromAgent::Usage(vec![(id, bytes)]));
+            },
+            VolumeOutcome::Failed(error)
+            | VolumeOutcome::Unclear(error)
+            | VolumeOutcome::Foreign(error) => {
+                self.log(Severity::Warning, format!("volume {id} could not be measured: {error}"));
+            },
+            VolumeOutcome::Absent | VolumeOutcome::Present { .. } => self.watch(id).verify = true,
+        }
+    }
+}
