@@ -110,9 +110,9 @@ fn in_sources(site: &CallSite) -> (String, u32) {
     (site.file.to_owned(), site.line)
 }
 
-/// At how many places of a trace a call of one place in the source fails: all, but two where every start makes trials.
+/// At how many places of a trace a call of one place in the source fails: all, but one where every start makes trials.
 fn places(setup: &Setup) -> usize {
-    if setup.driver == DriverChoice::Directory || effort() > 1 { usize::MAX } else { 2 }
+    if setup.driver == DriverChoice::Directory || effort() > 1 { usize::MAX } else { 1 }
 }
 
 fn with_errors() -> Report {
