@@ -74,7 +74,8 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::UnknownReservation
         | ErrorCode::UnknownService
         | ErrorCode::UnknownProfile
-        | ErrorCode::UnknownSnapshot => exit::NOT_FOUND,
+        | ErrorCode::UnknownSnapshot
+        | ErrorCode::UnknownSchedule => exit::NOT_FOUND,
         ErrorCode::StaleOffer
         | ErrorCode::StaleEpoch
         | ErrorCode::RequestIdReused

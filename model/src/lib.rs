@@ -17,6 +17,7 @@ pub mod record;
 pub mod reservation;
 pub mod resources;
 pub mod role;
+pub mod schedule;
 pub mod snapshot;
 pub mod task;
 pub mod units;

@@ -90,11 +90,15 @@ pub enum OperationKind {
     RollBack,
     /// CLONE: a new volume with the content of a snapshot.
     Clone,
+    /// SET_SCHEDULE: snapshots of a volume by the clock.
+    SetSchedule,
+    /// DELETE_SCHEDULE: no more of them.
+    DeleteSchedule,
 }
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -116,6 +120,8 @@ impl OperationKind {
         Self::HoldSnapshot,
         Self::RollBack,
         Self::Clone,
+        Self::SetSchedule,
+        Self::DeleteSchedule,
     ];
 
     /// The kind as users see it.
@@ -143,6 +149,8 @@ impl OperationKind {
             Self::HoldSnapshot => "HOLD_SNAPSHOT",
             Self::RollBack => "ROLLBACK",
             Self::Clone => "CLONE",
+            Self::SetSchedule => "SET_SCHEDULE",
+            Self::DeleteSchedule => "DELETE_SCHEDULE",
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::id::{
 use crate::operation::OperationKind;
 use crate::resources::{DiskSource, Resources};
 use crate::role::Role;
+use crate::schedule::SchedulePlan;
 use crate::snapshot::Freeze;
 use crate::units::Bytes;
 use std::sync::Arc;
@@ -164,6 +165,20 @@ pub enum Request {
         /// The default mount.
         container_path: Arc<str>,
     },
+    /// Take snapshots of a volume by the clock, from now on; replaces the schedule it has.
+    SetSchedule {
+        /// Of which volume.
+        volume: VolumeChoice,
+        /// How often, and which stay.
+        plan: SchedulePlan,
+        /// Who asks.
+        principal: Option<Principal>,
+    },
+    /// Take no more snapshots of a volume by the clock; those taken stay.
+    DeleteSchedule {
+        /// Of which volume.
+        volume: VolumeChoice,
+    },
 }
 
 impl Request {
@@ -190,6 +205,8 @@ impl Request {
             Self::HoldSnapshot { .. } => OperationKind::HoldSnapshot,
             Self::RollBackVolume { .. } => OperationKind::RollBack,
             Self::CloneVolume { .. } => OperationKind::Clone,
+            Self::SetSchedule { .. } => OperationKind::SetSchedule,
+            Self::DeleteSchedule { .. } => OperationKind::DeleteSchedule,
         }
     }
 }

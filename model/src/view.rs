@@ -146,6 +146,29 @@ pub struct SnapshotView {
     pub observed: Option<crate::snapshot::SnapshotState>,
 }
 
+/// The schedule of a volume's snapshots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleView {
+    /// The registry's record.
+    pub schedule: crate::schedule::SnapshotSchedule,
+    /// The volume's name.
+    pub name: crate::id::VolumeName,
+    /// The volume's role.
+    pub role: Role,
+    /// The agent's host, when known.
+    pub hostname: Arc<str>,
+    /// The time of the next snapshot; absent while nothing is taken.
+    pub next: Option<Timestamp>,
+    /// Why nothing is taken now: the volume is in the trash, or its agent is not there.
+    pub obstacle: Option<crate::error::Rejection>,
+    /// Its snapshots that are READY.
+    pub kept: u64,
+    /// The time for which the newest of them was taken.
+    pub newest: Option<Timestamp>,
+    /// The volume's state; a schedule rests while that is in the trash.
+    pub volume_state: crate::volume::VolumeState,
+}
+
 /// A framework.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameworkView {

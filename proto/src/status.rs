@@ -41,7 +41,8 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::UnknownReservation
         | ErrorCode::UnknownService
         | ErrorCode::UnknownProfile
-        | ErrorCode::UnknownSnapshot => Code::NotFound,
+        | ErrorCode::UnknownSnapshot
+        | ErrorCode::UnknownSchedule => Code::NotFound,
         ErrorCode::RequestIdReused
         | ErrorCode::VolumeExists
         | ErrorCode::DirectoryExists

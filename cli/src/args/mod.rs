@@ -11,7 +11,8 @@ pub(crate) use disk::{
     Disk, DiskAdd, DiskChange, DiskMap, DiskScan, Health, Profile, ProfileCreate,
 };
 pub(crate) use snapshot::{
-    OneSnapshot, Snapshot, SnapshotCreate, SnapshotHold, VolumeClone, VolumeRollback,
+    OneSnapshot, Schedule, ScheduleSet, Snapshot, SnapshotCreate, SnapshotHold, VolumeClone,
+    VolumeRollback,
 };
 pub(crate) use storage::{Reservation, ReservationCreate, Trash, Volume, VolumeCreate};
 pub(crate) use work::{Apply, Framework, Offer, Operation, Role, Service, Task, Validate};

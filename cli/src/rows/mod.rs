@@ -6,6 +6,7 @@
 mod agent;
 mod disk;
 mod framework;
+mod schedule;
 mod snapshot;
 mod storage;
 mod task;
@@ -13,6 +14,7 @@ mod task;
 pub(crate) use agent::AgentRow;
 pub(crate) use disk::{DiskDetail, DiskRow, HealthRow, MatchRow, ProfileRow};
 pub(crate) use framework::{FrameworkRow, OfferRow, RoleRow};
+pub(crate) use schedule::ScheduleRow;
 pub(crate) use snapshot::SnapshotRow;
 pub(crate) use storage::{ReservationRow, TrashRow, VolumeRow};
 pub(crate) use task::{OperationRow, TaskRow};

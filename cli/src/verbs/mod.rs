@@ -8,6 +8,7 @@ pub(crate) mod operation;
 pub(crate) mod profile;
 pub(crate) mod reservation;
 pub(crate) mod scan;
+pub(crate) mod schedule;
 pub(crate) mod service;
 pub(crate) mod snapshot;
 pub(crate) mod task;

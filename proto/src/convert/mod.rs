@@ -17,6 +17,7 @@ mod operator;
 mod orders;
 mod record;
 mod resource;
+mod schedule;
 mod snapshot;
 mod task;
 mod view;

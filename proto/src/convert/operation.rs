@@ -36,7 +36,9 @@ choice!(
         DeleteSnapshot,
         HoldSnapshot,
         RollBack,
-        Clone
+        Clone,
+        SetSchedule,
+        DeleteSchedule
     ]
 );
 

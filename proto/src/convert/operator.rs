@@ -184,6 +184,18 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
                 container_path: container_path.to_string(),
             })
         },
+        Request::SetSchedule { volume, plan, principal } => {
+            submit::Request::SetSchedule(submit::SetSchedule {
+                volume: Some(volume.to_wire()),
+                plan: Some(plan.to_wire()),
+                principal: principal.as_ref().map(ToString::to_string),
+            })
+        },
+        Request::DeleteSchedule { volume } => {
+            submit::Request::DeleteSchedule(submit::DeleteSchedule {
+                volume: Some(volume.to_wire()),
+            })
+        },
     }
 }
 
@@ -273,6 +285,11 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
             })
         },
         submit::Request::CloneVolume(message) => clone_volume(message, &at.field("clone_volume")),
+        submit::Request::SetSchedule(message) => set_schedule(message, &at.field("set_schedule")),
+        submit::Request::DeleteSchedule(submit::DeleteSchedule { volume }) => {
+            let volume = field::required(volume, &at.field("delete_schedule").field("volume"))?;
+            Ok(Request::DeleteSchedule { volume })
+        },
     }
 }
 
@@ -295,6 +312,15 @@ fn clone_volume(message: submit::CloneVolume, at: &At<'_>) -> Result<Request, Re
         role: role.map(|role| field::owner(&role, &role_at)).transpose()?,
         principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
         container_path: field::container_path(container_path, &at.field("container_path"))?,
+    })
+}
+
+fn set_schedule(message: submit::SetSchedule, at: &At<'_>) -> Result<Request, Rejection> {
+    let submit::SetSchedule { volume, plan, principal } = message;
+    Ok(Request::SetSchedule {
+        volume: field::required(volume, &at.field("volume"))?,
+        plan: field::required(plan, &at.field("plan"))?,
+        principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
     })
 }
 

@@ -322,8 +322,11 @@ pub fn request() -> BoxedStrategy<Request> {
         snapshot_id().prop_map(|snapshot| Request::DeleteSnapshot { snapshot }),
         (snapshot_id(), any::<bool>())
             .prop_map(|(snapshot, held)| Request::HoldSnapshot { snapshot, held }),
-        (choice, snapshot_id())
+        (choice.clone(), snapshot_id())
             .prop_map(|(volume, snapshot)| Request::RollBackVolume { volume, snapshot }),
+        (choice.clone(), schedule_plan(), principal())
+            .prop_map(|(volume, plan, principal)| Request::SetSchedule { volume, plan, principal }),
+        choice.prop_map(|volume| Request::DeleteSchedule { volume }),
         (snapshot_id(), volume_name(), of(owner()), principal(), container_path()).prop_map(
             |(snapshot, name, role, principal, container_path)| Request::CloneVolume {
                 snapshot,
@@ -374,6 +377,7 @@ pub fn registry_record() -> BoxedStrategy<RegistryRecord> {
         disk_record().prop_map(|r| RegistryRecord::Disk(Arc::new(r))),
         disk_profile().prop_map(|r| RegistryRecord::Profile(Arc::new(r))),
         snapshot().prop_map(|r| RegistryRecord::Snapshot(Arc::new(r))),
+        schedule().prop_map(|r| RegistryRecord::Schedule(Arc::new(r))),
     ]
     .boxed()
 }

@@ -6,7 +6,7 @@ use crate::tasks::*;
 use berth_model::units::Scalar;
 use berth_model::view::{
     AgentState, AgentView, Change, ClusterView, FrameworkView, ReservationView, RoleView,
-    SnapshotView, TaskView, VolumeView,
+    ScheduleView, SnapshotView, TaskView, VolumeView,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -87,6 +87,27 @@ pub fn snapshot_view() -> BoxedStrategy<SnapshotView> {
             host_path,
             observed,
         })
+        .boxed()
+}
+pub fn schedule_view() -> BoxedStrategy<ScheduleView> {
+    let times = (of(time()), of(time()));
+    let volume = (volume_name(), owner(), arc(), volume_state());
+    (schedule(), volume, times, of(rejection()), any::<u64>())
+        .prop_map(
+            |(schedule, (name, role, hostname, volume_state), (next, newest), obstacle, kept)| {
+                ScheduleView {
+                    schedule,
+                    name,
+                    role,
+                    hostname,
+                    next,
+                    obstacle,
+                    kept,
+                    newest,
+                    volume_state,
+                }
+            },
+        )
         .boxed()
 }
 pub fn framework_view() -> BoxedStrategy<FrameworkView> {

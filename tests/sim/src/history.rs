@@ -76,7 +76,9 @@ impl History {
             | Request::CreateSnapshot { .. }
             | Request::HoldSnapshot { .. }
             | Request::RollBackVolume { .. }
-            | Request::CloneVolume { .. } => {},
+            | Request::CloneVolume { .. }
+            | Request::SetSchedule { .. }
+            | Request::DeleteSchedule { .. } => {},
         }
         self.wished(id, Wish::Request(request.clone()));
     }

@@ -3,7 +3,7 @@
 //! Recovery folds the same records through the same code, so a recovered master and one that went on
 //! cannot disagree about what is durable.
 
-use super::{placing, stir};
+use super::{placing, stir, wake};
 use crate::state::{
     Agent, Books, Framework, Pool, RowKey, SnapshotEntry, State, Timer, VolumeEntry, base_of,
     sum_of,
@@ -38,7 +38,12 @@ pub(super) fn put(state: &mut State, now: Timestamp, record: RegistryRecord) {
         RegistryRecord::Profile(profile) => {
             drop(state.profiles.insert(profile.name.clone(), profile));
         },
-        RegistryRecord::Snapshot(snapshot) => put_snapshot(state, snapshot),
+        RegistryRecord::Snapshot(snapshot) => put_snapshot(state, now, snapshot),
+        RegistryRecord::Schedule(schedule) => {
+            let volume = schedule.volume;
+            state.schedules.insert(volume, schedule);
+            wake(state, now, volume);
+        },
     }
 }
 
@@ -55,7 +60,8 @@ pub(super) fn delete(state: &mut State, now: Timestamp, key: &RegistryKey) {
             stir_owners(state, now, *id);
         },
         RegistryKey::Profile(name) => drop(state.profiles.remove(name)),
-        RegistryKey::Snapshot(id) => delete_snapshot(state, *id),
+        RegistryKey::Snapshot(id) => delete_snapshot(state, now, *id),
+        RegistryKey::Schedule(volume) => drop(state.schedules.remove(volume)),
     }
 }
 
@@ -148,6 +154,7 @@ fn put_volume(state: &mut State, now: Timestamp, volume: Arc<Volume>) {
         agent.volumes.insert(id);
     }
     stir(state, now, agent);
+    wake(state, now, id);
 }
 
 /// The task that uses the volume is charged with its new size.
@@ -167,6 +174,7 @@ fn delete_volume(state: &mut State, now: Timestamp, id: VolumeId) {
         agent.volumes.remove(&id);
     }
     stir(state, now, entry.volume.agent);
+    wake(state, now, id);
 }
 
 fn unname(state: &mut State, volume: &Volume) {
@@ -174,7 +182,7 @@ fn unname(state: &mut State, volume: &Volume) {
     state.names.remove(&(spec.role.clone(), spec.name.clone(), spec.id));
 }
 
-fn put_snapshot(state: &mut State, snapshot: Arc<Snapshot>) {
+fn put_snapshot(state: &mut State, now: Timestamp, snapshot: Arc<Snapshot>) {
     let (id, agent, volume) = (snapshot.spec.id, snapshot.agent, snapshot.spec.of.id);
     let observed = state.snapshots.remove(&id).and_then(|old| old.observed);
     state.snapshots.insert(id, SnapshotEntry { snapshot, observed });
@@ -182,14 +190,16 @@ fn put_snapshot(state: &mut State, snapshot: Arc<Snapshot>) {
     if let Some(agent) = state.agents.get_mut(&agent) {
         agent.snapshots.insert(id);
     }
+    wake(state, now, volume);
 }
 
-fn delete_snapshot(state: &mut State, id: SnapshotId) {
+fn delete_snapshot(state: &mut State, now: Timestamp, id: SnapshotId) {
     let Some(entry) = state.snapshots.remove(&id) else { return };
     state.snapshots_by_volume.remove(&(entry.snapshot.spec.of.id, id));
     if let Some(agent) = state.agents.get_mut(&entry.snapshot.agent) {
         agent.snapshots.remove(&id);
     }
+    wake(state, now, entry.snapshot.spec.of.id);
 }
 
 fn put_framework(state: &mut State, record: FrameworkRecord) {

@@ -5,7 +5,7 @@ use crate::boundary::Output;
 use crate::decide::kill::{kill, teardown};
 use crate::decide::order::{Asked, Order, Source, answered_before};
 use crate::decide::room::{Wish, create_volume};
-use crate::decide::{destroy, disk, reserve, resize, snapshot, trash};
+use crate::decide::{destroy, disk, reserve, resize, schedule, snapshot, trash};
 use crate::event::Event;
 use crate::state::{Agent, Kill, Pool, State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
@@ -126,6 +126,7 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
                 name: name.as_ref(),
                 principal: principal.as_ref(),
                 freeze: freeze.as_ref(),
+                scheduled: None,
             };
             snapshot::create(&release(entry.volume.agent)?, entry, wanted)
         },
@@ -150,6 +151,12 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
                 container_path,
             };
             snapshot::clone(state, asked, entry, wanted)
+        },
+        Request::SetSchedule { volume, plan, principal } => {
+            schedule::set(state, asked, choose(state, volume)?, plan, principal.as_ref())
+        },
+        Request::DeleteSchedule { volume } => {
+            schedule::delete(state, asked, choose(state, volume)?)
         },
     }
 }

@@ -81,7 +81,9 @@ impl Judges {
                 | OperationKind::DeleteSnapshot
                 | OperationKind::HoldSnapshot
                 | OperationKind::RollBack
-                | OperationKind::Clone => {},
+                | OperationKind::Clone
+                | OperationKind::SetSchedule
+                | OperationKind::DeleteSchedule => {},
             }
         }
     }
@@ -237,7 +239,9 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
             | Request::DeleteSnapshot { .. }
             | Request::HoldSnapshot { .. }
             | Request::RollBackVolume { .. }
-            | Request::CloneVolume { .. },
+            | Request::CloneVolume { .. }
+            | Request::SetSchedule { .. }
+            | Request::DeleteSchedule { .. },
         ) => {},
     }
 }
