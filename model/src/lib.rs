@@ -21,5 +21,6 @@ pub mod schedule;
 pub mod snapshot;
 pub mod task;
 pub mod units;
+pub mod usage;
 pub mod view;
 pub mod volume;

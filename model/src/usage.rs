@@ -138,7 +138,10 @@ mod tests {
         assert!(trend.window > WINDOW_MAX / 2, "{trend:?}");
         assert_eq!(trend.per_day(), 288 << 20, "one MiB in five minutes");
         let latest = history.latest().unwrap();
-        assert_eq!(latest, (Timestamp::from_ms(9_999 * 5 * MINUTE), Measured::of(Bytes::from_mib(9_999))));
+        assert_eq!(
+            latest,
+            (Timestamp::from_ms(9_999 * 5 * MINUTE), Measured::of(Bytes::from_mib(9_999)))
+        );
     }
 
     #[test]

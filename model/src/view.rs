@@ -9,6 +9,7 @@ use crate::resources::Resources;
 use crate::role::Role;
 use crate::task::{TaskKey, TaskStatus};
 use crate::units::{Bytes, Scalar, Timestamp};
+use crate::usage::{Measured, Trend};
 use crate::volume::{Enforcement, Volume};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -129,6 +130,19 @@ pub struct VolumeView {
     pub offer: Option<OfferId>,
     /// What the agent last said of it; absent until it does.
     pub observed: Option<crate::volume::VolumeState>,
+    /// What was measured since the master started; absent before the first time.
+    pub usage: Option<UsageView>,
+}
+
+/// What a volume uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageView {
+    /// When it was last measured.
+    pub measured: Timestamp,
+    /// What was found.
+    pub now: Measured,
+    /// How that has changed; absent while the measurements are too close to each other.
+    pub trend: Option<Trend>,
 }
 
 /// A snapshot.

@@ -8,6 +8,7 @@ use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::snapshot::SnapshotSpec;
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use berth_model::volume::{Enforcement, VolumeSpec};
 use std::fmt;
 use std::sync::Arc;
@@ -93,7 +94,7 @@ pub trait Driver: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// See [`Fault`].
-    fn usage(&self, spec: &VolumeSpec) -> Result<Bytes, Fault>;
+    fn usage(&self, spec: &VolumeSpec) -> Result<Measured, Fault>;
 
     /// What the disk has free.
     ///

@@ -107,7 +107,7 @@ impl Volumes {
             VolumeEffect::Verify { spec, place } => driver.observe(spec, *place),
             VolumeEffect::Usage { spec } => {
                 return match driver.usage(spec) {
-                    Ok(bytes) => VolumeOutcome::Used(bytes),
+                    Ok(measured) => VolumeOutcome::Used(measured),
                     Err(fault) => outcome(fault),
                 };
             },
@@ -182,7 +182,7 @@ impl Volumes {
         }
         let taken = match own {
             Place::Live => Bytes::default(),
-            Place::Trash => driver.usage(&before(spec)).unwrap_or_default(),
+            Place::Trash => driver.usage(&before(spec)).unwrap_or_default().bytes,
         };
         let needed = spec.size.checked_sub(taken).unwrap_or_default();
         self.free_up(driver, spec, needed, purgeable, purged)
@@ -225,7 +225,7 @@ impl Volumes {
         let candidates: Vec<(&VolumeSpec, Bytes)> = purgeable
             .iter()
             .filter(|(trash, _used)| trash.source == spec.source && trash.id != spec.id)
-            .map(|(trash, used)| (trash, driver.usage(trash).unwrap_or(*used)))
+            .map(|(trash, used)| (trash, driver.usage(trash).map_or(*used, |found| found.bytes)))
             .collect();
         let hidden: u64 = candidates.iter().map(|(_trash, used)| used.get()).sum();
         if Bytes::new(free.get().saturating_add(hidden)) >= needed {

@@ -94,6 +94,15 @@ pub(crate) enum Volume {
     /// Deleted volumes that can still be restored
     #[command(subcommand)]
     Trash(Trash),
+    /// Say what volumes use: bytes, inodes, how fast that grows and when it is full
+    Usage {
+        /// Name, ROLE/NAME, id, or its beginning (default: all)
+        volume: Option<String>,
+        #[command(flatten)]
+        of: OfRole,
+        #[command(flatten)]
+        read: Read,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ mod schedule;
 mod snapshot;
 mod storage;
 mod task;
+mod usage;
 
 pub(crate) use agent::AgentRow;
 pub(crate) use disk::{DiskDetail, DiskRow, HealthRow, MatchRow, ProfileRow};
@@ -18,6 +19,7 @@ pub(crate) use schedule::ScheduleRow;
 pub(crate) use snapshot::SnapshotRow;
 pub(crate) use storage::{ReservationRow, TrashRow, VolumeRow};
 pub(crate) use task::{OperationRow, TaskRow};
+pub(crate) use usage::UsageRow;
 
 use berth_model::error::Rejection;
 use berth_model::resources::{Name, Resources};

@@ -18,7 +18,7 @@ use berth_model::task::{TaskState, TaskStatus};
 use berth_model::units::Scalar;
 use berth_model::view::{
     AgentState, AgentView, ClusterView, DiskView, FrameworkView, ReservationView, RoleView,
-    ScheduleView, SnapshotView, TaskView, VolumeView,
+    ScheduleView, SnapshotView, TaskView, UsageView, VolumeView,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -145,6 +145,11 @@ fn volume(state: &State, entry: &VolumeEntry) -> VolumeView {
         users: entry.user.iter().chain(&entry.waiting).cloned().collect(),
         offer: agent.and_then(holds),
         observed: observed.map(|o| o.state),
+        usage: entry.measured.latest().map(|(measured, now)| UsageView {
+            measured,
+            now,
+            trend: entry.measured.trend(),
+        }),
     }
 }
 

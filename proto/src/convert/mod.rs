@@ -20,6 +20,7 @@ mod resource;
 mod schedule;
 mod snapshot;
 mod task;
+mod usage;
 mod view;
 mod volume;
 

@@ -20,6 +20,7 @@ use berth_model::snapshot::{
     Freeze, Origin, Snapshot, SnapshotReport, SnapshotSpec, SnapshotState,
 };
 use berth_model::units::{Bytes, Scalar, Timestamp};
+use berth_model::usage::Measured;
 use berth_model::volume::{
     Enforcement, Resize, Volume, VolumeReport, VolumeSpec, VolumeState, VolumeUse,
 };
@@ -391,5 +392,10 @@ pub fn schedule() -> BoxedStrategy<SnapshotSchedule> {
         .prop_map(|(volume, plan, principal, (created, changed, settled), operation, last)| {
             SnapshotSchedule { volume, plan, principal, created, changed, operation, settled, last }
         })
+        .boxed()
+}
+pub fn measured() -> BoxedStrategy<Measured> {
+    (bytes(), of(any::<u64>()), of(any::<u64>()))
+        .prop_map(|(bytes, inodes, inodes_limit)| Measured { bytes, inodes, inodes_limit })
         .boxed()
 }

@@ -197,7 +197,7 @@ pub fn from_agent() -> BoxedStrategy<FromAgent> {
             .prop_map(|(ledger_seq, report)| FromAgent::Volume { ledger_seq, report }),
         task_status().prop_map(FromAgent::Status),
         vec(disk(), 0..3).prop_map(FromAgent::Disks),
-        vec((volume_id(), bytes()), 0..3).prop_map(FromAgent::Usage),
+        vec((volume_id(), measured()), 0..3).prop_map(FromAgent::Usage),
         (any::<u64>(), any::<u64>(), data).prop_map(|(read, offset, data)| FromAgent::FileData {
             read,
             offset,

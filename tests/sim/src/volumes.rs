@@ -11,6 +11,7 @@ use berth_model::id::{AgentId, SnapshotId, VolumeId};
 use berth_model::resources::DiskSource;
 use berth_model::snapshot::SnapshotSpec;
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use berth_model::volume::{Enforcement, VolumeSpec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,7 +64,7 @@ impl Volumes {
             VolumeEffect::Purge { spec } => self.purge(agent, spec),
             VolumeEffect::Verify { spec, place } => self.verify(agent, spec, *place),
             VolumeEffect::Usage { spec } => match self.seen.get(&spec.id) {
-                Some(_) => VolumeOutcome::Used(Bytes::from_mib(1)),
+                Some(_) => VolumeOutcome::Used(Measured::of(Bytes::from_mib(1))),
                 None => VolumeOutcome::Absent,
             },
             VolumeEffect::RollBack { .. } | VolumeEffect::Clone { .. } => {

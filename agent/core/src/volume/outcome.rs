@@ -288,9 +288,9 @@ impl Agent {
     fn measured(&mut self, volume: &LedgerVolume, outcome: VolumeOutcome) {
         let id = volume.spec.id;
         match outcome {
-            VolumeOutcome::Used(bytes) => {
-                self.watch(id).used = Some(bytes);
-                self.tell(FromAgent::Usage(vec![(id, bytes)]));
+            VolumeOutcome::Used(measured) => {
+                self.watch(id).used = Some(measured.bytes);
+                self.tell(FromAgent::Usage(vec![(id, measured)]));
             },
             VolumeOutcome::Failed(error)
             | VolumeOutcome::Unclear(error)

@@ -2,7 +2,7 @@
 //!
 //! Invariant: an entry is opened, read and removed by its handle and single name; no link and no mount is crossed.
 
-use super::{Calls, FileSystem, Kind, Raw, Replace, Site};
+use super::{Calls, FileSystem, Kind, Raw, Replace, Site, Tree};
 use crate::disk::filesystem::{self, Position, Room};
 use crate::disk::project::{self, Account};
 use crate::disk::{mounts, subvolume};
@@ -215,7 +215,7 @@ impl Calls for Open {
         filesystem::is_btrfs(self.0.as_fd())
     }
 
-    fn tree_size(&self, _site: Site) -> Result<u64, String> {
+    fn tree_size(&self, _site: Site) -> Result<Tree, String> {
         tree_size(self.0.as_fd())
     }
 

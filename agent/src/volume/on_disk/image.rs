@@ -21,6 +21,7 @@ use crate::disk::remove::volume_attribute;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -145,16 +146,23 @@ impl OnDisk {
     }
 
     /// What a live volume holds, or what one in the trash takes from the disk.
-    pub(super) fn image_usage(&self, handle: &Handle, here: &Here) -> Result<Bytes, Errno> {
+    pub(super) fn image_usage(&self, handle: &Handle, here: &Here) -> Result<Measured, Errno> {
         let name = here.identity.id.to_string();
         if let Some(root) = mounted(handle, &name)? {
             let stat = rustix::fs::fstatvfs(root.descriptor()?)?;
             let used = stat.f_blocks.saturating_sub(stat.f_bfree);
-            return Ok(Bytes::new(used.saturating_mul(stat.f_frsize)));
+            // A file system that makes inodes as it goes has no limit to tell.
+            let limit = (stat.f_files > 0).then_some(stat.f_files);
+            return Ok(Measured {
+                bytes: Bytes::new(used.saturating_mul(stat.f_frsize)),
+                inodes: limit.map(|limit| limit.saturating_sub(stat.f_ffree)),
+                inodes_limit: limit,
+            });
         }
         let directory = here.directory.descriptor()?;
         let stat = rustix::fs::statat(directory, FILE, AtFlags::SYMLINK_NOFOLLOW)?;
-        Ok(Bytes::new(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)))
+        let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
+        Ok(Measured::of(Bytes::new(blocks.saturating_mul(512))))
     }
 
     pub(super) fn one_at_a_time(&self) -> MutexGuard<'_, ()> {

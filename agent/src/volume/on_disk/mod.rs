@@ -28,6 +28,7 @@ use crate::disk::{Disk, code_of, is_broken};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use berth_model::volume::VolumeSpec;
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
@@ -209,7 +210,7 @@ impl Driver for OnDisk {
         Ok(here.map(|here| self.found(&here, place)))
     }
 
-    fn usage(&self, spec: &VolumeSpec) -> Result<Bytes, Fault> {
+    fn usage(&self, spec: &VolumeSpec) -> Result<Measured, Fault> {
         let handle = self.disk.readable().map_err(Fault::Unclear)?;
         let here = match look(&self.disk, &handle, spec, Target::live(spec))? {
             Some(here) => Some(here),
@@ -269,7 +270,7 @@ fn settle(directory: &Node, kind: DriverKind) -> Result<(), Errno> {
 }
 
 /// What a volume without a file system of its own uses, or why that cannot be told.
-fn used(here: &Here) -> Result<Bytes, String> {
+fn used(here: &Here) -> Result<Measured, String> {
     match here.identity.driver {
         DriverKind::ProjectQuota => {
             project::used(here).map_err(|errno| format!("the quota does not answer ({errno})"))

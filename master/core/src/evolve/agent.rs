@@ -75,10 +75,11 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
                 entry.observed = None;
             }
         },
-        AgentEvent::VolumeMeasured { volume, used } => {
-            let entry = state.volumes.get_mut(&volume);
-            if let Some(observed) = entry.and_then(|e| e.observed.as_mut()) {
-                observed.used = Some(used);
+        AgentEvent::VolumeMeasured { volume, measured } => {
+            let Some(entry) = state.volumes.get_mut(&volume) else { return };
+            entry.measured.add(now, measured);
+            if let Some(observed) = &mut entry.observed {
+                observed.used = Some(measured.bytes);
             }
         },
         AgentEvent::ReadStarted { read, agent } => drop(state.reads.insert(read, agent)),

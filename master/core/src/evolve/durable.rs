@@ -18,6 +18,7 @@ use berth_model::record::{FrameworkRecord, RegistryKey, RegistryRecord, Reservat
 use berth_model::resources::Resources;
 use berth_model::snapshot::Snapshot;
 use berth_model::units::Timestamp;
+use berth_model::usage::History;
 use berth_model::volume::Volume;
 use std::sync::Arc;
 
@@ -141,6 +142,10 @@ fn put_volume(state: &mut State, now: Timestamp, volume: Arc<Volume>) {
             let resized = entry.volume.spec.size != volume.spec.size;
             placing::leave_unless_same(state, &mut entry, &volume);
             let before = std::mem::replace(&mut entry.volume, volume);
+            if before.spec.generation != entry.volume.spec.generation {
+                // What another life used says nothing of this one.
+                entry.measured = History::default();
+            }
             if resized {
                 recharge(state, &entry, &before);
             }

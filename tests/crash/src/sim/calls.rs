@@ -5,7 +5,7 @@
 use super::tree::{Change, Content, Number};
 use super::{Call, SimFs, State};
 use berth_agent::disk::filesystem::{Position, Room};
-use berth_agent::disk::fs::{Calls, Kind, Raw, Replace, Site};
+use berth_agent::disk::fs::{Calls, Kind, Raw, Replace, Site, Tree};
 use berth_agent::disk::project::Account;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -261,10 +261,11 @@ impl Calls for Handle {
         self.ask(site, Call::IsBtrfs, |state| Ok(state.is_btrfs))
     }
 
-    fn tree_size(&self, site: Site) -> Result<u64, String> {
+    fn tree_size(&self, site: Site) -> Result<Tree, String> {
         let counted = self.ask(site, Call::TreeSize, |state| {
             let subvolume = state.inode(self.number)?.subvolume;
-            Ok(state.storage.seen().used(subvolume))
+            let bytes = state.storage.seen().used(subvolume);
+            Ok(Tree { bytes, inodes: 0 })
         });
         counted.map_err(|errno| errno.to_string())
     }

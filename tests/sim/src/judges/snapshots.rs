@@ -71,7 +71,8 @@ impl Judges {
             RegistryRecord::Snapshot(other) => {
                 other.spec.of.id == pruned.spec.of.id
                     && other.scheduled > pruned.scheduled
-                    && self.kept.contains_key(&other.spec.id)
+                    && (other.state == SnapshotState::Ready
+                        || self.kept.contains_key(&other.spec.id))
             },
             RegistryRecord::Meta { .. }
             | RegistryRecord::Agent(_)
