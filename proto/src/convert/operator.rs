@@ -9,7 +9,7 @@ use crate::v1::submit_request as submit;
 use crate::v1::{disk_choice, volume_choice};
 use berth_model::disk::ProfileRequest;
 use berth_model::error::Rejection;
-use berth_model::id::{FrameworkId, OperationId, TaskId};
+use berth_model::id::{FrameworkId, OperationId, Principal, SnapshotName, TaskId};
 use berth_model::link::OutputStream;
 use berth_model::operator::{DiskChoice, Request, VolumeChoice};
 use berth_model::units::Bytes;
@@ -153,12 +153,8 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
         Request::Disk(request) => disk_request_to_wire(request),
         Request::Profile(request) => profile_request_to_wire(request),
         Request::CreateSnapshot { volume, name, principal, freeze } => {
-            submit::Request::CreateSnapshot(submit::CreateSnapshot {
-                volume: Some(volume.to_wire()),
-                name: name.as_ref().map(ToString::to_string),
-                principal: principal.as_ref().map(ToString::to_string),
-                freeze: freeze.as_ref().map(Wire::to_wire),
-            })
+            let freeze = freeze.as_ref().map(Wire::to_wire);
+            create_snapshot_to_wire(volume, name.as_ref(), principal.as_ref(), freeze)
         },
         Request::DeleteSnapshot { snapshot } => {
             submit::Request::DeleteSnapshot(submit::DeleteSnapshot {
@@ -185,18 +181,29 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
             })
         },
         Request::SetSchedule { volume, plan, principal } => {
-            submit::Request::SetSchedule(submit::SetSchedule {
-                volume: Some(volume.to_wire()),
-                plan: Some(plan.to_wire()),
-                principal: principal.as_ref().map(ToString::to_string),
-            })
+            let (volume, plan) = (Some(volume.to_wire()), Some(plan.to_wire()));
+            let principal = principal.as_ref().map(ToString::to_string);
+            submit::Request::SetSchedule(submit::SetSchedule { volume, plan, principal })
         },
         Request::DeleteSchedule { volume } => {
-            submit::Request::DeleteSchedule(submit::DeleteSchedule {
-                volume: Some(volume.to_wire()),
-            })
+            let volume = Some(volume.to_wire());
+            submit::Request::DeleteSchedule(submit::DeleteSchedule { volume })
         },
     }
+}
+
+fn create_snapshot_to_wire(
+    volume: &VolumeChoice,
+    name: Option<&SnapshotName>,
+    principal: Option<&Principal>,
+    freeze: Option<v1::Freeze>,
+) -> submit::Request {
+    submit::Request::CreateSnapshot(submit::CreateSnapshot {
+        volume: Some(volume.to_wire()),
+        name: name.map(ToString::to_string),
+        principal: principal.map(ToString::to_string),
+        freeze,
+    })
 }
 
 fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Rejection> {
@@ -286,9 +293,8 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
         },
         submit::Request::CloneVolume(message) => clone_volume(message, &at.field("clone_volume")),
         submit::Request::SetSchedule(message) => set_schedule(message, &at.field("set_schedule")),
-        submit::Request::DeleteSchedule(submit::DeleteSchedule { volume }) => {
-            let volume = field::required(volume, &at.field("delete_schedule").field("volume"))?;
-            Ok(Request::DeleteSchedule { volume })
+        submit::Request::DeleteSchedule(message) => {
+            delete_schedule(message, &at.field("delete_schedule"))
         },
     }
 }
@@ -322,6 +328,11 @@ fn set_schedule(message: submit::SetSchedule, at: &At<'_>) -> Result<Request, Re
         plan: field::required(plan, &at.field("plan"))?,
         principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
     })
+}
+
+fn delete_schedule(message: submit::DeleteSchedule, at: &At<'_>) -> Result<Request, Rejection> {
+    let submit::DeleteSchedule { volume } = message;
+    Ok(Request::DeleteSchedule { volume: field::required(volume, &at.field("volume"))? })
 }
 
 fn kill_task(message: submit::KillTask, at: &At<'_>) -> Result<Request, Rejection> {

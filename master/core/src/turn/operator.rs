@@ -122,12 +122,8 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
         Request::Profile(request) => disk::change_profiles(state, asked, request),
         Request::CreateSnapshot { volume, name, principal, freeze } => {
             let entry = choose(state, volume)?;
-            let wanted = snapshot::Wanted {
-                name: name.as_ref(),
-                principal: principal.as_ref(),
-                freeze: freeze.as_ref(),
-                scheduled: None,
-            };
+            let (name, principal, freeze) = (name.as_ref(), principal.as_ref(), freeze.as_ref());
+            let wanted = snapshot::Wanted { name, principal, freeze, scheduled: None };
             snapshot::create(&release(entry.volume.agent)?, entry, wanted)
         },
         Request::DeleteSnapshot { snapshot } => {
@@ -144,12 +140,8 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
         },
         Request::CloneVolume { snapshot, name, role, principal, container_path } => {
             let entry = snapshot::by_id(state, *snapshot)?;
-            let wanted = snapshot::Copied {
-                name,
-                role: role.as_ref(),
-                principal: principal.as_ref(),
-                container_path,
-            };
+            let (role, principal) = (role.as_ref(), principal.as_ref());
+            let wanted = snapshot::Copied { name, role, principal, container_path };
             snapshot::clone(state, asked, entry, wanted)
         },
         Request::SetSchedule { volume, plan, principal } => {
