@@ -265,6 +265,7 @@ impl Calls for Handle {
         let counted = self.ask(site, Call::TreeSize, |state| {
             let subvolume = state.inode(self.number)?.subvolume;
             let bytes = state.storage.seen().used(subvolume);
+            // The search judges sizes only; it counts no files.
             Ok(Tree { bytes, inodes: 0 })
         });
         counted.map_err(|errno| errno.to_string())
