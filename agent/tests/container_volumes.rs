@@ -318,3 +318,35 @@ async fn a_volume_stays_mounted_while_the_agent_is_away() {
     stage.kill(container, Duration::from_secs(5));
     assert_eq!(stage.exit().await, Exit::Signal(15));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_was_set_is_left_alone() {
+    if skip_without_root() {
+        return;
+    }
+    let mut stage = Stage::new();
+    let (used, spec) = volume(&stage, 1, "data", MountMode::ReadWrite);
+    let owner = berth_model::access::Owner::new(600, 601).ok();
+    let spec = berth_model::volume::VolumeSpec {
+        access: berth_model::access::Access { owner, mode: None },
+        ..spec
+    };
+    let folder = volume_folder(&stage, 1);
+    rustix::fs::chown(
+        &folder,
+        Some(rustix::fs::Uid::from_raw(600)),
+        Some(rustix::fs::Gid::from_raw(601)),
+    )
+    .unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o2775)).unwrap();
+    let container = stage.launch_with(
+        as_user(shell("stat -c '%u:%g %a' data; echo > data/x"), "54321"),
+        vec![(used, spec)],
+    );
+    stage.running().await;
+    assert_ne!(stage.exit().await, Exit::Status(0), "another user may only look");
+    assert_eq!(stage.stdout(container), "600:601 2775\n");
+    let facts = fs::metadata(&folder).unwrap();
+    assert_eq!((facts.uid(), facts.gid(), facts.mode() & 0o7777), (600, 601, 0o2775));
+    assert!(!folder.join("x").exists());
+}

@@ -207,6 +207,7 @@ fn spec(mib: u64) -> VolumeSpec {
         principal: None,
         source: DiskSource::Root,
         size: Bytes::from_mib(mib),
+        access: berth_model::access::Access::default(),
     }
 }
 

@@ -102,7 +102,9 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         ErrorCode::NotPrivileged => exit::NOT_ALLOWED,
         ErrorCode::Unavailable | ErrorCode::AgentUnreachable => exit::UNREACHABLE,
         ErrorCode::TimedOut => exit::TIMED_OUT,
-        ErrorCode::SafeMode | ErrorCode::ConfirmationRequired => exit::GUARD,
+        ErrorCode::SafeMode | ErrorCode::ConfirmationRequired | ErrorCode::VolumeProtected => {
+            exit::GUARD
+        },
         ErrorCode::InsufficientResources
         | ErrorCode::VolumeUnavailable
         | ErrorCode::VolumeLost

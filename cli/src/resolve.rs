@@ -4,7 +4,7 @@ use crate::failure::{Failure, exit};
 use berth_model::error::{ErrorCode, Rejection};
 
 /// Shortest prefix that is taken for an id.
-const PREFIX_MIN: usize = 4;
+pub(crate) const PREFIX_MIN: usize = 4;
 
 /// What can be meant by a text.
 pub(crate) struct Kind {

@@ -166,6 +166,8 @@ codes! {
     TimedOut => "TIMED_OUT", Later;
     /// A queue is full or the server is stopping.
     Unavailable => "UNAVAILABLE", Later;
+    /// An operator protects the volume, and what was asked would take data from it.
+    VolumeProtected => "VOLUME_PROTECTED", Never;
     /// A fault of Berth itself.
     Internal => "INTERNAL", Later;
 }

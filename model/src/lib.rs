@@ -4,6 +4,7 @@
 //! deterministic, so that the cores built on it can be replayed from a seed.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod agent;
 pub mod disk;
 pub mod error;

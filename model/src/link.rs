@@ -1,5 +1,6 @@
 //! The messages between an agent and the master, over one ordered stream that the agent dials.
 
+use crate::access::Access;
 use crate::agent::{AgentInfo, Disk};
 use crate::error::Rejection;
 use crate::id::{
@@ -234,6 +235,17 @@ pub enum ToAgent {
         operation: OperationId,
         /// Where the content comes from.
         origin: Box<Origin>,
+    },
+    /// Give its root directory this owner and mode, in use or not.
+    SetAccess {
+        /// Which.
+        volume: VolumeId,
+        /// In which life.
+        generation: u64,
+        /// All that is said of it.
+        access: Access,
+        /// On whose behalf.
+        operation: OperationId,
     },
 }
 

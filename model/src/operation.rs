@@ -94,11 +94,17 @@ pub enum OperationKind {
     SetSchedule,
     /// DELETE_SCHEDULE: no more of them.
     DeleteSchedule,
+    /// PROTECT: nothing may take data from a volume any more.
+    Protect,
+    /// UNPROTECT: the end of that.
+    Unprotect,
+    /// SET_ACCESS: another owner or mode of a volume.
+    SetAccess,
 }
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -122,6 +128,9 @@ impl OperationKind {
         Self::Clone,
         Self::SetSchedule,
         Self::DeleteSchedule,
+        Self::Protect,
+        Self::Unprotect,
+        Self::SetAccess,
     ];
 
     /// The kind as users see it.
@@ -151,6 +160,9 @@ impl OperationKind {
             Self::Clone => "CLONE",
             Self::SetSchedule => "SET_SCHEDULE",
             Self::DeleteSchedule => "DELETE_SCHEDULE",
+            Self::Protect => "PROTECT",
+            Self::Unprotect => "UNPROTECT",
+            Self::SetAccess => "SET_ACCESS",
         }
     }
 }

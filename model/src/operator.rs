@@ -1,5 +1,6 @@
 //! Calls of operators that change state. Each carries an operation id, so a retry is safe.
 
+use crate::access::Access;
 use crate::disk::{DiskRequest, ProfileRequest};
 use crate::id::{
     AgentId, DiskId, FrameworkId, Principal, ProfileName, ReservationId, SnapshotId, SnapshotName,
@@ -81,6 +82,8 @@ pub enum Request {
         disk: DiskChoice,
         /// The default mount.
         container_path: Arc<str>,
+        /// Who may do what in it.
+        access: Access,
     },
     /// Move a volume to the trash.
     DestroyVolume {
@@ -179,6 +182,22 @@ pub enum Request {
         /// Of which volume.
         volume: VolumeChoice,
     },
+    /// Say something of a volume that is there.
+    Property {
+        /// Which.
+        volume: VolumeChoice,
+        /// What.
+        property: Property,
+    },
+}
+
+/// What operators say of a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Property {
+    /// Refuse from now on what would take data from it, or end that.
+    Protected(bool),
+    /// Give its root directory this owner or mode; what is absent stays.
+    Access(Access),
 }
 
 impl Request {
@@ -207,6 +226,9 @@ impl Request {
             Self::CloneVolume { .. } => OperationKind::Clone,
             Self::SetSchedule { .. } => OperationKind::SetSchedule,
             Self::DeleteSchedule { .. } => OperationKind::DeleteSchedule,
+            Self::Property { property: Property::Protected(true), .. } => OperationKind::Protect,
+            Self::Property { property: Property::Protected(false), .. } => OperationKind::Unprotect,
+            Self::Property { property: Property::Access(_), .. } => OperationKind::SetAccess,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The registry holds intent and ownership, one key per record; the agent's ledger holds what is on its
 //! disks and which tasks it runs, as a sequence of records whose fold is the state.
 
+use crate::access::Access;
 use crate::agent::AgentInfo;
 use crate::disk::{DiskProfile, DiskRecord};
 use crate::error::Rejection;
@@ -217,6 +218,8 @@ pub struct LedgerVolume {
     pub resize: Option<Bytes>,
     /// The snapshot it is made from (only while CREATING).
     pub origin: Option<Box<Origin>>,
+    /// An intent: this READY volume is to have that access.
+    pub setting: Option<Access>,
 }
 
 impl LedgerVolume {

@@ -1,5 +1,6 @@
 //! Persistent volumes as the registry and the agents' ledgers know them.
 
+use crate::access::Access;
 use crate::error::Rejection;
 use crate::id::{AgentId, FrameworkId, OperationId, Principal, VolumeId, VolumeName};
 use crate::reservation::Stack;
@@ -108,6 +109,8 @@ pub struct VolumeSpec {
     pub source: DiskSource,
     /// Whole MiB.
     pub size: Bytes,
+    /// Who may do what in its root directory. Like the size it is no part of the identity.
+    pub access: Access,
 }
 
 /// A change of a volume's size that is under way.
@@ -157,6 +160,10 @@ pub struct Volume {
     pub resize: Option<Resize>,
     /// The snapshot it is made from; absent once the volume is READY.
     pub origin: Option<Box<Origin>>,
+    /// An operator has said that nothing may take data from it: no DESTROY, PURGE, SHRINK or ROLLBACK until it is unprotected.
+    pub protected: bool,
+    /// The operation changes the access of this READY volume; this is what it was, and is again should that fail.
+    pub access_before: Option<Access>,
 }
 
 impl Volume {
@@ -229,6 +236,8 @@ pub struct VolumeReport {
     pub purged: Vec<VolumeId>,
     /// The size it is being given; `spec.size` is what it has.
     pub resizing: Option<Bytes>,
+    /// The access it is being given; `spec.access` is what it has.
+    pub setting: Option<Access>,
 }
 
 /// One use of a volume by a task.

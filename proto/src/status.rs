@@ -73,6 +73,7 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::ServiceNotReady
         | ErrorCode::SnapshotNotReady
         | ErrorCode::SnapshotHeld
+        | ErrorCode::VolumeProtected
         | ErrorCode::FreezeFailed => Code::FailedPrecondition,
         ErrorCode::NotPrivileged => Code::PermissionDenied,
         ErrorCode::VolumeLost

@@ -3,6 +3,7 @@
 //! An effect is only asked for after its intent is synced in the ledger. Every effect is idempotent: after a
 //! crash it is asked for again, and an effect that was already done answers as if it had just been done.
 
+use berth_model::access::Access;
 use berth_model::error::Rejection;
 use berth_model::id::{ContainerId, FrameworkId, VolumeId};
 use berth_model::snapshot::{Freeze, SnapshotSpec};
@@ -97,6 +98,13 @@ pub enum VolumeEffect {
         /// Of which snapshot.
         snapshot: SnapshotSpec,
     },
+    /// Give the root directory of the live volume this owner and mode, in use or not, synced. `Failed`: it has the old ones.
+    SetAccess {
+        /// As it is in the ledger.
+        spec: VolumeSpec,
+        /// All of what is wanted.
+        access: Access,
+    },
 }
 
 /// A task that is brought to rest while a snapshot is taken.
@@ -121,7 +129,8 @@ impl VolumeEffect {
             | Self::Verify { spec, .. }
             | Self::Usage { spec }
             | Self::RollBack { spec, .. }
-            | Self::Clone { spec, .. } => spec,
+            | Self::Clone { spec, .. }
+            | Self::SetAccess { spec, .. } => spec,
             Self::Snapshot { snapshot, .. }
             | Self::EraseSnapshot { snapshot }
             | Self::VerifySnapshot { snapshot } => &snapshot.of,

@@ -38,6 +38,8 @@ pub(crate) struct Link {
     changed: BTreeSet<VolumeId>,
     /// Snapshots, likewise.
     snapshots: BTreeSet<SnapshotId>,
+    /// What could not be done of operations, likewise.
+    refusals: Vec<(VolumeId, OperationId, Rejection)>,
 }
 
 /// A part of a task's output.
@@ -56,6 +58,7 @@ impl Agent {
             heartbeat: Duration::ZERO,
             changed: BTreeSet::new(),
             snapshots: BTreeSet::new(),
+            refusals: Vec::new(),
         });
         self.register();
     }
@@ -91,6 +94,12 @@ impl Agent {
         if self.is_registered() {
             self.emit(Output::Send(message));
         }
+    }
+
+    /// Does the master hear on this connection what becomes of operations? While the registration is on its way that
+    /// waits for the answer.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.phase != Phase::Open)
     }
 
     pub(crate) fn is_registered(&self) -> bool {
@@ -133,6 +142,11 @@ impl Agent {
 
     /// Answers a call that cannot be done now; the books stay as they are.
     pub(crate) fn tell_refusal(&mut self, id: VolumeId, operation: OperationId, error: Rejection) {
+        if let Some(link) = self.link.as_mut().filter(|link| link.phase == Phase::Registering) {
+            // The registration that is on its way says that it goes on.
+            link.refusals.push((id, operation, error));
+            return;
+        }
         if let Some(mut report) = self.volume_report(id) {
             report.operation = Some(operation);
             report.error = Some(error);
@@ -252,6 +266,9 @@ impl Agent {
             ToAgent::ReadFile { read, framework, task, stream, offset, length } => {
                 self.read_file(read, framework, task, Part { stream, offset, length });
             },
+            ToAgent::SetAccess { volume, generation, access, operation } => {
+                self.set_access(volume, generation, access, operation);
+            },
             ToAgent::Heartbeat => {},
             ToAgent::EnsureSnapshot { spec, operation, freeze } => {
                 self.ensure_snapshot(spec, operation, freeze);
@@ -275,6 +292,7 @@ impl Agent {
         let first = self.now.after(link.heartbeat);
         let mut changed = std::mem::take(&mut link.changed);
         let snapshots = std::mem::take(&mut link.snapshots);
+        let refusals = std::mem::take(&mut link.refusals);
         // The registration does not list what is gone.
         let gone = self.books.volumes().values().filter(|v| v.state == VolumeState::Gone);
         changed.extend(gone.map(|v| v.spec.id));
@@ -287,6 +305,9 @@ impl Agent {
         }
         for id in snapshots {
             self.tell_snapshot(id);
+        }
+        for (id, operation, error) in refusals {
+            self.tell_refusal(id, operation, error);
         }
         let keys: Vec<TaskKey> = self.books.tasks().keys().cloned().collect();
         for key in keys {

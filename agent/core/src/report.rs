@@ -53,6 +53,7 @@ impl Agent {
             used: watch.and_then(|w| w.used),
             purged: watch.map(|w| w.purged.clone()).unwrap_or_default(),
             resizing: volume.resize,
+            setting: volume.setting,
         }
     }
 

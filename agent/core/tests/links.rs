@@ -2,11 +2,13 @@
 
 mod scene;
 
+use berth_agent_core::effect::VolumeOutcome;
 use berth_agent_core::{Input, Output, Step, stamp};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{ClusterId, SessionId};
 use berth_model::link::{Envelope, FromAgent, ToAgent};
 use berth_model::record::LedgerRecord;
+use berth_model::units::Bytes;
 use scene::*;
 use std::time::Duration;
 
@@ -116,9 +118,26 @@ fn disks_are_told_when_they_change() {
     let mut scene = Scene::registered();
     let mut disks = info().disks;
     assert_eq!(scene.give(Input::Disks(disks.clone())), vec![]);
-    disks[0].free = berth_model::units::Bytes::from_mib(1);
+    disks[0].free = Bytes::from_mib(1);
     assert_eq!(
         scene.give(Input::Disks(disks.clone())),
         vec![Output::Send(FromAgent::Disks(disks))]
     );
+}
+
+#[test]
+fn what_fails_while_the_registration_is_on_its_way_is_told_after_it() {
+    let mut scene = Scene::registered();
+    scene.ready_volume(1);
+    let size = Bytes::from_mib(2048);
+    let resize =
+        ToAgent::ResizeVolume { volume: volume(1), generation: 1, size, operation: operation(9) };
+    let resizing = scene.say(resize);
+    scene.give(Input::Connected { session: SessionId::from_u128(2) });
+    let full = Rejection::new(ErrorCode::DiskFull, "no space left");
+    let outputs = scene.answer(&resizing, VolumeOutcome::Failed(full.clone()));
+    assert_eq!(reports(&outputs), [], "the master has not taken it in");
+    let told = reports(&scene.taken_in());
+    let last = told.last().expect("the master waits for the end of the operation");
+    assert_eq!((last.operation, last.error.clone()), (Some(operation(9)), Some(full)));
 }

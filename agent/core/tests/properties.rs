@@ -248,6 +248,7 @@ impl World {
                     | VolumeEffect::EraseSnapshot { .. }
                     | VolumeEffect::VerifySnapshot { .. }
                     | VolumeEffect::RollBack { .. }
+                    | VolumeEffect::SetAccess { .. }
                     | VolumeEffect::Clone { .. } => panic!("nobody asked for {effect:?}"),
                 }
                 for (_, other) in &self.host.effects {
@@ -607,6 +608,7 @@ impl Host {
             | VolumeEffect::EraseSnapshot { .. }
             | VolumeEffect::VerifySnapshot { .. }
             | VolumeEffect::RollBack { .. }
+            | VolumeEffect::SetAccess { .. }
             | VolumeEffect::Clone { .. } => panic!("nobody asked for {effect:?}"),
         }
     }

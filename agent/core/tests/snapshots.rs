@@ -10,6 +10,8 @@ use berth_model::link::{FromAgent, ToAgent};
 use berth_model::record::LedgerRecord;
 use berth_model::snapshot::{Freeze, Origin, SnapshotSpec, SnapshotState};
 use berth_model::task::Program;
+use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use berth_model::volume::{VolumeSpec, VolumeState};
 use scene::*;
 use std::time::Duration;
@@ -347,4 +349,115 @@ fn a_volume_that_comes_again_waits_for_the_effect_on_its_snapshot() {
     let outputs = scene.answer(&erasing, VolumeOutcome::Absent);
     assert_eq!(states(&outputs), [(SnapshotState::Gone, None)]);
     assert_eq!(volume_effects(&outputs), []);
+}
+
+/// Answers a measurement that came first.
+fn measured(scene: &mut Scene, outputs: Vec<Output>) -> Vec<Output> {
+    match only_volume_effect(&outputs) {
+        (_, VolumeEffect::Usage { .. }) => {
+            scene.answer(&outputs, VolumeOutcome::Used(Measured::of(Bytes::from_mib(1))))
+        },
+        _other => outputs,
+    }
+}
+
+fn at_rest(snapshot: &SnapshotSpec) -> ToAgent {
+    let program = Program::Shell("lock".to_owned());
+    let freeze = Some(Freeze { program, timeout: Duration::from_secs(5) });
+    ToAgent::EnsureSnapshot { spec: snapshot.clone(), operation: operation(50), freeze }
+}
+
+#[test]
+fn what_an_attempt_that_nobody_saw_the_end_of_took_is_deleted_before_another_is_taken_at_rest() {
+    let (mut scene, _one) = kept();
+    let two = snapshot(2, &spec(1, 1));
+    let outputs = scene.say(at_rest(&two));
+    assert!(matches!(only_volume_effect(&outputs).1, VolumeEffect::Snapshot { .. }));
+    let mut outputs = scene.crash().outputs;
+    while !volume_effects(&outputs).is_empty() {
+        outputs = scene.answer(&outputs, present());
+    }
+    let outputs = scene.connect(1);
+    let erase = VolumeEffect::EraseSnapshot { snapshot: two.clone() };
+    assert_eq!(only_volume_effect(&outputs).1, erase);
+    let outputs = scene.answer(&outputs, VolumeOutcome::Absent);
+    assert_eq!(states(&outputs), []);
+    assert!(matches!(only_volume_effect(&outputs).1, VolumeEffect::Snapshot { .. }));
+    // Neither is it known what lies there when an attempt ended without a clear answer.
+    scene.answer(&outputs, VolumeOutcome::Unclear(full()));
+    let outputs = scene.wait(Duration::from_secs(1));
+    assert_eq!(only_volume_effect(&outputs).1, erase);
+    let outputs = scene.answer(&outputs, VolumeOutcome::Absent);
+    let outputs = measured(&mut scene, outputs);
+    let outputs = scene.answer(&outputs, VolumeOutcome::Failed(full()));
+    assert_eq!(states(&outputs), [(SnapshotState::Failed, Some(ErrorCode::DiskFull))]);
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_taken_any_more_is_deleted_or_is_all_that_is_left() {
+    for (live, asked, outcome, state) in [
+        (VolumeOutcome::Absent, "verify", present(), SnapshotState::Ready),
+        (VolumeOutcome::Absent, "verify", VolumeOutcome::Absent, SnapshotState::Failed),
+        (present(), "erase", VolumeOutcome::Absent, SnapshotState::Failed),
+    ] {
+        let mut scene = Scene::registered();
+        scene.ready_volume(1);
+        let two = snapshot(2, &spec(1, 1));
+        let taking = scene.say(take(&two));
+        if live != VolumeOutcome::Absent {
+            // A DESTROY comes first after the crash, written and not yet done.
+            scene.say(destroy(1, 1, 60));
+        }
+        drop(taking);
+        let outputs = scene.crash().outputs;
+        if !volume_effects(&outputs).is_empty() {
+            scene.answer(&outputs, live.clone());
+        }
+        let mut outputs = scene.connect(1);
+        if let (_, VolumeEffect::Trash { .. }) = only_volume_effect(&outputs) {
+            outputs = scene.answer(&outputs, live);
+        }
+        let want = match asked {
+            "verify" => VolumeEffect::VerifySnapshot { snapshot: two.clone() },
+            _erase => VolumeEffect::EraseSnapshot { snapshot: two.clone() },
+        };
+        assert_eq!(only_volume_effect(&outputs).1, want);
+        scene.answer(&outputs, outcome);
+        assert_eq!(scene.agent.books().snapshots()[&two.id].state, state, "{asked}");
+    }
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_deleted_does_not_stop_the_others() {
+    let (mut scene, one) = kept();
+    let two = snapshot(2, &spec(1, 1));
+    let delete = ToAgent::DeleteSnapshot { spec: one.clone(), operation: operation(51) };
+    let outputs = scene.say(delete);
+    scene.answer(&outputs, VolumeOutcome::Failed(full()));
+    assert_eq!(volume_effects(&scene.say(take(&two))), [], "it waits for the next try");
+    let outputs = scene.wait(Duration::from_secs(1));
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::Snapshot { snapshot: two, freeze: None });
+    let outputs = scene.answer(&outputs, present());
+    let outputs = measured(&mut scene, outputs);
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::EraseSnapshot { snapshot: one });
+}
+
+#[test]
+fn the_snapshots_of_trash_that_a_failed_effect_purged_die_with_it() {
+    let (mut scene, one) = kept();
+    let outputs = scene.say(destroy(1, 1, 60));
+    scene.answer(&outputs, present());
+    let outputs = scene.say(ensure(2, 1, 61));
+    let (_, effect) = only_volume_effect(&outputs);
+    assert!(matches!(&effect, VolumeEffect::Create { purgeable, .. } if purgeable.len() == 1));
+    let outputs = scene.answer(&outputs, VolumeOutcome::Failed(full()));
+    let (_, effect) = only_volume_effect(&outputs);
+    assert!(matches!(effect, VolumeEffect::Verify { .. }), "{effect:?}");
+    let outputs = scene.answer(&outputs, VolumeOutcome::Absent);
+    assert_eq!(volumes(&outputs), [(VolumeState::Gone, 1, None)]);
+    assert_eq!(states(&outputs), [(SnapshotState::Deleting, None)]);
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::EraseSnapshot { snapshot: one });
 }

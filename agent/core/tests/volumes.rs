@@ -35,6 +35,7 @@ fn create_writes_its_intent_then_asks_for_the_effect_then_writes_and_reports_the
         driver: Arc::from(""),
         changed: scene.now,
         resize: None,
+        setting: None,
         origin: None,
     };
     let report = VolumeReport {
@@ -48,6 +49,7 @@ fn create_writes_its_intent_then_asks_for_the_effect_then_writes_and_reports_the
         used: None,
         purged: vec![],
         resizing: None,
+        setting: None,
     };
     let send = |report| Output::Send(FromAgent::Volume { ledger_seq: 0, report });
     assert_eq!(

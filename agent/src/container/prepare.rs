@@ -254,7 +254,8 @@ fn open_volumes(
             .remedy("wait for a new offer of the volume"));
         }
         let handle = source(volume)?;
-        if used.mount.mode == MountMode::ReadWrite {
+        // What an operator has said of its owner holds.
+        if used.mount.mode == MountMode::ReadWrite && volume.access.owner.is_none() {
             give(&handle, spec.account.as_ref()).map_err(failed(format!(
                 "volume {} cannot be given to the task's user",
                 volume.name

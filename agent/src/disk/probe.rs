@@ -128,7 +128,7 @@ pub fn choose(
     }
     let trials: &[(DriverKind, Trial)] = match wanted {
         DriverChoice::Directory => return directory("declared".to_owned()),
-        DriverChoice::Image(format) => return Ok(images(format, handle, root)?),
+        DriverChoice::Image(format) => return images(format, handle, root),
         DriverChoice::Btrfs => &[(DriverKind::Btrfs, try_btrfs)],
         DriverChoice::ProjectQuota => &[(DriverKind::ProjectQuota, try_project)],
         DriverChoice::Auto => {
@@ -193,15 +193,14 @@ impl From<&str> for Failed {
 }
 
 /// Tries the images that were asked for; without a kind, XFS and, for what is too small for it, ext4.
-fn images(wanted: Option<Format>, handle: &Handle, root: &Path) -> Result<Choice, Rejection> {
+fn images(wanted: Option<Format>, handle: &Handle, root: &Path) -> Result<Choice, Refused> {
     let candidates = match wanted {
         Some(format) => vec![format],
         None => vec![Format::Xfs, Format::Ext4],
     };
     let (mut able, mut said) = (Vec::new(), Vec::new());
     for format in candidates {
-        let tried = handle.meta.descriptor().map_err(|errno| errno.to_string());
-        match tried.and_then(|meta| trial::attempt(meta, format)) {
+        match trial::attempt(&handle.meta, format) {
             Ok(ability) => {
                 let least = Bytes::new(format.least());
                 said.push(match &ability.fixed {
@@ -210,7 +209,8 @@ fn images(wanted: Option<Format>, handle: &Handle, root: &Path) -> Result<Choice
                 });
                 able.push(format);
             },
-            Err(why) => said.push(format!("not {format}: {why}")),
+            Err(failed) if failed.is_broken => return Err(broken(root, &failed.reason)),
+            Err(failed) => said.push(format!("not {format}: {}", failed.reason)),
         }
     }
     let Some(first) = able.first() else {
@@ -218,7 +218,8 @@ fn images(wanted: Option<Format>, handle: &Handle, root: &Path) -> Result<Choice
             ErrorCode::DiskFaulty,
             format!("the disk at {} cannot have images: {}", root.display(), said.join("; ")),
         )
-        .remedy("install what is missing, or declare it with driver=auto"));
+        .remedy("install what is missing, or declare it with driver=auto")
+        .into());
     };
     let reason = format!("declared; {}", said.join("; "));
     Ok(Choice { driver: DriverKind::Image(*first), reason, formats: able })

@@ -4,6 +4,7 @@
 //! `remove`: contents first and by handle, because dropping a whole subvolume at once leaves the file system's
 //! quota accounting inconsistent.
 
+use super::fs::Access;
 use rustix::io::Errno;
 use rustix::ioctl::{self, Opcode, opcode};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
@@ -13,6 +14,9 @@ const GROUP: u8 = 0x94;
 pub const ROOT_INODE: u64 = 256;
 const QUOTA_TREE: u64 = 8;
 const QGROUP_INFO_KEY: u32 = 242;
+/// Tree of trees, and the type of the item that says which other tree is linked in one.
+const ROOT_TREE: u64 = 1;
+const ROOT_REF_KEY: u32 = 156;
 const LIMIT_REFERENCED: u64 = 1;
 const QUOTA_ENABLE: u64 = 1;
 /// `BTRFS_SUBVOL_RDONLY`.
@@ -79,6 +83,27 @@ struct SearchArgs {
     found: [u8; 3992],
 }
 
+impl SearchArgs {
+    /// The first item of this kind that an object has in a tree.
+    const fn first(tree: u64, object: u64, kind: u32) -> Self {
+        Self {
+            tree,
+            min_object: object,
+            max_object: object,
+            min_offset: 0,
+            max_offset: u64::MAX,
+            min_transaction: 0,
+            max_transaction: u64::MAX,
+            min_type: kind,
+            max_type: kind,
+            items: 1,
+            unused: 0,
+            unused_more: [0; 4],
+            found: [0; 3992],
+        }
+    }
+}
+
 const SNAPSHOT_CREATE: Opcode = opcode::write::<VolumeArgs>(GROUP, 23);
 const GET_FLAGS: Opcode = opcode::read::<u64>(GROUP, 25);
 const SET_FLAGS: Opcode = opcode::write::<u64>(GROUP, 26);
@@ -102,15 +127,6 @@ pub fn create(parent: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
     room.ok_or(Errno::NAMETOOLONG)?.copy_from_slice(name.as_bytes());
     // SAFETY: BTRFS_IOC_SUBVOL_CREATE_V2 reads one `struct btrfs_ioctl_vol_args_v2`, which VolumeArgs mirrors.
     unsafe { ioctl::ioctl(parent, ioctl::Setter::<SUBVOLUME_CREATE, VolumeArgs>::new(args)) }
-}
-
-/// What may be done to a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Nothing.
-    ReadOnly,
-    /// Everything.
-    Writable,
 }
 
 /// Makes a snapshot `name` in `parent` of the subvolume whose root is `source`, as of now.
@@ -217,23 +233,25 @@ pub fn id(directory: BorrowedFd<'_>) -> Result<u64, Errno> {
 ///
 /// # Errors
 /// Quotas are off (NOENT), or the privilege is missing (PERM).
-#[expect(unsafe_code, reason = "an ioctl whose argument is declared above")]
 pub fn used(subvolume: BorrowedFd<'_>) -> Result<Option<u64>, Errno> {
+    Ok(counted(subvolume)?.map(|(referenced, _exclusive)| referenced))
+}
+
+/// What of it no other subvolume has too, likewise.
+///
+/// # Errors
+/// See [`used`].
+pub fn exclusive(subvolume: BorrowedFd<'_>) -> Result<Option<u64>, Errno> {
+    Ok(counted(subvolume)?.map(|(_referenced, exclusive)| exclusive))
+}
+
+#[expect(unsafe_code, reason = "an ioctl whose argument is declared above")]
+fn counted(subvolume: BorrowedFd<'_>) -> Result<Option<(u64, u64)>, Errno> {
     let group = id(subvolume)?;
     let mut args = SearchArgs {
-        tree: QUOTA_TREE,
-        min_object: 0,
-        max_object: 0,
         min_offset: group,
         max_offset: group,
-        min_transaction: 0,
-        max_transaction: u64::MAX,
-        min_type: QGROUP_INFO_KEY,
-        max_type: QGROUP_INFO_KEY,
-        items: 1,
-        unused: 0,
-        unused_more: [0; 4],
-        found: [0; 3992],
+        ..SearchArgs::first(QUOTA_TREE, 0, QGROUP_INFO_KEY)
     };
     // SAFETY: BTRFS_IOC_TREE_SEARCH updates one `struct btrfs_ioctl_search_args`, which SearchArgs mirrors.
     unsafe {
@@ -242,9 +260,34 @@ pub fn used(subvolume: BorrowedFd<'_>) -> Result<Option<u64>, Errno> {
     if args.items == 0 {
         return Ok(None);
     }
-    // The header has 32 bytes; the item begins with its generation, then the referenced bytes.
-    let referenced = args.found.get(40..48).and_then(|bytes| bytes.try_into().ok());
-    Ok(referenced.map(u64::from_le_bytes))
+    // The header has 32 bytes; the item has its generation, the referenced bytes, the same compressed, the exclusive ones.
+    let number = |at: usize| {
+        let bytes =
+            args.found.get(at..at.saturating_add(8)).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(u64::from_le_bytes)
+    };
+    Ok(number(40).zip(number(56)))
+}
+
+/// A subvolume that lies inside this one: its name. A snapshot leaves an empty directory in its place.
+///
+/// # Errors
+/// The privilege is missing (PERM), or the file system does not answer.
+#[expect(unsafe_code, reason = "an ioctl whose argument is declared above")]
+pub fn nested(subvolume: BorrowedFd<'_>) -> Result<Option<String>, Errno> {
+    let mut args = SearchArgs::first(ROOT_TREE, id(subvolume)?, ROOT_REF_KEY);
+    // SAFETY: BTRFS_IOC_TREE_SEARCH updates one `struct btrfs_ioctl_search_args`, which SearchArgs mirrors.
+    unsafe {
+        ioctl::ioctl(subvolume, ioctl::Updater::<TREE_SEARCH, SearchArgs>::new(&mut args))?;
+    }
+    if args.items == 0 {
+        return Ok(None);
+    }
+    // The header has 32 bytes; the item has its directory, its number in it, the length of its name, and the name.
+    let length = args.found.get(48..50).and_then(|bytes| bytes.try_into().ok());
+    let length = usize::from(length.map_or(0, u16::from_le_bytes));
+    let name = args.found.get(50..length.saturating_add(50)).unwrap_or_default();
+    Ok(Some(String::from_utf8_lossy(name).into_owned()))
 }
 
 /// Removes the quota group of a subvolume that was deleted.

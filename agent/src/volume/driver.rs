@@ -5,6 +5,7 @@
 //! or retention; it knows one disk and what lies on it.
 
 use berth_agent_core::effect::Place;
+use berth_model::access::Access;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::snapshot::SnapshotSpec;
 use berth_model::units::Bytes;
@@ -78,6 +79,12 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// numbers.
     fn resize(&self, spec: &VolumeSpec, size: Bytes) -> Result<Option<Found>, Fault>;
 
+    /// Gives the root directory of the live volume this owner and mode, in use or not. Nothing when it is not there.
+    ///
+    /// # Errors
+    /// See [`Fault`]. `Failed` means that it has what it had.
+    fn set_access(&self, spec: &VolumeSpec, access: Access) -> Result<Option<Found>, Fault>;
+
     /// Deletes the volume from the trash, marker included. A live volume is never touched.
     ///
     /// # Errors
@@ -95,6 +102,15 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// # Errors
     /// See [`Fault`].
     fn usage(&self, spec: &VolumeSpec) -> Result<Measured, Fault>;
+
+    /// How much room the disk has more when the volume is gone, what was begun of it included; what it shares with
+    /// others stays. Nothing when it is nowhere.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    fn taken(&self, spec: &VolumeSpec) -> Result<Bytes, Fault> {
+        self.usage(spec).map(|measured| measured.bytes)
+    }
 
     /// What the disk has free.
     ///

@@ -3,6 +3,7 @@
 
 use super::driver::{Capabilities, Driver, Fault, Found, Snapshots};
 use berth_agent_core::effect::Place;
+use berth_model::access::Access;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{SnapshotId, VolumeId};
 use berth_model::snapshot::SnapshotSpec;
@@ -42,9 +43,9 @@ impl Fake {
 
 const CAPABILITIES: Capabilities = Capabilities { name: "fake", enforcement: Enforcement::None };
 
-/// The size is no identity.
+/// Size and access are no identity.
 fn is_same(found: &VolumeSpec, spec: &VolumeSpec) -> bool {
-    VolumeSpec { size: spec.size, ..found.clone() } == *spec
+    VolumeSpec { size: spec.size, access: spec.access, ..found.clone() } == *spec
 }
 
 fn foreign(spec: &VolumeSpec, found: &VolumeSpec) -> Fault {
@@ -104,6 +105,18 @@ impl Driver for Fake {
         match volumes.get_mut(&spec.id) {
             Some((Place::Live, found)) if is_same(found, spec) => {
                 found.size = size;
+                Ok(Some(Self::found(Place::Live, spec)))
+            },
+            Some((Place::Live, found)) => Err(foreign(spec, found)),
+            Some((Place::Trash, _)) | None => Ok(None),
+        }
+    }
+
+    fn set_access(&self, spec: &VolumeSpec, access: Access) -> Result<Option<Found>, Fault> {
+        let mut volumes = self.volumes();
+        match volumes.get_mut(&spec.id) {
+            Some((Place::Live, found)) if is_same(found, spec) => {
+                found.access = access;
                 Ok(Some(Self::found(Place::Live, spec)))
             },
             Some((Place::Live, found)) => Err(foreign(spec, found)),
@@ -174,7 +187,7 @@ impl Snapshots for Fake {
             return Ok(path);
         }
         match self.volumes().get(&snapshot.of.id) {
-            Some((Place::Live, found)) if *found == snapshot.of => {},
+            Some((Place::Live, found)) if is_same(found, &snapshot.of) => {},
             Some((Place::Live, found)) => return Err(foreign(&snapshot.of, found)),
             Some((Place::Trash, _)) | None => {
                 let text = format!("volume {} is not live", snapshot.of.id);
@@ -217,9 +230,10 @@ impl Snapshots for Fake {
         if found != *spec {
             self.source(snapshot)?;
             self.source(safety)?;
-            if next != *spec {
+            if !is_same(&next, spec) {
                 return Err(foreign(spec, &found));
             }
+            let next = VolumeSpec { access: spec.access, ..next };
             self.volumes().insert(spec.id, (Place::Live, next));
         }
         Ok(Some(Self::found(Place::Live, spec)))

@@ -169,6 +169,7 @@ impl Identity {
             principal: self.principal.clone(),
             source,
             size: self.size,
+            access: berth_model::access::Access::default(),
         }
     }
 
@@ -261,6 +262,7 @@ mod tests {
             principal: Some(Principal::new("ops").unwrap()),
             source: DiskSource::Root,
             size: Bytes::from_mib(64),
+            access: berth_model::access::Access::default(),
         }
     }
 

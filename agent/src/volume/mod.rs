@@ -102,6 +102,7 @@ impl Volumes {
             VolumeEffect::Resize { spec, size, purgeable } => {
                 self.resize(driver, spec, *size, purgeable, &mut purged)
             },
+            VolumeEffect::SetAccess { spec, access } => driver.set_access(spec, *access),
             VolumeEffect::Trash { spec } => driver.relocate(spec, Place::Trash),
             VolumeEffect::Purge { spec } => driver.erase(spec).map(|()| None),
             VolumeEffect::Verify { spec, place } => driver.observe(spec, *place),
@@ -180,10 +181,12 @@ impl Volumes {
         if !matches!(driver.observe(spec, Place::Live), Ok(None)) {
             return Ok(());
         }
+        // What was begun of it is taken back or gone on with.
         let taken = match own {
-            Place::Live => Bytes::default(),
-            Place::Trash => driver.usage(&before(spec)).unwrap_or_default().bytes,
+            Place::Live => driver.taken(spec),
+            Place::Trash => driver.taken(&before(spec)),
         };
+        let taken = taken.unwrap_or_default();
         let needed = spec.size.checked_sub(taken).unwrap_or_default();
         self.free_up(driver, spec, needed, purgeable, purged)
     }
@@ -197,7 +200,12 @@ impl Volumes {
         purgeable: &[(VolumeSpec, Bytes)],
         purged: &mut Vec<VolumeId>,
     ) -> Result<Option<Found>, Fault> {
-        let more = size.checked_sub(spec.size).unwrap_or_default();
+        let mut more = size.checked_sub(spec.size).unwrap_or_default();
+        if driver.free()? < more {
+            // An attempt that was cut off may have allocated some of it already.
+            let has = driver.taken(spec).unwrap_or_default().max(spec.size);
+            more = size.checked_sub(has).unwrap_or_default();
+        }
         match self.free_up(driver, spec, more, purgeable, purged) {
             Ok(()) => driver.resize(spec, size),
             Err(Fault::Failed(reason)) => match driver.resize(spec, spec.size) {
@@ -225,7 +233,7 @@ impl Volumes {
         let candidates: Vec<(&VolumeSpec, Bytes)> = purgeable
             .iter()
             .filter(|(trash, _used)| trash.source == spec.source && trash.id != spec.id)
-            .map(|(trash, used)| (trash, driver.usage(trash).map_or(*used, |found| found.bytes)))
+            .map(|(trash, used)| (trash, driver.taken(trash).unwrap_or(*used)))
             .collect();
         let hidden: u64 = candidates.iter().map(|(_trash, used)| used.get()).sum();
         if Bytes::new(free.get().saturating_add(hidden)) >= needed {

@@ -309,6 +309,7 @@ pub fn volume(
         principal: None,
         source: DiskSource::Root,
         size: Bytes::from_mib(10),
+        access: berth_model::access::Access::default(),
     };
     let mount = Mount { container_path: container_path.into(), mode };
     (VolumeUse { volume: id, generation: 1, mount }, spec)

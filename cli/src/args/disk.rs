@@ -102,7 +102,7 @@ pub(crate) struct DiskAdd {
     /// The disk's name (default: the last part of the directory)
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Which driver makes volumes: auto, directory or btrfs
+    /// Which driver makes volumes: auto, directory, btrfs, project-quota, or image[:xfs|:ext4|:btrfs]
     #[arg(long, default_value = "auto")]
     pub(crate) driver: String,
     /// How much it declares (default: what is free when it is adopted, less a reserve)

@@ -14,7 +14,9 @@ pub(crate) use snapshot::{
     OneSnapshot, Schedule, ScheduleSet, Snapshot, SnapshotCreate, SnapshotHold, VolumeClone,
     VolumeRollback,
 };
-pub(crate) use storage::{Reservation, ReservationCreate, Trash, Volume, VolumeCreate};
+pub(crate) use storage::{
+    Reservation, ReservationCreate, Trash, Volume, VolumeCreate, VolumeProtect, VolumeSet,
+};
 pub(crate) use work::{Apply, Framework, Offer, Operation, Role, Service, Task, Validate};
 
 use crate::output::Show;

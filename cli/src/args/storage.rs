@@ -2,6 +2,7 @@
 
 use super::{Act, OfRole, OneVolume, Read, Trial, container_path, role, size, volume_name};
 use crate::confirm::{Confirm, TypedName};
+use berth_model::access::{Access, Mode, Owner};
 use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
@@ -103,6 +104,21 @@ pub(crate) enum Volume {
         #[command(flatten)]
         read: Read,
     },
+    /// Refuse, until it is unprotected, what would take data from a volume: delete, purge, shrink, rollback
+    Protect(VolumeProtect),
+    /// End the protection of a volume
+    Unprotect(VolumeProtect),
+    /// Give a volume's root directory another owner or mode, in use or not
+    Set(VolumeSet),
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct VolumeProtect {
+    #[command(flatten)]
+    pub(crate) which: OneVolume,
+    #[command(flatten)]
+    pub(crate) trial: Trial,
 }
 
 #[derive(Debug, Args)]
@@ -132,6 +148,45 @@ pub(crate) struct VolumeCreate {
     /// Who owns it, for frameworks that name a principal
     #[arg(long)]
     pub(crate) principal: Option<String>,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    #[command(flatten)]
+    pub(crate) trial: Trial,
+}
+
+/// Who may do what in a volume's root directory.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct AccessArgs {
+    /// Who owns its root directory: UID:GID, or UID for the group of that number (default: the user of the task)
+    #[arg(long, value_name = "UID[:GID]", value_parser = owner)]
+    pub(crate) owner: Option<Owner>,
+    /// The permissions of its root directory, such as 0750 (default: 0700)
+    #[arg(long, value_parser = mode)]
+    pub(crate) mode: Option<Mode>,
+}
+
+impl AccessArgs {
+    pub(crate) fn access(&self) -> Access {
+        Access { owner: self.owner, mode: self.mode }
+    }
+}
+
+fn owner(text: &str) -> Result<Owner, String> {
+    text.parse().map_err(|e: berth_model::access::AccessError| e.to_string())
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    text.parse().map_err(|e: berth_model::access::AccessError| e.to_string())
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct VolumeSet {
+    #[command(flatten)]
+    pub(crate) which: OneVolume,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     #[command(flatten)]
     pub(crate) trial: Trial,
 }

@@ -117,6 +117,11 @@ pub(crate) struct VolumeRow {
     pub(crate) created_ms: u64,
     pub(crate) changed_ms: u64,
     pub(crate) error: Option<ErrorRow>,
+    pub(crate) protected: bool,
+    /// UID:GID; absent: the user of the last task that mounted it writable.
+    pub(crate) owner: Option<String>,
+    /// Octal; absent: 0700.
+    pub(crate) mode: Option<String>,
     #[serde(skip)]
     pub(crate) now: Timestamp,
 }
@@ -152,6 +157,9 @@ impl VolumeRow {
             created_ms: volume.created.ms(),
             changed_ms: volume.changed.ms(),
             error: volume.error.as_ref().map(ErrorRow::from),
+            protected: volume.protected,
+            owner: volume.spec.access.owner.map(|owner| owner.to_string()),
+            mode: volume.spec.access.mode.map(|mode| mode.to_string()),
             now,
         }
     }
@@ -174,6 +182,9 @@ impl Row for VolumeRow {
         "PATH",
         "USE",
         "FULL IN",
+        "PROTECTED",
+        "OWNER",
+        "MODE",
     ];
     const NARROW: usize = 9;
     fn cells(&self) -> Vec<Cell> {
@@ -208,6 +219,9 @@ impl Row for VolumeRow {
             Cell::text(&self.container_path),
             Cell::text(self.usage.used_percent.map_or_else(|| "-".to_owned(), |p| format!("{p}%"))),
             Cell::text(self.usage.full_in()),
+            Cell::text(if self.protected { "yes" } else { "-" }),
+            Cell::maybe(self.owner.as_ref()),
+            Cell::maybe(self.mode.as_ref()),
         ]
     }
     fn name(&self) -> String {

@@ -92,14 +92,19 @@ pub(crate) async fn framework(command: &Framework) -> Result<(), Failure> {
         },
         Framework::Teardown { framework, confirm, change, read } => {
             let client = Client::connect(&read.connect).await?;
-            if operation::repeated(&client, &[OperationKind::Teardown], change, &read.show)
-                .await?
-                .is_some()
-            {
-                return Ok(());
-            }
+            let earlier = operation::earlier(&client, &[OperationKind::Teardown], change).await?;
             let frameworks = client.frameworks(true).await?;
-            let found = find_framework(&frameworks, framework)?;
+            let found = match find_framework(&frameworks, framework) {
+                Ok(found) => found,
+                Err(absent) => {
+                    let told = (change, &read.show);
+                    return earlier.stands_for(&client, framework, told, absent).await;
+                },
+            };
+            let request = Request::Teardown { framework: found.id.clone() };
+            if earlier.is_known() {
+                return operation::submit_and_show(&client, request, change, &read.show).await;
+            }
             let impact = format!(
                 "framework {} ({}): {} tasks end and {} offers are rescinded; its reservations and volumes stay",
                 found.id, found.info.name, found.tasks, found.offers
@@ -108,7 +113,6 @@ pub(crate) async fn framework(command: &Framework) -> Result<(), Failure> {
                 return output::planned(&format!("would remove {impact}"), &read.show);
             }
             ask(&impact, confirm)?;
-            let request = Request::Teardown { framework: found.id.clone() };
             operation::submit_and_show(&client, request, change, &read.show).await
         },
     }

@@ -6,6 +6,7 @@ pub(crate) mod document;
 pub(crate) mod list;
 pub(crate) mod operation;
 pub(crate) mod profile;
+pub(crate) mod property;
 pub(crate) mod reservation;
 pub(crate) mod scan;
 pub(crate) mod schedule;

@@ -4,7 +4,7 @@ use crate::args::{Change, Operation};
 use crate::client::Client;
 use crate::failure::{Failure, exit};
 use crate::output::{self, Format, Show, note};
-use crate::resolve::{Kind, find};
+use crate::resolve::{Kind, PREFIX_MIN, find};
 use crate::rows::OperationRow;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::OperationId;
@@ -49,29 +49,71 @@ pub(crate) async fn submit(
     wait(client, accepted, change.timeout).await.map(Some)
 }
 
-/// The operation that a command with this request id has started before. Looked at before names are looked up: what the first
-/// run removed cannot be found by name any more.
-pub(crate) async fn repeated(
+/// What was asked for before under the request id of a command.
+#[derive(Debug)]
+pub(crate) struct Earlier(Option<OperationRecord>);
+
+/// Looks for it; an id that was used for another kind of operation is refused.
+pub(crate) async fn earlier(
     client: &Client,
     kinds: &[OperationKind],
     change: &Change,
-    show: &Show,
-) -> Result<Option<()>, Failure> {
-    let Some(id) = change.request_id else { return Ok(None) };
+) -> Result<Earlier, Failure> {
+    let Some(id) = change.request_id else { return Ok(Earlier(None)) };
     let records = client.operations().await?;
-    let Some(record) = records.into_iter().find(|record| record.id == id) else { return Ok(None) };
-    if !kinds.contains(&record.kind) {
-        let error = Rejection::new(
-            ErrorCode::RequestIdReused,
-            format!("request id {id} was used for {} ({})", record.kind, record.object),
-        );
-        return Err(Failure::from(error.remedy("leave --request-id out, or give a new one")));
+    let found = records.into_iter().find(|record| record.id == id);
+    match found {
+        Some(record) if !kinds.contains(&record.kind) => Err(reused(&record)),
+        found => Ok(Earlier(found)),
     }
-    if change.detach {
-        return output::line(&id.to_string()).map(Some);
+}
+
+fn reused(record: &OperationRecord) -> Failure {
+    let error = Rejection::new(
+        ErrorCode::RequestIdReused,
+        format!("request id {} was used for {} ({})", record.id, record.kind, record.object),
+    );
+    Failure::from(error.remedy("leave --request-id out, or give a new one"))
+}
+
+impl Earlier {
+    /// True when the command is submitted as it is, without a trial and a question: the master compares it with what the id
+    /// was used for, and does not act twice.
+    pub(crate) fn is_known(&self) -> bool {
+        self.0.is_some()
     }
-    let record = wait(client, id, change.timeout).await?;
-    output::one(&OperationRow::new(&record, client.now()), show).map(Some)
+
+    /// What the first run removed cannot be found by name any more: then that run stands for this one, if it was about
+    /// what `text` names.
+    pub(crate) async fn stands_for(
+        self,
+        client: &Client,
+        text: &str,
+        (change, show): (&Change, &Show),
+        absent: Failure,
+    ) -> Result<(), Failure> {
+        let Some(record) = self.0 else { return Err(absent) };
+        if !concerns(&record, text) {
+            return Err(reused(&record));
+        }
+        if change.detach {
+            return output::line(&record.id.to_string());
+        }
+        let record = wait(client, record.id, change.timeout).await?;
+        output::one(&OperationRow::new(&record, client.now()), show)
+    }
+}
+
+/// Can `text` have named what the operation was about? Objects name things by name and id; of a reservation they say what
+/// it held.
+fn concerns(record: &OperationRecord, text: &str) -> bool {
+    let name = text.rsplit(['/', '@']).next().unwrap_or(text);
+    let is_part = |c: char| !(c.is_alphanumeric() || matches!(c, '.' | '_' | '-'));
+    let ids = record.volumes.iter().map(ToString::to_string);
+    let prefix = |id: &str| text.len() >= PREFIX_MIN && id.starts_with(text);
+    record.kind == OperationKind::Unreserve
+        || record.object.split(is_part).any(|word| word == name || word == text || prefix(word))
+        || ids.into_iter().any(|id| prefix(&id))
 }
 
 /// As [`submit`], and prints the operation.
@@ -170,5 +212,47 @@ pub(crate) async fn run(command: &Operation) -> Result<(), Failure> {
             let record = wait(&client, found.id, *timeout).await?;
             output::one(&OperationRow::new(&record, now), &read.show)
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use berth_model::id::VolumeId;
+    use berth_model::units::Timestamp;
+
+    #[test]
+    fn an_operation_stands_only_for_what_it_was_about() {
+        let record = |kind, object: &str| OperationRecord {
+            id: OperationId::from_u128(1),
+            kind,
+            fingerprint: 0,
+            framework: None,
+            agent: None,
+            volumes: vec![VolumeId::from_u128(0xabcd_0000_0000_0000_0000_0000_0000_0001)],
+            object: object.to_owned(),
+            state: OperationState::Done,
+            notes: Vec::new(),
+            accepted: Timestamp::default(),
+            finished: None,
+        };
+        let volume = record(OperationKind::Destroy, "volume data.2 of role storage/db");
+        let snapshot =
+            record(OperationKind::DeleteSnapshot, "snapshot one of volume a (ffff0123456789)");
+        for (record, text, wanted) in [
+            (&volume, "data.2", true),
+            (&volume, "storage/db/data.2", true),
+            (&volume, "abcd", true),
+            (&volume, "data", false),
+            (&volume, "abc", false),
+            (&volume, "logs", false),
+            (&snapshot, "one", true),
+            (&snapshot, "a@one", true),
+            (&snapshot, "ffff01", true),
+            (&snapshot, "a@two", false),
+            (&record(OperationKind::Unreserve, "disk(storage/db):64"), "1234abcd", true),
+        ] {
+            assert_eq!(concerns(record, text), wanted, "{text} of {}", record.object);
+        }
     }
 }

@@ -49,10 +49,11 @@ pub(crate) async fn run(command: &Profile) -> Result<(), Failure> {
         Profile::Delete { profile, confirm, act: Act { change, read } } => {
             let client = Client::connect(&read.connect).await?;
             let kind = OperationKind::DeleteProfile;
-            if operation::repeated(&client, &[kind], change, &read.show).await?.is_some() {
-                return Ok(());
-            }
+            let earlier = operation::earlier(&client, &[kind], change).await?;
             let request = Request::Profile(ProfileRequest::Delete(profile.clone()));
+            if earlier.is_known() {
+                return operation::submit_and_show(&client, request, change, &read.show).await;
+            }
             client.submit(Client::mint(), request.clone(), true).await?;
             let impact =
                 format!("profile {profile} is forgotten; volumes placed by it stay where they are");

@@ -9,6 +9,7 @@ use crate::resolve::{Kind, find};
 use crate::rows::ReservationRow;
 use crate::verbs::list::find_agent;
 use crate::verbs::operation;
+use berth_model::agent::Disk;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::operation::OperationKind;
 use berth_model::operator::Request;
@@ -16,6 +17,7 @@ use berth_model::reservation::Reservation as Level;
 use berth_model::resources::{DiskInfo, DiskSource, Name, Resources, parse_resources};
 use berth_model::view::{AgentView, ReservationView};
 
+const DISK: Kind = Kind { noun: "disk", unknown: ErrorCode::UnknownDisk, list: "berth disk list" };
 const RESERVATION: Kind = Kind {
     noun: "reservation",
     unknown: ErrorCode::UnknownReservation,
@@ -46,15 +48,20 @@ pub(crate) async fn run(command: &Reservation) -> Result<(), Failure> {
         },
         Reservation::Release { reservation, confirm, act: Act { change, read } } => {
             let client = Client::connect(&read.connect).await?;
-            if operation::repeated(&client, &[OperationKind::Unreserve], change, &read.show)
-                .await?
-                .is_some()
-            {
-                return Ok(());
-            }
+            let earlier = operation::earlier(&client, &[OperationKind::Unreserve], change).await?;
             let all = client.reservations().await?;
-            let view =
-                find(&RESERVATION, &all, reservation, |r| r.row.id.to_string(), |_| Vec::new())?;
+            let id = |r: &ReservationView| r.row.id.to_string();
+            let view = match find(&RESERVATION, &all, reservation, id, |_| Vec::new()) {
+                Ok(view) => view,
+                Err(absent) => {
+                    let told = (change, &read.show);
+                    return earlier.stands_for(&client, reservation, told, absent).await;
+                },
+            };
+            let request = Request::Release { reservation: view.row.id };
+            if earlier.is_known() {
+                return operation::submit_and_show(&client, request, change, &read.show).await;
+            }
             let row = rows(std::slice::from_ref(view), &client.agents().await?);
             for row in &row {
                 note(&format!(
@@ -68,7 +75,6 @@ pub(crate) async fn run(command: &Reservation) -> Result<(), Failure> {
                     row.in_tasks
                 ));
             }
-            let request = Request::Release { reservation: view.row.id };
             if confirm.dry_run {
                 client.submit(Client::mint(), request, true).await?;
                 return output::planned("would give its unused part back", &read.show);
@@ -88,7 +94,8 @@ async fn create(create: &ReservationCreate) -> Result<(), Failure> {
     let client = Client::connect(&read.connect).await?;
     let agents = client.agents().await?;
     let agent = find_agent(&agents, &create.agent)?;
-    let source = create.disk.as_deref().map(|text| disk_source(agent, text)).transpose()?;
+    let source =
+        create.disk.as_deref().map(|text| disk_source(&agent.info.disks, text)).transpose()?;
     let mut reserved = Resources::new();
     for mut resource in plain.iter() {
         if resource.name == Name::Disk && source.as_ref().is_some_and(|s| *s != DiskSource::Root) {
@@ -122,20 +129,51 @@ async fn create(create: &ReservationCreate) -> Result<(), Failure> {
     output::list(&rows(&touched, &agents), &read.show)
 }
 
-/// What resources call the disk that `text` names on `agent`.
-fn disk_source(agent: &AgentView, text: &str) -> Result<DiskSource, Failure> {
-    let found = agent.info.disks.iter().find(|disk| {
-        let id = disk.id.to_string();
-        id == text
-            || (text.len() >= 4 && id.starts_with(text))
-            || *disk.name == *text
-            || *disk.root == *text
-    });
-    found.map(|disk| disk.source.clone()).ok_or_else(|| {
-        Failure::not_found(
-            ErrorCode::UnknownDisk,
-            format!("disk {text} is not known on agent {}", agent.info.hostname),
-            "see `berth disk list`",
-        )
-    })
+/// What resources call the disk that `text` names among those of the agent.
+fn disk_source(disks: &[Disk], text: &str) -> Result<DiskSource, Failure> {
+    let names = |disk: &Disk| vec![disk.name.to_string(), disk.root.to_string()];
+    let found = find(&DISK, disks, text, |disk| disk.id.to_string(), names)?;
+    Ok(found.source.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use berth_model::agent::{DiskHealth, Media};
+    use berth_model::id::DiskId;
+    use berth_model::units::Bytes;
+    use berth_model::volume::Enforcement;
+    use std::sync::Arc;
+
+    fn disk(id: u128, name: &str) -> Disk {
+        let root: Arc<str> = Arc::from(format!("/srv/{name}"));
+        Disk {
+            id: DiskId::from_u128(id),
+            name: Arc::from(name),
+            source: DiskSource::Path(Arc::clone(&root)),
+            root,
+            driver: Arc::from("directory"),
+            driver_reason: Arc::from(""),
+            enforcement: Enforcement::None,
+            size: Bytes::from_mib(1),
+            free: Bytes::from_mib(1),
+            health: DiskHealth::Ok,
+            media: Media::Unknown,
+        }
+    }
+
+    #[test]
+    fn a_beginning_that_fits_two_disks_reserves_on_neither() {
+        let disks = [disk(0xabcd_0001 << 96, "d1"), disk(0xabcd_0002 << 96, "d2")];
+        let look = |text: &str| {
+            disk_source(&disks, text)
+                .map(|source| source.to_string())
+                .map_err(|failure| (failure.code, failure.error.code))
+        };
+        assert_eq!(look("d2"), Ok("PATH:/srv/d2".to_owned()));
+        assert_eq!(look("/srv/d1"), Ok("PATH:/srv/d1".to_owned()));
+        assert_eq!(look("abcd0002"), Ok("PATH:/srv/d2".to_owned()));
+        assert_eq!(look("abcd"), Err((2, ErrorCode::AmbiguousId)));
+        assert_eq!(look("d3"), Err((3, ErrorCode::UnknownDisk)));
+    }
 }

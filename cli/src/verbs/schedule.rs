@@ -56,13 +56,20 @@ pub(crate) async fn run(command: &Schedule) -> Result<(), Failure> {
         Schedule::Delete { which, confirm, act: Act { change, read } } => {
             let client = Client::connect(&read.connect).await?;
             let kind = OperationKind::DeleteSchedule;
-            if operation::repeated(&client, &[kind], change, &read.show).await?.is_some() {
-                return Ok(());
-            }
+            let earlier = operation::earlier(&client, &[kind], change).await?;
             let views = schedules(&client, &which.of).await?;
-            let view = pick_schedule(&views, &which.volume)?;
+            let view = match pick_schedule(&views, &which.volume) {
+                Ok(view) => view,
+                Err(absent) => {
+                    let shown = (change, &read.show);
+                    return earlier.stands_for(&client, &which.volume, shown, absent).await;
+                },
+            };
             let volume = VolumeChoice::Id(view.schedule.volume);
             let request = Request::DeleteSchedule { volume };
+            if earlier.is_known() {
+                return operation::submit_and_show(&client, request, change, &read.show).await;
+            }
             client.submit(Client::mint(), request.clone(), true).await?;
             let text = format!(
                 "snapshots of volume {}/{} are not taken any more, and none is deleted by the clock; {} stay",
@@ -91,9 +98,7 @@ async fn set(set: &ScheduleSet) -> Result<(), Failure> {
     let Trial { dry_run, act: Act { change, read } } = &set.trial;
     let client = Client::connect(&read.connect).await?;
     let kind = OperationKind::SetSchedule;
-    if operation::repeated(&client, &[kind], change, &read.show).await?.is_some() {
-        return Ok(());
-    }
+    let earlier = operation::earlier(&client, &[kind], change).await?;
     let keep = Keep {
         last: set.keep.unwrap_or(0),
         hourly: set.keep_hourly.unwrap_or(0),
@@ -122,7 +127,7 @@ async fn set(set: &ScheduleSet) -> Result<(), Failure> {
     );
     let principal = principal(set.principal.as_deref())?;
     let request = Request::SetSchedule { volume: VolumeChoice::Id(volume.id), plan, principal };
-    if *dry_run {
+    if *dry_run && !earlier.is_known() {
         client.submit(Client::mint(), request, true).await?;
         return output::planned(&text, &read.show);
     }

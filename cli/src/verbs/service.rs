@@ -342,20 +342,23 @@ async fn delete(
     let deadline = Instant::now() + *timeout;
     loop {
         let listed = scheduler.list().await?;
-        if !listed.iter().any(|s| s.name == *service && role.is_none_or(|r| s.role == r)) {
+        let mut left = listed.iter().filter(|s| s.name == *service);
+        let Some(left) = left.find(|s| role.is_none_or(|r| s.role == r)) else {
             return output::line(&format!("service {service} is deleted"));
-        }
+        };
         if Instant::now() >= deadline {
-            return Err(late(service, "deleted", *timeout));
+            return Err(late(service, "deleted", *timeout, &left.message));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-fn late(service: &str, state: &str, patience: Duration) -> Failure {
+/// `why` is the scheduler's own word, empty when it has none.
+fn late(service: &str, state: &str, patience: Duration, why: &str) -> Failure {
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
     let error = Rejection::new(
         ErrorCode::TimedOut,
-        format!("service {service} is not {state} after {}", format_duration(patience)),
+        format!("service {service} is not {state} after {}{why}", format_duration(patience)),
     );
     let remedy = format!("it goes on; see `berth service status {service}`");
     Failure::new(exit::TIMED_OUT, error.remedy(remedy))
@@ -370,11 +373,12 @@ async fn wait_for(
 ) -> Result<(), Failure> {
     let deadline = Instant::now() + patience;
     loop {
-        if is_there(&scheduler.get(service, role).await?) {
+        let view = scheduler.get(service, role).await?;
+        if is_there(&view) {
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return Err(late(service, "running", patience));
+            return Err(late(service, "running", patience, &view.message));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -2,7 +2,7 @@
 
 use super::volume::{VOLUME, pick, show_one, volumes};
 use crate::args::{
-    Act, OfRole, OneSnapshot, Snapshot, SnapshotCreate, SnapshotHold, Trial, VolumeClone,
+    Act, Change, OfRole, OneSnapshot, Snapshot, SnapshotCreate, SnapshotHold, Trial, VolumeClone,
     VolumeRollback,
 };
 use crate::client::Client;
@@ -13,9 +13,9 @@ use crate::resolve::{Kind, find};
 use crate::rows::SnapshotRow;
 use crate::verbs::operation;
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{OperationId, Principal, SnapshotId, VolumeId};
+use berth_model::id::{OperationId, Principal, SnapshotId, VolumeId, derive};
 use berth_model::operation::OperationKind;
-use berth_model::operator::{Request, VolumeChoice};
+use berth_model::operator::{DiskChoice, Request, VolumeChoice};
 use berth_model::snapshot::Freeze;
 use berth_model::task::Program;
 use berth_model::view::{SnapshotView, VolumeView};
@@ -87,12 +87,19 @@ pub(crate) async fn run(command: &Snapshot) -> Result<(), Failure> {
             let OneSnapshot { snapshot, of } = which;
             let client = Client::connect(&read.connect).await?;
             let kind = OperationKind::DeleteSnapshot;
-            if operation::repeated(&client, &[kind], change, &read.show).await?.is_some() {
-                return Ok(());
-            }
+            let earlier = operation::earlier(&client, &[kind], change).await?;
             let views = snapshots(&client, of).await?;
-            let view = pick_snapshot(&views, snapshot)?;
+            let view = match pick_snapshot(&views, snapshot) {
+                Ok(view) => view,
+                Err(absent) => {
+                    let told = (change, &read.show);
+                    return earlier.stands_for(&client, snapshot, told, absent).await;
+                },
+            };
             let request = Request::DeleteSnapshot { snapshot: view.snapshot.spec.id };
+            if earlier.is_known() {
+                return operation::submit_and_show(&client, request, change, &read.show).await;
+            }
             // What cannot be done is said before anybody is asked to confirm it.
             client.submit(Client::mint(), request.clone(), true).await?;
             let impact = format!("{}\n  it is deleted for good; its volume stays", shown(view));
@@ -126,12 +133,15 @@ fn shown(view: &SnapshotView) -> String {
 pub(crate) async fn create(create: &SnapshotCreate) -> Result<(), Failure> {
     let Trial { dry_run, act: Act { change, read } } = &create.trial;
     let client = Client::connect(&read.connect).await?;
-    if operation::repeated(&client, &[OperationKind::Snapshot], change, &read.show).await?.is_some()
-    {
-        return Ok(());
-    }
+    let earlier = operation::earlier(&client, &[OperationKind::Snapshot], change).await?;
     let views = volumes(&client, &create.which.of, false).await?;
-    let view = pick(&VOLUME, &views, &create.which.volume)?;
+    let view = match pick(&VOLUME, &views, &create.which.volume) {
+        Ok(view) => view,
+        Err(absent) => {
+            let told = (change, &read.show);
+            return earlier.stands_for(&client, &create.which.volume, told, absent).await;
+        },
+    };
     let freeze = create.freeze.as_ref().map(|text| Freeze {
         program: Program::Shell(text.clone()),
         timeout: create.freeze_timeout,
@@ -175,11 +185,15 @@ async fn hold(hold: &SnapshotHold, held: bool) -> Result<(), Failure> {
     let Act { change, read } = &hold.act;
     let client = Client::connect(&read.connect).await?;
     let kind = OperationKind::HoldSnapshot;
-    if operation::repeated(&client, &[kind], change, &read.show).await?.is_some() {
-        return Ok(());
-    }
+    let earlier = operation::earlier(&client, &[kind], change).await?;
     let views = snapshots(&client, &hold.which.of).await?;
-    let id = pick_snapshot(&views, &hold.which.snapshot)?.snapshot.spec.id;
+    let id = match pick_snapshot(&views, &hold.which.snapshot) {
+        Ok(view) => view.snapshot.spec.id,
+        Err(absent) => {
+            let told = (change, &read.show);
+            return earlier.stands_for(&client, &hold.which.snapshot, told, absent).await;
+        },
+    };
     let request = Request::HoldSnapshot { snapshot: id, held };
     if operation::submit(&client, request, change, &read.show).await?.is_none() {
         return Ok(());
@@ -195,17 +209,28 @@ async fn hold(hold: &SnapshotHold, held: bool) -> Result<(), Failure> {
 pub(crate) async fn rollback(command: &VolumeRollback) -> Result<(), Failure> {
     let Act { change, read } = &command.act;
     let client = Client::connect(&read.connect).await?;
-    if operation::repeated(&client, &[OperationKind::RollBack], change, &read.show).await?.is_some()
-    {
-        return Ok(());
-    }
+    let earlier = operation::earlier(&client, &[OperationKind::RollBack], change).await?;
     let views = volumes(&client, &command.which.of, false).await?;
-    let view = pick(&VOLUME, &views, &command.which.volume)?;
+    let told = (change, &read.show);
+    let view = match pick(&VOLUME, &views, &command.which.volume) {
+        Ok(view) => view,
+        Err(absent) => {
+            return earlier.stands_for(&client, &command.which.volume, told, absent).await;
+        },
+    };
     let id = view.volume.spec.id;
     let all = of_volume(&client, id).await?;
-    let to = pick_snapshot(&all, &command.to)?;
+    let to = match pick_snapshot(&all, &command.to) {
+        Ok(to) => to,
+        Err(absent) => {
+            return earlier.stands_for(&client, &command.which.volume, told, absent).await;
+        },
+    };
     let volume = VolumeChoice::Id(id);
     let request = Request::RollBackVolume { volume, snapshot: to.snapshot.spec.id };
+    if earlier.is_known() {
+        return operation::submit_and_show(&client, request, change, &read.show).await;
+    }
     // What cannot be done is said before anybody is asked to confirm it.
     client.submit(Client::mint(), request.clone(), true).await?;
     note(&impact_of_rollback(view, to));
@@ -238,12 +263,17 @@ fn impact_of_rollback(view: &VolumeView, to: &SnapshotView) -> String {
 pub(crate) async fn clone(command: &VolumeClone) -> Result<(), Failure> {
     let Trial { dry_run, act: Act { change, read } } = &command.trial;
     let client = Client::connect(&read.connect).await?;
-    if operation::repeated(&client, &[OperationKind::Clone], change, &read.show).await?.is_some() {
-        return Ok(());
-    }
+    let earlier = operation::earlier(&client, &[OperationKind::Clone], change).await?;
     let views = volumes(&client, &command.which.of, false).await?;
-    let view = pick(&VOLUME, &views, &command.which.volume)?;
+    let view = match pick(&VOLUME, &views, &command.which.volume) {
+        Ok(view) => view,
+        Err(absent) => {
+            let told = (change, &read.show);
+            return earlier.stands_for(&client, command.new.as_str(), told, absent).await;
+        },
+    };
     let of = view.volume.spec.id;
+    let asked = change.request_id.unwrap_or_else(Client::mint);
     let clone_of = |snapshot: SnapshotId| -> Result<Request, Failure> {
         let path = command
             .path
@@ -266,16 +296,24 @@ pub(crate) async fn clone(command: &VolumeClone) -> Result<(), Failure> {
             let volume = VolumeChoice::Id(of);
             let take =
                 Request::CreateSnapshot { volume, name: None, principal: None, freeze: None };
+            if !earlier.is_known() {
+                // A refusal of the volume would leave the snapshot behind.
+                client.submit(Client::mint(), room_for(command, view)?, true).await?;
+            }
             if *dry_run {
                 client.submit(Client::mint(), take, true).await?;
                 let text = format!("would take a snapshot and make volume {} from it", command.new);
                 return output::planned(&text, &read.show);
             }
-            let id = client.submit(Client::mint(), take, false).await?;
+            // Under an id that follows from the command's own, so that a repeated command takes no second one.
+            let id = OperationId::from_u128(derive(asked.as_u128(), 1));
+            let id = client.submit(id, take, false).await?;
             let record = operation::wait(&client, id, change.timeout).await?;
             let Some(taken) = taken_by(&client, record.id).await? else {
                 let text = format!("the snapshot of operation {id} is not there any more");
-                return Err(Failure::from(Rejection::new(ErrorCode::UnknownSnapshot, text)));
+                let absent = Failure::from(Rejection::new(ErrorCode::UnknownSnapshot, text));
+                let told = (change, &read.show);
+                return earlier.stands_for(&client, command.new.as_str(), told, absent).await;
             };
             note(&format!("took {}; it stays", shown(&taken)));
             clone_of(taken.snapshot.spec.id)?
@@ -286,9 +324,28 @@ pub(crate) async fn clone(command: &VolumeClone) -> Result<(), Failure> {
         let text = format!("would make volume {} from the snapshot", command.new);
         return output::planned(&text, &read.show);
     }
-    let done = operation::submit(&client, request, change, &read.show).await?;
+    let change = Change { request_id: Some(asked), ..change.clone() };
+    let done = operation::submit(&client, request, &change, &read.show).await?;
     match done.and_then(|record| record.volumes.first().copied()) {
         Some(id) => show_one(&client, id, &read.show).await,
         None => Ok(()),
     }
+}
+
+/// Would the new volume get its name and its room beside the old one?
+fn room_for(command: &VolumeClone, view: &VolumeView) -> Result<Request, Failure> {
+    let (volume, spec) = (&view.volume, &view.volume.spec);
+    Ok(Request::CreateVolume {
+        name: command.new.clone(),
+        role: command.new_role.clone().unwrap_or_else(|| spec.role.clone()),
+        principal: principal(command.principal.as_deref())?,
+        size: spec.size,
+        agent: Some(volume.agent),
+        disk: DiskChoice::Source(spec.source.clone()),
+        container_path: command
+            .path
+            .as_deref()
+            .map_or_else(|| Arc::clone(&volume.container_path), Arc::from),
+        access: spec.access,
+    })
 }

@@ -62,14 +62,14 @@ pub(crate) async fn run(command: &Task) -> Result<(), Failure> {
         },
         Task::Kill { task, grace, confirm, change, read } => {
             let client = Client::connect(&read.connect).await?;
-            if operation::repeated(&client, &[OperationKind::Kill], change, &read.show)
-                .await?
-                .is_some()
-            {
-                return Ok(());
-            }
+            let earlier = operation::earlier(&client, &[OperationKind::Kill], change).await?;
             let tasks = client.tasks(true).await?;
-            let found = pick(&tasks, task)?;
+            let found = match pick(&tasks, task) {
+                Ok(found) => found,
+                Err(absent) => {
+                    return earlier.stands_for(&client, task, (change, &read.show), absent).await;
+                },
+            };
             let impact = format!(
                 "task {} ({}) on {}: SIGTERM, then SIGKILL; its framework may start it again",
                 found.status.task, found.status.state, found.hostname
@@ -79,6 +79,9 @@ pub(crate) async fn run(command: &Task) -> Result<(), Failure> {
                 task: found.status.task.clone(),
                 grace: *grace,
             };
+            if earlier.is_known() {
+                return operation::submit_and_show(&client, request, change, &read.show).await;
+            }
             if confirm.dry_run {
                 client.submit(Client::mint(), request, true).await?;
                 return output::planned(&format!("would end {impact}"), &read.show);

@@ -8,7 +8,7 @@ use crate::output::{self, note};
 use crate::resolve::{Kind, find};
 use crate::rows::{TrashRow, UsageRow, VolumeRow};
 use crate::verbs::list::{disk_choice, find_agent};
-use crate::verbs::{operation, snapshot};
+use crate::verbs::{operation, property, snapshot};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::Principal;
 use berth_model::operation::OperationKind;
@@ -95,16 +95,14 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
         Volume::Delete { which, confirm, act: Act { change, read } } => {
             let OneVolume { volume, of } = which;
             let client = Client::connect(&read.connect).await?;
-            if operation::repeated(&client, &[OperationKind::Destroy], change, &read.show)
-                .await?
-                .is_some()
-            {
-                return Ok(());
-            }
+            let earlier = operation::earlier(&client, &[OperationKind::Destroy], change).await?;
             let views = volumes(&client, of, false).await?;
             let view = match pick(&VOLUME, &views, volume) {
                 Ok(view) => view,
-                Err(absent) => return Err(in_trash(&client, of, volume).await?.unwrap_or(absent)),
+                Err(absent) => {
+                    let absent = in_trash(&client, of, volume).await?.unwrap_or(absent);
+                    return earlier.stands_for(&client, volume, (change, &read.show), absent).await;
+                },
             };
             note(&impact(view));
             if let Some(text) = snapshots_of(&client, view).await? {
@@ -112,6 +110,9 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
             }
             let choice = VolumeChoice::Id(view.volume.spec.id);
             let request = Request::DestroyVolume { volume: choice };
+            if earlier.is_known() {
+                return operation::submit_and_show(&client, request, change, &read.show).await;
+            }
             // What cannot be done is said before anybody is asked to confirm it.
             client.submit(Client::mint(), request.clone(), true).await?;
             if confirm.dry_run {
@@ -134,6 +135,9 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
         Volume::Clone(command) => snapshot::clone(command).await,
         Volume::Trash(trash) => self::trash(trash).await,
         Volume::Usage { volume, of, read } => usage(volume.as_deref(), of, read).await,
+        Volume::Set(command) => property::set(command).await,
+        Volume::Protect(command) => property::protect(command, true).await,
+        Volume::Unprotect(command) => property::protect(command, false).await,
     }
 }
 
@@ -152,11 +156,15 @@ async fn resize(which: &OneVolume, size: Bytes, trial: &Trial) -> Result<(), Fai
     let Trial { dry_run, act: Act { change, read } } = trial;
     let client = Client::connect(&read.connect).await?;
     let kinds = [OperationKind::Grow, OperationKind::Shrink];
-    if operation::repeated(&client, &kinds, change, &read.show).await?.is_some() {
-        return Ok(());
-    }
+    let earlier = operation::earlier(&client, &kinds, change).await?;
     let views = volumes(&client, &which.of, false).await?;
-    let volume = &pick(&VOLUME, &views, &which.volume)?.volume;
+    let volume = match pick(&VOLUME, &views, &which.volume) {
+        Ok(view) => &view.volume,
+        Err(absent) => {
+            let told = (change, &read.show);
+            return earlier.stands_for(&client, &which.volume, told, absent).await;
+        },
+    };
     let (id, from) = (volume.spec.id, volume.spec.size);
     let request = Request::ResizeVolume { volume: VolumeChoice::Id(id), size };
     if *dry_run {
@@ -233,6 +241,7 @@ async fn create(create: &VolumeCreate) -> Result<(), Failure> {
             None => disk_choice(create.disk.as_deref()),
         },
         container_path: Arc::from(create.path.as_str()),
+        access: create.access.access(),
     };
     if *dry_run {
         client.submit(Client::mint(), request, true).await?;
@@ -260,14 +269,14 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
         Trash::Restore { which: OneVolume { volume, of }, trial } => {
             let Trial { dry_run, act: Act { change, read } } = trial;
             let client = Client::connect(&read.connect).await?;
-            if operation::repeated(&client, &[OperationKind::Restore], change, &read.show)
-                .await?
-                .is_some()
-            {
-                return Ok(());
-            }
+            let earlier = operation::earlier(&client, &[OperationKind::Restore], change).await?;
             let views = volumes(&client, of, true).await?;
-            let id = pick(&TRASHED, &views, volume)?.volume.spec.id;
+            let id = match pick(&TRASHED, &views, volume) {
+                Ok(view) => view.volume.spec.id,
+                Err(absent) => {
+                    return earlier.stands_for(&client, volume, (change, &read.show), absent).await;
+                },
+            };
             let request = Request::RestoreVolume { volume: id };
             if *dry_run {
                 client.submit(Client::mint(), request, true).await?;
@@ -282,15 +291,18 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
         Trash::Purge { which, confirm, act: Act { change, read } } => {
             let OneVolume { volume, of } = which;
             let client = Client::connect(&read.connect).await?;
-            if operation::repeated(&client, &[OperationKind::Purge], change, &read.show)
-                .await?
-                .is_some()
-            {
-                return Ok(());
-            }
+            let earlier = operation::earlier(&client, &[OperationKind::Purge], change).await?;
             let views = volumes(&client, of, true).await?;
-            let view = pick(&TRASHED, &views, volume)?;
+            let view = match pick(&TRASHED, &views, volume) {
+                Ok(view) => view,
+                Err(absent) => {
+                    return earlier.stands_for(&client, volume, (change, &read.show), absent).await;
+                },
+            };
             let request = Request::PurgeVolume { volume: view.volume.spec.id };
+            if earlier.is_known() {
+                return operation::submit_and_show(&client, request, change, &read.show).await;
+            }
             client.submit(Client::mint(), request.clone(), true).await?;
             let mut impact = format!("{}\n  its data is deleted for good", impact(view));
             if let Some(text) = snapshots_of(&client, view).await? {

@@ -5,6 +5,7 @@
 mod stage;
 
 use berth_master_core::{Input, Output, Step, query};
+use berth_model::access::{Access, Mode};
 use berth_model::disk::DiskRequest;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::{Call, Filters};
@@ -13,7 +14,7 @@ use berth_model::id::{
 };
 use berth_model::link::{FromAgent, Registration, TaskReport, ToAgent};
 use berth_model::operation::{Action, OfferOperation, OperationRecord, OperationState};
-use berth_model::operator::{DiskChoice, Request, VolumeChoice};
+use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
 use berth_model::resources::Resources;
 use berth_model::schedule::{Keep, SchedulePlan};
 use berth_model::snapshot::{SnapshotReport, SnapshotSpec, SnapshotState};
@@ -204,6 +205,9 @@ impl World {
             ToAgent::DeleteSnapshot { spec, .. } => {
                 return self.snapshots(n, spec, SnapshotState::Gone);
             },
+            ToAgent::SetAccess { volume, access, operation, .. } => {
+                return self.gives(n, volume, access, operation);
+            },
             ToAgent::DestroyVolume { volume, .. } => (volume, VolumeState::Trashed),
             ToAgent::PurgeVolume { volume, .. } => (volume, VolumeState::Gone),
             ToAgent::ForgetVolume { volume, .. } => {
@@ -243,6 +247,20 @@ impl World {
         let error = fails.then(|| Rejection::new(ErrorCode::DiskFull, "no space is left"));
         if !fails {
             spec.size = size;
+        }
+        let said = VolumeReport { operation: Some(operation), error, ..report(spec, *state) };
+        machine.seq += 1;
+        let ledger_seq = machine.seq;
+        self.says(n, FromAgent::Volume { ledger_seq, report: said });
+    }
+
+    fn gives(&mut self, n: usize, id: VolumeId, access: Access, operation: OperationId) {
+        let fails = self.dice.roll(4) == 0;
+        let machine = &mut self.machines[n];
+        let Some((spec, state)) = machine.volumes.get_mut(&id) else { return };
+        let error = fails.then(|| Rejection::new(ErrorCode::NotPrivileged, "not permitted"));
+        if !fails {
+            spec.access = access;
         }
         let said = VolumeReport { operation: Some(operation), error, ..report(spec, *state) };
         machine.seq += 1;
@@ -500,11 +518,22 @@ impl World {
                 agent: (self.dice.roll(3) == 0).then_some(agent),
                 disk: DiskChoice::Any,
                 container_path: Arc::from(if self.dice.roll(9) == 0 { "../x" } else { "data" }),
+                access: Access::default(),
             },
             4 if self.dice.roll(2) == 0 => {
                 Request::ResizeVolume { volume: VolumeChoice::Id(chosen), size: mib(size * 2) }
             },
             4 | 5 => Request::DestroyVolume { volume: VolumeChoice::Id(chosen) },
+            6 if self.dice.roll(3) == 0 => Request::Property {
+                volume: VolumeChoice::Id(chosen),
+                property: match self.dice.roll(2) {
+                    0 => Property::Protected(self.dice.roll(3) == 0),
+                    _ => {
+                        let mode = Mode::new(if self.dice.roll(2) == 0 { 0o750 } else { 0o700 });
+                        Property::Access(Access { owner: None, mode: mode.ok() })
+                    },
+                },
+            },
             6 => Request::RestoreVolume { volume: chosen },
             7 => Request::PurgeVolume { volume: chosen },
             8 => Request::Reserve {

@@ -182,15 +182,25 @@ impl Wish {
             agent: self.agent,
             disk: self.disk,
             container_path: Arc::from(self.path),
+            access: berth_model::access::Access::default(),
         }
     }
 }
 
 /// A framework of principal `ops` with an offer that holds the volume `data`.
 fn set() -> (Stage, FrameworkId, Offer) {
+    set_beside(&[])
+}
+
+/// The same beside volumes that are not as they should be.
+fn set_beside(others: &[(&str, VolumeState)]) -> (Stage, FrameworkId, Offer) {
     let mut stage = Stage::new();
     stage.register(1, MACHINE);
     stage.make_volume(1, session(1), "data", 512);
+    for (name, state) in others.iter().copied() {
+        let spec = stage.make_volume(1, session(1), name, 64);
+        stage.reports(1, session(1), report(&spec, state));
+    }
     let mut info = framework_info("db", &["storage"]);
     info.principal = Some(principal("ops"));
     let (id, step) = stage.subscribe(50, info);
@@ -279,8 +289,20 @@ fn operations_of_an_accept_fail_one_by_one_with_their_reason() {
             ErrorCode::UnknownVolume,
             "nope",
         ),
+        // Frameworks take UNKNOWN_VOLUME for the word that nothing is left of it.
+        (
+            Action::Destroy(vec![volume("lost", "storage", 64, "p")]),
+            ErrorCode::VolumeNotReady,
+            "volume lost of role storage is LOST and not in the accepted offers",
+        ),
+        (
+            Action::Destroy(vec![volume("strange", "storage", 64, "p")]),
+            ErrorCode::VolumeNotReady,
+            "volume strange of role storage is QUARANTINED and not in the accepted offers",
+        ),
     ] {
-        let (mut stage, id, offer) = set();
+        let others = [("lost", VolumeState::Lost), ("strange", VolumeState::Quarantined)];
+        let (mut stage, id, offer) = set_beside(&others);
         let before = query::agents(stage.master.state())[0].total.clone();
         let step = stage.accept(&id, 50, &[&offer], vec![action.clone()]);
         assert_eq!(answered(&step), Some(Ok(1)), "{action:?}");

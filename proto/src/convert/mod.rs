@@ -4,6 +4,7 @@
 //! names the field at fault by its whole path. Both sides take structs apart without `..`, so a field
 //! that one of them forgets does not compile. Times on the wire are whole milliseconds.
 
+mod access;
 mod agent;
 mod at;
 mod disk;

@@ -38,7 +38,10 @@ choice!(
         RollBack,
         Clone,
         SetSchedule,
-        DeleteSchedule
+        DeleteSchedule,
+        Protect,
+        Unprotect,
+        SetAccess
     ]
 );
 

@@ -3,7 +3,7 @@
 use super::disk::{self, disk_request_to_wire, profile_request_to_wire};
 use super::field::{self, Choice};
 use super::resource::{called_sum, sum_to_wire};
-use super::{At, Wire};
+use super::{At, Wire, access};
 use crate::v1;
 use crate::v1::submit_request as submit;
 use crate::v1::{disk_choice, volume_choice};
@@ -11,7 +11,7 @@ use berth_model::disk::ProfileRequest;
 use berth_model::error::Rejection;
 use berth_model::id::{FrameworkId, OperationId, Principal, SnapshotName, TaskId};
 use berth_model::link::OutputStream;
-use berth_model::operator::{DiskChoice, Request, VolumeChoice};
+use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
 use berth_model::units::Bytes;
 use std::time::Duration;
 
@@ -101,6 +101,7 @@ impl Wire for (OperationId, Request) {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each request")]
 pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
     match request {
         Request::Reserve { agent, resources } => submit::Request::Reserve(submit::Reserve {
@@ -114,17 +115,25 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
         Request::Release { reservation } => {
             submit::Request::Release(submit::Release { reservation_id: reservation.to_string() })
         },
-        Request::CreateVolume { name, role, principal, size, agent, disk, container_path } => {
-            submit::Request::CreateVolume(submit::CreateVolume {
-                name: name.to_string(),
-                role: role.to_string(),
-                principal: principal.as_ref().map(ToString::to_string),
-                size_bytes: size.get(),
-                agent_id: agent.as_ref().map(ToString::to_string),
-                disk: Some(disk.to_wire()),
-                container_path: container_path.to_string(),
-            })
-        },
+        Request::CreateVolume {
+            name,
+            role,
+            principal,
+            size,
+            agent,
+            disk,
+            container_path,
+            access,
+        } => submit::Request::CreateVolume(submit::CreateVolume {
+            name: name.to_string(),
+            role: role.to_string(),
+            principal: principal.as_ref().map(ToString::to_string),
+            size_bytes: size.get(),
+            agent_id: agent.as_ref().map(ToString::to_string),
+            disk: Some(disk.to_wire()),
+            container_path: container_path.to_string(),
+            access: access::some(access),
+        }),
         Request::DestroyVolume { volume } => {
             submit::Request::DestroyVolume(submit::DestroyVolume { volume: Some(volume.to_wire()) })
         },
@@ -189,6 +198,20 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
             let volume = Some(volume.to_wire());
             submit::Request::DeleteSchedule(submit::DeleteSchedule { volume })
         },
+        Request::Property { volume, property } => property_to_wire(volume, property),
+    }
+}
+
+fn property_to_wire(volume: &VolumeChoice, property: &Property) -> submit::Request {
+    let volume = Some(volume.to_wire());
+    match property {
+        Property::Protected(protected) => {
+            submit::Request::ProtectVolume(submit::ProtectVolume { volume, protected: *protected })
+        },
+        Property::Access(access) => submit::Request::SetVolumeAccess(submit::SetVolumeAccess {
+            volume,
+            access: Some(access.to_wire()),
+        }),
     }
 }
 
@@ -206,6 +229,7 @@ fn create_snapshot_to_wire(
     })
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each request")]
 fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Rejection> {
     match request {
         submit::Request::Reserve(submit::Reserve { agent_id, resources }) => {
@@ -296,6 +320,17 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
         submit::Request::DeleteSchedule(message) => {
             delete_schedule(message, &at.field("delete_schedule"))
         },
+        submit::Request::ProtectVolume(submit::ProtectVolume { volume, protected }) => {
+            let volume = field::required(volume, &at.field("protect_volume").field("volume"))?;
+            Ok(Request::Property { volume, property: Property::Protected(protected) })
+        },
+        submit::Request::SetVolumeAccess(submit::SetVolumeAccess { volume, access }) => {
+            let at = at.field("set_volume_access");
+            Ok(Request::Property {
+                volume: field::required(volume, &at.field("volume"))?,
+                property: Property::Access(field::required(access, &at.field("access"))?),
+            })
+        },
     }
 }
 
@@ -345,8 +380,16 @@ fn kill_task(message: submit::KillTask, at: &At<'_>) -> Result<Request, Rejectio
 }
 
 fn create_volume(message: submit::CreateVolume, at: &At<'_>) -> Result<Request, Rejection> {
-    let submit::CreateVolume { name, role, principal, size_bytes, agent_id, disk, container_path } =
-        message;
+    let submit::CreateVolume {
+        name,
+        role,
+        principal,
+        size_bytes,
+        agent_id,
+        disk,
+        container_path,
+        access,
+    } = message;
     Ok(Request::CreateVolume {
         name: field::id(&name, &at.field("name"))?,
         role: field::owner(&role, &at.field("role"))?,
@@ -355,6 +398,7 @@ fn create_volume(message: submit::CreateVolume, at: &At<'_>) -> Result<Request, 
         agent: field::optional_id(agent_id.as_deref(), &at.field("agent_id"))?,
         disk: field::optional(disk, &at.field("disk"))?.unwrap_or(DiskChoice::Any),
         container_path: field::container_path(container_path, &at.field("container_path"))?,
+        access: access::or_default(access, &at.field("access"))?,
     })
 }
 

@@ -7,6 +7,7 @@ use berth_model::error::Rejection;
 use berth_model::link::{OutputStream, ToAgent};
 use std::time::Duration;
 
+#[expect(clippy::too_many_lines, reason = "one arm for each message")]
 pub(super) fn message_to_wire(model: &ToAgent) -> to::Message {
     match model {
         ToAgent::Registered { heartbeat } => {
@@ -95,6 +96,14 @@ pub(super) fn message_to_wire(model: &ToAgent) -> to::Message {
                 origin: Some(origin.to_wire()),
             })
         },
+        ToAgent::SetAccess { volume, generation, access, operation } => {
+            to::Message::SetAccess(to::SetAccess {
+                volume_id: volume.to_string(),
+                generation: *generation,
+                access: Some(access.to_wire()),
+                operation_id: operation.to_string(),
+            })
+        },
     }
 }
 
@@ -180,6 +189,7 @@ pub(super) fn read_message(message: to::Message, at: &At<'_>) -> Result<ToAgent,
             Ok(ToAgent::ForgetSnapshot { snapshot })
         },
         to::Message::DeriveVolume(message) => derive_volume(message, &at.field("derive_volume")),
+        to::Message::SetAccess(message) => set_access(message, &at.field("set_access")),
     }
 }
 
@@ -227,5 +237,15 @@ fn derive_volume(message: to::DeriveVolume, at: &At<'_>) -> Result<ToAgent, Reje
         spec: field::required(spec, &at.field("spec"))?,
         operation: field::id(&operation_id, &at.field("operation_id"))?,
         origin: Box::new(field::required(origin, &at.field("origin"))?),
+    })
+}
+
+fn set_access(message: to::SetAccess, at: &At<'_>) -> Result<ToAgent, Rejection> {
+    let to::SetAccess { volume_id, generation, access, operation_id } = message;
+    Ok(ToAgent::SetAccess {
+        volume: field::id(&volume_id, &at.field("volume_id"))?,
+        generation: field::generation(generation, &at.field("generation"))?,
+        access: field::required(access, &at.field("access"))?,
+        operation: field::id(&operation_id, &at.field("operation_id"))?,
     })
 }

@@ -137,7 +137,18 @@ impl Wire for LedgerVolume {
     type Message = ledger_wire::v1::Volume;
 
     fn to_wire(&self) -> Self::Message {
-        let Self { spec, state, operation, restore, error, driver, changed, resize, origin } = self;
+        let Self {
+            spec,
+            state,
+            operation,
+            restore,
+            error,
+            driver,
+            changed,
+            resize,
+            origin,
+            setting,
+        } = self;
         ledger_wire::v1::Volume {
             spec: Some(spec.to_wire()),
             state: state.number(),
@@ -148,6 +159,7 @@ impl Wire for LedgerVolume {
             changed_ms: changed.ms(),
             resize_bytes: resize.map(Bytes::get),
             origin: origin.as_deref().map(Wire::to_wire),
+            setting: setting.as_ref().map(Wire::to_wire),
         }
     }
 
@@ -162,6 +174,7 @@ impl Wire for LedgerVolume {
             changed_ms,
             resize_bytes,
             origin,
+            setting,
         } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
@@ -173,6 +186,7 @@ impl Wire for LedgerVolume {
             changed: Timestamp::from_ms(changed_ms),
             resize: field::optional_volume_size(resize_bytes, &at.field("resize_bytes"))?,
             origin: field::optional(origin, &at.field("origin"))?.map(Box::new),
+            setting: field::optional(setting, &at.field("setting"))?,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::field::{self, Choice, choice};
 use super::resource::{stack, stack_to_wire};
-use super::{At, Wire};
+use super::{At, Wire, access};
 use crate::v1;
 use berth_model::error::Rejection;
 use berth_model::units::{Bytes, Timestamp};
@@ -23,7 +23,7 @@ impl Wire for VolumeSpec {
     type Message = v1::VolumeSpec;
 
     fn to_wire(&self) -> v1::VolumeSpec {
-        let Self { id, generation, name, role, principal, source, size } = self;
+        let Self { id, generation, name, role, principal, source, size, access } = self;
         v1::VolumeSpec {
             volume_id: id.to_string(),
             generation: *generation,
@@ -32,12 +32,21 @@ impl Wire for VolumeSpec {
             principal: principal.as_ref().map(ToString::to_string),
             source: Some(source.to_wire()),
             size_bytes: size.get(),
+            access: access::some(access),
         }
     }
 
     fn from_wire(message: v1::VolumeSpec, at: &At<'_>) -> Result<Self, Rejection> {
-        let v1::VolumeSpec { volume_id, generation, name, role, principal, source, size_bytes } =
-            message;
+        let v1::VolumeSpec {
+            volume_id,
+            generation,
+            name,
+            role,
+            principal,
+            source,
+            size_bytes,
+            access,
+        } = message;
         Ok(Self {
             id: field::id(&volume_id, &at.field("volume_id"))?,
             generation: field::generation(generation, &at.field("generation"))?,
@@ -46,6 +55,7 @@ impl Wire for VolumeSpec {
             principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
             source: field::required(source, &at.field("source"))?,
             size: field::volume_size(size_bytes, &at.field("size_bytes"))?,
+            access: access::or_default(access, &at.field("access"))?,
         })
     }
 }
@@ -68,6 +78,8 @@ impl Wire for Volume {
             reserved_from,
             resize,
             origin,
+            protected,
+            access_before,
         } = self;
         v1::Volume {
             spec: Some(spec.to_wire()),
@@ -83,6 +95,8 @@ impl Wire for Volume {
             reserved_from: reserved_from.as_deref().map(Wire::to_wire),
             resize: resize.as_ref().map(Wire::to_wire),
             origin: origin.as_deref().map(Wire::to_wire),
+            protected: *protected,
+            access_before: access_before.as_ref().map(Wire::to_wire),
         }
     }
 
@@ -101,6 +115,8 @@ impl Wire for Volume {
             reserved_from,
             resize,
             origin,
+            protected,
+            access_before,
         } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
@@ -117,6 +133,8 @@ impl Wire for Volume {
                 .map(Box::new),
             resize: field::optional(resize, &at.field("resize"))?,
             origin: field::optional(origin, &at.field("origin"))?.map(Box::new),
+            protected,
+            access_before: field::optional(access_before, &at.field("access_before"))?,
         })
     }
 }
@@ -153,6 +171,7 @@ impl Wire for VolumeReport {
             used,
             purged,
             resizing,
+            setting,
         } = self;
         v1::VolumeReport {
             spec: Some(spec.to_wire()),
@@ -165,6 +184,7 @@ impl Wire for VolumeReport {
             used_bytes: used.map(Bytes::get),
             purged_volume_ids: field::id_texts(purged),
             resizing_bytes: resizing.map(Bytes::get),
+            setting: setting.as_ref().map(Wire::to_wire),
         }
     }
 
@@ -180,6 +200,7 @@ impl Wire for VolumeReport {
             used_bytes,
             purged_volume_ids,
             resizing_bytes,
+            setting,
         } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
@@ -192,6 +213,7 @@ impl Wire for VolumeReport {
             used: used_bytes.map(Bytes::new),
             purged: field::ids(&purged_volume_ids, &at.field("purged_volume_ids"))?,
             resizing: field::optional_volume_size(resizing_bytes, &at.field("resizing_bytes"))?,
+            setting: field::optional(setting, &at.field("setting"))?,
         })
     }
 }

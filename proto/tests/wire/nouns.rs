@@ -1,6 +1,7 @@
 //! Arbitrary values of the model: small nouns first.
 
 use crate::tasks::program;
+use berth_model::access::{Access, Mode, Owner};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{
     AgentId, ContainerId, DiskId, FrameworkId, OfferId, OperationId, Principal, SnapshotId,
@@ -234,9 +235,15 @@ pub fn enforcement() -> BoxedStrategy<Enforcement> {
 pub fn volume_state() -> BoxedStrategy<VolumeState> {
     select(VolumeState::ALL.to_vec()).boxed()
 }
+pub fn access() -> BoxedStrategy<Access> {
+    let owner = (0..u32::MAX, 0..u32::MAX).prop_map(|(uid, gid)| Owner::new(uid, gid).unwrap());
+    (of(owner), of(0_u32..=0o7777))
+        .prop_map(|(owner, mode)| Access { owner, mode: mode.map(|bits| Mode::new(bits).unwrap()) })
+        .boxed()
+}
 pub fn spec() -> BoxedStrategy<VolumeSpec> {
-    (volume_id(), 1..u64::MAX, volume_name(), owner(), principal(), source(), size())
-        .prop_map(|(id, generation, name, role, principal, source, size)| VolumeSpec {
+    (volume_id(), 1..u64::MAX, volume_name(), owner(), principal(), source(), size(), access())
+        .prop_map(|(id, generation, name, role, principal, source, size, access)| VolumeSpec {
             id,
             generation,
             name,
@@ -244,6 +251,7 @@ pub fn spec() -> BoxedStrategy<VolumeSpec> {
             principal,
             source,
             size,
+            access,
         })
         .boxed()
 }
@@ -251,13 +259,20 @@ pub fn volume() -> BoxedStrategy<Volume> {
     (
         (spec(), agent(), stack(), container_path(), volume_state()),
         (of(rejection()), time(), time(), of(framework())),
-        (operation_id(), of(resource()), of((size(), size())), of(origin())),
+        (
+            operation_id(),
+            of(resource()),
+            of((size(), size())),
+            of(origin()),
+            any::<bool>(),
+            of(access()),
+        ),
     )
         .prop_map(
             |(
                 (spec, agent, stack, container_path, state),
                 (error, created, changed, framework),
-                (operation, reserved_from, resize, origin),
+                (operation, reserved_from, resize, origin, protected, access_before),
             )| Volume {
                 spec,
                 agent,
@@ -272,6 +287,8 @@ pub fn volume() -> BoxedStrategy<Volume> {
                 reserved_from: reserved_from.map(Box::new),
                 resize: resize.map(|(from, to)| Resize { from, to }),
                 origin: origin.map(Box::new),
+                protected,
+                access_before,
             },
         )
         .boxed()
@@ -279,12 +296,12 @@ pub fn volume() -> BoxedStrategy<Volume> {
 pub fn volume_report() -> BoxedStrategy<VolumeReport> {
     (
         (spec(), volume_state(), of(operation_id()), of(rejection()), arc()),
-        (arc(), enforcement(), of(bytes()), vec(volume_id(), 0..3), of(size())),
+        (arc(), enforcement(), of(bytes()), vec(volume_id(), 0..3), of(size()), of(access())),
     )
         .prop_map(
             |(
                 (spec, state, operation, error, host_path),
-                (driver, enforcement, used, purged, resizing),
+                (driver, enforcement, used, purged, resizing, setting),
             )| {
                 VolumeReport {
                     spec,
@@ -297,6 +314,7 @@ pub fn volume_report() -> BoxedStrategy<VolumeReport> {
                     used,
                     purged,
                     resizing,
+                    setting,
                 }
             },
         )

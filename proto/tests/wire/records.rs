@@ -10,7 +10,7 @@ use berth_model::offer::Offer;
 use berth_model::operation::{
     Action, OfferOperation, OperationKind, OperationRecord, OperationState,
 };
-use berth_model::operator::{DiskChoice, Request, VolumeChoice};
+use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
 use berth_model::record::{
     FrameworkRecord, LedgerDisk, LedgerRecord, LedgerSnapshot, LedgerTask, LedgerTaskPhase,
     LedgerVolume, RegistryRecord, ReservationRow,
@@ -266,6 +266,9 @@ pub fn envelope() -> BoxedStrategy<Envelope> {
         (spec(), operation_id(), origin()).prop_map(|(spec, operation, origin)| {
             ToAgent::DeriveVolume { spec, operation, origin: Box::new(origin) }
         }),
+        (life(), access()).prop_map(|((volume, generation, operation), access)| {
+            ToAgent::SetAccess { volume, generation, access, operation }
+        }),
     ];
     (cluster(), any::<u64>(), any::<u64>(), message)
         .prop_map(|(cluster, epoch, revision, message)| Envelope {
@@ -295,10 +298,24 @@ pub fn request() -> BoxedStrategy<Request> {
         (agent(), some_resources())
             .prop_map(|(agent, resources)| Request::Unreserve { agent, resources }),
         reservation_id().prop_map(|reservation| Request::Release { reservation }),
-        (volume_name(), owner(), principal(), size(), of(agent()), disk, container_path())
-            .prop_map(|(name, role, principal, size, agent, disk, container_path)| {
-                Request::CreateVolume { name, role, principal, size, agent, disk, container_path }
-            }),
+        (
+            (volume_name(), owner(), principal(), size()),
+            (of(agent()), disk, container_path(), access())
+        )
+            .prop_map(
+                |((name, role, principal, size), (agent, disk, container_path, access))| {
+                    Request::CreateVolume {
+                        name,
+                        role,
+                        principal,
+                        size,
+                        agent,
+                        disk,
+                        container_path,
+                        access,
+                    }
+                }
+            ),
         (choice.clone(), size()).prop_map(|(volume, size)| Request::ResizeVolume { volume, size }),
         choice.clone().prop_map(|volume| Request::DestroyVolume { volume }),
         volume_id().prop_map(|volume| Request::RestoreVolume { volume }),
@@ -326,7 +343,8 @@ pub fn request() -> BoxedStrategy<Request> {
             .prop_map(|(volume, snapshot)| Request::RollBackVolume { volume, snapshot }),
         (choice.clone(), schedule_plan(), principal())
             .prop_map(|(volume, plan, principal)| Request::SetSchedule { volume, plan, principal }),
-        choice.prop_map(|volume| Request::DeleteSchedule { volume }),
+        choice.clone().prop_map(|volume| Request::DeleteSchedule { volume }),
+        (choice, property()).prop_map(|(volume, property)| Request::Property { volume, property }),
         (snapshot_id(), volume_name(), of(owner()), principal(), container_path()).prop_map(
             |(snapshot, name, role, principal, container_path)| Request::CloneVolume {
                 snapshot,
@@ -338,6 +356,11 @@ pub fn request() -> BoxedStrategy<Request> {
         ),
     ]
     .boxed()
+}
+
+fn property() -> BoxedStrategy<Property> {
+    prop_oneof![any::<bool>().prop_map(Property::Protected), access().prop_map(Property::Access),]
+        .boxed()
 }
 
 pub fn log_request() -> BoxedStrategy<LogRequest> {
@@ -387,10 +410,13 @@ pub fn ledger_record() -> BoxedStrategy<LedgerRecord> {
         .prop_map(|(id, name, source, filesystem)| LedgerDisk { id, name, source, filesystem });
     let volume = (
         (spec(), volume_state(), of(operation_id()), any::<bool>()),
-        (of(rejection()), arc(), time(), of(size()), of(origin())),
+        (of(rejection()), arc(), time(), of(size()), of(origin()), of(access())),
     )
         .prop_map(
-            |((spec, state, operation, restore), (error, driver, changed, resize, origin))| {
+            |(
+                (spec, state, operation, restore),
+                (error, driver, changed, resize, origin, setting),
+            )| {
                 let origin = origin.map(Box::new);
                 LedgerVolume {
                     spec,
@@ -402,6 +428,7 @@ pub fn ledger_record() -> BoxedStrategy<LedgerRecord> {
                     changed,
                     resize,
                     origin,
+                    setting,
                 }
             },
         );

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use berth_agent::disk::{Declaration, Disks, DriverChoice, Owner};
 use berth_agent::volume::Volumes;
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
+use berth_host_tests::host::{mount_new, run as tool, with_private_mounts};
 use berth_model::id::{AgentId, ClusterId, VolumeId, VolumeName};
 use berth_model::resources::DiskSource;
 use berth_model::role::Role;
@@ -40,6 +41,7 @@ fn spec(number: usize) -> anyhow::Result<VolumeSpec> {
         principal: None,
         source: DiskSource::Root,
         size: Bytes::from_mib(1),
+        access: berth_model::access::Access::default(),
     })
 }
 
@@ -146,6 +148,58 @@ impl Raw {
         rustix::fs::renameat_with(&self.live, &unfinished, &self.live, &name, flags)?;
         rustix::fs::fsync(&self.live)
     }
+}
+
+/// How often the device under a folder was told to flush so far. Syncs at the same time share one: they are a group.
+fn flushes(dir: &Path) -> anyhow::Result<f64> {
+    let device = rustix::fs::stat(dir)?.st_dev;
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let path = format!("/sys/dev/block/{major}:{minor}/stat");
+    let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+    let count = text.split_whitespace().nth(15).context("this kernel does not count flushes")?;
+    count.parse().context("flushes")
+}
+
+/// Makes volumes on an ext4 that nobody else uses, and counts in flushes of a single sync.
+fn groups(root: &Path, effort: Effort, figures: &mut Figures) -> anyhow::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let folder = rustix::fs::open(root, flags, Mode::empty())?;
+    let before = flushes(root)?;
+    for number in 0..20 {
+        rustix::fs::mkdirat(&folder, format!("single-{number}"), Mode::RWXU)?;
+        rustix::fs::fsync(&folder)?;
+    }
+    let single = (flushes(root)? - before) / 20.0;
+    if single < 0.5 {
+        bail!("a sync does not flush this device: {single}");
+    }
+    let work = root.join("work");
+    std::fs::create_dir_all(&work).context("create a folder")?;
+    let mut ours = Ours { volumes: open(&work), made: 0 };
+    ours.make(4)?;
+    let (mut one_by_one, mut at_once) = (Vec::new(), Vec::new());
+    for _block in 0..effort.blocks {
+        let start = flushes(root)?;
+        ours.make(32)?;
+        let middle = flushes(root)?;
+        ours.make_at_once(32)?;
+        one_by_one.push((middle - start) / single);
+        at_once.push((flushes(root)? - middle) / single);
+    }
+    figures.put("create.32_one_by_one.groups_of_syncs", median(&one_by_one));
+    figures.put("create.32_at_once.groups_of_syncs", median(&at_once));
+    Ok(())
+}
+
+fn grouping(dir: &Path, effort: Effort, figures: &mut Figures) -> anyhow::Result<()> {
+    let mut outcome = Ok(());
+    with_private_mounts(&["mkfs.ext4", "mount", "umount"], || {
+        let root = dir.join("ext4");
+        mount_new("ext4", 512, &root);
+        outcome = groups(&root, effort, figures);
+        let _gone = tool("umount", &[&root.to_string_lossy()]);
+    });
+    outcome
 }
 
 fn w9(dir: &Path, effort: Effort, figures: &mut Figures) -> anyhow::Result<()> {
@@ -255,6 +309,7 @@ fn w10(dir: &Path, effort: Effort, figures: &mut Figures) -> anyhow::Result<()> 
 pub fn run(dir: &Path, effort: Effort) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
     w9(dir, effort, &mut figures)?;
+    grouping(dir, effort, &mut figures)?;
     w10(dir, effort, &mut figures)?;
     Ok(figures)
 }

@@ -104,7 +104,22 @@ fn volumes_are_created_listed_deleted_restored_and_purged() -> anyhow::Result<()
     ensure!(restored["state"] == "READY" && restored["generation"] == 2, "{restored}");
     ensure!(restored["id"] == made["id"], "restored as another volume");
 
-    ensure!(cluster.berth(&["volume", "delete", "a", "--yes"])?.code == 0, "delete again");
+    // A request id belongs to one request: what it removed is not found by name again, and it stands for nothing else.
+    let id = "c0ffee00000000000000000000000002";
+    let delete = |name| ["volume", "delete", name, "--yes", "--request-id", id];
+    for _ in 0..2 {
+        let run = cluster.berth(&delete("a"))?;
+        ensure!(run.code == 0, "{}", run.stderr);
+    }
+    check_refusals(
+        &cluster,
+        &[
+            (&delete("b"), 4, &["REQUEST_ID_REUSED"]),
+            (&delete("nothing"), 4, &["REQUEST_ID_REUSED", "volume a of role tests"]),
+        ],
+    )?;
+    let kept = cluster.json(&["volume", "show", "b"])?;
+    ensure!(kept["state"] == "READY", "{kept}");
     check_refusals(
         &cluster,
         &[

@@ -65,7 +65,17 @@ fn life(dir: &Path) -> anyhow::Result<()> {
     ensure!(one["state"] == "READY" && one["volume_generation"] == 1, "{one}");
     std::fs::write(&rows, "bad")?;
 
-    must(&cluster, &["snapshot", "hold", "one"])?;
+    // One request id, one snapshot: another one is not held under it, and nothing says that it was.
+    let id = "c0ffee00000000000000000000000003";
+    must(&cluster, &["snapshot", "create", "a", "--role", "tests", "--name", "two"])?;
+    for _ in 0..2 {
+        must(&cluster, &["snapshot", "hold", "one", "--request-id", id])?;
+    }
+    let other = cluster.berth(&["snapshot", "hold", "two", "--request-id", id])?;
+    refused(&other, 4, &["REQUEST_ID_REUSED"])?;
+    ensure!(cluster.json(&["snapshot", "show", "two"])?["held"] == false, "two is held");
+    must(&cluster, &["snapshot", "delete", "two", "--yes", "--confirm", "two"])?;
+
     let delete = ["volume", "delete", "a", "--yes"];
     refused(&cluster.berth(&delete)?, 4, &["SNAPSHOT_HELD", "berth snapshot release"])?;
     must(&cluster, &["snapshot", "release", "a@one"])?;
@@ -94,6 +104,7 @@ fn life(dir: &Path) -> anyhow::Result<()> {
     let copied = Path::new(copy["host_path"].as_str().context("no path")?).join("rows");
     ensure!(std::fs::read_to_string(&copied)? == "good", "the clone has the content");
 
+    cloned_without_a_snapshot(&cluster)?;
     let told = cluster.berth(&delete)?;
     ensure!(told.code == 0 && told.stderr.contains("2 snapshots"), "{told:?}");
     ensure!(cluster.items(&["snapshot", "list"])?.len() == 2, "the trash keeps them");
@@ -168,6 +179,26 @@ fn by_the_clock(dir: &Path) -> anyhow::Result<()> {
     ensure!(cluster.items(&["snapshot", "schedule", "list"])?.is_empty(), "it is gone");
     ensure!(!cluster.items(&["snapshot", "list"])?.is_empty(), "what it took stays");
     cluster.stop()
+}
+
+/// A refused clone takes no snapshot, a repeated one no second; what it made is deleted again.
+fn cloned_without_a_snapshot(cluster: &Cluster) -> anyhow::Result<()> {
+    let names = || -> anyhow::Result<Vec<String>> {
+        let all = cluster.items(&["snapshot", "list", "--volume", "a"])?;
+        Ok(all.iter().filter_map(|s| s["name"].as_str().map(str::to_owned)).collect())
+    };
+    let before = names()?;
+    refused(&cluster.berth(&["volume", "clone", "a", "b"])?, 4, &["VOLUME_EXISTS"])?;
+    ensure!(names()? == before, "a refused clone left a snapshot: {:?}", names()?);
+    let id = "c0ffee00000000000000000000000004";
+    for _ in 0..2 {
+        must(cluster, &["volume", "clone", "a", "c", "--request-id", id])?;
+    }
+    let taken: Vec<String> = names()?.into_iter().filter(|name| !before.contains(name)).collect();
+    let [taken] = taken.as_slice() else { anyhow::bail!("one snapshot, not {taken:?}") };
+    must(cluster, &["volume", "delete", "c", "--yes"])?;
+    must(cluster, &["volume", "trash", "purge", "c", "--yes", "--confirm", "c"])?;
+    must(cluster, &["snapshot", "delete", taken, "--yes", "--confirm", taken])
 }
 
 fn must(cluster: &Cluster, args: &[&str]) -> anyhow::Result<()> {

@@ -3,11 +3,10 @@
 //!
 //! A sync that fails fails once; what it should have written is not written by the next one.
 
-use crate::explore::{Activity, Explorer, Report, World};
-use crate::scene::{
-    Books, CLUSTER, Operation, Setup, Stage, begin, called_for, conclude, machine, other, spec,
-    start,
-};
+use crate::activity::{Activity, Answers, Operation, Report, World};
+use crate::books::Books;
+use crate::explore::Explorer;
+use crate::scene::{CLUSTER, Setup, machine, other, spec, start};
 use crate::sequences::{carry_out, unjoined};
 use crate::sim::storage::Storage;
 use crate::sim::{Call, CallSite, Event, Fault, SimFs, changing};
@@ -15,6 +14,7 @@ use berth_agent::volume::Volumes;
 use berth_agent_core::effect::{VolumeEffect, VolumeOutcome};
 use berth_model::agent::DiskHealth;
 use berth_model::resources::DiskSource;
+use berth_model::units::Bytes;
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 
@@ -39,14 +39,34 @@ struct Case {
     files: SimFs,
     books: Books,
     activity: Activity,
-    undisturbed: Option<VolumeOutcome>,
+    undisturbed: Answers,
+}
+
+impl Case {
+    /// Does the operation leave the volume in the stage it is in, undisturbed?
+    fn undisturbed_leaves(&self, index: usize) -> bool {
+        let mut books = self.books.clone();
+        if let Activity::Run(at, operation) = self.activity {
+            books.begin(at, operation);
+        }
+        for (subject, outcome) in &self.undisturbed {
+            books.conclude(*subject, outcome);
+        }
+        self.is_as_before(&books, index)
+    }
+
+    fn is_as_before(&self, books: &Books, index: usize) -> bool {
+        let (then, now) = (&self.books.volumes[index], &books.volumes[index]);
+        (then.stage, &then.spec) == (now.stage, &now.spec)
+    }
 }
 
 struct Ending {
-    outcome: Option<VolumeOutcome>,
+    outcomes: Answers,
     healthy: bool,
     goes_on: bool,
-    during: Books,
+    /// What the ledger said, each from that call on.
+    during: Vec<(usize, Books)>,
     after: Books,
     events: Vec<Event>,
     last: Storage,
@@ -76,37 +96,85 @@ pub fn every_error(setup: &Setup, ignored: Option<CallSite>, violations_max: usi
 
 /// The activities, each on a machine that is at rest.
 fn cases(setup: &Setup) -> Vec<Case> {
-    use Operation::{Create, Destroy, Purge, Restore};
     let first = Books { cluster: None, ..Books::new(0) };
     let mut cases = vec![Case {
         files: machine(setup),
         books: first,
         activity: Activity::First,
-        undisturbed: None,
+        undisturbed: Answers::new(),
     }];
     let World { files, books, .. } = unjoined(setup);
-    cases.push(Case { files, books, activity: Activity::Join, undisturbed: None });
-    for sequence in
-        [&[Create][..], &[Create, Destroy], &[Create, Destroy, Restore], &[Create, Destroy, Purge]]
-    {
+    let undisturbed = Answers::new();
+    cases.push(Case { files, books, activity: Activity::Join, undisturbed });
+    for steps in steps(setup) {
         let files = machine(setup);
-        let mut books = Books::new(1);
+        let mut books = Books::new(2);
         let volumes = start(&files, setup, &books, true);
         books.disks = volumes.disks().ledger();
-        let steps: Vec<(usize, Operation)> = sequence.iter().map(|step| (0, *step)).collect();
         let Some((last, before)) = steps.split_last() else { continue };
         carry_out(&files, &volumes, &mut books, before);
         files.rest();
-        let copy = files.fork();
         let undisturbed = {
-            let mut books = books.clone();
-            let volumes = start(&copy, setup, &books, true);
-            begin(&mut books.volumes[0], last.1);
-            called_for(&books.volumes[0]).map(|effect| volumes.run(&effect))
+            let (files, mut books) = (files.fork(), books.clone());
+            let volumes = start(&files, setup, &books, true);
+            books.begin(last.0, last.1);
+            let mut during = Vec::new();
+            effects(&files, &volumes, &mut books, &mut during)
         };
-        cases.push(Case { files, books, activity: Activity::Run(0, last.1), undisturbed });
+        cases.push(Case { files, books, activity: Activity::Run(last.0, last.1), undisturbed });
     }
     cases
+}
+
+/// What is done to the first volume, or to the second; the last step is the one that fails.
+fn steps(setup: &Setup) -> Vec<Vec<(usize, Operation)>> {
+    use Operation::{
+        Clone, Create, Destroy, Forget, Purge, Resize, Restore, RollBack, SetAccess, Snapshot,
+    };
+    let mut all = vec![
+        vec![(0, Create)],
+        vec![(0, Create), (0, Destroy)],
+        vec![(0, Create), (0, Destroy), (0, Restore)],
+        vec![(0, Create), (0, Destroy), (0, Purge)],
+        vec![(0, Create), (0, Resize(Bytes::from_mib(397)))],
+        vec![(0, Create), (0, Resize(Bytes::from_mib(301)))],
+        vec![(0, Create), (0, Resize(Bytes::new(17)))],
+        vec![(0, Create), (0, SetAccess)],
+    ];
+    if setup.traits.has_subvolumes {
+        let taken = [(0, Create), (0, Snapshot)];
+        let rolled = [(0, Create), (0, Snapshot), (0, RollBack)];
+        all.extend([
+            taken.to_vec(),
+            rolled.to_vec(),
+            [&taken[..], &[(0, Forget(0))]].concat(),
+            [&taken[..], &[(1, Clone)]].concat(),
+            [&rolled[..], &[(0, Forget(1))]].concat(),
+            [&rolled[..], &[(0, Destroy), (0, Purge)]].concat(),
+        ]);
+    }
+    all
+}
+
+/// Carries out what was begun.
+fn effects(
+    files: &SimFs,
+    volumes: &Volumes,
+    books: &mut Books,
+    during: &mut Vec<(usize, Books)>,
+) -> Answers {
+    let mut outcomes = Answers::new();
+    for subject in books.subjects() {
+        if !books.is_begun(subject) {
+            continue;
+        }
+        let Some(effect) = books.called_for(subject) else { continue };
+        let outcome = volumes.run(&effect);
+        books.conclude(subject, &outcome);
+        during.push((files.recorded(), books.clone()));
+        outcomes.insert(subject, outcome);
+    }
+    outcomes
 }
 
 /// Runs the case with one failure. False when it was over before.
@@ -117,14 +185,16 @@ fn fail(explorer: &mut Explorer<'_>, case: &Case, fault: Fault, errors: &mut Err
     errors.failures += 1;
     errors.failed.insert((site, fault.errno.raw_os_error()));
     let way = format!("{:?}, {site} fails with {:?}", case.activity, fault.errno);
-    let is_answered = ending.outcome.is_some() && ending.outcome == case.undisturbed;
+    let is_answered = !ending.outcomes.is_empty() && ending.outcomes == case.undisturbed;
     if site.call.is_sync() && is_answered {
-        explorer.complain(&way, &format!("claimed after a failed sync: {:?}", ending.outcome));
+        explorer.complain(&way, &format!("claimed after a failed sync: {:?}", ending.outcomes));
     }
     let in_doubt = fault.errno == Errno::IO && site.call.is_change();
-    let must_be_withheld = in_doubt && (site.call.is_sync() || !is_answered);
+    // What fails in an image concerns its volume; its disk goes on.
+    let of_disk = !files.failed_in_image();
+    let must_be_withheld = in_doubt && of_disk && (site.call.is_sync() || !is_answered);
     if must_be_withheld && ending.healthy && !BEST_EFFORT.contains(&site.call) {
-        explorer.complain(&way, &format!("the disk is not withheld after {:?}", ending.outcome));
+        explorer.complain(&way, &format!("the disk is not withheld after {:?}", ending.outcomes));
     }
     if !ending.goes_on {
         explorer.complain(&way, "the other disk does not go on");
@@ -136,22 +206,17 @@ fn fail(explorer: &mut Explorer<'_>, case: &Case, fault: Fault, errors: &mut Err
 fn run(setup: &Setup, case: &Case, files: &SimFs, fault: Fault) -> (Ending, Option<CallSite>) {
     let mut books = case.books.clone();
     let both = matches!(case.activity, Activity::Run(..));
-    let mut outcome = None;
-    let mut during = books.clone();
+    let mut outcomes = Answers::new();
+    let mut during = vec![(0, books.clone())];
     let volumes;
     if let Activity::Run(index, operation) = case.activity {
         volumes = start(files, setup, &books, both);
         files.rest();
-        let record = &mut books.volumes[index];
-        begin(record, operation);
+        books.begin(index, operation);
+        during = vec![(0, books.clone())];
         files.fail(fault);
         files.record();
-        if let Some(effect) = called_for(record) {
-            let answer = volumes.run(&effect);
-            during = books.clone();
-            conclude(&mut books.volumes[index], &answer);
-            outcome = Some(answer);
-        }
+        outcomes = effects(files, &volumes, &mut books, &mut during);
     } else if case.activity == Activity::Join {
         volumes = start(files, setup, &books, both);
         files.rest();
@@ -169,9 +234,10 @@ fn run(setup: &Setup, case: &Case, files: &SimFs, fault: Fault) -> (Ending, Opti
     let (events, last) = (files.events(), files.storage());
     let healthy = is_healthy(&volumes);
     let goes_on = !both || goes_on(&volumes);
-    books.disks.retain(|disk| disk.source == DiskSource::Root);
-    during.disks.retain(|disk| disk.source == DiskSource::Root);
-    (Ending { outcome, healthy, goes_on, during, after: books, events, last }, site)
+    for books in during.iter_mut().map(|(_from, books)| books).chain([&mut books]) {
+        books.disks.retain(|disk| disk.source == DiskSource::Root);
+    }
+    (Ending { outcomes, healthy, goes_on, during, after: books, events, last }, site)
 }
 
 fn is_healthy(volumes: &Volumes) -> bool {
@@ -188,15 +254,19 @@ fn goes_on(volumes: &Volumes) -> bool {
 fn follow(explorer: &mut Explorer<'_>, case: &Case, files: &SimFs, ending: &Ending, way: &str) {
     explorer.report.recorded.extend(changing(&ending.events));
     let failed = ending.events.iter().position(|event| event.error.is_some()).unwrap_or_default();
-    let after = ending.events.iter().skip(failed).filter_map(|event| {
-        event.after.as_ref().map(|storage| (Some(event.site), storage, &ending.during))
+    let at = |call: usize| {
+        let books = ending.during.iter().rev().find(|(from, _books)| *from <= call);
+        books.map_or(&ending.after, |(_from, books)| books)
+    };
+    let after = ending.events.iter().enumerate().skip(failed).filter_map(|(call, event)| {
+        event.after.as_ref().map(|storage| (Some(event.site), storage, at(call)))
     });
     for (site, storage, books) in after.chain([(None, &ending.last, &ending.after)]) {
         explorer.report.points += 1;
         explorer.report.crashed.extend(site);
-        explorer.crash_at(files, storage, books, case.undisturbed.as_ref(), way);
+        explorer.crash_at(files, storage, books, &case.undisturbed, way);
         if let Some(books) = again(case, books) {
-            explorer.crash_at(files, storage, &books, case.undisturbed.as_ref(), way);
+            explorer.crash_at(files, storage, &books, &case.undisturbed, way);
         }
     }
 }
@@ -204,11 +274,13 @@ fn follow(explorer: &mut Explorer<'_>, case: &Case, files: &SimFs, ending: &Endi
 /// The ledger when what was given up is asked for once more, if anything was.
 fn again(case: &Case, books: &Books) -> Option<Books> {
     let Activity::Run(index, operation) = case.activity else { return None };
+    // These take another snapshot, which answers under another number.
+    let others =
+        matches!(operation, Operation::Snapshot | Operation::Forget(_) | Operation::RollBack);
+    if others || !case.is_as_before(books, index) || case.undisturbed_leaves(index) {
+        return None;
+    }
     let mut books = books.clone();
-    let given_up = matches!(
-        (books.volumes[index].stage, operation),
-        (Stage::Nothing, Operation::Create) | (Stage::Trashed, Operation::Restore)
-    );
-    begin(&mut books.volumes[index], operation);
-    given_up.then_some(books)
+    books.begin(index, operation);
+    Some(books)
 }

@@ -4,76 +4,19 @@
 //! It knows neither drivers nor file systems. Invariant: whatever was judged once in the same state with at least as
 //! many crashes to come is not judged again; nothing else is left out.
 
+use crate::activity::{Activity, Answers, Operation, Report, Run, World};
+use crate::books::{Books, Record, SnapshotStage, Stage, Subject};
 use crate::judge::judge;
-use crate::scene::{
-    Books, CLUSTER, Operation, Record, Setup, Stage, begin, called_for, conclude, start,
-};
+use crate::scene::{CLUSTER, Setup, start};
 use crate::sim::storage::Storage;
 use crate::sim::tree::Tree;
-use crate::sim::{CallSite, SimFs, changing};
+use crate::sim::{SimFs, changing};
 use berth_agent::volume::Volumes;
 use berth_agent_core::effect::VolumeOutcome;
 use berth_model::agent::DiskHealth;
-use std::collections::{BTreeMap, BTreeSet};
+use berth_model::volume::VolumeSpec;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-
-/// What a process does from its start, or a running one next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Activity {
-    /// The first start on this machine: the disk is made.
-    First,
-    /// The agent joins its cluster: the disk's marker is written again.
-    Join,
-    /// Something is done to a volume.
-    Run(usize, Operation),
-    /// A start, and whatever the ledger calls for.
-    Recover,
-    /// The same, but what was being purged is wanted back.
-    WantedBack,
-}
-
-/// A machine before an activity.
-#[derive(Debug)]
-pub struct World {
-    /// Its file system.
-    pub files: SimFs,
-    /// Its ledger.
-    pub books: Books,
-    /// What the operation that was interrupted answers undisturbed.
-    pub answer: Option<VolumeOutcome>,
-}
-
-/// What was seen.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// Runs of an activity.
-    pub runs: u64,
-    /// Calls after which the machine crashed.
-    pub points: u64,
-    /// States after a crash that were judged.
-    pub states: u64,
-    /// Those that were followed by a start.
-    pub recoveries: u64,
-    /// Call sites that change something, as recorded.
-    pub recorded: BTreeSet<CallSite>,
-    /// Those after which the machine crashed.
-    pub crashed: BTreeSet<CallSite>,
-    /// What was wrong, with the way there.
-    pub violations: Vec<String>,
-}
-
-impl Report {
-    /// Adds another.
-    pub fn add(&mut self, other: Self) {
-        self.runs += other.runs;
-        self.points += other.points;
-        self.states += other.states;
-        self.recoveries += other.recoveries;
-        self.recorded.extend(other.recorded);
-        self.crashed.extend(other.crashed);
-        self.violations.extend(other.violations);
-    }
-}
 
 /// The search.
 #[derive(Debug)]
@@ -86,13 +29,6 @@ pub struct Explorer<'a> {
     seen: BTreeMap<u64, u8>,
     /// What was found so far.
     pub report: Report,
-}
-
-struct Run {
-    complaints: Vec<String>,
-    during: Books,
-    after: Books,
-    answer: Option<VolumeOutcome>,
 }
 
 impl<'a> Explorer<'a> {
@@ -137,11 +73,11 @@ impl<'a> Explorer<'a> {
         if self.is_over() {
             return;
         }
-        let World { files, books, answer } = world;
+        let World { files, books, answers } = world;
         let way = format!("{way} {activity:?}");
         let initial = files.storage();
         files.record();
-        let run = self.run(&files, books, running, activity, answer);
+        let run = self.run(&files, books, running, activity, answers);
         let events = files.events();
         self.report.runs += 1;
         self.report.recorded.extend(changing(&events));
@@ -150,13 +86,20 @@ impl<'a> Explorer<'a> {
         }
         let last = files.storage();
         if depth > 0 {
-            self.crash(&files, &initial, &run, &run.during, depth, &format!("{way} [at once]"));
-            for event in &events {
-                let Some(storage) = &event.after else { continue };
+            self.crash(&files, &initial, &run, run.at(0), depth, &format!("{way} [at once]"));
+            let mut storage = &initial;
+            for (call, event) in events.iter().enumerate() {
+                // A result was written down, and the next effect did nothing yet.
+                if run.during.iter().any(|(from, _books)| *from == call && call > 0) {
+                    let way = format!("{way} [before {}]", event.site);
+                    self.crash(&files, storage, &run, run.at(call), depth, &way);
+                }
+                let Some(after) = &event.after else { continue };
+                storage = after;
                 self.report.points += 1;
                 self.report.crashed.insert(event.site);
                 let way = format!("{way} [after {} {}]", event.site, event.arguments);
-                self.crash(&files, storage, &run, &run.during, depth, &way);
+                self.crash(&files, storage, &run, run.at(call), depth, &way);
                 if self.is_over() {
                     return;
                 }
@@ -171,11 +114,15 @@ impl<'a> Explorer<'a> {
         files: &SimFs,
         storage: &Storage,
         books: &Books,
-        answer: Option<&VolumeOutcome>,
+        answers: &Answers,
         way: &str,
     ) {
-        let (during, after) = (books.clone(), books.clone());
-        let run = Run { complaints: Vec::new(), during, after, answer: answer.cloned() };
+        let run = Run {
+            complaints: Vec::new(),
+            during: Vec::new(),
+            after: books.clone(),
+            answers: answers.clone(),
+        };
         self.crash(files, storage, &run, books, 1, way);
     }
 
@@ -223,8 +170,8 @@ impl<'a> Explorer<'a> {
             let Some(activity) = activity else { continue };
             if self.is_new(&files.storage(), books, depth, kind) {
                 self.report.recoveries += 1;
-                let world =
-                    World { files: files.fork(), books: books.clone(), answer: run.answer.clone() };
+                let (books, answers) = (books.clone(), run.answers.clone());
+                let world = World { files: files.fork(), books, answers };
                 self.explore(world, None, activity, depth, way);
             }
         }
@@ -234,7 +181,15 @@ impl<'a> Explorer<'a> {
         let mut hasher = DefaultHasher::new();
         (storage.fingerprint(), kind, books.disks.len(), books.cluster).hash(&mut hasher);
         for record in &books.volumes {
-            (record.stage, record.spec.generation, record.has_data).hash(&mut hasher);
+            let VolumeSpec { generation, size, .. } = record.spec;
+            (record.stage, generation, size, record.data).hash(&mut hasher);
+            record.spec.access.hash(&mut hasher);
+        }
+        for snapshot in &books.snapshots {
+            (snapshot.stage, snapshot.data).hash(&mut hasher);
+        }
+        for life in &books.replaced {
+            (life.spec.generation, life.may_be_gone).hash(&mut hasher);
         }
         let key = hasher.finish();
         if self.seen.get(&key).is_some_and(|before| *before >= depth) {
@@ -250,30 +205,11 @@ impl<'a> Explorer<'a> {
         mut books: Books,
         running: Option<Volumes>,
         activity: Activity,
-        answer: Option<VolumeOutcome>,
+        answers: Answers,
     ) -> Run {
-        let mut complaints = Vec::new();
-        match activity {
-            Activity::Run(index, operation) => begin(&mut books.volumes[index], operation),
-            Activity::WantedBack => {
-                for record in &mut books.volumes {
-                    if record.stage == Stage::Purging {
-                        begin(record, Operation::Restore);
-                    }
-                }
-            },
-            Activity::Join | Activity::First | Activity::Recover => {},
-        }
-        let mut during = books.clone();
-        if activity == Activity::WantedBack {
-            let tree = files.storage();
-            for record in during.volumes.iter_mut().filter(|r| r.stage == Stage::Restoring) {
-                // Under another name it has lost something, and it may only go on to vanish.
-                if !is_restorable(tree.seen(), record) {
-                    record.stage = Stage::Quarantined;
-                }
-            }
-        }
+        let mut run =
+            Run { complaints: Vec::new(), during: Vec::new(), after: books.clone(), answers };
+        let whole = self.begin(files, &mut books, activity, &mut run);
         let volumes = match running {
             Some(volumes) => volumes,
             None => start(files, self.setup, &books, false),
@@ -282,62 +218,120 @@ impl<'a> Explorer<'a> {
             volumes.disks().join(CLUSTER);
             books.cluster = Some(CLUSTER);
         }
-        disk(&volumes, &mut books, &mut complaints);
-        let mut answered = answer.clone();
-        for index in 0..books.volumes.len() {
-            let operated = matches!(activity, Activity::Run(..));
-            if operated && activity_index(activity) != Some(index) {
+        disk(&volumes, &mut books, &mut run.complaints);
+        for subject in books.subjects() {
+            if matches!(activity, Activity::Run(..)) && !books.is_begun(subject) {
                 continue;
             }
-            let record = &mut books.volumes[index];
-            let Some(effect) = called_for(record) else { continue };
-            let stage = record.stage;
+            let Some(effect) = books.called_for(subject) else { continue };
+            let before = books.clone();
             let outcome = volumes.run(&effect);
-            conclude(record, &outcome);
-            match (stage, activity) {
-                (Stage::Ready | Stage::Trashed, _) => {
-                    if !matches!(outcome, VolumeOutcome::Present { .. }) {
-                        complaints.push(format!("I6: {stage:?} volume is {outcome:?}"));
-                    }
-                },
-                (_, Activity::WantedBack) => {
-                    let whole = during.volumes[index].stage == Stage::Restoring;
-                    let done = match &outcome {
-                        VolumeOutcome::Present { .. } => whole,
-                        VolumeOutcome::Absent => !whole,
-                        _other => false,
-                    };
-                    if !done {
-                        complaints.push(format!("wanted back: {outcome:?}"));
-                    }
-                    answered = Some(outcome);
-                },
-                (_, Activity::Run(..)) => {
-                    let wanted = match stage {
-                        Stage::Purging => outcome == VolumeOutcome::Absent,
-                        _other => matches!(outcome, VolumeOutcome::Present { .. }),
-                    };
-                    if !wanted {
-                        complaints.push(format!("undisturbed: {outcome:?}"));
-                    }
-                    answered = Some(outcome);
-                },
-                (_, Activity::First | Activity::Join | Activity::Recover) => {
-                    if answer.as_ref().is_some_and(|answer| *answer != outcome) {
-                        complaints.push(format!("I7: {answer:?} undisturbed, {outcome:?} now"));
-                    }
-                },
+            books.conclude(subject, &outcome);
+            let is_over = before.is_begun(subject) && !books.is_begun(subject);
+            if is_over && activity != Activity::WantedBack {
+                run.during.push((files.recorded(), books.clone()));
+            }
+            let complaint =
+                self.compare(&before, subject, &outcome, activity, (&whole, &run.answers));
+            run.complaints.extend(complaint);
+            let is_recovery =
+                matches!(activity, Activity::First | Activity::Join | Activity::Recover);
+            if before.is_begun(subject) && !is_recovery {
+                run.answers.insert(subject, outcome);
             }
         }
-        Run { complaints, during, after: books, answer: answered }
+        run.after = books;
+        run
+    }
+
+    /// Writes the intent down. Answers with what is wanted back from a deletion and is whole.
+    fn begin(
+        &self,
+        files: &SimFs,
+        books: &mut Books,
+        activity: Activity,
+        run: &mut Run,
+    ) -> Vec<Subject> {
+        let mut whole = Vec::new();
+        match activity {
+            Activity::Run(index, operation) => books.begin(index, operation),
+            Activity::WantedBack => {
+                for index in 0..books.volumes.len() {
+                    if books.volumes[index].stage == Stage::Purging {
+                        books.begin(index, Operation::Restore);
+                    }
+                }
+            },
+            Activity::Join | Activity::First | Activity::Recover => {},
+        }
+        let mut during = books.clone();
+        if activity == Activity::WantedBack {
+            let storage = files.storage();
+            for (index, record) in during.volumes.iter_mut().enumerate() {
+                if record.stage != Stage::Restoring {
+                    continue;
+                }
+                if is_restorable(storage.seen(), record) {
+                    whole.push(Subject::Volume(index));
+                } else {
+                    // Under another name it has lost something, and it may only go on to vanish.
+                    record.stage = Stage::Quarantined;
+                }
+            }
+        }
+        run.during.push((0, during));
+        whole
+    }
+
+    /// What is wrong with this answer.
+    fn compare(
+        &self,
+        before: &Books,
+        subject: Subject,
+        outcome: &VolumeOutcome,
+        activity: Activity,
+        (whole, answers): (&[Subject], &Answers),
+    ) -> Option<String> {
+        let is_present = matches!(outcome, VolumeOutcome::Present { .. });
+        if !before.is_begun(subject) {
+            return (!is_present).then(|| format!("I6: {subject:?} is {outcome:?}"));
+        }
+        let goes = match subject {
+            Subject::Volume(index) => before.volumes[index].stage == Stage::Purging,
+            Subject::Snapshot(number) => before.snapshots[number].stage == SnapshotStage::Deleting,
+        };
+        let is_wanted = match activity {
+            Activity::WantedBack if matches!(subject, Subject::Volume(_)) => {
+                if whole.contains(&subject) {
+                    is_present
+                } else {
+                    *outcome == VolumeOutcome::Absent
+                }
+            },
+            Activity::WantedBack | Activity::Run(..) if goes => *outcome == VolumeOutcome::Absent,
+            Activity::WantedBack | Activity::Run(..) => {
+                match refused(self.setup, before, subject) {
+                    true => matches!(outcome, VolumeOutcome::Failed(_)),
+                    false => is_present,
+                }
+            },
+            Activity::First | Activity::Join | Activity::Recover => {
+                let answer = answers.get(&subject);
+                let differs = answer.filter(|answer| *answer != outcome);
+                return differs
+                    .map(|answer| format!("I7: {answer:?} undisturbed, {outcome:?} now"));
+            },
+        };
+        (!is_wanted).then(|| format!("{activity:?} of {subject:?}: {outcome:?}"))
     }
 }
 
-fn activity_index(activity: Activity) -> Option<usize> {
-    match activity {
-        Activity::Run(index, _operation) => Some(index),
-        Activity::First | Activity::Join | Activity::Recover | Activity::WantedBack => None,
-    }
+/// Is what was begun impossible, so that it has to be refused?
+fn refused(setup: &Setup, books: &Books, subject: Subject) -> bool {
+    let Subject::Volume(index) = subject else { return false };
+    let record = &books.volumes[index];
+    let Stage::Resizing(size) = record.stage else { return false };
+    !setup.can_have(record, size)
 }
 
 /// Does the volume lie in the trash under the name by which a restore finds it?

@@ -1,15 +1,16 @@
-//! An agent on a simulated file system: its disks, its volumes, and what its ledger says of them.
+//! A machine with an agent on a simulated file system: its disks, its volumes, and what their users write into them.
 //!
-//! It does what the deciding code does: intent, effect, result, and after a crash whatever the ledger calls for. It
-//! does not judge.
+//! It does not know what the agent's ledger says (`books`), and it does not judge.
 
+use crate::books::{Books, Data, Record};
+use crate::sim::FREE;
 use crate::sim::storage::Model;
 use crate::sim::{SimFs, Traits};
+use berth_agent::disk::image::Format;
 use berth_agent::disk::{Declaration, Disks, DriverChoice, Owner, fs};
 use berth_agent::volume::Volumes;
-use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
+use berth_model::access::{self, Access, Mode};
 use berth_model::id::{AgentId, ClusterId, VolumeId, VolumeName};
-use berth_model::record::LedgerDisk;
 use berth_model::resources::DiskSource;
 use berth_model::role::Role;
 use berth_model::units::Bytes;
@@ -36,12 +37,41 @@ pub struct Setup {
     pub driver: DriverChoice,
 }
 
+impl Setup {
+    /// May the volume get this size? Not below what it uses, and not above what is free; of images only btrfs gets
+    /// smaller.
+    #[must_use]
+    pub fn can_have(&self, record: &Record, size: Bytes) -> bool {
+        let count = files_of(record.data).len() as u64;
+        let used = count * rows(record.data.by).len() as u64;
+        let more = size.get().saturating_sub(record.spec.size.get());
+        let least = match self.format() {
+            None => used,
+            Some(Format::Btrfs) => Format::Btrfs.least(),
+            Some(Format::Xfs | Format::Ext4) => record.spec.size.get(),
+        };
+        size.get() >= least && more <= FREE
+    }
+
+    /// The kind of file system that its volumes are, if they are images.
+    #[must_use]
+    pub fn format(&self) -> Option<Format> {
+        match self.driver {
+            DriverChoice::Image(format) => format,
+            DriverChoice::Auto
+            | DriverChoice::Directory
+            | DriverChoice::Btrfs
+            | DriverChoice::ProjectQuota => None,
+        }
+    }
+}
+
 const fn plain(model: Model, has_attributes: bool) -> Traits {
     Traits { model, has_attributes, has_subvolumes: false, has_projects: false }
 }
 
 /// Every combination that differs.
-pub const SETUPS: [Setup; 8] = [
+pub const SETUPS: [Setup; 11] = [
     Setup {
         name: "directories on ext4",
         traits: plain(Model::Ext4, true),
@@ -82,78 +112,13 @@ pub const SETUPS: [Setup; 8] = [
         traits: Traits { has_projects: true, ..plain(Model::Xfs, true) },
         driver: DriverChoice::ProjectQuota,
     },
+    image("images of ext4 on ext4", Model::Ext4, Format::Ext4),
+    image("images of xfs on xfs", Model::Xfs, Format::Xfs),
+    image("images of btrfs on btrfs", Model::Btrfs, Format::Btrfs),
 ];
 
-/// What is done to a volume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Operation {
-    /// Makes it.
-    Create,
-    /// Puts it into the trash.
-    Destroy,
-    /// Takes it out of the trash, one generation later.
-    Restore,
-    /// Deletes it from the trash.
-    Purge,
-}
-
-/// What the ledger says of a volume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
-    /// Never made, given up, or purged.
-    Nothing,
-    /// Being made.
-    Creating,
-    /// It was wanted back from a deletion that had begun, and there was nothing any more.
-    Vanished,
-    /// Live.
-    Ready,
-    /// On its way to the trash.
-    Tombstoned,
-    /// In the trash.
-    Trashed,
-    /// On its way out of the trash.
-    Restoring,
-    /// Being deleted.
-    Purging,
-    /// What is there was refused; it is left alone.
-    Quarantined,
-}
-
-/// A volume in the ledger.
-#[derive(Clone, Debug)]
-pub struct Record {
-    /// With the generation it has, or is to have.
-    pub spec: VolumeSpec,
-    /// How far it is.
-    pub stage: Stage,
-    /// Its user wrote something into it and synced it.
-    pub has_data: bool,
-}
-
-/// What the ledger says.
-#[derive(Clone, Debug)]
-pub struct Books {
-    /// The cluster, once joined.
-    pub cluster: Option<ClusterId>,
-    /// The disks that were recognised or made.
-    pub disks: Vec<LedgerDisk>,
-    /// The volumes.
-    pub volumes: Vec<Record>,
-}
-
-impl Books {
-    /// With this many volumes still to be made on the ROOT disk.
-    #[must_use]
-    pub fn new(volumes: usize) -> Self {
-        let volume = |number: usize| Record {
-            spec: spec(number, DiskSource::Root),
-            stage: Stage::Nothing,
-            has_data: false,
-        };
-        let volumes = (1..=volumes).map(volume).collect();
-        Self { cluster: Some(CLUSTER), disks: Vec::new(), volumes }
-    }
+const fn image(name: &'static str, model: Model, format: Format) -> Setup {
+    Setup { name, traits: plain(model, true), driver: DriverChoice::Image(Some(format)) }
 }
 
 /// A volume.
@@ -169,8 +134,19 @@ pub fn spec(number: usize, source: DiskSource) -> VolumeSpec {
         role: Role::new("storage").expect("a valid role"),
         principal: None,
         source,
-        size: Bytes::from_mib(64),
+        size: Bytes::from_mib(320),
+        access: access(70, 0o750),
     }
+}
+
+fn access(id: u32, mode: u32) -> Access {
+    Access { owner: access::Owner::new(id, id).ok(), mode: Mode::new(mode).ok() }
+}
+
+/// What a volume is given after it was made.
+#[must_use]
+pub fn other_access() -> Access {
+    access(80, 0o2770)
 }
 
 /// What a volume's user wrote.
@@ -179,8 +155,16 @@ pub fn rows(id: VolumeId) -> String {
     format!("all the rows of {id}")
 }
 
-/// The files a user makes, below the volume.
+/// The files that a volume's user makes first, below the volume.
 pub const FILES: [&str; 3] = ["base/table", "log", "rows"];
+
+/// The files of this content, below the volume.
+#[must_use]
+pub fn files_of(data: Data) -> Vec<String> {
+    let first = if data.files & 1 == 1 { &FILES[..] } else { &[] };
+    let later = (1..16).filter(|bit| data.files >> bit & 1 == 1).map(|bit| format!("more-{bit}"));
+    first.iter().map(|name| (*name).to_owned()).chain(later).collect()
+}
 
 /// The machine before an agent ever ran on it.
 #[must_use]
@@ -208,70 +192,35 @@ pub fn start(files: &SimFs, setup: &Setup, books: &Books, both: bool) -> Volumes
     Volumes::new(Arc::new(disks))
 }
 
-/// Writes the intent down.
-pub fn begin(record: &mut Record, operation: Operation) {
-    record.stage = match operation {
-        Operation::Create => Stage::Creating,
-        Operation::Destroy => Stage::Tombstoned,
-        Operation::Restore => {
-            record.spec.generation += 1;
-            Stage::Restoring
-        },
-        Operation::Purge => Stage::Purging,
-    };
-}
-
-/// What the ledger calls for: whatever was begun, else a look.
-#[must_use]
-pub fn called_for(record: &Record) -> Option<VolumeEffect> {
-    let spec = record.spec.clone();
-    match record.stage {
-        Stage::Nothing | Stage::Vanished | Stage::Quarantined => None,
-        Stage::Creating => Some(VolumeEffect::Create { spec, purgeable: Vec::new() }),
-        Stage::Tombstoned => Some(VolumeEffect::Trash { spec }),
-        Stage::Restoring => Some(VolumeEffect::Restore { spec, purgeable: Vec::new() }),
-        Stage::Purging => Some(VolumeEffect::Purge { spec }),
-        Stage::Ready => Some(VolumeEffect::Verify { spec, place: Place::Live }),
-        Stage::Trashed => Some(VolumeEffect::Verify { spec, place: Place::Trash }),
-    }
-}
-
-/// Writes the result down, as the deciding code does.
-pub fn conclude(record: &mut Record, outcome: &VolumeOutcome) {
-    use VolumeOutcome::{Absent, Failed, Foreign, Present};
-    record.stage = match (record.stage, outcome) {
-        (Stage::Creating | Stage::Restoring, Present { .. }) => Stage::Ready,
-        (Stage::Creating, Failed(_) | Foreign(_))
-        | (Stage::Purging | Stage::Tombstoned, Absent) => Stage::Nothing,
-        (Stage::Restoring, Absent) => Stage::Vanished,
-        (Stage::Restoring, Failed(_)) => {
-            record.spec.generation -= 1;
-            Stage::Trashed
-        },
-        (Stage::Restoring | Stage::Tombstoned | Stage::Purging, Foreign(_)) => Stage::Quarantined,
-        (Stage::Tombstoned, Present { .. }) => Stage::Trashed,
-        (stage, _other) => stage,
-    };
-    // Whatever is made under this id again is empty.
-    record.has_data &= record.stage != Stage::Nothing;
-}
-
-/// The volume's user writes files and syncs them.
+/// The volume's user writes files, the first ones or one more, and syncs them.
 ///
 /// # Panics
 /// The volume is not there or does not take them.
 pub fn write_data(files: &SimFs, record: &mut Record) {
-    let path = format!("{WORK}/disk/volumes/{}", record.spec.id);
-    let volume = fs::open(files, Path::new(&path)).expect("the volume is there");
-    volume.make_directory("base", 0o700).expect("a directory is made");
-    let base = volume.directory("base").expect("it is there");
-    for (directory, name) in [(&base, "table"), (&volume, "log"), (&volume, "rows")] {
+    let place = |folder: &str| format!("{WORK}/disk/{folder}/{}", record.spec.id);
+    let volume = fs::open(files, Path::new(&place(".mounts")))
+        .or_else(|_no_image| fs::open(files, Path::new(&place("volumes"))))
+        .expect("the volume is there");
+    let text = rows(record.data.by);
+    let write = |directory: &fs::Node, name: &str| {
         let file = directory.create(name).expect("a file is made");
-        file.write(rows(record.spec.id).as_bytes()).expect("it is written");
+        file.write(text.as_bytes()).expect("it is written");
         file.sync().expect("it is synced");
+    };
+    if record.data.is_empty() {
+        volume.make_directory("base", 0o700).expect("a directory is made");
+        let base = volume.directory("base").expect("it is there");
+        for (directory, name) in [(&base, "table"), (&volume, "log"), (&volume, "rows")] {
+            write(directory, name);
+        }
+        base.sync().expect("the names are synced");
+        record.data.files = 1;
+    } else {
+        let next = 16 - record.data.files.leading_zeros();
+        write(&volume, &format!("more-{next}"));
+        record.data.files |= 1 << next;
     }
-    base.sync().and_then(|()| volume.sync()).expect("the names are synced");
-    record.has_data = true;
+    volume.sync().expect("the names are synced");
 }
 
 /// Somebody else's files next to the volumes.

@@ -2,14 +2,17 @@
 //!
 //! It does not judge. Invariant: everything before the last operation of a sequence is undisturbed.
 
-use crate::explore::{Activity, Explorer, World};
-use crate::scene::{
-    self, Books, Operation, Setup, Stage, begin, called_for, conclude, machine, start, write_data,
-    write_strangers,
-};
-use crate::sim::{CallSite, SimFs};
+use crate::activity::{Activity, Answers, Operation, Report, World};
+use crate::books::{Books, Stage, Subject};
+use crate::explore::Explorer;
+use crate::scene::{self, Setup, machine, start, write_data, write_strangers};
+use crate::sim::{CallSite, FREE, SimFs};
 use berth_agent::disk::fs;
+use berth_agent::disk::image::Format;
 use berth_agent::volume::Volumes;
+use berth_agent_core::effect::VolumeOutcome;
+use berth_model::units::Bytes;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
 /// Every sequence of at most `length` operations on two volumes that makes sense, the first volume first.
@@ -26,15 +29,22 @@ pub fn sequences(length: usize) -> Vec<Vec<(usize, Operation)>> {
                 if index == 1 && !begun {
                     continue;
                 }
-                let last = so_far.iter().rev().find(|(which, _)| *which == index);
-                let next: &[Operation] = match last.map(|(_, operation)| *operation) {
-                    None | Some(Operation::Purge) => &[Operation::Create],
-                    Some(Operation::Create | Operation::Restore) => &[Operation::Destroy],
-                    Some(Operation::Destroy) => &[Operation::Restore, Operation::Purge],
+                let last = so_far
+                    .iter()
+                    .rev()
+                    .find(|(which, step)| *which == index && !matches!(step, Operation::Resize(_)));
+                let mut next = match last.map(|(_, operation)| *operation) {
+                    None | Some(Operation::Purge) => vec![Operation::Create],
+                    Some(Operation::Destroy) => vec![Operation::Restore, Operation::Purge],
+                    Some(Operation::SetAccess) => Vec::new(),
+                    Some(_live) => vec![Operation::Destroy],
                 };
+                if next == [Operation::Destroy] && index == 0 {
+                    next.extend(sizes(&so_far).map(Operation::Resize));
+                }
                 for operation in next {
                     let mut longer = so_far.clone();
-                    longer.push((index, *operation));
+                    longer.push((index, operation));
                     all.push(longer);
                 }
             }
@@ -42,6 +52,76 @@ pub fn sequences(length: usize) -> Vec<Vec<(usize, Operation)>> {
         from = until;
     }
     all.retain(|sequence| !sequence.is_empty());
+    if length > 1 {
+        all.push(vec![(0, Operation::Create), (0, Operation::SetAccess)]);
+    }
+    all
+}
+
+/// Sizes for the next resize: the first time one of each kind, later one that fits. Where it may be any, the sequence so
+/// far decides.
+fn sizes(so_far: &[(usize, Operation)]) -> impl Iterator<Item = Bytes> {
+    let mut hasher = DefaultHasher::new();
+    so_far.hash(&mut hasher);
+    let random = hasher.finish();
+    let (less, more) = (257 + random % 62, 321 + random % 191);
+    let all = [
+        // Below what is used; above what is free.
+        Bytes::new(1 + random % 99),
+        Bytes::new(FREE + (400 << 20)),
+        Bytes::new(less * (1 << 20) + random % 4096),
+        Bytes::from_mib(more),
+    ];
+    let again = so_far.iter().any(|(_, step)| matches!(step, Operation::Resize(_)));
+    let from = if again { 2 + usize::from(random & 1 == 1) } else { 0 };
+    let until = if again { from + 1 } else { 4 };
+    all.into_iter().skip(from).take(until - from)
+}
+
+/// Every sequence that goes on with at most `length` operations after a first snapshot was taken.
+#[must_use]
+pub fn with_snapshots(length: usize) -> Vec<Vec<(usize, Operation)>> {
+    use Operation::{Clone, Create, Destroy, Forget, Purge, Restore, RollBack, Snapshot};
+    let mut all = vec![vec![(0, Create), (0, Snapshot)]];
+    let mut from = 0;
+    for _round in 0..length {
+        let until = all.len();
+        for at in from..until {
+            let so_far = all[at].clone();
+            let did = |wanted: Operation| so_far.contains(&(0, wanted));
+            let has_first = !did(Forget(0)) && !did(Purge);
+            let life = so_far
+                .iter()
+                .rev()
+                .map(|(_, step)| *step)
+                .find(|step| matches!(step, Create | Destroy | Restore | Purge));
+            let mut next: Vec<(usize, Operation)> = match life {
+                Some(Destroy) => vec![(0, Restore), (0, Purge)],
+                Some(Purge) => vec![(0, Create)],
+                _live => vec![(0, Snapshot), (0, Destroy)],
+            };
+            if has_first {
+                next.push((0, Forget(0)));
+                if matches!(life, Some(Create | Restore)) {
+                    next.push((0, RollBack));
+                }
+                if !so_far.contains(&(1, Clone)) {
+                    next.push((1, Clone));
+                }
+            }
+            let second =
+                so_far.iter().filter(|(_, step)| matches!(step, Snapshot | RollBack)).count();
+            if second > 1 && !did(Forget(1)) && !did(Purge) {
+                next.push((0, Forget(1)));
+            }
+            for step in next {
+                let mut longer = so_far.clone();
+                longer.push(step);
+                all.push(longer);
+            }
+        }
+        from = until;
+    }
     all
 }
 
@@ -68,13 +148,10 @@ pub fn unjoined(setup: &Setup) -> World {
     let volumes = start(&files, setup, &books, false);
     books.disks = volumes.disks().ledger();
     files.rest();
-    World { files, books, answer: None }
+    World { files, books, answers: Answers::new() }
 }
 
 /// Carries operations out, undisturbed.
-///
-/// # Panics
-/// There is nothing to be done.
 pub fn carry_out(
     files: &SimFs,
     volumes: &Volumes,
@@ -82,11 +159,19 @@ pub fn carry_out(
     sequence: &[(usize, Operation)],
 ) {
     for (index, operation) in sequence {
+        books.begin(*index, *operation);
+        for subject in books.subjects() {
+            if books.is_begun(subject)
+                && let Some(effect) = books.called_for(subject)
+            {
+                books.conclude(subject, &volumes.run(&effect));
+            }
+        }
         let record = &mut books.volumes[*index];
-        begin(record, *operation);
-        let outcome = volumes.run(&called_for(record).expect("it was begun"));
-        conclude(record, &outcome);
-        if record.stage == Stage::Ready && !record.has_data {
+        // What a snapshot has differs from what its volume has from then on.
+        let differs =
+            matches!(operation, Operation::Snapshot | Operation::RollBack | Operation::Clone);
+        if record.stage == Stage::Ready && (record.data.is_empty() || differs) {
             write_data(files, record);
         }
     }
@@ -105,7 +190,7 @@ pub fn explore_sequence(
     let volumes = start(&files, setup, &books, false);
     files.rest();
     carry_out(&files, &volumes, &mut books, before);
-    let world = World { files, books, answer: None };
+    let world = World { files, books, answers: Answers::new() };
     let activity = Activity::Run(last.0, last.1);
     explorer.explore(world, Some(volumes), activity, depth, &format!("{before:?}"));
 }
@@ -125,17 +210,17 @@ pub struct Bounds {
 
 /// Everything on one kind of file system; with `ignored`, while syncs from that place do nothing.
 #[must_use]
-pub fn all_of(setup: &Setup, bounds: &Bounds, ignored: Option<CallSite>) -> crate::explore::Report {
+pub fn all_of(setup: &Setup, bounds: &Bounds, ignored: Option<CallSite>) -> Report {
     let deaf = |files: SimFs| {
         files.ignore(ignored);
         files
     };
-    // Every start on btrfs tries a quota, which multiplies what is not synced.
-    let less = if setup.traits.has_subvolumes { 3 } else { 0 };
+    // Every start on btrfs tries a quota or an image, which multiplies what is not synced.
+    let less = if setup.traits.has_subvolumes || setup.format().is_some() { 3 } else { 0 };
     let exhaustive = bounds.exhaustive - less.min(bounds.exhaustive);
     let mut explorer = Explorer::new(setup, exhaustive, bounds.violations);
     let books = Books { cluster: None, ..Books::new(0) };
-    let world = World { files: deaf(machine(setup)), books, answer: None };
+    let world = World { files: deaf(machine(setup)), books, answers: Answers::new() };
     explorer.explore(world, None, Activity::First, bounds.depth, "");
     let world = unjoined(setup);
     explorer.explore(
@@ -149,13 +234,45 @@ pub fn all_of(setup: &Setup, bounds: &Bounds, ignored: Option<CallSite>) -> crat
     let base = (deaf(files), books);
     for sequence in sequences(bounds.length) {
         let destroys = matches!(sequence.last(), Some((_, Operation::Destroy)));
-        let depth = bounds.depth + u8::from(destroys);
+        // A start with images makes one of each kind: every crash in a row costs as many as there are calls in that.
+        let less = u8::from(setup.format().is_some()).min(bounds.depth - 1);
+        let depth = bounds.depth + u8::from(destroys) - less;
         explore_sequence(&mut explorer, setup, &base, &sequence, depth);
         if explorer.report.violations.len() >= bounds.violations {
             break;
         }
     }
+    if setup.format() == Some(Format::Btrfs) {
+        unsynced_counts(&mut explorer, setup, &base);
+    }
+    if setup.traits.has_subvolumes {
+        for sequence in with_snapshots(bounds.length - 1) {
+            let depth = bounds.depth - u8::from(sequence.len() > bounds.length && bounds.depth > 1);
+            explore_sequence(&mut explorer, setup, &base, &sequence, depth);
+            if explorer.report.violations.len() >= bounds.violations {
+                break;
+            }
+        }
+    }
     explorer.report
+}
+
+/// What a user wrote and did not sync yet counts when the volume is made smaller.
+fn unsynced_counts(explorer: &mut Explorer<'_>, setup: &Setup, (files, books): &(SimFs, Books)) {
+    const MIB: usize = 1 << 20;
+    let (files, mut books) = (files.fork(), books.clone());
+    let volumes = start(&files, setup, &books, false);
+    carry_out(&files, &volumes, &mut books, &[(0, Operation::Create)]);
+    let path = format!("{}/disk/.mounts/{}", scene::WORK, books.volumes[0].spec.id);
+    let written = fs::open(&files, Path::new(&path)).and_then(|root| {
+        let file = root.create("scratch")?;
+        (0..300).try_for_each(|_round| file.write(&[7; MIB]))
+    });
+    books.begin(0, Operation::Resize(Bytes::from_mib(270)));
+    let outcome = books.called_for(Subject::Volume(0)).map(|effect| volumes.run(&effect));
+    if written.is_err() || !matches!(outcome, Some(VolumeOutcome::Failed(_))) {
+        explorer.complain("300 MiB not synced, then 270 MiB wanted", &format!("{outcome:?}"));
+    }
 }
 
 /// Deletes a volume with directories so deep that the deleter moves them up, with one crash after each call.
@@ -163,7 +280,7 @@ pub fn all_of(setup: &Setup, bounds: &Bounds, ignored: Option<CallSite>) -> crat
 /// # Panics
 /// The volume cannot be made.
 #[must_use]
-pub fn deep(setup: &Setup) -> crate::explore::Report {
+pub fn deep(setup: &Setup) -> Report {
     const DEPTH: usize = 66;
     let (files, mut books) = adopted(setup);
     let volumes = start(&files, setup, &books, false);
@@ -177,7 +294,7 @@ pub fn deep(setup: &Setup) -> crate::explore::Report {
     carry_out(&files, &volumes, &mut books, &[(0, Operation::Destroy)]);
     files.rest();
     let mut explorer = Explorer::new(setup, 0, 10);
-    let world = World { files, books, answer: None };
+    let world = World { files, books, answers: Answers::new() };
     let purge = Activity::Run(0, Operation::Purge);
     explorer.explore(world, Some(volumes), purge, 1, "deep");
     explorer.report

@@ -1,10 +1,10 @@
 //! The ledger and the disk crash together: intent synced, effect, result synced, answer. Whatever is lost of both, the
 //! ledger that is left explains what lies on the disk, and an agent that starts on both completes what was begun.
 
+use berth_crash_tests::activity::{Answers, Operation};
+use berth_crash_tests::books::{Books, Data, Stage, Subject};
 use berth_crash_tests::explore::Explorer;
-use berth_crash_tests::scene::{
-    Books, Operation, SETUPS, Stage, begin, called_for, conclude, start, write_data,
-};
+use berth_crash_tests::scene::{SETUPS, start, write_data};
 use berth_crash_tests::sequences::adopted;
 use berth_crash_tests::sim::SimFs;
 use berth_ledger::disk::sim::{Rng, SimDisk};
@@ -19,16 +19,15 @@ fn read(disk: &SimDisk, adopted: &Books) -> Books {
     let (_journal, found) =
         Journal::open(disk.clone(), OWNER, Options::default()).expect("the ledger opens");
     let mut books = adopted.clone();
-    let record = &mut books.volumes[0];
     for entry in found.records {
         match entry.as_slice() {
-            b"begin create" => begin(record, Operation::Create),
-            b"begin destroy" => begin(record, Operation::Destroy),
-            b"begin restore" => begin(record, Operation::Restore),
-            b"begin purge" => begin(record, Operation::Purge),
-            b"ready" => record.stage = Stage::Ready,
-            b"trashed" => record.stage = Stage::Trashed,
-            b"gone" => record.stage = Stage::Nothing,
+            b"begin create" => books.begin(0, Operation::Create),
+            b"begin destroy" => books.begin(0, Operation::Destroy),
+            b"begin restore" => books.begin(0, Operation::Restore),
+            b"begin purge" => books.begin(0, Operation::Purge),
+            b"ready" => books.volumes[0].stage = Stage::Ready,
+            b"trashed" => books.volumes[0].stage = Stage::Trashed,
+            b"gone" => books.volumes[0].stage = Stage::Nothing,
             other => panic!("{}", String::from_utf8_lossy(other)),
         }
     }
@@ -48,7 +47,7 @@ fn write(disk: &SimDisk, text: &str, calls: Option<u64>) -> bool {
 struct Crash<'a> {
     explorer: Explorer<'a>,
     adopted: Books,
-    has_data: bool,
+    data: Data,
     crashes: u64,
 }
 
@@ -60,10 +59,10 @@ impl Crash<'_> {
             let mut ledger = ledger.fork();
             ledger.crash(&mut Rng::new(seed));
             let mut books = read(&ledger, &self.adopted);
-            books.volumes[0].has_data = self.has_data;
+            books.volumes[0].data = self.data;
             seen.push(books.volumes[0].stage);
             self.crashes += 1;
-            self.explorer.crash_at(files, &files.storage(), &books, None, way);
+            self.explorer.crash_at(files, &files.storage(), &books, &Answers::new(), way);
         }
         seen
     }
@@ -90,7 +89,8 @@ fn ledger_and_disk_crash_together() {
         for last in [Restore, Purge] {
             let files = files.fork();
             let explorer = Explorer::new(setup, 3, 3);
-            let mut run = Crash { explorer, adopted: adopted.clone(), has_data: false, crashes: 0 };
+            let data = adopted.volumes[0].data;
+            let mut run = Crash { explorer, adopted: adopted.clone(), data, crashes: 0 };
             let ledger = SimDisk::new(1);
             Journal::create(ledger.clone(), OWNER, Options::default()).expect("a new ledger");
             let mut books = adopted.clone();
@@ -100,17 +100,18 @@ fn ledger_and_disk_crash_together() {
                 let intent = format!("begin {}", format!("{operation:?}").to_lowercase());
                 run.during_write(&ledger, &files, &intent);
                 assert!(write(&ledger, &intent, None));
-                let record = &mut books.volumes[0];
-                begin(record, operation);
+                books.begin(0, operation);
+                let subject = Subject::Volume(0);
                 files.record();
-                let outcome = volumes.run(&called_for(record).expect("it was begun"));
-                conclude(record, &outcome);
+                let outcome = volumes.run(&books.called_for(subject).expect("it was begun"));
+                books.conclude(subject, &outcome);
                 for event in files.events() {
                     if let Some(storage) = event.after {
                         let way = format!("{operation:?} after {}", event.site);
                         run.crash(&ledger, &files.with(storage), &way);
                     }
                 }
+                let record = &mut books.volumes[0];
                 let result = match record.stage {
                     Stage::Ready => "ready",
                     Stage::Trashed => "trashed",
@@ -124,7 +125,7 @@ fn ledger_and_disk_crash_together() {
                 assert!(stages.iter().all(|stage| *stage == record.stage), "{stages:?}");
                 if operation == Create {
                     write_data(&files, record);
-                    run.has_data = true;
+                    run.data = record.data;
                 }
             }
             assert_eq!(run.explorer.report.violations, [""; 0]);

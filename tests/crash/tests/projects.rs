@@ -8,7 +8,8 @@
 use berth_agent::disk::fs::{self, Node};
 use berth_agent::volume::Volumes;
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
-use berth_crash_tests::scene::{Books, SETUPS, Setup, WORK, machine, spec, start};
+use berth_crash_tests::books::Books;
+use berth_crash_tests::scene::{SETUPS, Setup, WORK, machine, spec, start};
 use berth_crash_tests::sim::SimFs;
 use berth_model::agent::DiskHealth;
 use berth_model::error::ErrorCode;

@@ -1,11 +1,13 @@
 //! What every volume driver must do, the one in memory included.
 
-use crate::host::{self, Effects as _, brief, generation, snapshot};
+use crate::host::{self, Effects as _, brief, generation, place, snapshot};
 use berth_agent::volume::Volumes;
 use berth_agent_core::effect::{VolumeEffect, VolumeOutcome};
+use berth_model::access::{Access, Mode, Owner};
 use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
 use berth_model::volume::{Enforcement, VolumeSpec};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 /// Runs the whole suite on an empty disk.
@@ -33,6 +35,7 @@ pub fn check_sized(
     goes_and_comes_back(volumes, disk);
     is_only_purged_from_the_trash(volumes, disk);
     needs_room(volumes, disk);
+    has_its_owner(volumes, disk);
 }
 
 /// Sizes from a half to three halves of this one, in use or not.
@@ -86,6 +89,66 @@ pub fn check_snapshots(volumes: &Volumes, disk: &DiskSource) {
     are_taken_once(volumes, disk);
     are_rolled_back_to(volumes, disk);
     are_cloned(volumes, disk);
+    have_the_owner_of_now(volumes, disk);
+}
+
+fn have_the_owner_of_now(volumes: &Volumes, disk: &Stage) {
+    let first = VolumeSpec { access: access(71, 0o750), ..spec(0x800, disk) };
+    let now = access(72, 0o2770);
+    expect("create", &volumes.create(&first), "present");
+    let changed = VolumeSpec { access: now, ..first.clone() };
+    let (one, safety) = (snapshot(0x801, &first), snapshot(0x802, &changed));
+    expect("take", &volumes.take(&one), "present");
+    expect("set", &volumes.set_access(&first, now), "present");
+    expect("take", &volumes.take(&safety), "present");
+    let second = generation(&changed, 2);
+    owns(&volumes.roll_back(&second, &one, &safety), now);
+    let copy = VolumeSpec { access: first.access, ..spec(0x803, disk) };
+    owns(&volumes.clone_from(&copy, &one), first.access);
+    for (volume, text) in [(&second, "the volume"), (&copy, "the clone")] {
+        expect(text, &volumes.trash(volume), "present");
+        expect(text, &volumes.purge(volume), "absent");
+    }
+    expect("delete", &volumes.forget(&one), "absent");
+    expect("delete", &volumes.forget(&safety), "absent");
+}
+
+/// Without privilege the owner stays; the mode can be set all the same.
+fn access(id: u32, mode: u32) -> Access {
+    let owner = Owner::new(id, id + 1).ok().filter(|_| rustix::process::geteuid().is_root());
+    Access { owner, mode: Mode::new(mode).ok() }
+}
+
+/// The directory that tasks see has this owner and mode, where there is one.
+fn owns(outcome: &VolumeOutcome, access: Access) {
+    expect("it is there", outcome, "present");
+    let Ok(facts) = std::fs::metadata(place(outcome)) else { return };
+    let found = Access {
+        owner: access.owner.and_then(|_| Owner::new(facts.uid(), facts.gid()).ok()),
+        mode: Mode::new(facts.mode() & 0o7777).ok(),
+    };
+    assert_eq!(found, access);
+}
+
+/// Owner and mode: from the beginning, after a change, and after the way through the trash.
+fn has_its_owner(volumes: &Volumes, disk: &Stage) {
+    let one = VolumeSpec { access: access(1234, 0o750), ..spec(0x900, disk) };
+    expect("nothing to set", &volumes.set_access(&one, one.access), "absent");
+    owns(&volumes.create(&one), one.access);
+    let next = access(4321, 0o2770);
+    for _twice in 0..2 {
+        owns(&volumes.set_access(&one, next), next);
+    }
+    let elsewhere = generation(&one, 2);
+    let refused = volumes.set_access(&elsewhere, next);
+    expect("another life", &refused, "foreign VOLUME_UNAVAILABLE");
+    let one = VolumeSpec { access: next, ..one };
+    expect("trash", &volumes.trash(&one), "present");
+    expect("not live", &volumes.set_access(&one, next), "absent");
+    let again = generation(&one, 2);
+    owns(&volumes.restore(&again), next);
+    expect("trash", &volumes.trash(&again), "present");
+    expect("purge", &volumes.purge(&again), "absent");
 }
 
 fn are_taken_once(volumes: &Volumes, disk: &Stage) {

@@ -3,6 +3,7 @@
 use berth_agent::disk::{Declaration, Disks, DriverChoice, Owner};
 use berth_agent::volume::Volumes;
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
+use berth_model::access::Access;
 use berth_model::id::{AgentId, ClusterId, SnapshotId, SnapshotName, VolumeId, VolumeName};
 use berth_model::record::LedgerDisk;
 use berth_model::resources::DiskSource;
@@ -32,6 +33,7 @@ pub fn spec(number: u128, source: &DiskSource) -> VolumeSpec {
         principal: None,
         source: source.clone(),
         size: Bytes::from_mib(64),
+        access: Access::default(),
     }
 }
 
@@ -101,6 +103,8 @@ pub trait Effects {
     fn usage(&self, spec: &VolumeSpec) -> VolumeOutcome;
     /// Gives another size.
     fn resize(&self, spec: &VolumeSpec, mib: u64) -> VolumeOutcome;
+    /// Gives it another owner and mode.
+    fn set_access(&self, spec: &VolumeSpec, access: Access) -> VolumeOutcome;
     /// Takes a snapshot.
     fn take(&self, snapshot: &SnapshotSpec) -> VolumeOutcome;
     /// Looks for a snapshot.
@@ -143,6 +147,9 @@ impl Effects for Volumes {
     fn resize(&self, spec: &VolumeSpec, mib: u64) -> VolumeOutcome {
         let size = Bytes::from_mib(mib);
         self.run(&VolumeEffect::Resize { spec: spec.clone(), size, purgeable: Vec::new() })
+    }
+    fn set_access(&self, spec: &VolumeSpec, access: Access) -> VolumeOutcome {
+        self.run(&VolumeEffect::SetAccess { spec: spec.clone(), access })
     }
     fn take(&self, snapshot: &SnapshotSpec) -> VolumeOutcome {
         self.run(&VolumeEffect::Snapshot { snapshot: snapshot.clone(), freeze: None })

@@ -1,57 +1,30 @@
 //! Whatever system call a volume effect is killed at, asking again completes it; whatever sync fails, nothing is
 //! claimed; and nothing is claimed before it is synced.
 
-use berth_host_tests::host::{has, skip};
+use berth_host_tests::sweep::{Case, ONE, PLAIN_ROWS, Program, Sweep, lines, nothing_more};
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
-const STEP: &str = env!("CARGO_BIN_EXE_volume-step");
+const PROGRAM: Program =
+    Program { path: env!("CARGO_BIN_EXE_volume-step"), driver: "directory", with_tools: true };
 
-fn step(work: &Path, steps: &[&str]) -> Vec<String> {
-    lines(&Command::new(STEP).arg(work).arg("directory").args(steps).output().expect("it starts"))
-}
+const CALLS: &[&str] = &[
+    "fsync",
+    "mkdir",
+    "ftruncate",
+    "mkdirat",
+    "renameat",
+    "renameat2",
+    "unlinkat",
+    "fsetxattr",
+    "fchmod",
+    "openat2",
+    "write",
+];
+/// Calls that only look can be interrupted as well; they take most of the time.
+const LOOKS: &[&str] = &["openat", "statx", "newfstatat", "getdents64", "fgetxattr", "close"];
 
-fn lines(output: &Output) -> Vec<String> {
-    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
-}
-
-/// Runs the steps under strace with this injection, or prints the trace with none.
-fn traced(work: &Path, injection: Option<&str>, steps: &[&str]) -> Output {
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-o"]).arg(work.join("trace"));
-    match injection {
-        Some(injection) => strace.arg("-e").arg(format!("inject={injection}")),
-        None => strace.arg("-y"),
-    };
-    strace.arg(STEP).arg(work).arg("directory").args(steps).output().expect("strace starts")
-}
-
-fn can_trace(work: &Path) -> bool {
-    if !has("strace") {
-        skip("there is no strace on this machine");
-        return false;
-    }
-    let works = traced(work, None, &[]).status.success();
-    if !works {
-        skip("strace may not trace here");
-    }
-    works
-}
-
-struct Case {
-    /// Done before, undisturbed.
-    before: &'static [&'static str],
-    /// Disturbed, then asked again.
-    step: &'static [&'static str],
-    /// What it answers when it could be done.
-    done: &'static str,
-    /// What must be so afterwards.
-    after: &'static [&'static str],
-    shows: &'static [&'static str],
-    /// The volume holds a file that must not get lost.
-    keeps_data: bool,
-}
+const ROWS: &[(&str, &str)] = &[(PLAIN_ROWS, "rows")];
 
 const CASES: [Case; 4] = [
     Case {
@@ -60,95 +33,64 @@ const CASES: [Case; 4] = [
         done: "create 1: present",
         after: &["verify", "1"],
         shows: &["verify 1: present"],
-        keeps_data: false,
+        holds: &[],
+        calls: CALLS,
+        spares_opening: false,
     },
     Case {
-        before: &["create", "1"],
+        before: &["create", "1", "write", "rows"],
         step: &["trash", "1"],
         done: "trash 1: present",
         after: &["verify", "1", "restore", "2"],
         shows: &["verify 1: absent", "restore 2: present"],
-        keeps_data: true,
+        holds: ROWS,
+        calls: CALLS,
+        spares_opening: false,
     },
     Case {
-        before: &["create", "1", "trash", "1"],
+        before: &["create", "1", "write", "rows", "trash", "1"],
         step: &["restore", "2"],
         done: "restore 2: present",
         after: &["verify", "2", "verify", "1"],
         shows: &["verify 2: present", "verify 1: foreign VOLUME_UNAVAILABLE"],
-        keeps_data: true,
+        holds: ROWS,
+        calls: CALLS,
+        spares_opening: false,
     },
     Case {
-        before: &["create", "1", "trash", "1"],
+        before: &["create", "1", "write", "rows", "trash", "1"],
         step: &["purge", "1"],
         done: "purge 1: absent",
         after: &["restore", "2", "create", "1"],
         shows: &["restore 2: absent", "create 1: present"],
-        keeps_data: false,
+        holds: &[],
+        calls: CALLS,
+        spares_opening: false,
     },
 ];
 
-const DATA: &str = "disk/volumes/00000000000000000000000000000001/rows";
-
-fn prepared(case: &Case) -> tempfile::TempDir {
-    let work = tempfile::tempdir().expect("a temporary directory");
-    let mut before = case.before.iter();
-    // The disk itself is made undisturbed, then each step; data is written as soon as the volume is there.
-    let _made = step(work.path(), &[]);
-    while let (Some(name), Some(life)) = (before.next(), before.next()) {
-        let _done = step(work.path(), &[name, life]);
-        if *name == "create" {
-            fs::write(work.path().join(DATA), "rows").expect("the volume takes data");
-        }
-    }
-    work
+fn one_is_there(work: &Path, _case: &Case, what: &str) {
+    let volumes = fs::read_dir(work.join("disk/volumes")).expect("they are there").count();
+    assert_eq!(volumes, 1, "{what}");
 }
+
+const SWEEP: Sweep<'static> = Sweep {
+    program: PROGRAM,
+    rows: PLAIN_ROWS,
+    begin: &|| tempfile::tempdir().expect("a temporary directory"),
+    killed: &nothing_more,
+    end: &one_is_there,
+    clear: &|_work| {},
+};
 
 #[test]
 fn killed_at_any_call_and_asked_again_every_effect_completes() {
-    let work = tempfile::tempdir().unwrap();
-    if !can_trace(work.path()) {
+    if !PROGRAM.can_be_traced() {
         return;
     }
-    let mut calls = vec![
-        "fsync",
-        "mkdir",
-        "ftruncate",
-        "mkdirat",
-        "renameat",
-        "renameat2",
-        "unlinkat",
-        "fsetxattr",
-        "fchmod",
-        "openat2",
-        "write",
-    ];
-    // Calls that only look can be interrupted as well; they take most of the time.
+    let mut kills = SWEEP.run(&CASES);
     if std::env::var("BERTH_CRASH").is_ok_and(|effort| effort != "1") {
-        calls.extend(["openat", "statx", "newfstatat", "getdents64", "fgetxattr", "close"]);
-    }
-    let mut kills = 0;
-    for case in &CASES {
-        for call in &calls {
-            for count in 1.. {
-                let work = prepared(case);
-                let injection = format!("{call}:signal=KILL:when={count}");
-                let disturbed = traced(work.path(), Some(&injection), case.step);
-                let what = format!("{:?} killed at {call} {count}", case.step);
-                if disturbed.status.success() {
-                    assert_eq!(lines(&disturbed), [case.done], "{what}");
-                    break;
-                }
-                kills += 1;
-                assert_eq!(step(work.path(), case.step), [case.done], "{what}");
-                assert_eq!(step(work.path(), case.after), case.shows, "{what}");
-                if case.keeps_data {
-                    let kept = fs::read_dir(work.path().join("disk/volumes")).unwrap().count();
-                    let rows = fs::read_to_string(work.path().join(DATA)).unwrap_or_default();
-                    assert_eq!((kept, rows.as_str()), (1, "rows"), "{what}");
-                }
-            }
-        }
+        kills += SWEEP.run(&CASES.map(|case| Case { calls: LOOKS, ..case }));
     }
     eprintln!("killed at {kills} system calls, violations 0");
     assert!(kills > 40, "only {kills} calls were reached");
@@ -156,24 +98,25 @@ fn killed_at_any_call_and_asked_again_every_effect_completes() {
 
 #[test]
 fn after_a_failed_sync_nothing_is_claimed_and_asking_again_completes() {
-    let work = tempfile::tempdir().unwrap();
-    if !can_trace(work.path()) {
+    if !PROGRAM.can_be_traced() {
         return;
     }
     let mut failures = 0;
     for case in &CASES {
         for count in 1.. {
-            let work = prepared(case);
+            let prepared = SWEEP.prepared(case);
+            let work = prepared.path();
             let injection = format!("fsync:error=EIO:when={count}");
-            let answer = lines(&traced(work.path(), Some(&injection), case.step)).swap_remove(0);
+            let disturbed = PROGRAM.traced(work, Some(&injection), case.step);
+            let answer = lines(&disturbed).swap_remove(0);
             if answer == case.done {
                 break;
             }
             failures += 1;
             let (name, life) = (case.step[0], case.step[1]);
             assert_eq!(answer, format!("{name} {life}: unclear DISK_FAULTY"), "fsync {count}");
-            assert_eq!(step(work.path(), case.step), [case.done], "fsync {count}");
-            assert_eq!(step(work.path(), case.after), case.shows, "fsync {count}");
+            assert_eq!(PROGRAM.step(work, case.step), [case.done], "fsync {count}");
+            assert_eq!(PROGRAM.step(work, case.after), case.shows, "fsync {count}");
         }
     }
     assert!(failures > 10, "only {failures} syncs were reached");
@@ -208,16 +151,15 @@ fn order(trace: &str, id: &str) -> Vec<String> {
 
 #[test]
 fn everything_is_synced_in_its_order_before_the_answer() {
-    let work = tempfile::tempdir().unwrap();
-    if !can_trace(work.path()) {
+    if !PROGRAM.can_be_traced() {
         return;
     }
-    let id = "00000000000000000000000000000001";
-    let _made = step(work.path(), &[]);
+    let work = tempfile::tempdir().unwrap();
+    let _made = PROGRAM.step(work.path(), &[]);
     let traced_order = |steps: &[&str]| {
-        let _done = traced(work.path(), None, steps);
+        let _done = PROGRAM.traced(work.path(), None, steps);
         let own = work.path().file_name().unwrap().to_string_lossy().into_owned();
-        let seen = order(&fs::read_to_string(work.path().join("trace")).unwrap(), id);
+        let seen = order(&fs::read_to_string(work.path().join("trace")).unwrap(), ONE);
         seen.iter().map(|call| call.replace(&own, "WORK")).collect::<Vec<_>>()
     };
     assert_eq!(
@@ -265,7 +207,7 @@ fn everything_is_synced_in_its_order_before_the_answer() {
             "write answer",
         ]
     );
-    let _done = step(work.path(), &["trash", "2"]);
+    let _done = PROGRAM.step(work.path(), &["trash", "2"]);
     assert_eq!(
         traced_order(&["purge", "2"]),
         [

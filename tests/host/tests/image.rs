@@ -4,10 +4,10 @@
 use berth_agent::disk::DriverChoice;
 use berth_agent::disk::image::Format;
 use berth_agent::volume::Volumes;
-use berth_agent_core::effect::VolumeOutcome;
+use berth_agent_core::effect::{VolumeEffect, VolumeOutcome};
 use berth_host_tests::host::{
-    Effects as _, attached_below, brief, declare, generation, open, path_source, place, reason,
-    run, skip, spec, unmount_images, with_private_mounts,
+    Effects as _, attached_below, brief, declare, generation, mount_new, open, path_source, place,
+    reason, run, skip, spec, unmount_images, with_private_mounts,
 };
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
@@ -358,5 +358,49 @@ fn what_cannot_be_made_is_said_and_leaves_nothing() {
         assert_eq!(brief(&volumes.create(&volume)), "present", "{kind}");
         assert!(!unfinished.exists());
         assert_eq!(fs::read_dir(stage.root.join(".meta")).unwrap().count(), 4, "{kind}");
+    });
+}
+
+/// On a disk of 1 GiB.
+fn on_a_small_disk(test: impl FnOnce(&Stage) + Send) {
+    with_private_mounts(&["mkfs.xfs", "mkfs.ext4", "mount", "umount"], || {
+        let work = tempfile::tempdir().expect("a temporary directory");
+        let root = work.path().join("d1");
+        mount_new("ext4", 1024, &root);
+        let stage = Stage { work, root, kind: Format::Xfs };
+        test(&stage);
+        unmount_images(&stage.root);
+        assert_eq!(attached_below(&stage.root), [""; 0]);
+        let _gone = run("umount", &[&stage.root.to_string_lossy()]);
+    });
+}
+
+#[test]
+fn what_an_attempt_that_was_cut_off_allocated_is_not_demanded_again() {
+    on_a_small_disk(|stage| {
+        let volumes = stage.open();
+        let (old, new) = (stage.sized(1, 300), stage.sized(2, 500));
+        assert_eq!(brief(&volumes.create(&old)), "present");
+        assert_eq!(brief(&volumes.trash(&old)), "present");
+        assert_eq!(brief(&volumes.create(&new)), "present");
+        drop(volumes);
+        // As if it had died before the volume got its name.
+        unmount_images(&stage.root);
+        let all = stage.root.join("volumes");
+        fs::rename(all.join(new.id.to_string()), all.join(format!(".{}.tmp", new.id))).unwrap();
+        let volumes = stage.open();
+        let purgeable = vec![(old.clone(), old.size)];
+        let create = VolumeEffect::Create { spec: new.clone(), purgeable };
+        match volumes.run(&create) {
+            VolumeOutcome::Present { purged, .. } => assert_eq!(purged, []),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(brief(&volumes.verify_trash(&old)), "present");
+
+        // Grown, and died before the ledger heard of it.
+        assert_eq!(brief(&volumes.purge(&old)), "absent");
+        for _ask in 0..2 {
+            assert_eq!(brief(&volumes.resize(&new, 800)), "present");
+        }
     });
 }

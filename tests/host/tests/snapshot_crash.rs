@@ -1,103 +1,71 @@
 //! Whatever system call an effect on a snapshot is killed at, asking again completes it, and no content is lost.
 
-use berth_host_tests::host::{has, mount_new, run, skip, with_private_mounts};
+use berth_host_tests::host::{mount_new, run, with_private_mounts};
+use berth_host_tests::sweep::{Case, ONE, PLAIN_ROWS, Program, Sweep, nothing_more};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 
-const STEP: &str = env!("CARGO_BIN_EXE_volume-step");
-const ONE: &str = "00000000000000000000000000000001";
+const PROGRAM: Program =
+    Program { path: env!("CARGO_BIN_EXE_volume-step"), driver: "auto", with_tools: true };
+
 const TWO: &str = "00000000000000000000000000000002";
 
-fn lines(output: &Output) -> Vec<String> {
-    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
-}
+const CALLS: &[&str] =
+    &["ioctl", "fsync", "syncfs", "renameat", "renameat2", "unlinkat", "fsetxattr"];
 
-fn step(work: &Path, steps: &[&str]) -> Vec<String> {
-    lines(&Command::new(STEP).arg(work).arg("auto").args(steps).output().expect("it starts"))
-}
-
-fn killed(work: &Path, injection: &str, steps: &[&str]) -> Output {
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-o", "/dev/null", "-e"]).arg(format!("inject={injection}"));
-    strace.arg(STEP).arg(work).arg("auto").args(steps).output().expect("strace starts")
-}
-
-struct Case {
-    /// Done before, undisturbed; the content is `old` for the first snapshot and `new` after it.
-    before: &'static [&'static str],
-    /// Disturbed, then asked again.
-    step: &'static [&'static str],
-    done: &'static str,
-    /// What must be so afterwards.
-    after: &'static [&'static str],
-    shows: &'static [&'static str],
-    /// Where which content must be, below the disk's root.
-    holds: &'static [(&'static str, &'static str)],
-}
-
-const SNAPSHOT: &str = ".snapshots/00000000000000000000000000000050";
-const KEPT: &str = ".snapshots/00000000000000000000000000000051";
+const SNAPSHOT: &str = "disk/.snapshots/00000000000000000000000000000050/rows";
+const KEPT: &str = "disk/.snapshots/00000000000000000000000000000051/rows";
 
 const CASES: [Case; 4] = [
     Case {
-        before: &["create", "1"],
+        before: &["create", "1", "write", "old"],
         step: &["take", "1"],
         done: "take 1: present",
         after: &["find", "1", "verify", "1"],
         shows: &["find 1: present", "verify 1: present"],
-        holds: &[("volumes/00000000000000000000000000000001", "old"), (SNAPSHOT, "old")],
+        holds: &[(PLAIN_ROWS, "old"), (SNAPSHOT, "old")],
+        calls: CALLS,
+        spares_opening: false,
     },
     Case {
-        before: &["create", "1", "take", "1"],
+        before: &["create", "1", "write", "old", "take", "1", "write", "new"],
         step: &["forget", "1"],
         done: "forget 1: absent",
         after: &["find", "1", "verify", "1", "take", "1"],
         shows: &["find 1: absent", "verify 1: present", "take 1: present"],
-        holds: &[("volumes/00000000000000000000000000000001", "new")],
+        holds: &[(PLAIN_ROWS, "new")],
+        calls: CALLS,
+        spares_opening: false,
     },
     Case {
-        before: &["create", "1", "take", "1", "keep", "1"],
+        before: &["create", "1", "write", "old", "take", "1", "write", "new", "keep", "1"],
         step: &["roll-back", "2"],
         done: "roll-back 2: present",
         after: &["verify", "2", "verify", "1", "find", "1"],
         shows: &["verify 2: present", "verify 1: foreign VOLUME_UNAVAILABLE", "find 1: present"],
         holds: &[
-            ("volumes/00000000000000000000000000000001", "old"),
-            (".trash/00000000000000000000000000000001.1", "new"),
+            (PLAIN_ROWS, "old"),
+            ("disk/.trash/00000000000000000000000000000001.1/rows", "new"),
             (SNAPSHOT, "old"),
             (KEPT, "new"),
         ],
+        calls: CALLS,
+        spares_opening: false,
     },
     Case {
-        before: &["create", "1", "take", "1"],
+        before: &["create", "1", "write", "old", "take", "1", "write", "new"],
         step: &["clone", "1"],
         done: "clone 1: present",
         after: &["verify", "1", "find", "1"],
         shows: &["verify 1: present", "find 1: present"],
         holds: &[
-            ("volumes/00000000000000000000000000000001", "new"),
-            ("volumes/00000000000000000000000000000002", "old"),
+            (PLAIN_ROWS, "new"),
+            ("disk/volumes/00000000000000000000000000000002/rows", "old"),
         ],
+        calls: CALLS,
+        spares_opening: false,
     },
 ];
-
-fn prepared(root: &Path, number: u32, case: &Case) -> PathBuf {
-    let work = root.join(format!("w{number}"));
-    fs::create_dir(&work).expect("a work directory");
-    let rows = work.join("disk/volumes").join(ONE).join("rows");
-    let mut before = case.before.iter();
-    while let (Some(name), Some(life)) = (before.next(), before.next()) {
-        let said = step(&work, &[name, life]);
-        assert!(said.iter().all(|line| line.ends_with("present")), "{said:?}");
-        match *name {
-            "create" => fs::write(&rows, "old").expect("the volume takes data"),
-            "take" => fs::write(&rows, "new").expect("the volume takes data"),
-            _other => {},
-        }
-    }
-    work
-}
 
 /// Gives the space of a finished case back.
 fn cleared(work: &Path) {
@@ -107,58 +75,34 @@ fn cleared(work: &Path) {
         let Some((_, path)) = line.split_once(" path ") else { continue };
         let _gone = run("btrfs", &["subvolume", "delete", &top.join(path).to_string_lossy()]);
     }
-    fs::remove_dir_all(work).expect("nothing but directories is left");
 }
 
 #[test]
 fn killed_at_any_call_and_asked_again_every_effect_on_snapshots_completes() {
     with_private_mounts(&["mkfs.btrfs", "btrfs", "mount"], || {
-        if !has("strace") {
-            skip("there is no strace on this machine");
+        if !PROGRAM.can_be_traced() {
             return;
         }
         let base = tempfile::tempdir().unwrap();
         let root = base.path().join("d1");
         mount_new("btrfs", 512, &root);
-        let (mut number, mut kills) = (0, 0);
-        for case in &CASES {
-            for call in
-                ["ioctl", "fsync", "syncfs", "renameat", "renameat2", "unlinkat", "fsetxattr"]
-            {
-                for count in 1.. {
-                    number += 1;
-                    let work = prepared(&root, number, case);
-                    let injection = format!("{call}:signal=KILL:when={count}");
-                    let disturbed = killed(&work, &injection, case.step);
-                    let what = format!("{:?} killed at {call} {count}", case.step);
-                    let over = disturbed.status.success();
-                    if over {
-                        assert_eq!(lines(&disturbed), [case.done], "{what}");
-                    } else {
-                        kills += 1;
-                        assert_eq!(step(&work, case.step), [case.done], "{what}");
-                    }
-                    for (place, content) in case.holds {
-                        let rows = work.join("disk").join(place).join("rows");
-                        assert_eq!(
-                            fs::read_to_string(&rows).unwrap_or_default(),
-                            *content,
-                            "{what}: {place}"
-                        );
-                    }
-                    assert_eq!(step(&work, case.after), case.shows, "{what}");
-                    let left = beginnings(&work);
-                    assert_eq!(left, [""; 0], "{what}");
-                    cleared(&work);
-                    if over {
-                        break;
-                    }
-                }
-            }
-        }
+        let sweep = Sweep {
+            program: PROGRAM,
+            rows: PLAIN_ROWS,
+            begin: &|| tempfile::tempdir_in(&root).expect("a work directory"),
+            killed: &nothing_more,
+            end: &nothing_begun_is_left,
+            clear: &cleared,
+        };
+        let kills = sweep.run(&CASES);
+        eprintln!("killed at {kills} system calls, violations 0");
         assert!(kills > 40, "only {kills} calls were reached");
         let _gone = run("umount", &[&root.to_string_lossy()]);
     });
+}
+
+fn nothing_begun_is_left(work: &Path, _case: &Case, what: &str) {
+    assert_eq!(beginnings(work), [""; 0], "{what}");
 }
 
 /// What is left of things that were begun.

@@ -2,7 +2,7 @@
 
 use berth_agent::disk::DriverChoice;
 use berth_agent::volume::Volumes;
-use berth_agent_core::effect::VolumeOutcome;
+use berth_agent_core::effect::{VolumeEffect, VolumeOutcome};
 use berth_host_tests::host::{
     Effects as _, brief, declare, generation, mount_new, open, path_source, place, reason, run,
     snapshot, spec, with_private_mounts,
@@ -161,7 +161,7 @@ fn a_directory_volume_has_no_snapshot_and_says_why() {
         },
         other => panic!("{other:?}"),
     }
-    assert_eq!(fs::read_dir(root.join(".snapshots")).unwrap().count(), 0);
+    assert!(!root.join(".snapshots").exists());
 }
 
 /// Makes a file that no deletion gets past, or lets it go.
@@ -283,5 +283,52 @@ fn a_lost_volume_is_not_taken_for_what_its_roll_back_replaced() {
         assert_eq!(read(&replaced), "old", "left as it is");
         assert_eq!(brief(&volumes.forget(&safety)), "absent");
         assert!(!replaced.exists());
+    });
+}
+
+#[test]
+fn trash_whose_blocks_a_snapshot_keeps_is_not_purged_for_room_that_it_does_not_have() {
+    on_btrfs(|volumes, sized, root| {
+        let first = sized(10, 128);
+        let one = snapshot(101, &first);
+        let live = place(&volumes.create(&first));
+        fs::write(live.join("rows"), vec![0xa5_u8; 100 << 20]).unwrap();
+        let _synced = run("sync", &["-f", &live.to_string_lossy()]);
+        assert_eq!(brief(&volumes.take(&one)), "present");
+        assert_eq!(brief(&volumes.trash(&first)), "present");
+        let stat = rustix::fs::statvfs(root).unwrap();
+        let free = stat.f_bavail * stat.f_frsize >> 20;
+        let create = VolumeEffect::Create {
+            spec: sized(11, free + 50),
+            purgeable: vec![(first.clone(), first.size)],
+        };
+        assert_eq!(brief(&volumes.run(&create)), "failed DISK_FULL");
+        assert_eq!(
+            brief(&volumes.verify_trash(&first)),
+            "present",
+            "nothing was gained by its end"
+        );
+        assert_eq!(brief(&volumes.forget(&one)), "absent");
+        let _synced = run("btrfs", &["subvolume", "sync", &root.to_string_lossy()]);
+        assert_eq!(brief(&volumes.run(&create)), "present", "now it is what has the room");
+        assert_eq!(brief(&volumes.verify_trash(&first)), "absent");
+    });
+}
+
+#[test]
+fn a_volume_with_a_subvolume_in_it_has_no_snapshot_that_would_miss_it() {
+    on_btrfs(|volumes, sized, _root| {
+        let volume = sized(12, 32);
+        let one = snapshot(121, &volume);
+        let live = place(&volumes.create(&volume));
+        fs::create_dir(live.join("deep")).unwrap();
+        let inner = live.join("deep/tables").to_string_lossy().into_owned();
+        let _made = run("btrfs", &["subvolume", "create", &inner]);
+        let refused = volumes.take(&one);
+        assert_eq!(brief(&refused), "failed UNSUPPORTED");
+        assert!(reason(&refused).contains("tables in the volume is a subvolume"), "{refused:?}");
+        assert_eq!(brief(&volumes.find(&one)), "absent");
+        let _gone = run("btrfs", &["subvolume", "delete", &inner]);
+        assert_eq!(brief(&volumes.take(&one)), "present");
     });
 }

@@ -4,7 +4,7 @@ use berth_agent::disk::{Declaration, DriverChoice};
 use berth_agent::volume::Volumes;
 use berth_host_tests::host::{
     Effects as _, brief, declare, mount_image, mount_new, mount_source, open, place, reason, run,
-    spec, with_private_mounts,
+    snapshot, spec, with_private_mounts,
 };
 use berth_model::agent::DiskHealth;
 use berth_model::record::LedgerDisk;
@@ -144,5 +144,20 @@ fn what_others_left_is_not_taken_over() {
         assert_eq!(fs::read_to_string(stage.root.join("photos")).unwrap(), "of others");
         fs::remove_file(stage.root.join("photos")).unwrap();
         assert_eq!(brief(&volumes.create(&first)), "present");
+    });
+}
+
+#[test]
+fn a_snapshot_that_is_refused_leaves_the_disk_fit_for_the_next_volume() {
+    with_file_system(|stage| {
+        let volumes = stage.open(&[]);
+        let first = stage.whole(&volumes, 1);
+        assert_eq!(brief(&volumes.create(&first)), "present");
+        let one = snapshot(11, &first);
+        assert_eq!(brief(&volumes.take(&one)), "failed UNSUPPORTED");
+        assert_eq!(brief(&volumes.forget(&one)), "absent");
+        assert_eq!(brief(&volumes.trash(&first)), "present");
+        assert_eq!(brief(&volumes.purge(&first)), "absent");
+        assert_eq!(brief(&volumes.create(&stage.whole(&volumes, 2))), "present");
     });
 }

@@ -77,6 +77,7 @@ impl History {
             | Request::HoldSnapshot { .. }
             | Request::RollBackVolume { .. }
             | Request::CloneVolume { .. }
+            | Request::Property { .. }
             | Request::SetSchedule { .. }
             | Request::DeleteSchedule { .. } => {},
         }

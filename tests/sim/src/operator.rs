@@ -5,12 +5,13 @@
 
 use crate::dice::Dice;
 use crate::tally::{Fault, Tally};
+use berth_model::access::{Access, Mode, Owner};
 use berth_model::disk::DiskRequest;
 use berth_model::id::{
-    AgentId, DiskId, FrameworkId, OperationId, ReservationId, VolumeId, VolumeName,
+    AgentId, DiskId, FrameworkId, OperationId, ReservationId, SnapshotId, VolumeId, VolumeName,
 };
 use berth_model::operation::OperationRecord;
-use berth_model::operator::{DiskChoice, Request, VolumeChoice};
+use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
 use berth_model::record::{RegistryKey, RegistryRecord, ReservationRow};
 use berth_model::reservation::Reservation;
 use berth_model::resources::{DiskSource, Resource, Resources};
@@ -206,13 +207,13 @@ impl Operator {
                 Some(Request::ResizeVolume { volume: VolumeChoice::Id(volume?.spec.id), size })
             },
             48..50 => Some(self.schedule(volume?.spec.id)),
-            50..56 => Some(Request::CreateSnapshot {
+            50..57 => Some(Request::CreateSnapshot {
                 volume: VolumeChoice::Id(volume?.spec.id),
                 name: None,
                 principal: None,
                 freeze: None,
             }),
-            56..62 => {
+            57..61 => {
                 let snapshot = self.dice.pick(&sight.snapshots)?.spec.id;
                 Some(match self.dice.below(4) {
                     0 => Request::HoldSnapshot { snapshot, held: true },
@@ -220,14 +221,31 @@ impl Operator {
                     _ => Request::DeleteSnapshot { snapshot },
                 })
             },
-            62..82 => self.destroy(volume),
-            82..90 => {
+            61..68 => {
+                let snapshot = &self.dice.pick(&sight.snapshots)?.spec;
+                let volume = VolumeChoice::Id(snapshot.of.id);
+                Some(Request::RollBackVolume { volume, snapshot: snapshot.id })
+            },
+            68..71 => {
+                let snapshot = self.dice.pick(&sight.snapshots)?.spec.id;
+                Some(self.copy(snapshot))
+            },
+            71..84 => self.destroy(volume),
+            84..90 => {
                 let trashed = sight.volumes.iter().filter(|v| v.state == VolumeState::Trashed);
                 let ids: Vec<VolumeId> = trashed.map(|v| v.spec.id).collect();
                 self.dice.pick(&ids).map(|id| Request::RestoreVolume { volume: *id })
             },
             90..94 => Some(Request::PurgeVolume { volume: volume?.spec.id }),
             94..97 => self.mark(sight).map(Request::Disk),
+            97 => {
+                let volume = VolumeChoice::Id(volume?.spec.id);
+                let property = match self.dice.below(3) {
+                    0 => Property::Access(self.access()),
+                    _ => Property::Protected(self.dice.flip()),
+                };
+                Some(Request::Property { volume, property })
+            },
             _ => {
                 let framework = self.dice.pick(&sight.frameworks)?.clone();
                 self.dice.chance(100).then_some(Request::Teardown { framework })
@@ -277,7 +295,30 @@ impl Operator {
             agent: self.dice.flip().then_some(agent),
             disk: DiskChoice::Any,
             container_path: Arc::from("data"),
+            access: self.access(),
         }
+    }
+
+    fn copy(&mut self, snapshot: SnapshotId) -> Request {
+        Request::CloneVolume {
+            snapshot,
+            name: self.name(),
+            role: self.dice.flip().then(|| self.role()),
+            principal: None,
+            container_path: Arc::from("data"),
+        }
+    }
+
+    /// Mostly nothing.
+    fn access(&mut self) -> Access {
+        let mode = match self.dice.below(6) {
+            0 => Mode::new(0o750).ok(),
+            1 => Mode::new(0o2770).ok(),
+            _ => None,
+        };
+        let user = u32::try_from(self.dice.below(3)).unwrap_or_default();
+        let owner = Owner::new(user, user).ok().filter(|_| self.dice.below(6) == 0);
+        Access { owner, mode }
     }
 
     fn destroy(&mut self, volume: Option<Volume>) -> Option<Request> {
@@ -314,6 +355,7 @@ impl Operator {
                 agent: Some(agent),
                 disk: DiskChoice::Any,
                 container_path: Arc::from("../escape"),
+                access: Access::default(),
             },
         })
     }

@@ -19,11 +19,17 @@ pub enum Breach {
     LedgerFolderUnsynced,
     /// The volume driver answers without having synced.
     DriverUnsynced,
+    /// A snapshot misses the last write before it.
+    SnapshotUnflushed,
+    /// A resize that failed leaves the size that was wanted.
+    ResizeKept,
+    /// A roll back says that nothing was done when the life that ends is gone already.
+    RollBackDenied,
 }
 
 impl Breach {
     /// Every breach.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::MasterTellsFirst,
         Self::RegistryUnsynced,
         Self::EpochNotRaised,
@@ -32,6 +38,9 @@ impl Breach {
         Self::LedgerFilesUnsynced,
         Self::LedgerFolderUnsynced,
         Self::DriverUnsynced,
+        Self::SnapshotUnflushed,
+        Self::ResizeKept,
+        Self::RollBackDenied,
     ];
 
     /// The breach of this name.

@@ -40,7 +40,7 @@ impl Agent {
                 known.state, known.spec.generation, spec.generation
             );
             self.tell_refusal(id, operation, Rejection::new(ErrorCode::VolumeNotReady, text));
-        } else if known.spec != spec {
+        } else if (VolumeSpec { access: spec.access, ..known.spec.clone() }) != spec {
             let text = format!("volume {id} exists on this agent with another name, disk or size");
             self.tell_refusal(id, operation, Rejection::new(ErrorCode::VolumeExists, text));
         } else if known.state == VolumeState::Failed && known.operation != Some(operation) {
@@ -98,6 +98,7 @@ impl Agent {
             changed: self.now,
             resize: None,
             origin,
+            setting: None,
         });
         self.tell_volume(id);
         self.advance(id);
@@ -200,6 +201,7 @@ impl Agent {
         volume.operation = Some(operation);
         volume.error = None;
         volume.resize = None;
+        volume.setting = None;
         volume.changed = self.now;
         self.timers.clear(&Timer::Retry(id));
         let watch = self.watch(id);

@@ -214,12 +214,12 @@ impl Agent {
         volume.error = None;
         volume.changed = self.now;
         self.write_volume(volume);
-        let registered = self.is_registered();
+        let heard = self.is_heard();
         let watch = self.watch(id);
         watch.attempts = 0;
         watch.verify = true;
         if let Some(operation) = operation {
-            watch.failed_restore = registered.then(|| (operation, error.clone()));
+            watch.failed_restore = heard.then(|| (operation, error.clone()));
             self.tell_refusal(id, operation, error);
         }
     }

@@ -6,6 +6,7 @@
 //! trash while a live task uses it, and nothing is purged that is not in the trash; before a master has taken the agent
 //! in, volumes are only looked at.
 
+mod access;
 mod calls;
 mod derive;
 mod outcome;
@@ -17,6 +18,7 @@ use crate::agent::Agent;
 use crate::effect::{Place, VolumeEffect};
 use crate::step::Output;
 use crate::timer::Timer;
+use berth_model::access::Access;
 use berth_model::error::Rejection;
 use berth_model::id::{OperationId, SnapshotId, VolumeId};
 use berth_model::record::{LedgerRecord, LedgerVolume};
@@ -39,6 +41,7 @@ enum Kind {
     Create,
     Restore,
     Resize,
+    Access,
     Trash,
     Purge,
     VerifyLive,
@@ -77,10 +80,14 @@ pub(crate) struct Watch {
     busy: Option<Busy>,
     pub(crate) found: Option<Found>,
     pub(crate) used: Option<Bytes>,
+    /// An effect that was given it to purge has failed; it may have done that before.
+    given_up: bool,
     /// Purged to make room for it.
     pub(crate) purged: Vec<VolumeId>,
     /// The size that the effect under way gives it.
     resizing: Option<Bytes>,
+    /// The access that the effect under way gives it.
+    setting: Option<Access>,
     /// Why its last verification could not be done.
     unavailable: Option<Rejection>,
     verify: bool,
@@ -99,6 +106,10 @@ pub(crate) struct Watch {
     pub(crate) snapshots: BTreeMap<SnapshotId, Arc<str>>,
     /// Its snapshots that are to be looked at.
     verify_snapshots: BTreeSet<SnapshotId>,
+    /// Those to be taken at rest of which an earlier attempt may lie on the disk: nobody knows whether it was at rest.
+    begun: BTreeSet<SnapshotId>,
+    /// The snapshot whose effect failed last: the others have their turn before it.
+    put_off: Option<SnapshotId>,
 }
 
 impl Agent {
@@ -183,6 +194,7 @@ impl Agent {
             VolumeState::Trashed => watch.verify.then_some(Kind::VerifyTrash),
             VolumeState::Ready if watch.verify => Some(Kind::VerifyLive),
             VolumeState::Ready if taken_in && volume.resize.is_some() => Some(Kind::Resize),
+            VolumeState::Ready if taken_in && volume.setting.is_some() => Some(Kind::Access),
             VolumeState::Ready => watch.measure.then_some(Kind::Usage),
             VolumeState::Quarantined if watch.verify && watch.in_trash => Some(Kind::VerifyTrash),
             VolumeState::Lost | VolumeState::Quarantined => {
@@ -197,6 +209,7 @@ impl Agent {
         let purgeable = match kind {
             Kind::Create | Kind::Restore | Kind::Resize => self.purgeable(&spec),
             Kind::Trash
+            | Kind::Access
             | Kind::Purge
             | Kind::VerifyLive
             | Kind::VerifyTrash
@@ -211,6 +224,7 @@ impl Agent {
             self.watch(*other).busy = Some(Busy::Held);
         }
         let wanted = self.books.volumes().get(&id).and_then(|volume| volume.resize);
+        let access = self.books.volumes().get(&id).and_then(|volume| volume.setting);
         let derived = (kind == Kind::Derive).then(|| self.effect_of(spec.clone()));
         let watch = self.watch(id);
         watch.busy = Some(Busy::Effect { token, kind, held });
@@ -225,6 +239,11 @@ impl Agent {
                 let size = wanted.unwrap_or(spec.size);
                 watch.resizing = Some(size);
                 VolumeEffect::Resize { spec, size, purgeable }
+            },
+            Kind::Access => {
+                let access = access.unwrap_or(spec.access);
+                watch.setting = Some(access);
+                VolumeEffect::SetAccess { spec, access }
             },
             Kind::Trash => VolumeEffect::Trash { spec },
             Kind::Purge => VolumeEffect::Purge { spec },

@@ -63,6 +63,7 @@ impl Agent {
                 self.made(volume, held, outcome);
             },
             (Kind::Resize, VolumeState::Ready) => self.resized(volume, held, outcome),
+            (Kind::Access, VolumeState::Ready) => self.access_set(volume, outcome),
             (Kind::Trash, VolumeState::Tombstoned) => self.trashed(volume, outcome),
             (Kind::Purge, VolumeState::Trashed) => self.purged(volume, outcome),
             (Kind::VerifyLive, VolumeState::Ready) => self.verified(volume, outcome),
@@ -87,6 +88,7 @@ impl Agent {
                 Kind::Create
                 | Kind::Restore
                 | Kind::Resize
+                | Kind::Access
                 | Kind::Trash
                 | Kind::Purge
                 | Kind::VerifyLive
@@ -132,7 +134,9 @@ impl Agent {
             VolumeOutcome::Failed(error) => {
                 // What the failed effect purged on the way is found out by looking.
                 for other in held {
-                    self.watch(*other).verify = true;
+                    let watch = self.watch(*other);
+                    watch.verify = true;
+                    watch.given_up = true;
                 }
                 if error.code == ErrorCode::DiskFull && self.has_other_trash(&volume, held) {
                     self.put_off(volume, error);
@@ -274,8 +278,19 @@ impl Agent {
     fn trash_verified(&mut self, volume: LedgerVolume, outcome: VolumeOutcome) {
         let id = volume.spec.id;
         match outcome {
-            VolumeOutcome::Present { .. } => self.watch(id).unavailable = None,
-            VolumeOutcome::Absent => self.gone(id, volume.operation, None),
+            VolumeOutcome::Present { .. } => {
+                let watch = self.watch(id);
+                watch.unavailable = None;
+                watch.given_up = false;
+            },
+            VolumeOutcome::Absent => {
+                let watch = self.watch(id);
+                let purged = watch.given_up || watch.purge != Purge::No;
+                self.gone(id, volume.operation, None);
+                if purged {
+                    self.bury_snapshots(id, volume.operation);
+                }
+            },
             VolumeOutcome::Foreign(error) => self.enter(volume, VolumeState::Quarantined, error),
             VolumeOutcome::Failed(error) | VolumeOutcome::Unclear(error) => {
                 self.watch(id).unavailable = Some(error);
@@ -308,6 +323,7 @@ impl Agent {
         volume.state = state;
         volume.restore = false;
         volume.resize = None;
+        volume.setting = None;
         volume.origin = None;
         volume.error = Some(error.clone());
         volume.changed = self.now;
@@ -330,10 +346,11 @@ impl Agent {
         self.write_volume(volume);
         let watch = self.watch(id);
         watch.found = None;
+        watch.given_up = false;
         watch.attempts = 0;
         match failed {
             Some((operation, error)) => {
-                if self.is_registered() {
+                if self.is_heard() {
                     self.watch(id).failed_restore = Some((operation, error.clone()));
                 }
                 self.tell_refusal(id, operation, error);

@@ -75,7 +75,9 @@ impl Agent {
             },
             VolumeOutcome::Failed(error) => {
                 for other in held {
-                    self.watch(*other).verify = true;
+                    let watch = self.watch(*other);
+                    watch.verify = true;
+                    watch.given_up = true;
                 }
                 if error.code == ErrorCode::DiskFull && self.has_other_trash(&volume, held) {
                     self.put_off(volume, error);

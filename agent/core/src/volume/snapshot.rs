@@ -51,11 +51,12 @@ impl Agent {
     }
 
     /// Why no snapshot of the volume can be taken.
-    fn cannot_take(&self, spec: &SnapshotSpec) -> Option<Rejection> {
+    pub(super) fn cannot_take(&self, spec: &SnapshotSpec) -> Option<Rejection> {
         let of = &spec.of;
         let refuse = |what: String| {
             let text = format!("snapshot {} cannot be taken: volume {} {what}", spec.name, of.id);
-            Some(Rejection::new(ErrorCode::VolumeNotReady, text))
+            let error = Rejection::new(ErrorCode::VolumeNotReady, text);
+            Some(error.remedy("take one when the volume is READY: see berth volume list"))
         };
         match self.books.volumes().get(&of.id) {
             None => refuse("is not on this agent".to_owned()),
@@ -110,6 +111,7 @@ impl Agent {
                 if let Some(watch) = self.watches.get_mut(&volume) {
                     watch.snapshots.remove(&id);
                     watch.verify_snapshots.remove(&id);
+                    watch.begun.remove(&id);
                 }
             },
             SnapshotState::Creating
@@ -162,24 +164,35 @@ impl Agent {
         for (volume, snapshot) in all {
             self.watch(volume).verify_snapshots.insert(snapshot);
         }
+        let begun: Vec<(VolumeId, SnapshotId)> = self
+            .books
+            .snapshots()
+            .values()
+            .filter(|snapshot| {
+                snapshot.state == SnapshotState::Creating && snapshot.freeze.is_some()
+            })
+            .map(|snapshot| (snapshot.spec.of.id, snapshot.spec.id))
+            .collect();
+        for (volume, snapshot) in begun {
+            self.watch(volume).begun.insert(snapshot);
+        }
     }
 
     /// Asks for the effect that one of the volume's snapshots needs next. The slot of the volume is free.
     pub(super) fn advance_snapshots(&mut self, volume: VolumeId) {
-        for id in self.snapshots_of(volume) {
+        let mut ids = self.snapshots_of(volume);
+        if let Some(last) = self.watches.get(&volume).and_then(|watch| watch.put_off) {
+            let behind = ids.partition_point(|id| *id <= last);
+            ids.rotate_left(behind);
+        }
+        for id in ids {
             let Some(snapshot) = self.books.snapshots().get(&id).cloned() else { continue };
             let verify =
                 self.watches.get(&volume).is_some_and(|watch| watch.verify_snapshots.contains(&id));
             match snapshot.state {
                 SnapshotState::Creating if self.taken_in => {
-                    match self.cannot_take(&snapshot.spec) {
-                        None => return self.begin_snapshot(snapshot, Kind::Snapshot(id)),
-                        Some(error) => {
-                            let operation = snapshot.operation;
-                            let state = SnapshotState::Failed;
-                            self.enter_snapshot(snapshot, state, operation, Some(error));
-                        },
-                    }
+                    let kind = self.next_of_begun(&snapshot);
+                    return self.begin_snapshot(snapshot, kind);
                 },
                 SnapshotState::Deleting if self.taken_in && !self.is_source(id) => {
                     return self.begin_snapshot(snapshot, Kind::EraseSnapshot(id));
@@ -197,6 +210,34 @@ impl Agent {
                 | SnapshotState::Gone
                 | SnapshotState::Quarantined => {},
             }
+        }
+    }
+
+    /// What a snapshot that is being taken needs. When it cannot be taken any more, an attempt before a crash may have
+    /// taken it: FAILED says that nothing of it is on the disk, so that is deleted, unless it is all that is left.
+    fn next_of_begun(&self, snapshot: &LedgerSnapshot) -> Kind {
+        let (id, volume) = (snapshot.spec.id, snapshot.spec.of.id);
+        let begun = self.watches.get(&volume).is_some_and(|watch| watch.begun.contains(&id));
+        match self.cannot_take(&snapshot.spec) {
+            None if begun => Kind::EraseSnapshot(id),
+            None => Kind::Snapshot(id),
+            Some(_) if self.is_missing(volume) => Kind::VerifySnapshot(id),
+            Some(_) => Kind::EraseSnapshot(id),
+        }
+    }
+
+    /// Is the data of the volume not where it should be?
+    fn is_missing(&self, volume: VolumeId) -> bool {
+        match self.books.volumes().get(&volume).map(|volume| volume.state) {
+            None | Some(VolumeState::Lost | VolumeState::Quarantined) => true,
+            Some(
+                VolumeState::Creating
+                | VolumeState::Ready
+                | VolumeState::Failed
+                | VolumeState::Tombstoned
+                | VolumeState::Trashed
+                | VolumeState::Gone,
+            ) => false,
         }
     }
 
@@ -229,6 +270,7 @@ impl Agent {
             | Kind::Create
             | Kind::Restore
             | Kind::Resize
+            | Kind::Access
             | Kind::Derive
             | Kind::Trash
             | Kind::Purge

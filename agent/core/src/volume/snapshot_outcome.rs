@@ -19,6 +19,9 @@ impl Agent {
             (Kind::Snapshot(_), SnapshotState::Creating) => self.taken(snapshot, outcome),
             // Its volume was purged meanwhile; what was taken is deleted next.
             (Kind::Snapshot(_), _) => {},
+            (Kind::EraseSnapshot(_) | Kind::VerifySnapshot(_), SnapshotState::Creating) => {
+                self.attempt_judged(snapshot, outcome);
+            },
             (Kind::EraseSnapshot(_), SnapshotState::Deleting) => self.erased(snapshot, outcome),
             (Kind::VerifySnapshot(_), SnapshotState::Ready) => {
                 self.snapshot_verified(snapshot, outcome);
@@ -36,6 +39,7 @@ impl Agent {
                 | Kind::Create
                 | Kind::Restore
                 | Kind::Resize
+                | Kind::Access
                 | Kind::Derive
                 | Kind::Trash
                 | Kind::Purge
@@ -74,6 +78,34 @@ impl Agent {
         let rolled = self.books.volumes().get(&volume).cloned();
         if let Some(rolled) = rolled.filter(|v| is_safety(v.origin.as_deref(), id)) {
             self.roll_back_failed(rolled, error);
+        }
+    }
+
+    /// What an attempt before a crash had taken was deleted, or found when the volume was not.
+    fn attempt_judged(&mut self, snapshot: LedgerSnapshot, outcome: VolumeOutcome) {
+        let (id, volume, operation) = (snapshot.spec.id, snapshot.spec.of.id, snapshot.operation);
+        match outcome {
+            VolumeOutcome::Present { .. } => self.taken(snapshot, outcome),
+            VolumeOutcome::Absent => {
+                self.watch(volume).begun.remove(&id);
+                // When it can be taken, that is what comes next.
+                if let Some(error) = self.cannot_take(&snapshot.spec) {
+                    self.log(Severity::Error, format!("snapshot {id} is FAILED: {error}"));
+                    let state = SnapshotState::Failed;
+                    self.enter_snapshot(snapshot, state, operation, Some(error));
+                }
+            },
+            VolumeOutcome::Foreign(error) => {
+                self.log(Severity::Error, format!("snapshot {id} is QUARANTINED: {error}"));
+                let state = SnapshotState::Quarantined;
+                self.enter_snapshot(snapshot, state, operation, Some(error));
+            },
+            VolumeOutcome::Failed(error) | VolumeOutcome::Unclear(error) => {
+                self.put_off_snapshot(snapshot, error);
+            },
+            VolumeOutcome::Used(_) => {
+                self.put_off_snapshot(snapshot, unexpected(id, "clear"));
+            },
         }
     }
 
@@ -116,7 +148,9 @@ impl Agent {
             VolumeOutcome::Failed(error) | VolumeOutcome::Unclear(error) => {
                 let text = format!("snapshot {id} could not be verified: {error}");
                 self.log(Severity::Warning, text);
-                self.watch(volume).verify_snapshots.insert(id);
+                let watch = self.watch(volume);
+                watch.verify_snapshots.insert(id);
+                watch.put_off = Some(id);
                 self.pause(volume);
                 return;
             },
@@ -150,6 +184,11 @@ impl Agent {
     /// The intent stays; the effect is asked for again later. Told once per reason.
     fn put_off_snapshot(&mut self, mut snapshot: LedgerSnapshot, error: Rejection) {
         let (id, volume) = (snapshot.spec.id, snapshot.spec.of.id);
+        let watch = self.watch(volume);
+        watch.put_off = Some(id);
+        if snapshot.state == SnapshotState::Creating && snapshot.freeze.is_some() {
+            watch.begun.insert(id);
+        }
         if snapshot.error.as_ref() != Some(&error) {
             let text = format!("snapshot {id} stays {}: {error}", snapshot.state);
             self.log(Severity::Warning, text);

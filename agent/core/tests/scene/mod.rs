@@ -62,6 +62,7 @@ pub fn spec(number: u128, generation: u64) -> VolumeSpec {
         principal: None,
         source: DiskSource::Root,
         size: Bytes::from_mib(1024),
+        access: berth_model::access::Access::default(),
     }
 }
 

@@ -4,7 +4,12 @@
 //! It does not know volumes, markers or disks. Invariant: whoever makes, moves, deletes or syncs something on a disk
 //! does it through a [`Node`], so that a test sees every such call with the place in the source it comes from.
 
+pub mod image;
 pub mod real;
+mod real_image;
+mod snapshot;
+
+pub use snapshot::Access;
 
 use super::filesystem::{Position, Room};
 use super::project::Account;
@@ -65,7 +70,7 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
 /// mount. [`Node`] says what each does.
 #[expect(missing_docs, reason = "documented once, at the methods of Node that call them")]
 #[expect(clippy::missing_errors_doc, reason = "documented once, at the methods of Node")]
-pub trait Calls: fmt::Debug + Send + Sync {
+pub trait Calls: image::Images + fmt::Debug + Send + Sync {
     fn raw(&self) -> Raw<'_>;
     fn directory(&self, site: Site, name: &OsStr) -> Result<Box<dyn Calls>, Errno>;
     fn make_directory(&self, site: Site, name: &OsStr, mode: u32) -> Result<(), Errno>;
@@ -86,6 +91,7 @@ pub trait Calls: fmt::Debug + Send + Sync {
     fn attribute(&self, site: Site, name: &str) -> Result<Vec<u8>, Errno>;
     fn set_attribute(&self, site: Site, name: &str, value: &[u8]) -> Result<(), Errno>;
     fn set_mode(&self, site: Site, mode: u32) -> Result<(), Errno>;
+    fn set_owner(&self, site: Site, uid: u32, gid: u32) -> Result<(), Errno>;
     fn unlock(&self, site: Site, name: &OsStr) -> Result<(), Errno>;
     fn is_immutable(&self, site: Site, entry: Option<&OsStr>) -> bool;
     fn kind(&self, site: Site, path: &OsStr) -> Result<Kind, Errno>;
@@ -106,6 +112,9 @@ pub trait Calls: fmt::Debug + Send + Sync {
     fn set_project(&self, site: Site, project: u32) -> Result<(), Errno>;
     fn account(&self, site: Site, project: u32) -> Result<Account, Errno>;
     fn limit_project(&self, site: Site, project: u32, bytes: Option<u64>) -> Result<(), Errno>;
+    fn snapshot(&self, site: Site, name: &OsStr, of: Raw<'_>, access: Access) -> Result<(), Errno>;
+    fn is_read_only(&self, site: Site) -> Result<bool, Errno>;
+    fn make_writable(&self, site: Site) -> Result<(), Errno>;
 }
 
 /// Opens a directory by its path, links followed.
@@ -158,6 +167,12 @@ impl From<OwnedFd> for Node {
     }
 }
 
+impl From<Box<dyn Calls>> for Node {
+    fn from(calls: Box<dyn Calls>) -> Self {
+        Self(calls)
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "each fails as the system call it stands for")]
 impl Node {
     /// The kernel's descriptor, for calls that only a real file system has.
@@ -189,7 +204,7 @@ impl Node {
         self.0.make_directory(Location::caller(), name.as_ref(), mode)
     }
 
-    /// Makes a file that was not there, for this user alone, open for writing.
+    /// Makes a file that was not there, for this user alone, open for reading and writing.
     #[track_caller]
     pub fn create(&self, name: impl AsRef<OsStr>) -> Result<Self, Errno> {
         self.0.create(Location::caller(), name.as_ref()).map(Self)
@@ -259,6 +274,12 @@ impl Node {
     #[track_caller]
     pub fn set_mode(&self, mode: u32) -> Result<(), Errno> {
         self.0.set_mode(Location::caller(), mode)
+    }
+
+    /// Sets user and group; the kernel takes set-id bits away with it.
+    #[track_caller]
+    pub fn set_owner(&self, uid: u32, gid: u32) -> Result<(), Errno> {
+        self.0.set_owner(Location::caller(), uid, gid)
     }
 
     /// Lets its owner into a directory below this one that cannot be opened.

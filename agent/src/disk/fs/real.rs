@@ -2,7 +2,7 @@
 //!
 //! Invariant: an entry is opened, read and removed by its handle and single name; no link and no mount is crossed.
 
-use super::{Calls, FileSystem, Kind, Raw, Replace, Site, Tree};
+use super::{Access, Calls, FileSystem, Kind, Raw, Replace, Site, Tree};
 use crate::disk::filesystem::{self, Position, Room};
 use crate::disk::project::{self, Account};
 use crate::disk::{mounts, subvolume};
@@ -40,7 +40,7 @@ impl FileSystem for Host {
 
 /// An open descriptor.
 #[derive(Debug)]
-pub struct Open(std::fs::File);
+pub struct Open(pub(super) std::fs::File);
 
 impl From<OwnedFd> for Open {
     fn from(descriptor: OwnedFd) -> Self {
@@ -57,7 +57,7 @@ pub fn directory(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno>
     rustix::fs::openat2(parent, name, flags, Mode::empty(), inside())
 }
 
-fn inside() -> ResolveFlags {
+pub(super) fn inside() -> ResolveFlags {
     ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV
 }
 
@@ -99,7 +99,7 @@ impl Calls for Open {
 
     fn create(&self, _site: Site, name: &OsStr) -> Result<Box<dyn Calls>, Errno> {
         let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR)?;
         Ok(Box::new(Self::from(file)))
     }
@@ -162,6 +162,11 @@ impl Calls for Open {
 
     fn set_mode(&self, _site: Site, mode: u32) -> Result<(), Errno> {
         rustix::fs::fchmod(&self.0, Mode::from_raw_mode(mode))
+    }
+
+    fn set_owner(&self, _site: Site, uid: u32, gid: u32) -> Result<(), Errno> {
+        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        rustix::fs::fchown(&self.0, Some(uid), Some(gid))
     }
 
     fn unlock(&self, _site: Site, name: &OsStr) -> Result<(), Errno> {
@@ -261,5 +266,24 @@ impl Calls for Open {
 
     fn limit_project(&self, _site: Site, project: u32, bytes: Option<u64>) -> Result<(), Errno> {
         project::limit(self.0.as_fd(), project, bytes)
+    }
+
+    fn snapshot(
+        &self,
+        _site: Site,
+        name: &OsStr,
+        of: Raw<'_>,
+        access: Access,
+    ) -> Result<(), Errno> {
+        let Raw::Descriptor(of) = of else { return Err(Errno::XDEV) };
+        subvolume::snapshot(of, self.0.as_fd(), &name.to_string_lossy(), access)
+    }
+
+    fn is_read_only(&self, _site: Site) -> Result<bool, Errno> {
+        subvolume::is_read_only(self.0.as_fd())
+    }
+
+    fn make_writable(&self, _site: Site) -> Result<(), Errno> {
+        subvolume::make_writable(self.0.as_fd())
     }
 }

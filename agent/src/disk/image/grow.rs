@@ -61,10 +61,11 @@ const EXT4_RESIZE: Opcode = opcode::write::<u64>(b'f', 16);
 const BTRFS_RESIZE: Opcode = opcode::write::<BtrfsArgs>(0x94, 3);
 const BTRFS_DEVICE: Opcode = opcode::read_write::<BtrfsDevice>(0x94, 30);
 
-/// Grows the file system mounted at `root` to `bytes`, which its device has.
+/// Gives the file system mounted at `root` this size, which its device has. Only btrfs gets smaller.
 ///
 /// # Errors
-/// The privilege is missing (PERM: ext4 wants CAP_SYS_RESOURCE), or the file system refuses.
+/// The privilege is missing (PERM: ext4 wants CAP_SYS_RESOURCE), what btrfs holds does not fit (NOSPC), or the file
+/// system refuses.
 pub fn grow(root: BorrowedFd<'_>, format: Format, bytes: u64) -> Result<(), Errno> {
     match format {
         Format::Xfs => grow_xfs(root, bytes),
@@ -138,11 +139,8 @@ fn grow_ext4(root: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
 }
 
 /// Gives a btrfs of one device this size, which may be smaller than now.
-///
-/// # Errors
-/// What it holds does not fit (NOSPC), or the file system refuses.
 #[expect(unsafe_code, reason = "an ioctl whose argument is declared above")]
-pub fn resize_btrfs(root: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
+fn resize_btrfs(root: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
     let mut args = BtrfsArgs { fd: 0, name: [0; 4088] };
     let text = bytes.to_string();
     let room = args.name.get_mut(..text.len()).ok_or(Errno::INVAL)?;

@@ -15,7 +15,7 @@ use std::str::FromStr;
 const MIB: u64 = 1 << 20;
 
 /// The kind of file system in an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Format {
     /// XFS.
     Xfs,

@@ -84,14 +84,14 @@ fn complaint(context: BorrowedFd<'_>) -> Option<String> {
 ///
 /// # Errors
 /// The place cannot be looked at.
-pub fn mounted(disk: BorrowedFd<'_>, name: &str) -> Result<Option<Node>, Errno> {
+pub fn mounted(disk: BorrowedFd<'_>, name: &str) -> Result<Option<OwnedFd>, Errno> {
     let hub = match open(disk, PLACE) {
         Ok(hub) => hub,
         Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(errno),
     };
     match open(hub.as_fd(), name) {
-        Ok(place) if is_mount_point(place.as_fd())? => Ok(Some(Node::from(place))),
+        Ok(place) if is_mount_point(place.as_fd())? => Ok(Some(place)),
         Ok(_bare) => Ok(None),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),

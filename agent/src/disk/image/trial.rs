@@ -1,10 +1,10 @@
 //! Which images a disk can have, found by making one of each kind, mounting it, writing to it and growing it.
 
-use super::device::{self, Device};
-use super::{Format, MIB, format, grow, point};
-use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
+use super::{Format, MIB, device};
+use crate::disk::fs::Node;
+use crate::disk::fs::image::Device;
+use crate::disk::is_broken;
 use rustix::io::Errno;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 /// By how much the image of the trial grows; more than what the file systems round away.
 const MORE: u64 = 32 * MIB;
@@ -18,52 +18,70 @@ pub struct Ability {
     pub fixed: Option<String>,
 }
 
+/// Why one kind of image cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// For people.
+    pub reason: String,
+    /// Not the kind but the disk is at fault.
+    pub is_broken: bool,
+}
+
+impl From<String> for Failed {
+    fn from(reason: String) -> Self {
+        Self { reason, is_broken: false }
+    }
+}
+
+/// A call on the disk failed, not one in the image.
+fn of_disk(doing: &'static str) -> impl Fn(Errno) -> Failed {
+    move |errno| Failed { reason: format!("{doing} failed ({errno})"), is_broken: is_broken(errno) }
+}
+
 /// Tries one kind of image in the directory `meta`, where nothing of it remains.
 ///
 /// # Errors
 /// What does not work, and why.
-pub fn attempt(meta: BorrowedFd<'_>, format: Format) -> Result<Ability, String> {
-    let failed = |doing: &str, errno: Errno| format!("{doing} failed ({errno})");
-    // Named like every image, in a directory of its own.
-    let clear = || {
-        remove(meta, &format!("{PLACE}/{}", device::FILE), AtFlags::empty())
-            .and_then(|()| remove(meta, PLACE, AtFlags::REMOVEDIR))
-            .map_err(|errno| failed("clearing an image", errno))
-    };
+pub fn attempt(meta: &Node, format: Format) -> Result<Ability, Failed> {
+    let clear = || clear(meta).map_err(of_disk("clearing an image"));
     clear()?;
     let tried = try_in(meta, format);
     clear()?;
     tried
 }
 
+/// Named like every image, in a directory of its own.
 const PLACE: &str = ".probe-image";
 
-fn remove(meta: BorrowedFd<'_>, path: &str, flags: AtFlags) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(meta, path, flags) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
+fn clear(meta: &Node) -> Result<(), Errno> {
+    let directory = match meta.directory(PLACE) {
+        Ok(directory) => directory,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(errno),
+    };
+    match directory.unlink(device::FILE) {
+        Ok(()) | Err(Errno::NOENT) => meta.remove_directory(PLACE),
         Err(errno) => Err(errno),
     }
 }
 
-fn try_in(meta: BorrowedFd<'_>, format: Format) -> Result<Ability, String> {
-    let failed = |doing: &'static str| move |errno: Errno| format!("{doing} failed ({errno})");
-    rustix::fs::mkdirat(meta, PLACE, Mode::RWXU).map_err(failed("making an image"))?;
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let path = format!("{PLACE}/{}", device::FILE);
-    let file = rustix::fs::openat(meta, path, flags, Mode::RUSR | Mode::WUSR)
-        .map_err(failed("making an image"))?;
-    rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, MIB)
-        .map_err(failed("allocating an image"))?;
-    rustix::fs::ftruncate(&file, format.least()).map_err(failed("sizing an image"))?;
-    let device = device::attach(file.as_fd()).map_err(no_device)?;
-    format::make(format, &device.path())?;
-    let mounted = point::mount(&device, format)?;
-    let root = mounted.root().descriptor().map_err(failed("opening an image"))?;
-    let written = rustix::fs::openat(root, "try", flags, Mode::RUSR).and_then(|try_file| {
-        rustix::io::write(&try_file, &[0x5a; 4096]).and_then(|_length| rustix::fs::fsync(&try_file))
-    });
-    written.map_err(failed("writing into an image"))?;
-    let fixed = match extend(&file, &device, root, format) {
+fn try_in(meta: &Node, format: Format) -> Result<Ability, Failed> {
+    meta.make_directory(PLACE, 0o700).map_err(of_disk("making an image"))?;
+    let file = meta
+        .directory(PLACE)
+        .and_then(|directory| directory.create(device::FILE))
+        .map_err(of_disk("making an image"))?;
+    file.allocate(MIB).map_err(of_disk("allocating an image"))?;
+    file.set_length(format.least()).map_err(of_disk("sizing an image"))?;
+    let device = file.attach().map_err(no_device)?;
+    device.format(format)?;
+    let mounted = device.mount(format)?;
+    let root = mounted.root();
+    root.create("try")
+        .and_then(|try_file| try_file.write(&[0x5a; 4096]).and_then(|()| try_file.sync()))
+        .map_err(|errno| format!("writing into an image failed ({errno})"))?;
+    file.set_length(format.least() + MORE).map_err(of_disk("sizing an image"))?;
+    let fixed = match extend(&device, root, format) {
         Ok(()) => None,
         Err(Errno::PERM) if format == Format::Ext4 => {
             Some("growing it while mounted needs CAP_SYS_RESOURCE".to_owned())
@@ -73,16 +91,9 @@ fn try_in(meta: BorrowedFd<'_>, format: Format) -> Result<Ability, String> {
     Ok(Ability { format, fixed })
 }
 
-fn extend(
-    file: &OwnedFd,
-    device: &Device,
-    root: BorrowedFd<'_>,
-    format: Format,
-) -> Result<(), Errno> {
-    let bytes = format.least() + MORE;
-    rustix::fs::ftruncate(file, bytes)?;
+fn extend(device: &Device, root: &Node, format: Format) -> Result<(), Errno> {
     device.read_size()?;
-    grow::grow(root, format, bytes)
+    root.give_size(format, format.least() + MORE)
 }
 
 /// Why there is no loop device, with what helps.

@@ -2,9 +2,9 @@
 //!
 //! The new content is made aside (`.snapshots/.<volume>.<generation>.new`), gets its identity and its limit, and is
 //! renamed into place. What an earlier attempt left aside is never used: it is put away under a name of its own
-//! (`….new.going`) before anything of it is deleted, so that no half of a copy is taken for one. In a roll back the life that ends goes to the trash before, with a marker of its own,
-//! `.meta/<volume>.<generation>`, that names the safety snapshot which has the same content. It is deleted with that
-//! snapshot or with its volume, never before.
+//! (`….new.going`) before anything of it is deleted, so that no half of a copy is taken for one. In a roll back the life that
+//! ends goes to the trash before, with a marker of its own, `.meta/<volume>.<generation>`, that names the safety snapshot
+//! which has the same content. It is deleted with that snapshot or with its volume, never before.
 //!
 //! Invariants that hold after a crash at any step: (a) as long as the live directory is there it is whole, in one life or
 //! the other; (b) when it is not there, the trash has the life that ended and the roll back can be completed; (c) until
@@ -14,12 +14,12 @@ use super::super::driver::{Fault, Found};
 use super::super::identity::{self, Binding, Identity};
 use super::super::look::{self, Target, look};
 use super::snapshot::{FOLDER, label, tree_of};
-use super::{OnDisk, settle};
+use super::{OnDisk, access, settle};
 use crate::disk::adopt::Handle;
-use crate::disk::fs::Node;
+use crate::disk::fs::{Access, Node};
 use crate::disk::probe::DriverKind;
 use crate::disk::remove::volume_attribute;
-use crate::disk::{code_of, is_broken, marker, subvolume};
+use crate::disk::{code_of, is_broken, marker};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
@@ -38,9 +38,7 @@ impl OnDisk {
         let target = Target::live(spec);
         match look(&self.disk, &handle, spec, target.clone()) {
             Ok(Some(here)) => {
-                self.limit(&here)
-                    .and_then(|()| handle.meta.sync())
-                    .map_err(self.unclear(spec, "syncing"))?;
+                self.limit(&here).map_err(self.unclear(spec, "limiting"))?;
                 return self.arrived(&handle, &folder, spec, target);
             },
             Ok(None) => {},
@@ -93,10 +91,7 @@ impl OnDisk {
         spec: &VolumeSpec,
         target: Target,
     ) -> Result<Found, Fault> {
-        folder
-            .sync()
-            .and_then(|()| settle(&handle.volumes, DriverKind::Btrfs))
-            .map_err(self.unclear(spec, "syncing"))?;
+        settle(&handle.volumes, DriverKind::Btrfs).map_err(self.unclear(spec, "syncing"))?;
         // The volume is there; what cannot be deleted now goes with its purge.
         self.clear_aside(folder, spec).ok();
         let here = look(&self.disk, handle, spec, target)?.ok_or_else(|| {
@@ -117,20 +112,16 @@ impl OnDisk {
         let entry = aside(spec);
         let home = look::home(&self.disk, handle);
         let identity = Identity::of(spec, home, DriverKind::Btrfs, Binding::Attribute);
-        let access = subvolume::Access::Writable;
-        subvolume::snapshot(source.descriptor()?, folder.descriptor()?, &entry, access)?;
+        folder.snapshot(&entry, source, Access::Writable)?;
         let directory = folder.directory(&entry)?;
-        if tree_of(&directory)?.is_none() {
-            return Err(Errno::EXIST);
-        }
         // It has the limit of the volume that the snapshot is of, which may be reached: that would stop the attribute.
         directory.limit(None)?;
         // Its identity is that volume's too.
         if !identity::write_attribute(&directory, &identity)? {
             return Err(Errno::NOTSUP);
         }
+        access::give(&directory, spec.access)?;
         directory.limit(Some(spec.size.get()))?;
-        directory.sync()?;
         settle(folder, DriverKind::Btrfs)?;
         Ok(identity)
     }
@@ -152,10 +143,7 @@ impl OnDisk {
             return Ok(());
         }
         self.empty_aside(folder, &going(spec), spec)?;
-        folder
-            .rename(aside(spec), folder, going(spec))
-            .and_then(|()| settle(folder, DriverKind::Btrfs))
-            .map_err(unclear)
+        folder.rename(aside(spec), folder, going(spec)).map_err(unclear)
     }
 
     fn clear_aside(&self, folder: &Node, spec: &VolumeSpec) -> Result<(), Fault> {
@@ -244,9 +232,7 @@ impl OnDisk {
             self.mark_replaced(&handle, &here.directory, &last, safety)
                 .and_then(|()| handle.volumes.rename(&here.entry, &handle.trash, &gone))
                 .map_err(|errno| failed(unclear(errno)))?;
-            settle(&handle.volumes, DriverKind::Btrfs)
-                .and_then(|()| handle.trash.sync())
-                .map_err(&unclear)?;
+            settle(&handle.volumes, DriverKind::Btrfs).map_err(&unclear)?;
         }
         let target = Target::live(spec);
         marker::write(&handle.meta, &spec.id.to_string(), &identity.encode())
@@ -342,7 +328,7 @@ impl OnDisk {
         if safety.is_some_and(|safety| fields.get("safety") != Some(&safety.id.to_string())) {
             return Ok(());
         }
-        let failed = |errno: Errno| unclear(format!("deleting {what} failed ({errno})"));
+        let failed = |errno: Errno| Fault::Unclear(self.why(&format!("deleting {what}"), errno));
         let life = marker::value(&fields, "generation")
             .map_err(|error| unclear(format!("the marker of {what} cannot be had: {error}")))?;
         if !self.is_replaced(handle, volume, life)? {

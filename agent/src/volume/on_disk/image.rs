@@ -11,20 +11,20 @@ use super::super::identity::{self, Identity};
 use super::super::look::Here;
 use super::OnDisk;
 use crate::disk::adopt::Handle;
-use crate::disk::code_of;
 use crate::disk::fs::Node;
+use crate::disk::fs::image::{Filled, Mounted};
 use crate::disk::image::Format;
-use crate::disk::image::device::{self, Device, FILE};
-use crate::disk::image::point::{self, Mounted};
+use crate::disk::image::device::FILE;
+use crate::disk::image::point;
 use crate::disk::image::trial::no_device;
 use crate::disk::remove::volume_attribute;
+use crate::disk::{code_of, is_broken};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
 use berth_model::units::Bytes;
 use berth_model::usage::Measured;
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -48,22 +48,24 @@ impl OnDisk {
 
     fn show(&self, handle: &Handle, here: &Here, kind: Format) -> Result<Node, Fault> {
         let id = here.identity.id;
+        if let Some(reason) = self.unsynced().get(&id) {
+            return Err(Fault::Unclear(reason.clone()));
+        }
         let file = self.file(here)?;
         let unclear = |errno| self.image_unclear("mounting", id, errno);
         let name = id.to_string();
-        if let Some(root) = mounted(handle, &name).map_err(unclear)? {
-            return match self.device_shown(&root, &file, kind).map_err(unclear)? {
+        if let Some(root) = handle.root.shown(&name).map_err(unclear)? {
+            return match root.device(&file, kind).map_err(unclear)? {
                 Some(_device) => self.verified(&root, &here.identity).map(|()| root),
                 None => {
                     Err(foreign(id, &self.shown_at(id), "another file system is mounted there"))
                 },
             };
         }
-        let device = device::attach(file.as_fd())
-            .map_err(|errno| unavailable(id, &no_device(errno), errno))?;
+        let device = file.attach().map_err(|errno| unavailable(id, &no_device(errno), errno))?;
         // The file may have another size than when it was attached by somebody else.
         device.read_size().map_err(unclear)?;
-        let mounted = point::mount(&device, kind).map_err(|said| {
+        let mounted = device.mount(kind).map_err(|said| {
             let text = format!("volume {id} is not available: {said}");
             Fault::Unclear(Rejection::new(ErrorCode::VolumeUnavailable, text).remedy(
                 "check its file system by hand (losetup, then fsck or xfs_repair); it is left as it is",
@@ -71,8 +73,7 @@ impl OnDisk {
         })?;
         self.verified(mounted.root(), &here.identity)?;
         self.refresh_identity(&mounted, &here.identity).map_err(unclear)?;
-        let disk = handle.root.descriptor().map_err(unclear)?;
-        point::put(mounted, disk, &name).map_err(unclear)
+        mounted.put(&handle.root, &name).map_err(unclear)
     }
 
     /// Unmounts and detaches a volume that is to be moved. One that is in use stays as it is.
@@ -87,8 +88,8 @@ impl OnDisk {
         let file = self.file(here)?;
         let name = id.to_string();
         let unclear = |errno| self.image_unclear("unmounting", id, errno);
-        if let Some(root) = mounted(handle, &name).map_err(unclear)? {
-            if self.device_shown(&root, &file, kind).map_err(unclear)?.is_none() {
+        if let Some(root) = handle.root.shown(&name).map_err(unclear)? {
+            if root.device(&file, kind).map_err(unclear)?.is_none() {
                 return Err(foreign(
                     id,
                     &self.shown_at(id),
@@ -117,7 +118,7 @@ impl OnDisk {
             return Ok(());
         }
         // Somebody holds it where this process does not see it: it is live as it was.
-        let number = device::find(file.as_fd()).map_err(unclear)?.map(|device| device.number());
+        let number = file.attached().map_err(unclear)?.map(|device| device.number());
         let holders = number.map(holders).unwrap_or_default();
         drop(self.show(handle, here, kind)?);
         Err(in_use(id, &holders))
@@ -136,7 +137,7 @@ impl OnDisk {
         if self.is_detached(&file).map_err(unclear)? {
             return Ok(());
         }
-        let number = device::find(file.as_fd()).map_err(unclear)?.map(|device| device.number());
+        let number = file.attached().map_err(unclear)?.map(|device| device.number());
         Err(in_use(id, &number.map(holders).unwrap_or_default()))
     }
 
@@ -148,21 +149,12 @@ impl OnDisk {
     /// What a live volume holds, or what one in the trash takes from the disk.
     pub(super) fn image_usage(&self, handle: &Handle, here: &Here) -> Result<Measured, Errno> {
         let name = here.identity.id.to_string();
-        if let Some(root) = mounted(handle, &name)? {
-            let stat = rustix::fs::fstatvfs(root.descriptor()?)?;
-            let used = stat.f_blocks.saturating_sub(stat.f_bfree);
-            // A file system that makes inodes as it goes has no limit to tell.
-            let limit = (stat.f_files > 0).then_some(stat.f_files);
-            return Ok(Measured {
-                bytes: Bytes::new(used.saturating_mul(stat.f_frsize)),
-                inodes: limit.map(|limit| limit.saturating_sub(stat.f_ffree)),
-                inodes_limit: limit,
-            });
-        }
-        let directory = here.directory.descriptor()?;
-        let stat = rustix::fs::statat(directory, FILE, AtFlags::SYMLINK_NOFOLLOW)?;
-        let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
-        Ok(Measured::of(Bytes::new(blocks.saturating_mul(512))))
+        let Some(root) = handle.root.shown(&name)? else {
+            return here.directory.allocated(FILE).map(|bytes| Measured::of(Bytes::new(bytes)));
+        };
+        let Filled { bytes, inodes } = root.in_use()?;
+        let (inodes, inodes_limit) = inodes.unzip();
+        Ok(Measured { bytes: Bytes::new(bytes), inodes, inodes_limit })
     }
 
     pub(super) fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
@@ -170,31 +162,14 @@ impl OnDisk {
     }
 
     /// The image of a verified directory.
-    pub(super) fn file(&self, here: &Here) -> Result<OwnedFd, Fault> {
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        match here.directory.descriptor().and_then(|directory| {
-            rustix::fs::openat2(directory, FILE, flags, Mode::empty(), inside)
-        }) {
+    pub(super) fn file(&self, here: &Here) -> Result<Node, Fault> {
+        match here.directory.file(FILE) {
             Ok(file) => Ok(file),
             Err(Errno::NOENT | Errno::LOOP | Errno::ISDIR) => {
                 let place = self.disk.root().join("volumes").join(&here.entry).join(FILE);
                 Err(foreign(here.identity.id, &place, "it is missing or no file"))
             },
             Err(errno) => Err(self.image_unclear("opening", here.identity.id, errno)),
-        }
-    }
-
-    /// The device of the file, provided that it is what is mounted.
-    pub(super) fn device_shown(
-        &self,
-        root: &Node,
-        file: &OwnedFd,
-        kind: Format,
-    ) -> Result<Option<Device>, Errno> {
-        match point::device_under(root.descriptor()?, kind)? {
-            Some(number) => Device::of_number(number, file.as_fd()),
-            None => Ok(None),
         }
     }
 
@@ -228,15 +203,33 @@ impl OnDisk {
         if volume_attribute(mounted.root())?.as_deref() == Some(now.as_bytes()) {
             return Ok(());
         }
-        identity::write_attribute(mounted.root(), identity)?;
-        mounted.root().sync()
+        // Not synced: one of an earlier life is as good, and is written again whenever it is mounted.
+        identity::write_attribute(mounted.root(), identity).map(drop)
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, BTreeMap<VolumeId, Rejection>> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A sync of the volume's own file system failed. It is withheld: the next sync would say that all is well.
+    pub(super) fn not_synced(&self, id: VolumeId, errno: Errno) -> Fault {
+        let text = format!(
+            "syncing the file system of volume {id} failed ({errno}): what was written last may be lost"
+        );
+        let remedy = format!(
+            "end its tasks, unmount {}, check the image's file system and the kernel log, then restart the agent",
+            self.shown_at(id).display()
+        );
+        let reason = Rejection::new(ErrorCode::VolumeUnavailable, text).remedy(remedy);
+        self.unsynced().insert(id, reason.clone());
+        Fault::Unclear(reason)
     }
 
     /// Waits for the last user of a device that is being given up.
-    fn is_detached(&self, file: &OwnedFd) -> Result<bool, Errno> {
+    fn is_detached(&self, file: &Node) -> Result<bool, Errno> {
         let start = Instant::now();
         loop {
-            match device::find(file.as_fd())? {
+            match file.attached()? {
                 None => return Ok(true),
                 // Closing it may have been what it waited for.
                 Some(device) => drop(device),
@@ -248,6 +241,14 @@ impl OnDisk {
         }
     }
 
+    /// What a failed call on the file or its directory means, which lie on the disk.
+    pub(super) fn file_failed(&self, doing: &str, errno: Errno) -> Rejection {
+        let reason = self.image_failed(doing, errno);
+        self.withhold(&reason, errno);
+        reason
+    }
+
+    /// What a failed call on the device or on the file system in the image means: the disk goes on.
     pub(super) fn image_failed(&self, doing: &str, errno: Errno) -> Rejection {
         let root = self.disk.root().display();
         let text = format!("{doing} on disk {root} failed ({errno})");
@@ -256,6 +257,8 @@ impl OnDisk {
             Errno::NOSPC | Errno::DQUOT => reason.remedy("free space on the disk"),
             Errno::OPNOTSUPP => reason.remedy("declare the disk with another driver"),
             Errno::PERM | Errno::ACCESS => reason.remedy("run the agent as root"),
+            errno if is_broken(errno) => reason
+                .remedy("look into the kernel log; check the disk, then the image's file system"),
             _other => reason,
         }
     }
@@ -266,15 +269,11 @@ impl OnDisk {
     }
 }
 
-fn mounted(handle: &Handle, name: &str) -> Result<Option<Node>, Errno> {
-    point::mounted(handle.root.descriptor()?, name)
-}
-
 /// Unmounts what nobody uses. A process that is just being started holds the handles of its parent for a moment.
 fn unmount(handle: &Handle, name: &str) -> Result<(), Errno> {
     let start = Instant::now();
     loop {
-        match point::take(handle.root.descriptor()?, name) {
+        match handle.root.unmount(name) {
             Err(Errno::BUSY) if start.elapsed() < UNMOUNT_PATIENCE => pause(),
             done => return done,
         }

@@ -3,7 +3,7 @@
 use super::super::driver::{Fault, Found};
 use super::super::identity::{self, Binding, Identity};
 use super::super::look::{self, Target, look};
-use super::{OnDisk, project, settle};
+use super::{OnDisk, access, project, settle};
 use crate::disk::adopt::Handle;
 use crate::disk::probe::DriverKind;
 use crate::disk::{is_broken, marker, whole};
@@ -150,6 +150,9 @@ impl OnDisk {
             },
         }
         directory.set_mode(0o700)?;
+        if kind.image().is_none() {
+            access::give(&directory, spec.access)?;
+        }
         if !identity::write_attribute(&directory, &identity)? {
             identity.binding = Binding::Inode(position.inode);
         }

@@ -6,18 +6,16 @@
 use super::super::driver::Fault;
 use super::super::identity::{self, Binding, Identity};
 use super::super::look;
-use super::OnDisk;
+use super::{OnDisk, access};
 use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
-use crate::disk::image::device::{self, FILE};
+use crate::disk::image::Format;
+use crate::disk::image::device::FILE;
 use crate::disk::image::trial::no_device;
-use crate::disk::image::{Format, format, point};
 use crate::disk::probe::DriverKind;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::volume::VolumeSpec;
-use rustix::fs::{FallocateFlags, IFlags, Mode, OFlags};
 use rustix::io::Errno;
-use std::os::fd::AsFd as _;
 
 impl OnDisk {
     /// Makes the image of a volume that has its unfinished directory, or takes everything back.
@@ -33,8 +31,8 @@ impl OnDisk {
         let made = handle
             .volumes
             .directory(&entry)
-            .map_err(|errno| self.image_failed("opening an unfinished volume", errno))
-            .and_then(|directory| self.build(&directory, &identity, kind));
+            .map_err(|errno| self.file_failed("opening an unfinished volume", errno))
+            .and_then(|directory| self.build(&directory, spec, &identity, kind));
         let Err(reason) = made else { return Ok(()) };
         Err(match self.sweep(handle, spec) {
             Ok(()) => Fault::Failed(reason),
@@ -43,45 +41,50 @@ impl OnDisk {
     }
 
     /// Makes the image in this directory, marked and synced.
-    fn build(&self, directory: &Node, identity: &Identity, kind: Format) -> Result<(), Rejection> {
+    fn build(
+        &self,
+        directory: &Node,
+        spec: &VolumeSpec,
+        identity: &Identity,
+        kind: Format,
+    ) -> Result<(), Rejection> {
         let (id, size) = (identity.id, identity.size.get());
         let failed = |doing: &str| {
             let doing = format!("{doing} the image of volume {id}");
             move |errno| self.image_failed(&doing, errno)
         };
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = directory
-            .descriptor()
-            .and_then(|fd| rustix::fs::openat(fd, FILE, flags, Mode::RUSR | Mode::WUSR))
-            .map_err(failed("making"))?;
-        if directory.is_btrfs().map_err(failed("making"))? {
+        let on_disk = |doing: &str| {
+            let doing = format!("{doing} the image of volume {id}");
+            move |errno| self.file_failed(&doing, errno)
+        };
+        let file = directory.create(FILE).map_err(on_disk("making"))?;
+        if directory.is_btrfs().map_err(on_disk("making"))? {
             // Otherwise what is allocated would not be what is written to.
-            rustix::fs::ioctl_setflags(&file, IFlags::NOCOW).map_err(failed("making"))?;
+            file.write_in_place().map_err(on_disk("making"))?;
         }
-        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size)
-            .map_err(failed("allocating"))?;
+        file.allocate(size).map_err(on_disk("allocating"))?;
         let unusable = |said: String| {
             let text = format!("making the image of volume {id} failed: {said}");
             Rejection::new(ErrorCode::VolumeUnavailable, text)
                 .remedy("see berth disk list for what this disk can do")
         };
-        let device = device::attach(file.as_fd()).map_err(|errno| unusable(no_device(errno)))?;
-        format::make(kind, &device.path()).map_err(unusable)?;
-        let mounted = point::mount(&device, kind).map_err(unusable)?;
+        let device = file.attach().map_err(|errno| unusable(no_device(errno)))?;
+        device.format(kind).map_err(unusable)?;
+        let mounted = device.mount(kind).map_err(unusable)?;
         let root = mounted.root();
         // A new volume is empty; the check of ext4 makes its directory for finds when it needs one.
         match root.remove_directory("lost+found") {
             Ok(()) | Err(Errno::NOENT) => {},
             Err(errno) => return Err(failed("emptying")(errno)),
         }
-        root.set_mode(0o700).map_err(failed("marking"))?;
+        root.set_mode(0o700)
+            .and_then(|()| access::give(root, spec.access))
+            .map_err(failed("setting the owner or mode of"))?;
         if !identity::write_attribute(root, identity).map_err(failed("marking"))? {
             return Err(unusable("its file system takes no attributes".to_owned()));
         }
-        root.sync_file_system()
-            .and_then(|()| rustix::fs::fsync(&file))
-            .and_then(|()| directory.sync())
-            .map_err(failed("syncing"))
+        root.sync_file_system().map_err(failed("syncing"))?;
+        file.sync().and_then(|()| directory.sync()).map_err(on_disk("syncing"))
     }
 
     /// Removes what was begun of an image in an unfinished directory.
@@ -93,7 +96,9 @@ impl OnDisk {
             Err(errno) => return Err(errno),
         };
         match directory.unlink(FILE) {
-            Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => Ok(()),
+            // It is gone before the marker goes, which says that an image may be there.
+            Ok(()) | Err(Errno::NOENT) => directory.sync(),
+            Err(Errno::ISDIR) => Ok(()),
             Err(errno) => Err(errno),
         }
     }

@@ -6,6 +6,7 @@
 //! the trash, was verified on the handle that is emptied, and its marker goes last; (d) what has lost anything to a
 //! deletion carries a name under which no restore finds it.
 
+mod access;
 mod derive;
 mod erase;
 mod image;
@@ -15,6 +16,7 @@ mod project;
 mod relocate;
 mod resize;
 mod resize_image;
+mod room;
 mod snapshot;
 mod snapshot_look;
 
@@ -26,11 +28,14 @@ use crate::disk::fs::Node;
 use crate::disk::probe::DriverKind;
 use crate::disk::{Disk, code_of, is_broken};
 use berth_agent_core::effect::Place;
+use berth_model::access::Access;
 use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::VolumeId;
 use berth_model::units::Bytes;
 use berth_model::usage::Measured;
 use berth_model::volume::VolumeSpec;
 use rustix::io::Errno;
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
@@ -40,13 +45,15 @@ pub struct OnDisk {
     disk: Arc<Disk>,
     /// One image at a time is mounted or unmounted.
     mounting: Mutex<()>,
+    /// Images whose own file system could not be synced: what was written last may be nowhere, whatever a later sync says.
+    unsynced: Mutex<BTreeMap<VolumeId, Rejection>>,
 }
 
 impl OnDisk {
     /// The driver of this disk.
     #[must_use]
     pub fn new(disk: Arc<Disk>) -> Self {
-        Self { disk, mounting: Mutex::new(()) }
+        Self { disk, mounting: Mutex::new(()), unsynced: Mutex::default() }
     }
 
     /// The verified directory of a live volume, for mounting it.
@@ -103,10 +110,15 @@ impl OnDisk {
         }
     }
 
-    /// What a failed call means. After an error that puts earlier writes in doubt the disk is withheld.
+    /// What a failed call on a volume means. After an error that puts earlier writes in doubt the disk is withheld.
     fn reason(&self, spec: &VolumeSpec, doing: &str, errno: Errno) -> Rejection {
+        self.why(&format!("{doing} volume {}", spec.id), errno)
+    }
+
+    /// What a failed call on the disk means. After an error that puts earlier writes in doubt the disk is withheld.
+    fn why(&self, doing: &str, errno: Errno) -> Rejection {
         let root = self.disk.root().display();
-        let text = format!("{doing} volume {} on disk {root} failed ({errno})", spec.id);
+        let text = format!("{doing} on disk {root} failed ({errno})");
         let reason = Rejection::new(code_of(errno), text);
         let reason = match errno {
             Errno::NOSPC | Errno::DQUOT => reason.remedy("free space on the disk"),
@@ -115,12 +127,17 @@ impl OnDisk {
             Errno::SRCH => reason.remedy("mount the disk with project quotas (-o prjquota) again"),
             _other => reason,
         };
+        self.withhold(&reason, errno);
+        reason
+    }
+
+    /// After an error that puts earlier writes in doubt the disk is withheld.
+    fn withhold(&self, reason: &Rejection, errno: Errno) {
         if is_broken(errno) {
             self.disk.set_broken(reason.clone().remedy(
                 "look into the kernel log, replace or repair the disk, then restart the agent",
             ));
         }
-        reason
     }
 
     fn unclear(&self, spec: &VolumeSpec, doing: &'static str) -> impl Fn(Errno) -> Fault {
@@ -147,6 +164,13 @@ impl OnDisk {
         match look(&self.disk, handle, spec, Target::trash(spec))? {
             Some(here) => Ok(Some(here)),
             None => look(&self.disk, handle, spec, Target::going(spec)),
+        }
+    }
+
+    fn anywhere(&self, handle: &Handle, spec: &VolumeSpec) -> Result<Option<Here>, Fault> {
+        match look(&self.disk, handle, spec, Target::live(spec))? {
+            Some(here) => Ok(Some(here)),
+            None => self.in_trash(handle, spec),
         }
     }
 
@@ -193,6 +217,10 @@ impl Driver for OnDisk {
         self.give_size(spec, size)
     }
 
+    fn set_access(&self, spec: &VolumeSpec, access: Access) -> Result<Option<Found>, Fault> {
+        self.give_access(spec, access)
+    }
+
     fn erase(&self, spec: &VolumeSpec) -> Result<(), Fault> {
         self.purge(spec)
     }
@@ -212,11 +240,7 @@ impl Driver for OnDisk {
 
     fn usage(&self, spec: &VolumeSpec) -> Result<Measured, Fault> {
         let handle = self.disk.readable().map_err(Fault::Unclear)?;
-        let here = match look(&self.disk, &handle, spec, Target::live(spec))? {
-            Some(here) => Some(here),
-            None => self.in_trash(&handle, spec)?,
-        };
-        let Some(here) = here else {
+        let Some(here) = self.anywhere(&handle, spec)? else {
             let text = format!("volume {} is not on disk {}", spec.id, self.disk.root().display());
             return Err(Fault::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text)));
         };
@@ -228,6 +252,10 @@ impl Driver for OnDisk {
             let text = format!("measuring volume {} failed: {reason}", spec.id);
             Fault::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text))
         })
+    }
+
+    fn taken(&self, spec: &VolumeSpec) -> Result<Bytes, Fault> {
+        self.room_of(spec)
     }
 
     fn free(&self) -> Result<Bytes, Fault> {
@@ -258,13 +286,12 @@ fn unavailable(spec: &VolumeSpec, reason: &Rejection) -> Rejection {
 /// of the file system's transaction, which only a sync of the file system commits.
 #[track_caller]
 fn settle(directory: &Node, kind: DriverKind) -> Result<(), Errno> {
-    directory.sync()?;
     match kind {
         // A limit of a project is in the journal before what is synced here.
         DriverKind::Directory
         | DriverKind::ProjectQuota
         | DriverKind::Image(_)
-        | DriverKind::Mount => Ok(()),
+        | DriverKind::Mount => directory.sync(),
         DriverKind::Btrfs => directory.sync_file_system(),
     }
 }

@@ -8,22 +8,21 @@ use super::super::driver::{Fault, Found};
 use super::super::look::Here;
 use super::OnDisk;
 use crate::disk::adopt::Handle;
-use crate::disk::image::device::Device;
-use crate::disk::image::{Format, grow};
-use crate::disk::marker;
+use crate::disk::fs::Node;
+use crate::disk::fs::image::Device;
+use crate::disk::image::Format;
+use crate::disk::{is_broken, marker};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
-use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
-use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// A mounted image that is given another size.
 struct Image<'a> {
     kind: Format,
-    root: BorrowedFd<'a>,
-    file: &'a OwnedFd,
+    root: &'a Node,
+    file: &'a Node,
     device: &'a Device,
     /// What its file system takes of the device.
     holds: u64,
@@ -35,11 +34,10 @@ impl Image<'_> {
         if self.holds <= spec.size.get() { Fault::Failed(reason) } else { Fault::Unclear(reason) }
     }
 
-    /// Cuts or lengthens file and device; what is added is not allocated.
+    /// Cuts or lengthens the file; what is added is not allocated.
     fn set_length(&self, bytes: u64) -> Result<(), Errno> {
         assert!(bytes >= self.holds, "a file of {} is cut to {bytes}", self.holds);
-        rustix::fs::ftruncate(self.file, bytes)?;
-        self.device.read_size()
+        self.file.set_length(bytes)
     }
 }
 
@@ -56,18 +54,18 @@ impl OnDisk {
         let root = self.activate(handle, &here, kind)?;
         let file = self.file(&here)?;
         let unclear = |errno| self.image_unclear("resizing", spec.id, errno);
-        let Some(device) = self.device_shown(&root, &file, kind).map_err(unclear)? else {
+        let Some(device) = root.device(&file, kind).map_err(unclear)? else {
             return Err(unclear(Errno::NODEV));
         };
-        let top = root.descriptor().map_err(unclear)?;
-        let holds = grow::size(top, &device, kind).map_err(unclear)?;
-        let image = Image { kind, root: top, file: &file, device: &device, holds };
+        let holds = device.holds(&root, kind).map_err(unclear)?;
+        let image = Image { kind, root: &root, file: &file, device: &device, holds };
         if size.get() >= holds {
             self.grow_image(spec, size, &image)?;
         } else {
             self.shrink_image(spec, size, &image)?;
         }
-        rustix::fs::syncfs(image.root).and_then(|()| rustix::fs::fsync(&file)).map_err(unclear)?;
+        root.sync_file_system().map_err(|errno| self.not_synced(spec.id, errno))?;
+        file.sync().map_err(self.unclear(spec, "resizing"))?;
         let mut identity = here.identity.clone();
         identity.size = size;
         marker::write(&handle.meta, &spec.id.to_string(), &identity.encode())
@@ -77,19 +75,25 @@ impl OnDisk {
 
     fn grow_image(&self, spec: &VolumeSpec, size: Bytes, image: &Image<'_>) -> Result<(), Fault> {
         let unclear = |errno| self.image_unclear("growing", spec.id, errno);
-        let length = rustix::fs::fstat(image.file).map_err(unclear)?.st_size;
-        let length = u64::try_from(length).unwrap_or(0);
+        let length = image.file.length().map_err(unclear)?;
         if length > size.get() {
             // An earlier attempt allocated more and got no further.
-            image.set_length(size.get()).map_err(unclear)?;
+            image.set_length(size.get()).map_err(self.unclear(spec, "growing"))?;
         }
-        let extended = rustix::fs::fallocate(image.file, FallocateFlags::empty(), 0, size.get())
+        // What the file system relies on from then on is durable before.
+        let lengthened = image.file.allocate(size.get()).and_then(|()| image.file.sync());
+        let lengthened = lengthened.inspect_err(|errno| {
+            drop(self.reason(spec, "growing", *errno));
+        });
+        let extended = lengthened
             .and_then(|()| image.device.read_size())
-            .and_then(|()| grow::grow(image.root, image.kind, size.get()));
+            .and_then(|()| image.root.give_size(image.kind, size.get()));
         let Err(errno) = extended else { return Ok(()) };
         // What was allocated goes back, if the file system is as it was.
-        let back = grow::size(image.root, image.device, image.kind).and_then(|holds| {
-            image.set_length(holds.max(image.holds).max(spec.size.get().min(length)))
+        let back = image.device.holds(image.root, image.kind).and_then(|holds| {
+            let least = holds.max(image.holds).max(spec.size.get().min(length));
+            image.set_length(least).and_then(|()| image.file.sync())?;
+            image.device.read_size()
         });
         let (code, remedy) = match (errno, image.kind) {
             (Errno::NOSPC | Errno::DQUOT, _) => (ErrorCode::DiskFull, "free space on the disk"),
@@ -108,8 +112,8 @@ impl OnDisk {
         );
         let reason = Rejection::new(code, text).remedy(remedy);
         Err(match back {
-            Ok(()) => image.unchanged(spec, reason),
-            Err(_second) => Fault::Unclear(reason),
+            Ok(()) if !is_broken(errno) => image.unchanged(spec, reason),
+            Ok(()) | Err(_) => Fault::Unclear(reason),
         })
     }
 
@@ -129,10 +133,8 @@ impl OnDisk {
             return Err(image.unchanged(spec, reason));
         }
         let unclear = |errno| self.image_unclear("shrinking", spec.id, errno);
-        rustix::fs::syncfs(image.root).map_err(unclear)?;
-        let stat = rustix::fs::fstatvfs(image.root).map_err(unclear)?;
-        let blocks = stat.f_blocks.saturating_sub(stat.f_bfree);
-        let used = Bytes::new(blocks.saturating_mul(stat.f_frsize));
+        image.root.sync_file_system().map_err(|errno| self.not_synced(spec.id, errno))?;
+        let used = Bytes::new(image.root.in_use().map_err(unclear)?.bytes);
         let too_full = || {
             let text = format!(
                 "volume {} ({}) uses {used}, more than the wanted {size}, its file system's own data counted",
@@ -144,12 +146,13 @@ impl OnDisk {
         if used > size {
             return Err(too_full());
         }
-        grow::resize_btrfs(image.root, size.get()).map_err(|errno| match errno {
+        image.root.give_size(image.kind, size.get()).map_err(|errno| match errno {
             Errno::NOSPC => too_full(),
             other => unclear(other),
         })?;
-        rustix::fs::syncfs(image.root).map_err(unclear)?;
+        image.root.sync_file_system().map_err(|errno| self.not_synced(spec.id, errno))?;
         let image = Image { holds: size.get(), ..*image };
-        image.set_length(size.get()).map_err(unclear)
+        image.set_length(size.get()).map_err(self.unclear(spec, "shrinking"))?;
+        image.device.read_size().map_err(unclear)
     }
 }

@@ -13,11 +13,11 @@ use super::super::identity;
 use super::super::look::{self, Target, look};
 use super::{OnDisk, settle};
 use crate::disk::adopt::Handle;
-use crate::disk::fs::Node;
+use crate::disk::fs::{Access, Node};
 use crate::disk::marker;
 use crate::disk::probe::DriverKind;
-use crate::disk::remove::{self, Limits, volume_attribute};
-use crate::disk::{code_of, subvolume};
+use crate::disk::remove::{self, Limits, RemoveError, volume_attribute};
+use crate::disk::{is_broken, subvolume};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{SnapshotId, VolumeId};
@@ -33,35 +33,47 @@ pub(super) const FOLDER: &str = ".snapshots";
 impl Snapshots for OnDisk {
     fn take(&self, snapshot: &SnapshotSpec) -> Result<Arc<str>, Fault> {
         let handle = self.disk.writable().map_err(Fault::Unclear)?;
+        let live = look(&self.disk, &handle, &snapshot.of, Target::live(&snapshot.of));
+        // Nothing is made on a disk whose volumes can have none.
+        if let Ok(Some(here)) = &live
+            && here.identity.driver != DriverKind::Btrfs
+        {
+            return Err(Fault::Failed(unsupported(snapshot, here.identity.driver)));
+        }
         let folder = self.folder(&handle, snapshot)?;
         let unclear = self.about(snapshot, "taking");
         if self.whole(&handle, snapshot)?.is_some() {
             // Asked again: what was done before a crash may not have been synced.
-            settle(&folder, DriverKind::Btrfs)
-                .and_then(|()| handle.meta.sync())
-                .map_err(unclear)?;
+            settle(&folder, DriverKind::Btrfs).map_err(unclear)?;
             return Ok(self.shown(&snapshot.id.to_string()));
         }
         self.refuse_lost_snapshot(&handle, &folder, snapshot)?;
         self.sweep_beginning(&handle, &folder, snapshot)?;
-        let Some(here) = look(&self.disk, &handle, &snapshot.of, Target::live(&snapshot.of))?
-        else {
+        let Some(here) = live? else {
             let text = format!(
                 "{} cannot be taken: the volume is not at {}",
                 label(snapshot),
                 look::path(&self.disk, Place::Live, &snapshot.of.id.to_string())
             );
-            return Err(Fault::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text)));
+            return Err(Fault::Failed(
+                Rejection::new(ErrorCode::VolumeUnavailable, text)
+                    .remedy("nothing was taken; look for the volume's data"),
+            ));
         };
-        if here.identity.driver != DriverKind::Btrfs {
-            return Err(Fault::Failed(unsupported(snapshot, here.identity.driver)));
+        let nested = here.directory.descriptor().and_then(subvolume::nested);
+        if let Some(name) = nested.map_err(self.about(snapshot, "looking at the volume of"))? {
+            let text = format!(
+                "{} cannot be taken: {name} in the volume is a subvolume of its own, which would be missing in it",
+                label(snapshot)
+            );
+            return Err(Fault::Failed(
+                Rejection::new(ErrorCode::Unsupported, text)
+                    .remedy("make a plain directory of it: copy what it holds, then delete it"),
+            ));
         }
         let beginning = unfinished(snapshot.id);
-        let copy = |from: &Node, to: &Node| {
-            let access = subvolume::Access::ReadOnly;
-            subvolume::snapshot(from.descriptor()?, to.descriptor()?, &beginning, access)
-        };
-        let begun = copy(&here.directory, &folder)
+        let begun = folder
+            .snapshot(&beginning, &here.directory, Access::ReadOnly)
             .and_then(|()| settle(&folder, DriverKind::Btrfs))
             .and_then(|()| self.mark(&handle, &folder, &beginning, snapshot));
         begun.map_err(|errno| self.give_up(&handle, &folder, snapshot, errno))?;
@@ -86,11 +98,10 @@ impl Snapshots for OnDisk {
         if let Some(directory) = self.whole(&handle, snapshot)? {
             self.refuse_mounted_snapshot(&directory, snapshot)?;
             // Half of a snapshot is worse than none: from here on nobody finds it, whenever the deletion is stopped.
-            folder
-                .rename(snapshot.id.to_string(), &folder, &going)
-                .and_then(|()| settle(&folder, DriverKind::Btrfs))
-                .map_err(&unclear)?;
+            folder.rename(snapshot.id.to_string(), &folder, &going).map_err(&unclear)?;
         }
+        // Also when it was done before: whoever renamed or deleted it may have died before that was synced.
+        settle(&folder, DriverKind::Btrfs).map_err(&unclear)?;
         if self.at(&handle, &folder, &going, snapshot)?.is_some() {
             self.empty(&folder, &going, &snapshot.of.id, &label(snapshot))?;
         }
@@ -130,7 +141,6 @@ impl OnDisk {
             Ok(()) | Err(Errno::EXIST) => {},
             Err(errno) => return Err(unclear(errno)),
         }
-        handle.root.sync().map_err(&unclear)?;
         handle.root.directory(FOLDER).map_err(unclear)
     }
 
@@ -179,9 +189,7 @@ impl OnDisk {
     ) -> Fault {
         let reason = self.about(snapshot, "taking")(errno);
         match (reason, self.sweep_beginning(handle, folder, snapshot)) {
-            (Fault::Unclear(reason), Ok(())) if !crate::disk::is_broken(errno) => {
-                Fault::Failed(reason)
-            },
+            (Fault::Unclear(reason), Ok(())) if !is_broken(errno) => Fault::Failed(reason),
             (reason, _swept) => reason,
         }
     }
@@ -194,10 +202,7 @@ impl OnDisk {
         volume: &VolumeId,
         what: &str,
     ) -> Result<(), Fault> {
-        let failed = |errno: Errno| {
-            let text = format!("deleting {what} failed ({errno})");
-            Fault::Unclear(Rejection::new(code_of(errno), text))
-        };
+        let failed = |errno: Errno| Fault::Unclear(self.why(&format!("deleting {what}"), errno));
         let directory = match parent.directory(entry) {
             Ok(directory) => directory,
             Err(Errno::NOENT) => return Ok(()),
@@ -212,15 +217,18 @@ impl OnDisk {
         }
         let group = tree_of(&directory).map_err(failed)?;
         if group.is_some() {
-            directory.descriptor().and_then(subvolume::make_writable).map_err(failed)?;
+            directory.make_writable().map_err(failed)?;
             // A full quota would stop deletions as well.
             directory.limit(None).ok();
         }
         drop(directory);
         let limits = Limits { entries: u64::MAX, volume: attribute };
-        remove::tree(parent, OsStr::new(entry), &limits).map_err(|error| {
-            let text = format!("deleting {what} stopped: {error}");
-            Fault::Unclear(Rejection::new(ErrorCode::VolumeUnavailable, text))
+        remove::tree(parent, OsStr::new(entry), &limits).map_err(|error| match error {
+            RemoveError::Io { source, .. } if is_broken(source) => failed(source),
+            error => {
+                let text = format!("deleting {what} stopped: {error}");
+                Fault::Unclear(Rejection::new(ErrorCode::VolumeUnavailable, text))
+            },
         })?;
         settle(parent, DriverKind::Btrfs).map_err(failed)?;
         if let Some(group) = group {

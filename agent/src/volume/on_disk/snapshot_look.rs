@@ -7,7 +7,6 @@ use super::snapshot::{FOLDER, label, tree_of};
 use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
 use crate::disk::marker::{self, Fields, ReadError};
-use crate::disk::subvolume;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::snapshot::SnapshotSpec;
 use rustix::io::Errno;
@@ -29,7 +28,7 @@ impl OnDisk {
         };
         let found = self.at(handle, &folder, &snapshot.id.to_string(), snapshot)?;
         let Some(directory) = found else { return Ok(None) };
-        match directory.descriptor().and_then(subvolume::is_read_only) {
+        match directory.is_read_only() {
             Ok(true) => Ok(Some(directory)),
             Ok(false) => {
                 let text =

@@ -5,6 +5,7 @@ use super::order::{Conversion, Order};
 use super::reserve::unmarked;
 use crate::event::Event;
 use crate::state::State;
+use berth_model::access::Access;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{Principal, VolumeId, VolumeName, derive};
 use berth_model::link::ToAgent;
@@ -126,6 +127,7 @@ fn volume_of(order: &Order<'_>, index: u64, resource: &Resource) -> Result<Volum
         source: resource.disk_source(),
         size: Bytes::from_scalar(amount),
         container_path: Arc::clone(&mount.container_path),
+        access: Access::default(),
     };
     if new.size.to_scalar().ok() != Some(amount) {
         return Err(invalid(format!("volume {name} has {amount} MiB: give whole MiB")));
@@ -142,6 +144,7 @@ pub(crate) struct NewVolume {
     pub(crate) source: DiskSource,
     pub(crate) size: Bytes,
     pub(crate) container_path: Arc<str>,
+    pub(crate) access: Access,
 }
 
 impl NewVolume {
@@ -164,6 +167,7 @@ impl NewVolume {
                 principal: self.principal,
                 source: self.source,
                 size: self.size,
+                access: self.access,
             },
             agent: order.agent.info.id,
             stack,
@@ -177,6 +181,8 @@ impl NewVolume {
             reserved_from: None,
             resize: None,
             origin: None,
+            protected: false,
+            access_before: None,
         })
     }
 }

@@ -1,16 +1,18 @@
 //! DESTROY: a tombstone at the master, then at the agent, then the trash.
 
 use super::order::{Conversion, Order, Source};
+use super::protect::check_unprotected;
 use super::rescind;
 use super::snapshot::check_none_held;
 use crate::event::Event;
 use crate::state::{State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::VolumeId;
+use berth_model::id::{VolumeId, VolumeName};
 use berth_model::link::ToAgent;
 use berth_model::operation::OperationState;
 use berth_model::record::RegistryKey;
 use berth_model::resources::{Resource, Resources};
+use berth_model::role::Role;
 use berth_model::task::TaskKey;
 use berth_model::volume::{Volume, VolumeState};
 
@@ -26,7 +28,9 @@ pub(crate) fn destroy_offered(
         let entry = resource
             .persistence()
             .zip(resource.stack.owner())
-            .and_then(|(p, role)| order.state.volume_on(order.agent.info.id, role, &p.name))
+            .map(|(p, role)| meant(order, role, &p.name))
+            .transpose()?
+            .flatten()
             .ok_or_else(|| unknown(&resource.to_string()))?;
         consumed.add(&resource).map_err(|e| unknown(&e.to_string()))?;
         found.push(entry);
@@ -58,6 +62,7 @@ pub(crate) fn destroy(order: &Order<'_>, found: &[&VolumeEntry]) -> Result<Vec<E
     let agent = order.agent.info.id;
     let (mut events, mut messages, mut waits) = (Vec::new(), Vec::new(), false);
     for entry in found {
+        check_unprotected(&entry.volume, order.asked.kind)?;
         check_unused(order.state, entry)?;
         check_none_held(order.state, entry.volume.spec.id)?;
         let volume = &entry.volume;
@@ -156,16 +161,16 @@ pub(crate) fn check_unused(state: &State, entry: &VolumeEntry) -> Result<(), Rej
     .field("volume"))
 }
 
-/// Why nothing else can be done to a volume whose size changes.
+/// Why nothing else can be done to a volume whose size or access changes.
 pub(crate) fn under_way(volume: &Volume) -> Option<Rejection> {
     let (name, id) = (&volume.spec.name, volume.spec.id);
-    volume.resize.map(|resize| {
-        let text = format!(
-            "volume {name} ({id}) is being resized from {} to {} by operation {}",
-            resize.from, resize.to, volume.operation
-        );
-        Rejection::new(ErrorCode::VolumeNotReady, text).remedy("wait for that operation")
-    })
+    let what = match (volume.resize, volume.access_before) {
+        (Some(resize), _) => format!("resized from {} to {}", resize.from, resize.to),
+        (None, Some(_)) => format!("given {}", volume.spec.access),
+        (None, None) => return None,
+    };
+    let text = format!("volume {name} ({id}) is being {what} by operation {}", volume.operation);
+    Some(Rejection::new(ErrorCode::VolumeNotReady, text).remedy("wait for that operation"))
 }
 
 /// How the task ends for good: its framework would start it again.
@@ -186,6 +191,22 @@ fn end_of(state: &State, user: &TaskKey) -> String {
 const SERVICES: &str = "berth-services";
 const LABEL_SERVICE: &str = "service";
 
+/// The volume of the agent that a resource means. Frameworks take UNKNOWN_VOLUME for the word that nothing is left, so that
+/// it is not said of a quarantined one.
+fn meant<'a>(
+    order: &Order<'a>,
+    role: &Role,
+    name: &VolumeName,
+) -> Result<Option<&'a VolumeEntry>, Rejection> {
+    let agent = order.agent.info.id;
+    let found = order.state.volume_on(agent, role, name);
+    let quarantined = order.state.holders(role, name).find(|held| held.volume.agent == agent);
+    match (found, quarantined) {
+        (None, Some(entry)) => Err(not_offered(entry)),
+        (found, _) => Ok(found),
+    }
+}
+
 pub(crate) fn unknown(what: &str) -> Rejection {
     Rejection::new(ErrorCode::UnknownVolume, format!("no such volume on this agent: {what}"))
         .remedy("name the volume as it was offered")
@@ -195,9 +216,15 @@ pub(crate) fn unknown(what: &str) -> Rejection {
 pub(crate) fn not_offered(entry: &VolumeEntry) -> Rejection {
     let spec = &entry.volume.spec;
     Rejection::new(
-        ErrorCode::UnknownVolume,
-        format!("volume {} of role {} is not in the accepted offers", spec.name, spec.role),
+        ErrorCode::VolumeNotReady,
+        format!(
+            "volume {} of role {} is {} and not in the accepted offers",
+            spec.name, spec.role, entry.volume.state
+        ),
     )
-    .remedy("accept the offer that holds it")
+    .remedy(format!(
+        "accept the offer that holds it: it is offered while it is READY, in no use and its disk is sound (berth volume show {}, berth disk health)",
+        spec.name
+    ))
     .field("volumes")
 }

@@ -1,6 +1,7 @@
 //! Decisions, one file per family of calls: the state and a call in, events or a refusal out. Nothing
 //! here changes anything.
 
+pub(crate) mod access;
 pub(crate) mod admit;
 pub(crate) mod adopt;
 pub(crate) mod create;
@@ -15,6 +16,7 @@ pub(crate) mod merge;
 mod merge_cells;
 mod merge_snapshot;
 pub(crate) mod order;
+pub(crate) mod protect;
 pub(crate) mod report;
 mod report_derived;
 pub(crate) mod report_snapshot;

@@ -3,6 +3,7 @@
 //! Only a registration makes the master repeat a message: an answer that led to another message
 //! could go round for ever.
 
+use super::access;
 use super::create::ensure;
 use super::gone::{forget, gone, is_settled, purged_for};
 use super::merge::Verdict;
@@ -48,7 +49,10 @@ pub(crate) fn take_in(
     let verdict = verdict_of(entry.map(|entry| &*entry.volume), report);
     let mut events = match (entry, report) {
         (Some(entry), Some(report)) if are_ready(&entry.volume, report) => {
-            sizes((state, agent, entry), report, occasion == Occasion::Registration, now)
+            let repeat = occasion == Occasion::Registration;
+            let mut events = sizes((state, agent, entry), report, repeat, now);
+            events.extend(access::settle(state, entry, report, repeat, now));
+            events
         },
         (Some(entry), _) => recorded(state, agent, entry, report, (verdict, occasion), now),
         (None, Some(report)) => unrecorded(agent, report, verdict, now),
@@ -342,6 +346,8 @@ fn adopted(agent: &Agent, report: &VolumeReport, now: Timestamp) -> Volume {
         reserved_from: None,
         resize: None,
         origin: None,
+        protected: false,
+        access_before: None,
     }
 }
 

@@ -7,6 +7,7 @@ use super::destroy::{check_unused, not_offered, under_way, unknown};
 use super::disk::check_disk;
 use super::gone::purged_for;
 use super::order::{Asked, Conversion, Order, Source, ended, noted};
+use super::protect::check_unprotected;
 use super::rescind;
 use super::room::{give_back, reserve_missing};
 use crate::event::Event;
@@ -34,6 +35,9 @@ pub(crate) fn resize(
     check_ready(volume)?;
     let from = spec.size;
     let kind = if size < from { OperationKind::Shrink } else { OperationKind::Grow };
+    if kind == OperationKind::Shrink {
+        check_unprotected(volume, kind)?;
+    }
     let order = Order { asked: Asked { kind, ..order.asked }, ..*order };
     let agent = order.agent.info.id;
     let object = format!("volume {} of role {}, from {from} to {size}", spec.name, spec.role);

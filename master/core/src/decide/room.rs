@@ -6,6 +6,7 @@ use super::order::{Asked, Order, Source};
 use super::reserve::RowChanges;
 use crate::event::Event;
 use crate::state::{Agent, RowKey, State, sum_of};
+use berth_model::access::Access;
 use berth_model::agent::Disk;
 use berth_model::disk::DiskProfile;
 use berth_model::error::{ErrorCode, Rejection};
@@ -36,6 +37,7 @@ pub(crate) struct Wish<'a> {
     pub(crate) container_path: &'a Arc<str>,
     /// The snapshot it is made from.
     pub(crate) origin: Option<&'a Origin>,
+    pub(crate) access: Access,
 }
 
 /// A place for the volume: the reservation it is cut from, on one disk of one agent.
@@ -69,6 +71,7 @@ pub(crate) fn create_volume(
         source: room.source.clone(),
         size: room.size,
         container_path: Arc::clone(wish.container_path),
+        access: wish.access,
     };
     let volume = new.into_volume(&order, 0, room.stack)?;
     let plain = volume.plain_resource().map_err(|e| bad_size(e.to_string()))?;

@@ -8,6 +8,7 @@ use super::create::accepted;
 use super::destroy::{check_unused, under_way};
 use super::disk::check_health;
 use super::order::{Asked, Order};
+use super::protect::check_unprotected;
 use super::report_derived::rolls_back;
 use super::rescind;
 use super::room::{Wish, create_volume};
@@ -129,7 +130,7 @@ fn free_name(state: &State, spec: &SnapshotSpec) -> Result<Vec<Event>, Rejection
     Ok(events)
 }
 
-fn check_ready(state: &State, entry: &VolumeEntry) -> Result<(), Rejection> {
+pub(super) fn check_ready(state: &State, entry: &VolumeEntry) -> Result<(), Rejection> {
     let volume = &entry.volume;
     let label = format!("volume {} ({})", volume.spec.name, volume.spec.id);
     if volume.state != VolumeState::Ready {
@@ -303,6 +304,7 @@ pub(crate) fn roll_back(
             .remedy("list its snapshots, or make a clone of that one")
             .field("snapshot"));
     }
+    check_unprotected(volume, order.asked.kind)?;
     check_ready(state, entry)?;
     if let Some(under_way) = under_way(volume) {
         return Err(under_way);
@@ -376,6 +378,7 @@ pub(crate) fn clone(
         disk: &disk,
         container_path: wanted.container_path,
         origin: Some(&origin),
+        access: of.access,
     };
     create_volume(state, &wish, asked)
 }

@@ -3,6 +3,7 @@
 use super::create::{accepted, free_name};
 use super::disk::check_health;
 use super::order::Order;
+use super::protect::check_unprotected;
 use super::room::reserve_missing;
 use super::snapshot::check_purge;
 use crate::event::Event;
@@ -39,6 +40,7 @@ pub(crate) fn restore(order: &Order<'_>, entry: &VolumeEntry) -> Result<Vec<Even
 /// Deletes a volume from the trash for good.
 pub(crate) fn purge(order: &Order<'_>, entry: &VolumeEntry) -> Result<Vec<Event>, Rejection> {
     order.state.refuse_in_safe_mode("PURGE")?;
+    check_unprotected(&entry.volume, order.asked.kind)?;
     check_trashed(order, entry)?;
     check_purge(order.state, entry.volume.spec.id)?;
     let (agent, operation) = (order.agent.info.id, order.asked.id);

@@ -5,13 +5,13 @@ use crate::boundary::Output;
 use crate::decide::kill::{kill, teardown};
 use crate::decide::order::{Asked, Order, Source, answered_before};
 use crate::decide::room::{Wish, create_volume};
-use crate::decide::{destroy, disk, reserve, resize, schedule, snapshot, trash};
+use crate::decide::{access, destroy, disk, protect, reserve, resize, schedule, snapshot, trash};
 use crate::event::Event;
 use crate::state::{Agent, Kill, Pool, State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, FrameworkId, OperationId, ReservationId, TaskId, VolumeId};
 use berth_model::operation::OperationState;
-use berth_model::operator::{Request, VolumeChoice};
+use berth_model::operator::{Property, Request, VolumeChoice};
 use berth_model::resources::Resources;
 use berth_model::task::TaskKey;
 use berth_model::units::Timestamp;
@@ -62,6 +62,7 @@ pub(crate) fn check(state: &State, now: Timestamp, request: &Request) -> Result<
     decide(state, asked, request).map(drop)
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each request")]
 fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Event>, Rejection> {
     let order = |agent| -> Result<Order<'_>, Rejection> {
         let agent = state.usable_agent(agent)?;
@@ -83,7 +84,16 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
             let (agent, free) = unused(state, *reservation)?;
             Ok(reserve::unreserve(&release(agent)?, &free)?.events)
         },
-        Request::CreateVolume { name, role, principal, size, agent, disk, container_path } => {
+        Request::CreateVolume {
+            name,
+            role,
+            principal,
+            size,
+            agent,
+            disk,
+            container_path,
+            access,
+        } => {
             let wish = Wish {
                 name,
                 role,
@@ -93,6 +103,7 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
                 disk,
                 container_path,
                 origin: None,
+                access: *access,
             };
             create_volume(state, &wish, asked)
         },
@@ -149,6 +160,24 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
         },
         Request::DeleteSchedule { volume } => {
             schedule::delete(state, asked, choose(state, volume)?)
+        },
+        Request::Property { volume, property } => say(state, asked, volume, property),
+    }
+}
+
+fn say(
+    state: &State,
+    asked: Asked<'_>,
+    volume: &VolumeChoice,
+    property: &Property,
+) -> Result<Vec<Event>, Rejection> {
+    let entry = choose(state, volume)?;
+    match property {
+        Property::Protected(protected) => protect::protect(asked, entry, *protected),
+        Property::Access(change) => {
+            let agent = state.connected_agent(entry.volume.agent)?;
+            let order = Order { state, agent, source: Source::Agent, asked };
+            access::set(&order, entry, *change)
         },
     }
 }

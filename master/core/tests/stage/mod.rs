@@ -144,6 +144,7 @@ pub fn report(spec: &VolumeSpec, state: VolumeState) -> VolumeReport {
         used: None,
         purged: Vec::new(),
         resizing: None,
+        setting: None,
     }
 }
 
@@ -382,6 +383,7 @@ pub fn create_request(name: &str, owner: &str, size: u64) -> Request {
         agent: None,
         disk: DiskChoice::Any,
         container_path: Arc::from("data"),
+        access: berth_model::access::Access::default(),
     }
 }
 pub fn ensured(step: &Step) -> Option<VolumeSpec> {

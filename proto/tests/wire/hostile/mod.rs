@@ -338,6 +338,26 @@ fn malformed_messages_of_berths_own_parts_are_refused() {
             ..v1::Envelope::default()
         },
     );
+    for (line, access) in [
+        (
+            "set_volume_access.access.owner | INVALID_ARGUMENT | an id is a number from 0 to \
+             4294967294 | give a user and a group that exist",
+            v1::VolumeAccess {
+                owner: Some(v1::volume_access::Owner { uid: 1, gid: u32::MAX }),
+                mode: None,
+            },
+        ),
+        (
+            "set_volume_access.access.mode | INVALID_ARGUMENT | a mode is three or four octal \
+             digits, such as 0750 | leave out what are no permissions",
+            v1::VolumeAccess { owner: None, mode: Some(0o10_000) },
+        ),
+    ] {
+        let volume =
+            v1::VolumeChoice { choice: Some(v1::volume_choice::Choice::VolumeId(ID.to_owned())) };
+        let set = submit::SetVolumeAccess { volume: Some(volume), access: Some(access) };
+        cases.submit(line, submit(submit::Request::SetVolumeAccess(set)));
+    }
     cases.read::<berth_model::operation::OperationRecord>(
         "error | INVALID_ARGUMENT | a required field is missing | set the field",
         v1::OperationRecord {

@@ -68,7 +68,11 @@ fn pod_node(pod: &Pod, with_restart: bool) -> Node {
 }
 
 fn volume_node(volume: &Volume) -> Node {
-    map([("size", size(volume.size)), ("path", Node::text(&volume.path))])
+    map([
+        ("size", size(volume.size)),
+        ("path", Node::text(&volume.path)),
+        ("disk", volume.disk.map_or(Node::Null, |kind| Node::text(kind.as_str()))),
+    ])
 }
 
 fn task_node(task: &Task) -> Node {

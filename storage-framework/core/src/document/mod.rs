@@ -104,6 +104,42 @@ pub struct Volume {
     pub size: Bytes,
     /// Where tasks see it: relative to the sandbox, or absolute.
     pub path: String,
+    /// On which kind of disk; without one on any that can be divided.
+    pub disk: Option<DiskKind>,
+}
+
+/// The kind of disk a volume is to lie on, as offers tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskKind {
+    /// The one with the agent's work directory.
+    Root,
+    /// A directory that was declared to be a disk.
+    Path,
+    /// A file system of its own, which the volume gets whole.
+    Mount,
+}
+
+impl DiskKind {
+    /// As it is written in documents.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Path => "path",
+            Self::Mount => "mount",
+        }
+    }
+}
+
+impl std::fmt::Display for DiskKind {
+    /// As resources call it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Root => "ROOT",
+            Self::Path => "PATH",
+            Self::Mount => "MOUNT",
+        })
+    }
 }
 
 /// When a task runs.

@@ -5,7 +5,7 @@
 use super::node::Node;
 use super::table::{Place, Problems, Table, check_label, entries, join};
 use super::template::Scope as Names;
-use super::{Backoff, Goal, Pod, Port, Service, Task, Volume, task};
+use super::{Backoff, DiskKind, Goal, Pod, Port, Service, Task, Volume, task};
 use berth_model::resources::check_container_path;
 use berth_model::role::Role;
 use berth_model::units::{Bytes, Scalar};
@@ -250,9 +250,16 @@ fn volume(name: &str, place: &Place<'_>, problems: &mut Problems) -> Option<Volu
             "remove it: a volume belongs to the pod's user",
         );
     }
+    let disk = table.take("disk").and_then(|place| disk_kind(&place, problems));
+    if let Some(profile) = table.take("profile") {
+        problems.unsupported(
+            &profile.path,
+            "\"profile\"",
+            "an offer does not say which profiles its disks satisfy: choose by kind, with disk: root, path or mount",
+        );
+    }
     table.refuse(
         &[
-            "profile",
             "onRemove",
             "snapshot",
             "encrypt",
@@ -264,12 +271,22 @@ fn volume(name: &str, place: &Place<'_>, problems: &mut Problems) -> Option<Volu
             "mode",
             "shared",
             "type",
-            "disk",
         ],
         problems,
     );
     table.finish(problems);
-    Some(Volume { name: name.to_owned(), size: size?, path: path? })
+    Some(Volume { name: name.to_owned(), size: size?, path: path?, disk })
+}
+
+fn disk_kind(place: &Place<'_>, problems: &mut Problems) -> Option<DiskKind> {
+    let text = place.text(problems)?;
+    let kinds = [DiskKind::Root, DiskKind::Path, DiskKind::Mount];
+    let found = kinds.into_iter().find(|kind| kind.as_str() == text);
+    if found.is_none() {
+        let message = format!("{text:?} is no kind of disk");
+        problems.add(&place.path, message, "write root, path or mount");
+    }
+    found
 }
 
 fn read_backoff(table: &mut Table<'_>, problems: &mut Problems) -> Backoff {

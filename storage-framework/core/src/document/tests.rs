@@ -1,6 +1,6 @@
 //! Documents that are taken, and the exact complaints about those that are not.
 
-use super::{Backoff, Format, Goal, Port, Scope, Variable, parse};
+use super::{Backoff, DiskKind, Format, Goal, Port, Scope, Variable, parse};
 use berth_model::error::ErrorCode;
 use berth_model::units::Bytes;
 use std::time::Duration;
@@ -37,6 +37,19 @@ fn lines(text: &str, format: Option<Format>) -> Vec<String> {
 fn complaints(from: &str, to: &str) -> Vec<String> {
     assert!(GOOD.contains(from), "{from:?} is not in the document");
     lines(&GOOD.replacen(from, to, 1), Some(Format::Yaml))
+}
+
+#[test]
+fn a_volume_may_ask_for_a_kind_of_disk() {
+    let read = |text: &str| parse(text, None).unwrap().remove(0);
+    let kinds = [(DiskKind::Root, "root"), (DiskKind::Path, "path"), (DiskKind::Mount, "mount")];
+    for (kind, word) in kinds {
+        let asked = format!("path: data, disk: {word} }}");
+        let service = read(&GOOD.replacen("path: data }", &asked, 1));
+        assert_eq!(service.pods[0].volumes[0].disk, Some(kind));
+        assert_eq!(read(&service.to_json()), service);
+    }
+    assert_eq!(read(GOOD).pods[0].volumes[0].disk, None);
 }
 
 #[test]
@@ -109,7 +122,7 @@ fn yaml_json_and_toml_mean_the_same() {
 }
 
 /// What is replaced, by what, and the one complaint about it (its beginning when it quotes a parser).
-const MISTAKES: [(&str, &str, &str); 20] = [
+const MISTAKES: [(&str, &str, &str); 21] = [
     (
         "health:",
         "helth:",
@@ -163,7 +176,12 @@ const MISTAKES: [(&str, &str, &str); 20] = [
     (
         "path: data }",
         "path: data, profile: ssd }",
-        "UNSUPPORTED \"profile\" is not supported by this release (field pods.db.volumes.data.profile): remove it",
+        "UNSUPPORTED \"profile\" is not supported by this release (field pods.db.volumes.data.profile): an offer does not say which profiles its disks satisfy: choose by kind, with disk: root, path or mount",
+    ),
+    (
+        "path: data }",
+        "path: data, disk: block }",
+        "INVALID_DOCUMENT \"block\" is no kind of disk (field pods.db.volumes.data.disk): write root, path or mount",
     ),
     (
         "ROLE: \"${service.role}\"",

@@ -6,11 +6,10 @@
 
 mod take;
 
+use crate::document::DiskKind;
 use berth_model::id::VolumeName;
 use berth_model::reservation::{Reservation, Stack};
-use berth_model::resources::{
-    DiskSource, Mount, MountMode, Name, Persistence, Resource, Resources, Value,
-};
+use berth_model::resources::{Mount, MountMode, Name, Persistence, Resource, Resources, Value};
 use berth_model::role::Role;
 use berth_model::units::{Bytes, Scalar};
 use std::collections::BTreeMap;
@@ -37,8 +36,10 @@ pub enum PortWish {
 pub struct VolumeWish {
     /// In the cluster.
     pub name: VolumeName,
-    /// How large.
+    /// How large, at least: on a MOUNT disk it gets all of it.
     pub size: Bytes,
+    /// On which kind of disk; without one on any that can be divided.
+    pub disk: Option<DiskKind>,
     /// Where it is mounted.
     pub path: String,
 }
@@ -164,7 +165,7 @@ fn take_volumes(
             reasons.push(format!("volume {}: not offered", wish.name));
             continue;
         }
-        match left.disk(wish.size) {
+        match left.disk(wish.size, wish.disk) {
             Ok(piece) => {
                 let persistence = Persistence {
                     name: wish.name.clone(),
@@ -179,12 +180,15 @@ fn take_volumes(
                 fit.used.add(&volume).expect("one volume of a name");
                 fit.create.push(volume);
             },
-            Err(largest) => reasons.push(format!(
-                "disk: {} wanted on one disk for volume {}, at most {} offered",
-                wish.size,
-                wish.name,
-                Bytes::from_scalar(largest)
-            )),
+            Err(largest) => {
+                let kind = wish.disk.map(|kind| format!("{kind} ")).unwrap_or_default();
+                reasons.push(format!(
+                    "disk: {} wanted on one {kind}disk for volume {}, at most {} offered",
+                    wish.size,
+                    wish.name,
+                    Bytes::from_scalar(largest)
+                ));
+            },
         }
     }
 }
@@ -235,7 +239,6 @@ fn is_plain(resource: &Resource) -> bool {
         && !resource.shared
         && !resource.revocable
         && resource.provider.is_none()
-        && !matches!(resource.disk_source(), DiskSource::Mount(_))
         && !matches!(resource.value, Value::Set(_))
 }
 

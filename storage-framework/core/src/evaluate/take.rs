@@ -1,6 +1,7 @@
 //! Taking parts of an offer, own reservations first, then the role's, then what is free.
 
 use super::{Class, class, is_plain};
+use crate::document::DiskKind;
 use berth_model::reservation::Reservation;
 use berth_model::resources::{DiskSource, Name, Range, Ranges, Resource, Resources, Value};
 use berth_model::role::Role;
@@ -27,8 +28,13 @@ impl<'a> Left<'a> {
             .filter(is_plain)
             .filter_map(|resource| Some((class(&resource.stack, role, level)?, resource)))
             .collect();
-        // The root disk is shared with sandboxes and logs, so it comes last of its class.
-        items.sort_by_key(|(class, resource)| (*class, resource.disk_source() == DiskSource::Root));
+        // The root disk is shared with sandboxes and logs, so it comes last of its class. Of disks that are only
+        // given away whole the smallest that will do is taken.
+        items.sort_by_key(|(class, resource)| {
+            let source = resource.disk_source();
+            let whole = if source.is_divisible() { None } else { resource.amount() };
+            (*class, source == DiskSource::Root, whole)
+        });
         Self { level, items }
     }
 
@@ -60,21 +66,22 @@ impl<'a> Left<'a> {
         if missing.is_positive() { Err(amount.saturating_sub(missing)) } else { Ok(pieces) }
     }
 
-    /// `size` from one disk, or the largest amount on one.
-    pub(super) fn disk(&mut self, size: Bytes) -> Result<Piece, Scalar> {
+    /// `size` from one disk of the kind, or the largest amount on one; a MOUNT disk is taken whole.
+    pub(super) fn disk(&mut self, size: Bytes, kind: Option<DiskKind>) -> Result<Piece, Scalar> {
         let wanted = size.to_scalar().unwrap_or_default();
         let mut largest = Scalar::ZERO;
-        for (class, resource) in
-            self.items.iter_mut().filter(|(_, resource)| resource.name == Name::Disk)
-        {
+        for (class, resource) in self.items.iter_mut().filter(|(_, resource)| {
+            resource.name == Name::Disk && is_of_kind(&resource.disk_source(), kind)
+        }) {
             let Some(there) = resource.amount() else { continue };
             largest = largest.max(there);
-            if there < wanted {
+            if there < wanted || !there.is_positive() {
                 continue;
             }
-            let taken = Resource { value: Value::Scalar(wanted), ..resource.clone() };
+            let part = if resource.disk_source().is_divisible() { wanted } else { there };
+            let taken = Resource { value: Value::Scalar(part), ..resource.clone() };
             let Some(piece) = Self::piece(self.level, *class, taken) else { continue };
-            resource.value = Value::Scalar(there.saturating_sub(wanted));
+            resource.value = Value::Scalar(there.saturating_sub(part));
             return Ok(piece);
         }
         Err(largest)
@@ -119,6 +126,16 @@ impl<'a> Left<'a> {
             number
         })?;
         Some((number, self.port(number)?))
+    }
+}
+
+/// Without a wish a volume gets a part of a disk, never a whole one.
+fn is_of_kind(source: &DiskSource, kind: Option<DiskKind>) -> bool {
+    match (source, kind) {
+        (DiskSource::Root, Some(DiskKind::Root) | None)
+        | (DiskSource::Path(_), Some(DiskKind::Path) | None)
+        | (DiskSource::Mount(_), Some(DiskKind::Mount)) => true,
+        (DiskSource::Root | DiskSource::Path(_) | DiskSource::Mount(_), _) => false,
     }
 }
 

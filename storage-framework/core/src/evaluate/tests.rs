@@ -1,6 +1,7 @@
 //! Which part of an offer is used, and what is said when it does not fit.
 
 use super::*;
+use berth_model::resources::DiskSource;
 use berth_model::resources::parse_resources;
 
 fn level(place: &str) -> Reservation {
@@ -16,6 +17,7 @@ fn need() -> Need {
     let volume = VolumeWish {
         name: VolumeName::new("s.p-0.data").unwrap(),
         size: Bytes::from_mib(1_024),
+        disk: None,
         path: "data".to_owned(),
     };
     Need {
@@ -152,6 +154,79 @@ fn a_volume_made_on_disk_an_operator_reserved_to_the_role_is_found_again() {
             ["volume s.p-0.data: not offered"]
         );
     }
+}
+
+#[test]
+fn a_kind_of_disk_is_kept_to_and_a_mount_disk_is_taken_whole() {
+    let rest = parse_resources("cpus:4;mem:2048;ports:[31000-31003]").unwrap();
+    let disk = |source: DiskSource, mib: &str| {
+        Resources::from_list([Resource::disk(source, mib.parse().unwrap())]).unwrap()
+    };
+    let path = |name: &str| DiskSource::Path(Arc::from(name));
+    let mount = |name: &str| DiskSource::Mount(Arc::from(name));
+    let offered = sum(&[
+        rest.clone(),
+        disk(DiskSource::Root, "4096"),
+        disk(path("/srv/d1"), "4096"),
+        disk(mount("/srv/big"), "8192"),
+        disk(mount("/srv/fits"), "2048"),
+        disk(mount("/srv/small"), "512"),
+    ]);
+    let on = |kind: Option<DiskKind>, offered: &Resources| {
+        let wish = VolumeWish { disk: kind, ..need().volumes[0].clone() };
+        evaluate(&Need { volumes: vec![wish], ..need() }, offered, Volumes::Create)
+    };
+    for (kind, place) in [
+        (None, "[PATH:/srv/d1,s.p-0.data:data]:1024"),
+        (Some(DiskKind::Root), "[ROOT,s.p-0.data:data]:1024"),
+        (Some(DiskKind::Path), "[PATH:/srv/d1,s.p-0.data:data]:1024"),
+        (Some(DiskKind::Mount), "[MOUNT:/srv/fits,s.p-0.data:data]:2048"),
+    ] {
+        let fit = on(kind, &offered).unwrap();
+        let [made] = fit.create.as_slice() else { panic!("{fit:?}") };
+        assert_eq!(made.to_string(), format!("disk(storage/db,place=1,pod=p-0,service=s){place}"));
+        let reserved = fit.reserve.filtered(|r| r.name == Name::Disk);
+        let plain = Resources::from_list([made.strip_volume()]).unwrap();
+        assert_eq!(reserved, plain, "what is reserved is what the volume takes");
+        // What was made is found again, and nothing else is wanted of the offer.
+        let again = sum(&[rest.clone(), Resources::from_list([made.clone()]).unwrap()]);
+        assert_eq!(on(kind, &again).unwrap().create, []);
+    }
+    let only_parts = sum(&[rest.clone(), disk(DiskSource::Root, "4096")]);
+    assert_eq!(
+        on(Some(DiskKind::Mount), &only_parts).unwrap_err(),
+        ["disk: 1 GiB wanted on one MOUNT disk for volume s.p-0.data, at most 0 B offered"]
+    );
+    let only_whole = sum(&[rest, disk(mount("/srv/big"), "8192")]);
+    assert_eq!(
+        on(None, &only_whole).unwrap_err(),
+        ["disk: 1 GiB wanted on one disk for volume s.p-0.data, at most 0 B offered"]
+    );
+}
+
+#[test]
+fn two_volumes_get_two_mount_disks() {
+    let mut all = vec![];
+    for (name, mib) in [("/srv/a", "2048"), ("/srv/b", "2048")] {
+        all.push(Resource::disk(DiskSource::Mount(Arc::from(name)), mib.parse().unwrap()));
+    }
+    let rest = parse_resources("cpus:4;mem:2048;ports:[31000-31003]").unwrap();
+    let wish = |name: &str| VolumeWish {
+        name: VolumeName::new(name).unwrap(),
+        disk: Some(DiskKind::Mount),
+        path: name.to_owned(),
+        ..need().volumes[0].clone()
+    };
+    let wishes =
+        |names: &[&str]| Need { volumes: names.iter().map(|name| wish(name)).collect(), ..need() };
+    let offered = sum(&[rest, Resources::from_list(all).unwrap()]);
+    let made = evaluate(&wishes(&["one", "two"]), &offered, Volumes::Create).unwrap().create;
+    let on: Vec<String> = made.iter().map(|volume| volume.disk_source().to_string()).collect();
+    assert_eq!(on, ["MOUNT:/srv/a", "MOUNT:/srv/b"]);
+    assert_eq!(
+        evaluate(&wishes(&["one", "two", "three"]), &offered, Volumes::Create).unwrap_err(),
+        ["disk: 1 GiB wanted on one MOUNT disk for volume three, at most 0 B offered"]
+    );
 }
 
 #[test]

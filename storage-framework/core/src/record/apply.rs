@@ -1,7 +1,10 @@
 //! The fold: one record applied to the state. It cannot fail.
 
-use super::{Ended, Phase, Place, PodKey, PodState, Record, Run, ServiceState, State, Verdict};
+use super::{
+    Ended, Phase, Place, PodKey, PodState, Record, Removal, Run, ServiceState, State, Verdict,
+};
 use crate::document::{Goal, Scope, Service, Task};
+use berth_model::units::Timestamp;
 use std::time::Duration;
 
 /// A run this long makes earlier failures history.
@@ -13,25 +16,36 @@ impl State {
         match record {
             Record::Whole(state) => *self = (**state).clone(),
             Record::Framework { id } => self.framework = Some(id.clone()),
-            Record::FrameworkLost { at } => {
-                self.framework = None;
-                for key in self.keys() {
-                    let Some(run) = self.pod(&key).and_then(|pod| pod.run.clone()) else {
-                        continue;
-                    };
-                    let verdict =
-                        if run.started { Verdict::Unknown } else { Verdict::NeverStarted };
-                    let message = "the framework was removed from the master".to_owned();
-                    let ended = Ended { task: run.task.clone(), at: *at, verdict, message };
-                    self.end(&key, run.number, &ended);
-                }
-            },
+            Record::FrameworkLost { at } => self.framework_lost(*at),
             Record::Applied { document } => self.take_document(document),
             Record::Launching { key, place, run } => self.launch(key, place, run),
             Record::VolumeNamed { key, place, volume, id } => {
                 let place = self.place_mut(key).filter(|now| now.number == *place);
                 if let Some(volume) = place.and_then(|place| place.volumes.get_mut(volume)) {
                     volume.id = Some(*id);
+                }
+            },
+            Record::Destroying { key, place, volume, mib } => {
+                let place = self.place_mut(key).filter(|now| now.number == *place);
+                if let Some(volume) = place.and_then(|place| place.volumes.get_mut(volume))
+                    && volume.removal != Removal::Gone
+                {
+                    volume.removal = Removal::Asked { mib: *mib };
+                }
+            },
+            Record::VolumeGone { key, place, volume } => {
+                let place = self.place_mut(key).filter(|now| now.number == *place);
+                let Some(place) = place else { return };
+                let Some(volume) = place.volumes.get_mut(volume) else { return };
+                if let Removal::Asked { mib } =
+                    std::mem::replace(&mut volume.removal, Removal::Gone)
+                {
+                    place.owed_mib = place.owed_mib.saturating_add(mib);
+                }
+            },
+            Record::DiskReturned { key, place, mib } => {
+                if let Some(place) = self.place_mut(key).filter(|now| now.number == *place) {
+                    place.return_disk(*mib);
                 }
             },
             Record::Started { key, run } => {
@@ -86,6 +100,17 @@ impl State {
                 }
             },
             Record::Forgotten { service } => drop(self.services.remove(service)),
+        }
+    }
+
+    fn framework_lost(&mut self, at: Timestamp) {
+        self.framework = None;
+        for key in self.keys() {
+            let Some(run) = self.pod(&key).and_then(|pod| pod.run.clone()) else { continue };
+            let verdict = if run.started { Verdict::Unknown } else { Verdict::NeverStarted };
+            let message = "the framework was removed from the master".to_owned();
+            let ended = Ended { task: run.task.clone(), at, verdict, message };
+            self.end(&key, run.number, &ended);
         }
     }
 

@@ -44,6 +44,30 @@ pub struct PlacedVolume {
     /// Its id, once the master has said it.
     #[serde(with = "text::optional", default, skip_serializing_if = "Option::is_none")]
     pub id: Option<VolumeId>,
+    /// How far its removal has come.
+    #[serde(default, skip_serializing_if = "Removal::is_none")]
+    pub removal: Removal,
+}
+
+/// How far the removal of a placed volume has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Removal {
+    /// Nobody has asked for it.
+    #[default]
+    None,
+    /// DESTROY was about to be asked for.
+    Asked {
+        /// What it leaves reserved to the pod, in MiB.
+        mib: u64,
+    },
+    /// The master has it no more.
+    Gone,
+}
+
+impl Removal {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 /// Where a pod lives. It is written before the volumes are asked for.
@@ -64,6 +88,14 @@ pub struct Place {
     pub attempts: u32,
     /// The volumes are known to exist.
     pub confirmed: bool,
+    /// MiB of disk that removed volumes have left reserved here, and that are still to be given back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub owed_mib: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it may leave out so")]
+fn is_zero(mib: &u64) -> bool {
+    *mib == 0
 }
 
 /// Why a run is being ended.
@@ -247,6 +279,35 @@ pub enum Record {
         #[serde(with = "text")]
         id: VolumeId,
     },
+    /// A volume of a pod that is being deleted is about to be destroyed.
+    Destroying {
+        /// Whose.
+        key: PodKey,
+        /// In which place.
+        place: u64,
+        /// By the name in the document.
+        volume: String,
+        /// What it will leave reserved to the pod, in MiB.
+        mib: u64,
+    },
+    /// A volume is gone, which the master has said.
+    VolumeGone {
+        /// Whose.
+        key: PodKey,
+        /// In which place.
+        place: u64,
+        /// By the name in the document.
+        volume: String,
+    },
+    /// Disk that removed volumes have left is about to be given back.
+    DiskReturned {
+        /// Whose.
+        key: PodKey,
+        /// In which place.
+        place: u64,
+        /// How much, in MiB.
+        mib: u64,
+    },
     /// The run has been seen alive; its volumes exist.
     Started {
         /// Whose.
@@ -337,6 +398,15 @@ impl Record {
             Self::VolumeNamed { key, place: _, volume, id } => {
                 ("volume created", format!("{key}: {volume} is {id}"))
             },
+            Self::Destroying { key, place: _, volume, mib: _ } => {
+                ("destroying volume", format!("{key}: {volume}"))
+            },
+            Self::VolumeGone { key, place: _, volume } => {
+                ("volume gone", format!("{key}: {volume}"))
+            },
+            Self::DiskReturned { key, place: _, mib } => {
+                ("giving disk back", format!("{key}: {mib} MiB"))
+            },
             Self::Started { key, run } => ("started", format!("{key}: run {run}")),
             Self::Ready { key, run } => ("ready", format!("{key}: run {run}")),
             Self::Stopping { key, run, why } => ("stopping", format!("{key}: run {run}: {why:?}")),
@@ -367,6 +437,38 @@ impl Record {
     /// Nothing is guessed: what is not a record is refused.
     pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
         serde_json::from_slice(bytes).map_err(Unreadable)
+    }
+}
+
+impl Place {
+    /// True when none of its volumes is left.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.volumes.values().all(|volume| volume.removal == Removal::Gone)
+    }
+
+    /// MiB that volumes which are being removed, or were, may still leave behind.
+    #[must_use]
+    pub fn due_mib(&self) -> u64 {
+        let asked = self.volumes.values().map(|volume| match volume.removal {
+            Removal::Asked { mib } => mib,
+            Removal::None | Removal::Gone => 0,
+        });
+        asked.fold(self.owed_mib, u64::saturating_add)
+    }
+
+    /// Disk is seen before the word that the volume on it is gone when that word was lost.
+    fn return_disk(&mut self, mib: u64) {
+        let now = self.owed_mib.min(mib);
+        self.owed_mib -= now;
+        let mut rest = mib - now;
+        for volume in self.volumes.values_mut() {
+            if let Removal::Asked { mib } = &mut volume.removal {
+                let part = (*mib).min(rest);
+                *mib -= part;
+                rest -= part;
+            }
+        }
     }
 }
 

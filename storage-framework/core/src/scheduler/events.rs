@@ -49,6 +49,7 @@ impl Scheduler {
         self.soft.killed.clear();
         self.soft.refusals.clear();
         self.soft.empty_since.clear();
+        self.soft.releasing.clear();
     }
 
     pub(super) fn event(&mut self, event: Event) {
@@ -91,13 +92,10 @@ impl Scheduler {
             (Pending::Launch { key, run, place }, Err(rejection)) => {
                 self.launch_refused(&key, run, place, &rejection);
             },
-            (Pending::Release { key, complete }, Ok(_)) => {
-                self.soft.release_errors.remove(&key);
-                if complete && self.is_releasing(&key) {
-                    self.record(Record::Released { key });
-                }
-            },
-            (Pending::Release { key, .. }, Err(rejection)) => {
+            (Pending::Release { key, .. }, Ok(_)) => drop(self.soft.release_errors.remove(&key)),
+            (Pending::Release { key, operations }, Err(rejection)) => {
+                // None of them was taken in, whatever is said of each.
+                self.soft.releasing.retain(|id, _| !operations.contains(id));
                 self.soft.release_errors.insert(key, rejection.to_string());
             },
             (Pending::Roles(roles), Ok(_)) => self.soft.roles = roles,
@@ -121,6 +119,9 @@ impl Scheduler {
         if !record.state.is_final() {
             self.soft.creating.entry(record.id).and_modify(|creating| creating.accepted = true);
             return;
+        }
+        if let Some(releasing) = self.soft.releasing.remove(&record.id) {
+            return self.release_ended(releasing, record.state);
         }
         let Some(creating) = self.soft.creating.remove(&record.id) else { return };
         match record.state {

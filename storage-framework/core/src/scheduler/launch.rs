@@ -3,7 +3,7 @@
 use super::Scheduler;
 use crate::document::{Check, Pod, Port, Program, Service, Task, Template, Variable};
 use crate::evaluate::{Fit, LABEL_PLACE, LABEL_POD, LABEL_SERVICE, Need, PortWish, VolumeWish};
-use crate::record::{Place, PlacedVolume, PodKey};
+use crate::record::{Place, PlacedVolume, PodKey, Removal};
 use berth_model::id::{TaskId, VolumeName, fingerprint};
 use berth_model::reservation::Reservation;
 use berth_model::role::Role;
@@ -46,7 +46,8 @@ impl Scheduler {
         });
         let volumes = pod.volumes.iter().filter_map(|volume| {
             let name = place.volumes.get(&volume.name)?.name.clone();
-            Some(VolumeWish { name, size: volume.size, path: volume.path.clone() })
+            let (size, disk) = (volume.size, volume.disk);
+            Some(VolumeWish { name, size, disk, path: volume.path.clone() })
         });
         Need {
             role: role.clone(),
@@ -65,7 +66,7 @@ pub(super) fn volume_names(pod: &Pod, key: &PodKey, number: u64) -> BTreeMap<Str
     let named = pod.volumes.iter().map(|volume| {
         let text = format!("{}.{}.{}{suffix}", key.service, key.instance(), volume.name);
         let name = VolumeName::new(&text).expect("labels of 40 bytes at most, joined by dots");
-        (volume.name.clone(), PlacedVolume { name, id: None })
+        (volume.name.clone(), PlacedVolume { name, id: None, removal: Removal::None })
     });
     named.collect()
 }

@@ -19,7 +19,7 @@ use crate::document::Service;
 use crate::record::{PodKey, Record, State};
 use berth_model::error::Rejection;
 use berth_model::framework::{Call, Event};
-use berth_model::id::{AgentId, OperationId, Principal, derive};
+use berth_model::id::{AgentId, OperationId, Principal, VolumeName, derive};
 use berth_model::role::Role;
 use berth_model::task::TaskStatus;
 use berth_model::units::Timestamp;
@@ -152,7 +152,7 @@ enum Link {
 #[derive(Clone, Debug)]
 enum Pending {
     Launch { key: PodKey, run: u64, place: u64 },
-    Release { key: PodKey, complete: bool },
+    Release { key: PodKey, operations: Vec<OperationId> },
     Roles(BTreeSet<Role>),
 }
 
@@ -164,6 +164,32 @@ struct Creating {
     volume: String,
     /// The master has taken it on, so no volume of the name existed before.
     accepted: bool,
+}
+
+/// What is given back of a pod that is being released, by one operation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Given {
+    /// A volume, by its name in the cluster.
+    Volume(VolumeName),
+    /// Plain resources.
+    Reserved,
+}
+
+/// A DESTROY or UNRESERVE whose end matters.
+#[derive(Clone, Debug)]
+struct Releasing {
+    key: PodKey,
+    given: Given,
+    /// Nothing is left after it but volumes that are to stay.
+    last: bool,
+}
+
+/// An operation of a release that failed.
+#[derive(Clone, Debug)]
+struct Refused {
+    why: String,
+    /// Not asked for again before: each attempt is one of the operations the master remembers.
+    until: Timestamp,
 }
 
 /// What a restart may forget.
@@ -194,8 +220,10 @@ struct Soft {
     refusals: BTreeMap<PodKey, BTreeMap<String, String>>,
     /// Since when the machine of a pod that is being released shows nothing of it.
     empty_since: BTreeMap<PodKey, Timestamp>,
-    /// Why the latest attempt to release failed.
+    /// Why the latest call to release was refused as a whole.
     release_errors: BTreeMap<PodKey, String>,
+    releasing: BTreeMap<OperationId, Releasing>,
+    release_refused: BTreeMap<PodKey, BTreeMap<Given, Refused>>,
 }
 
 /// The scheduler.
@@ -235,6 +263,8 @@ impl Scheduler {
             refusals: BTreeMap::new(),
             empty_since: BTreeMap::new(),
             release_errors: BTreeMap::new(),
+            releasing: BTreeMap::new(),
+            release_refused: BTreeMap::new(),
         };
         Self { config, state, soft, now, step: Step::default() }
     }

@@ -138,6 +138,7 @@ impl Scheduler {
             volumes: volume_names(pod, key, state.next_place),
             attempts: 0,
             confirmed: false,
+            owed_mib: 0,
         });
         let volumes = if place.confirmed { Volumes::Present } else { Volumes::Create };
         let need = self.need(&document.role, pod, key, &place);

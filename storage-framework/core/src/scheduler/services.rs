@@ -3,8 +3,8 @@
 //! Invariant: a refused command changes nothing; a repeated one changes nothing more.
 
 use super::{Command, Reply, Scheduler};
-use crate::document::{Pod, Port, Service};
-use crate::record::{Phase, PodKey, PodState, Record, ServiceState, Stop};
+use crate::document::{DiskKind, Pod, Port, Service, Volume};
+use crate::record::{Phase, PodKey, PodState, Record, Removal, ServiceState, Stop};
 use berth_model::error::{ErrorCode, Rejection};
 
 impl Scheduler {
@@ -143,12 +143,11 @@ impl Scheduler {
 
     fn delete(&mut self, name: &str, volumes: bool) -> Result<Reply, Rejection> {
         let state = self.state.services.get(name).ok_or_else(|| unknown(name))?;
-        let with_volumes = volumes || state.phase == Phase::Deleting { volumes: true };
-        let wanted = Phase::Deleting { volumes: with_volumes };
-        let kept_volumes = if with_volumes { Vec::new() } else { volume_names(state) };
+        let kept_volumes = if volumes { Vec::new() } else { volume_names(state) };
+        let wanted = Phase::Deleting { volumes };
         let done = state.phase == wanted || (state.phase == Phase::Kept && !volumes);
         if !done {
-            self.record(Record::Deleting { service: name.to_owned(), volumes: with_volumes });
+            self.record(Record::Deleting { service: name.to_owned(), volumes });
         }
         Ok(Reply::Deleting { kept_volumes })
     }
@@ -167,7 +166,9 @@ fn instances(service: &Service) -> String {
 
 fn volume_names(state: &ServiceState) -> Vec<String> {
     let places = state.pods.values().filter_map(|pod| pod.place.as_ref());
-    places.flat_map(|place| place.volumes.values()).map(|volume| volume.name.to_string()).collect()
+    let volumes = places.flat_map(|place| place.volumes.values());
+    let left = volumes.filter(|volume| volume.removal != Removal::Gone);
+    left.map(|volume| volume.name.to_string()).collect()
 }
 
 /// A change of what cannot change while volumes and reservations stay.
@@ -224,6 +225,8 @@ fn compare_pods(conflicts: &mut Vec<Conflict>, field: &str, old: &Pod, new: &Pod
         if let Some(changed) = new.volumes.iter().find(|other| other.name == volume.name) {
             let part = format!("volumes.{}.size", volume.name);
             differ(&part, volume.size.to_string(), changed.size.to_string());
+            let disk = |volume: &Volume| volume.disk.map_or("any", DiskKind::as_str).to_owned();
+            differ(&format!("volumes.{}.disk", volume.name), disk(volume), disk(changed));
         }
     }
     differ("resources.cpu", old.cpu.to_string(), new.cpu.to_string());

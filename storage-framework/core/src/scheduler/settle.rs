@@ -5,7 +5,7 @@
 use super::ends::Want;
 use super::{Link, Pending, Scheduler};
 use crate::document::Goal;
-use crate::record::{Phase, PodKey, Record, Stop};
+use crate::record::{Phase, Place, PodKey, Record, Stop};
 use berth_model::framework::Call;
 use berth_model::role::Role;
 use berth_model::task::TaskState;
@@ -76,7 +76,8 @@ impl Scheduler {
                 continue;
             }
             let has_volumes = service.document.pods.iter().any(|pod| !pod.volumes.is_empty());
-            let record = if volumes || !placed || !has_volumes {
+            let mut places = pods.values().filter_map(|pod| pod.place.as_ref());
+            let record = if volumes || !placed || !has_volumes || places.all(Place::is_bare) {
                 Record::Forgotten { service: name }
             } else {
                 Record::Kept { service: name }

@@ -3,7 +3,7 @@
 use super::ends::is_done;
 use super::{Link, Scheduler};
 use crate::document::{Goal, Pod, Task};
-use crate::record::{Ended, Phase, Place, PodKey, PodState, Run, Verdict};
+use crate::record::{Ended, Phase, Place, PodKey, PodState, Removal, Run, Verdict};
 use berth_model::id::{AgentId, FrameworkId, TaskId, VolumeId};
 use berth_model::task::{TaskState, TaskStatus};
 use berth_model::units::{Bytes, Timestamp, format_duration};
@@ -222,16 +222,29 @@ impl Scheduler {
     }
 
     fn release_message(&self, key: &PodKey, pod: &PodState) -> String {
-        let error =
-            self.soft.release_errors.get(key).map(|error| format!("{error}; ")).unwrap_or_default();
-        match &pod.place {
-            Some(place) if !pod.released => {
+        let refused = self.soft.release_refused.get(key).into_iter().flatten();
+        let refused = refused.map(|(given, refused)| format!("{given}: {}; ", refused.why));
+        let error = self.soft.release_errors.get(key).map(|error| format!("{error}; "));
+        let error: String = refused.chain(error).collect();
+        let Some(place) = pod.place.as_ref().filter(|_| !pod.released) else { return error };
+        let phase = self.state.services.get(&key.service).map(|service| service.phase);
+        let with_volumes = phase == Some(Phase::Deleting { volumes: true });
+        let left = place.volumes.values().filter(|volume| volume.removal != Removal::Gone);
+        let left: Vec<String> = left.map(|volume| volume.name.to_string()).collect();
+        let agent = self.agent_name(place);
+        let keep = format!("berth service delete {} ends the service without it", key.service);
+        match place.owed_mib {
+            _ if with_volumes && !left.is_empty() => {
                 format!(
-                    "{error}waiting for {} to give back what is reserved there",
-                    self.agent_name(place)
+                    "{error}waiting for {agent} to remove volume {} ({keep})",
+                    left.join(", volume ")
                 )
             },
-            Some(_) | None => error,
+            owed if with_volumes && owed > 0 => format!(
+                "{error}waiting for {agent} to give back {} of disk, which it does not offer while the disk is cordoned or faulty: see berth disk health ({keep})",
+                Bytes::from_mib(owed)
+            ),
+            _ => format!("{error}waiting for {agent} to give back what is reserved there"),
         }
     }
 

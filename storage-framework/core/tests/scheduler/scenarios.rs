@@ -5,7 +5,6 @@ use berth_framework_core::document::{Service, parse};
 use berth_framework_core::scheduler::{Command, Input, Output, Reply};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::Event;
-use berth_model::resources::parse_resources;
 use berth_model::task::{TaskState, TaskStatus};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,12 +23,12 @@ pods:
       server: { goal: running, cmd: 'serve ${port.sql} ${volume.data} on ${instance.host}' }
 ";
 
-fn document(from: &str, to: &str) -> Service {
+pub(crate) fn document(from: &str, to: &str) -> Service {
     assert!(DOCUMENT.contains(from), "{from}");
     parse(&DOCUMENT.replace(from, to), None).unwrap().remove(0)
 }
 
-fn ask(cluster: &mut Cluster, command: Command) -> Result<Reply, Rejection> {
+pub(crate) fn ask(cluster: &mut Cluster, command: Command) -> Result<Reply, Rejection> {
     let step = cluster.scheduler.step(cluster.now, Input::Command { request: 9, command });
     cluster.ledger.extend(step.records);
     let mut result = None;
@@ -42,11 +41,11 @@ fn ask(cluster: &mut Cluster, command: Command) -> Result<Reply, Rejection> {
     result.expect("every command is answered in its step")
 }
 
-fn apply(cluster: &mut Cluster, service: Service) -> Result<Reply, Rejection> {
+pub(crate) fn apply(cluster: &mut Cluster, service: Service) -> Result<Reply, Rejection> {
     ask(cluster, Command::Apply { services: vec![service], dry_run: false })
 }
 
-fn changes(reply: Result<Reply, Rejection>) -> Vec<String> {
+pub(crate) fn changes(reply: Result<Reply, Rejection>) -> Vec<String> {
     match reply.unwrap() {
         Reply::Applied { changes, .. } => changes,
         other => panic!("{other:?}"),
@@ -54,7 +53,7 @@ fn changes(reply: Result<Reply, Rejection>) -> Vec<String> {
 }
 
 /// Everything is offered and delivered once; nothing starts by itself.
-fn round(cluster: &mut Cluster) {
+pub(crate) fn round(cluster: &mut Cluster) {
     cluster.connect();
     cluster.tick(Duration::from_secs(1));
     cluster.offer();
@@ -62,18 +61,18 @@ fn round(cluster: &mut Cluster) {
     cluster.check();
 }
 
-fn pod(cluster: &Cluster) -> (String, String) {
+pub(crate) fn pod(cluster: &Cluster) -> (String, String) {
     let view = cluster.scheduler.view("db").unwrap();
     (view.pods[0].state.to_owned(), view.pods[0].message.clone())
 }
 
-fn live(cluster: &Cluster) -> Vec<String> {
+pub(crate) fn live(cluster: &Cluster) -> Vec<String> {
     let live = cluster.tasks.iter().filter(|(_, task)| !task.state.is_terminal());
     live.map(|(id, task)| format!("{id} {}", task.state)).collect()
 }
 
 /// Up to the running server.
-fn deploy(cluster: &mut Cluster) {
+pub(crate) fn deploy(cluster: &mut Cluster) {
     apply(cluster, document("", "")).unwrap();
     round(cluster);
     round(cluster);
@@ -351,62 +350,6 @@ fn a_task_with_scope_service_and_unknown_outcome_waits_for_a_user() {
     );
     round(&mut cluster);
     assert_eq!(live(&cluster), ["db.p-0.init.2 TASK_STAGING"]);
-}
-
-#[test]
-fn deleting_keeps_volumes_unless_told_otherwise() {
-    let mut cluster = Cluster::new(2);
-    deploy(&mut cluster);
-    let delete = |volumes| Command::Delete { service: "db".to_owned(), volumes };
-    let kept = Reply::Deleting { kept_volumes: vec!["db.p-0.data".to_owned()] };
-    assert_eq!(ask(&mut cluster, delete(false)), Ok(kept.clone()));
-    assert_eq!(apply(&mut cluster, document("", "")).unwrap_err().code, ErrorCode::ServiceNotReady);
-    for _ in 0..4 {
-        round(&mut cluster);
-    }
-    assert_eq!(cluster.scheduler.view("db"), None);
-    assert_eq!(cluster.volumes.len(), 1);
-    assert_eq!(ask(&mut cluster, delete(false)), Ok(kept));
-    // The same name takes them up again, with what was done on them.
-    let reply = apply(&mut cluster, document("", ""));
-    assert_eq!(changes(reply), ["db: created with pod p-0, on the volumes that were kept"]);
-    round(&mut cluster);
-    round(&mut cluster);
-    assert_eq!(live(&cluster), ["db.p-0.server.3 TASK_STAGING"]);
-    assert_eq!(ask(&mut cluster, delete(true)), Ok(Reply::Deleting { kept_volumes: Vec::new() }));
-    for _ in 0..6 {
-        round(&mut cluster);
-    }
-    assert_eq!((cluster.volumes.len(), cluster.scheduler.state().services.len()), (0, 0));
-    assert_eq!(
-        ask(&mut cluster, delete(true)).unwrap_err().to_string(),
-        "no service is named db (field name): berth service list shows all"
-    );
-}
-
-#[test]
-fn disk_that_is_reserved_to_the_role_is_used_found_again_and_left_to_the_role() {
-    let mut cluster = Cluster::new(1);
-    cluster.agents[0].free =
-        parse_resources("cpus:2;mem:1024;disk(storage/test):4096;ports:[31000-31010]").unwrap();
-    // Up to the second task, which runs on the volume that the first one found made.
-    deploy(&mut cluster);
-    cluster.task_ends(false);
-    for _ in 0..3 {
-        round(&mut cluster);
-    }
-    assert_eq!(live(&cluster), ["db.p-0.server.3 TASK_STAGING"]);
-    let delete = Command::Delete { service: "db".to_owned(), volumes: true };
-    ask(&mut cluster, delete).unwrap();
-    for _ in 0..40 {
-        round(&mut cluster);
-    }
-    assert_eq!((cluster.volumes.len(), cluster.scheduler.state().services.len()), (0, 0));
-    cluster.rescind();
-    assert_eq!(
-        cluster.agents[0].free.to_string(),
-        "cpus:2; mem:1024; disk(static:storage/test):4096; ports:[31000-31010]"
-    );
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! `make bench`: runs the benchmarks and writes their figures. `--quick` looks for ten seconds, `--core` leaves the daemons out,
-//! `--profile` only loads the core path, for a profiler.
+//! `make bench`: runs the benchmarks and writes their figures. `--quick` looks for half a minute, `--core` leaves the daemons
+//! out, `--volumes` leaves W4 out, `--profile` only loads the core path, for a profiler.
 #![expect(clippy::print_stdout, reason = "this program talks to a person")]
 
 use anyhow::Context;
 use berth_bench::w4::{self, Effort};
-use berth_bench::w9;
+use berth_bench::{agent, snapshots, w9};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -24,6 +24,20 @@ fn main() -> anyhow::Result<()> {
     let figures = w9::run(dir.path(), effort)?;
     print!("{}", figures.table());
     println!("written to {}", figures.write("w9")?.display());
+    println!("snapshots: on btrfs, by size");
+    if let Some(figures) = snapshots::run(dir.path(), effort)? {
+        print!("{}", figures.table());
+        println!("written to {}", figures.write("snapshots")?.display());
+    }
+    if !has("--core") {
+        println!("agent: its memory, and what it says while a million files are deleted (minutes)");
+        let figures = agent::run(dir.path(), effort)?;
+        print!("{}", figures.table());
+        println!("written to {}", figures.write("agent")?.display());
+    }
+    if has("--volumes") {
+        return Ok(());
+    }
     println!("w4: durable RESERVE+CREATE (several minutes)");
     let figures = w4::run(dir.path(), effort, !has("--core"))?;
     print!("{}", figures.table());

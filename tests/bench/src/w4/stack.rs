@@ -147,6 +147,7 @@ impl Stack {
                 agent: Some(AGENT),
                 disk: DiskChoice::Any,
                 container_path: Arc::from("data"),
+                access: berth_model::access::Access::default(),
             };
             self.submit(request);
         }

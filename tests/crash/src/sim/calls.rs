@@ -2,10 +2,11 @@
 //!
 //! Invariant: every call of the trait goes through [`SimFs::perform`], so that it is counted, recorded and can fail.
 
-use super::tree::{Change, Content, Number};
-use super::{Call, SimFs, State};
+use super::change::Change;
+use super::tree::{Content, Number};
+use super::{Call, FREE, SimFs, State};
 use berth_agent::disk::filesystem::{Position, Room};
-use berth_agent::disk::fs::{Calls, Kind, Raw, Replace, Site, Tree};
+use berth_agent::disk::fs::{Access, Calls, Kind, Raw, Replace, Site, Tree};
 use berth_agent::disk::project::Account;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -20,18 +21,20 @@ const BYTES_MAX: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Handle {
     pub(super) files: SimFs,
+    /// The file whose file system it is on; the disk's own without.
+    pub(super) image: Option<Number>,
     pub(super) number: Number,
 }
 
-fn text(name: &OsStr) -> Result<&str, Errno> {
+pub(super) fn text(name: &OsStr) -> Result<&str, Errno> {
     name.to_str().ok_or(Errno::INVAL)
 }
 
-fn shown(name: &OsStr) -> impl Fn() -> String {
+pub(super) fn shown(name: &OsStr) -> impl Fn() -> String {
     move || name.to_string_lossy().into_owned()
 }
 
-fn nothing() -> String {
+pub(super) fn nothing() -> String {
     String::new()
 }
 
@@ -45,16 +48,16 @@ fn has_projects(state: &State) -> Result<(), Errno> {
 
 impl Handle {
     fn open(&self, number: Number) -> Box<dyn Calls> {
-        self.files.handle(number)
+        self.files.handle(self.image, number)
     }
 
-    fn ask<T>(
+    pub(super) fn ask<T>(
         &self,
         site: Site,
         call: Call,
         work: impl FnOnce(&State) -> Result<T, Errno>,
     ) -> Result<T, Errno> {
-        self.files.perform(site, (call, &nothing), |state| work(state))
+        self.files.perform(self.image, site, (call, &nothing), |state| work(state))
     }
 }
 
@@ -64,30 +67,33 @@ impl Calls for Handle {
     }
 
     fn directory(&self, site: Site, name: &OsStr) -> Result<Box<dyn Calls>, Errno> {
-        let number = self.files.perform(site, (Call::Directory, &shown(name)), |state| {
-            let number = state.entry(self.number, text(name)?)?;
-            state.entries(number).map(|_entries| number)
-        })?;
+        let number =
+            self.files.perform(self.image, site, (Call::Directory, &shown(name)), |state| {
+                let number = state.entry(self.number, text(name)?)?;
+                state.entries(number).map(|_entries| number)
+            })?;
         Ok(self.open(number))
     }
 
     fn make_directory(&self, site: Site, name: &OsStr, mode: u32) -> Result<(), Errno> {
-        self.files.perform(site, (Call::MakeDirectory, &shown(name)), |state| {
+        self.files.perform(self.image, site, (Call::MakeDirectory, &shown(name)), |state| {
             let content = Content::Directory(BTreeMap::new());
             state.make(self.number, text(name)?, content, mode).map(|_number| ())
         })
     }
 
     fn create(&self, site: Site, name: &OsStr) -> Result<Box<dyn Calls>, Errno> {
-        let number = self.files.perform(site, (Call::Create, &shown(name)), |state| {
-            let content = Content::File { bytes: Vec::new(), bulk: 0 };
-            state.make(self.number, text(name)?, content, 0o600)
-        })?;
+        let number =
+            self.files.perform(self.image, site, (Call::Create, &shown(name)), |state| {
+                let content = Content::File { bytes: Vec::new(), bulk: 0 };
+                state.make(self.number, text(name)?, content, 0o600)
+            })?;
         Ok(self.open(number))
     }
 
     fn write(&self, site: Site, bytes: &[u8]) -> Result<(), Errno> {
-        self.files.perform(site, (Call::Write, &nothing), |state| {
+        self.files.perform(self.image, site, (Call::Write, &nothing), |state| {
+            state.writable(self.number)?;
             let subvolume = state.inode(self.number)?.subvolume;
             let limit = state.inode(subvolume)?.limit;
             let used = state.storage.seen().used(subvolume) + bytes.len() as u64;
@@ -108,7 +114,7 @@ impl Calls for Handle {
     }
 
     fn read(&self, site: Site, name: &OsStr, most: u64) -> Result<Vec<u8>, Errno> {
-        self.files.perform(site, (Call::Read, &shown(name)), |state| {
+        self.files.perform(self.image, site, (Call::Read, &shown(name)), |state| {
             let number = state.entry(self.number, text(name)?)?;
             match &state.inode(number)?.content {
                 Content::File { bytes, .. } => {
@@ -116,12 +122,14 @@ impl Calls for Handle {
                     Ok(bytes.iter().copied().take(most).collect())
                 },
                 Content::Directory(_) => Err(Errno::ISDIR),
+                Content::Image { .. } => Err(Errno::FBIG),
             }
         })
     }
 
     fn unlink(&self, site: Site, name: &OsStr) -> Result<(), Errno> {
-        self.files.perform(site, (Call::Unlink, &shown(name)), |state| {
+        self.files.perform(self.image, site, (Call::Unlink, &shown(name)), |state| {
+            state.writable(self.number)?;
             let name = text(name)?;
             let number = state.entry(self.number, name)?;
             if state.entries(number).is_ok() {
@@ -137,7 +145,8 @@ impl Calls for Handle {
     }
 
     fn remove_directory(&self, site: Site, name: &OsStr) -> Result<(), Errno> {
-        self.files.perform(site, (Call::RemoveDirectory, &shown(name)), |state| {
+        self.files.perform(self.image, site, (Call::RemoveDirectory, &shown(name)), |state| {
+            state.writable(self.number)?;
             let name = text(name)?;
             let number = state.entry(self.number, name)?;
             is_empty(state, number)?;
@@ -158,10 +167,14 @@ impl Calls for Handle {
         replace: Replace,
     ) -> Result<(), Errno> {
         let arguments = || format!("{} to {}", name.display(), new.display());
-        self.files.perform(site, (Call::Rename, &arguments), |state| {
+        self.files.perform(self.image, site, (Call::Rename, &arguments), |state| {
             let Raw::Number(to) = to else { return Err(Errno::XDEV) };
             let (name, new) = (text(name)?, text(new)?);
             let number = state.entry(self.number, name)?;
+            state.writable(self.number).and_then(|()| state.writable(to))?;
+            if to != self.number {
+                state.writable(number)?;
+            }
             match state.entry(to, new) {
                 Ok(_taken) if replace == Replace::No => return Err(Errno::EXIST),
                 Ok(taken) if state.entries(taken).is_ok() => is_empty(state, taken)?,
@@ -175,18 +188,24 @@ impl Calls for Handle {
     }
 
     fn sync(&self, site: Site) -> Result<(), Errno> {
-        let outcome = self.files.perform(site, (Call::Sync, &nothing), |state| {
+        let outcome = self.files.perform(self.image, site, (Call::Sync, &nothing), |state| {
             state.storage.sync(self.number);
             Ok(())
         });
         if outcome.is_err() {
-            self.files.state().storage.lose(self.number);
+            self.files
+                .state()
+                .on(self.image, |state| {
+                    state.storage.lose(self.number);
+                    Ok(())
+                })
+                .ok();
         }
         outcome
     }
 
     fn sync_file_system(&self, site: Site) -> Result<(), Errno> {
-        self.files.perform(site, (Call::SyncFileSystem, &nothing), |state| {
+        self.files.perform(self.image, site, (Call::SyncFileSystem, &nothing), |state| {
             state.storage.sync_all();
             Ok(())
         })
@@ -202,10 +221,11 @@ impl Calls for Handle {
     }
 
     fn set_attribute(&self, site: Site, name: &str, value: &[u8]) -> Result<(), Errno> {
-        self.files.perform(site, (Call::SetAttribute, &nothing), |state| {
+        self.files.perform(self.image, site, (Call::SetAttribute, &nothing), |state| {
             if !state.has_attributes {
                 return Err(Errno::NOTSUP);
             }
+            state.writable(self.number)?;
             let (name, value) = (name.to_owned(), value.to_vec());
             state.storage.change(Change::Attribute { number: self.number, name, value });
             Ok(())
@@ -213,15 +233,25 @@ impl Calls for Handle {
     }
 
     fn set_mode(&self, site: Site, mode: u32) -> Result<(), Errno> {
-        self.files.perform(site, (Call::SetMode, &nothing), |state| {
+        self.files.perform(self.image, site, (Call::SetMode, &nothing), |state| {
+            state.writable(self.number)?;
             state.storage.change(Change::Mode { number: self.number, mode });
             Ok(())
         })
     }
 
+    fn set_owner(&self, site: Site, uid: u32, gid: u32) -> Result<(), Errno> {
+        self.files.perform(self.image, site, (Call::SetOwner, &nothing), |state| {
+            state.writable(self.number)?;
+            state.storage.change(Change::Owner { number: self.number, owner: (uid, gid) });
+            Ok(())
+        })
+    }
+
     fn unlock(&self, site: Site, name: &OsStr) -> Result<(), Errno> {
-        self.files.perform(site, (Call::Unlock, &shown(name)), |state| {
+        self.files.perform(self.image, site, (Call::Unlock, &shown(name)), |state| {
             let number = state.entry(self.number, text(name)?)?;
+            state.writable(number)?;
             state.storage.change(Change::Mode { number, mode: 0o700 });
             Ok(())
         })
@@ -232,7 +262,7 @@ impl Calls for Handle {
     }
 
     fn kind(&self, site: Site, path: &OsStr) -> Result<Kind, Errno> {
-        self.files.perform(site, (Call::Kind, &shown(path)), |state| {
+        self.files.perform(self.image, site, (Call::Kind, &shown(path)), |state| {
             let number = state.storage.seen().walk(self.number, text(path)?).ok_or(Errno::NOENT)?;
             Ok(if state.entries(number).is_ok() { Kind::Directory } else { Kind::Other })
         })
@@ -245,11 +275,18 @@ impl Calls for Handle {
     }
 
     fn position(&self, site: Site) -> Result<Position, Errno> {
-        self.ask(site, Call::Position, |state| state.position(self.number))
+        let position = self.ask(site, Call::Position, |state| state.position(self.number))?;
+        Ok(match self.image.map(u32::try_from) {
+            // A mount and a device of its own.
+            Some(Ok(file)) => {
+                Position { device: (7, file), mount: 1_000 + u64::from(file), ..position }
+            },
+            Some(Err(_)) | None => position,
+        })
     }
 
     fn room(&self, site: Site) -> Result<Room, Errno> {
-        let room = Room { total: 100 * GIB, free: 50 * GIB, read_only: false };
+        let room = Room { total: 100 * GIB, free: FREE, read_only: false };
         self.ask(site, Call::Room, |_state| Ok(room))
     }
 
@@ -263,8 +300,7 @@ impl Calls for Handle {
 
     fn tree_size(&self, site: Site) -> Result<Tree, String> {
         let counted = self.ask(site, Call::TreeSize, |state| {
-            let subvolume = state.inode(self.number)?.subvolume;
-            let bytes = state.storage.seen().used(subvolume);
+            let bytes = state.storage.seen().below(self.number);
             // The search judges sizes only; it counts no files.
             Ok(Tree { bytes, inodes: 0 })
         });
@@ -277,7 +313,7 @@ impl Calls for Handle {
     }
 
     fn make_subvolume(&self, site: Site, name: &OsStr) -> Result<(), Errno> {
-        self.files.perform(site, (Call::MakeSubvolume, &shown(name)), |state| {
+        self.files.perform(self.image, site, (Call::MakeSubvolume, &shown(name)), |state| {
             state.make_subvolume(self.number, text(name)?)
         })
     }
@@ -287,7 +323,7 @@ impl Calls for Handle {
     }
 
     fn limit(&self, site: Site, bytes: Option<u64>) -> Result<(), Errno> {
-        self.files.perform(site, (Call::Limit, &nothing), |state| {
+        self.files.perform(self.image, site, (Call::Limit, &nothing), |state| {
             state.storage.change(Change::Limit { number: self.number, bytes });
             Ok(())
         })
@@ -296,18 +332,36 @@ impl Calls for Handle {
     fn quota_used(&self, site: Site) -> Result<Option<u64>, Errno> {
         self.ask(site, Call::QuotaUsed, |state| {
             let subvolume = state.inode(self.number)?.subvolume;
-            Ok(Some(state.storage.seen().used(subvolume)))
+            Ok(Some(state.storage.counted(subvolume)))
         })
     }
 
     fn enable_quota(&self, site: Site) -> Result<(), Errno> {
-        self.files.perform(site, (Call::EnableQuota, &nothing), |state| {
+        self.files.perform(self.image, site, (Call::EnableQuota, &nothing), |state| {
             if state.is_btrfs { Ok(()) } else { Err(Errno::NOTTY) }
         })
     }
 
     fn forget_quota(&self, site: Site, _group: u64) -> Result<(), Errno> {
-        self.files.perform(site, (Call::ForgetQuota, &nothing), |_state| Ok(()))
+        self.files.perform(self.image, site, (Call::ForgetQuota, &nothing), |_state| Ok(()))
+    }
+
+    fn snapshot(&self, site: Site, name: &OsStr, of: Raw<'_>, access: Access) -> Result<(), Errno> {
+        self.files.perform(self.image, site, (Call::Snapshot, &shown(name)), |state| {
+            let Raw::Number(of) = of else { return Err(Errno::XDEV) };
+            state.snapshot(self.number, text(name)?, of, access)
+        })
+    }
+
+    fn is_read_only(&self, site: Site) -> Result<bool, Errno> {
+        self.ask(site, Call::IsReadOnly, |state| Ok(state.inode(self.number)?.read_only))
+    }
+
+    fn make_writable(&self, site: Site) -> Result<(), Errno> {
+        self.files.perform(self.image, site, (Call::MakeWritable, &nothing), |state| {
+            state.storage.change(Change::Unlock { number: self.number });
+            Ok(())
+        })
     }
 
     fn project(&self, site: Site) -> Result<u32, Errno> {
@@ -318,7 +372,7 @@ impl Calls for Handle {
     }
 
     fn set_project(&self, site: Site, project: u32) -> Result<(), Errno> {
-        self.files.perform(site, (Call::SetProject, &|| project.to_string()), |state| {
+        self.files.perform(self.image, site, (Call::SetProject, &|| project.to_string()), |state| {
             has_projects(state)?;
             state.storage.change(Change::Project { number: self.number, project });
             Ok(())
@@ -334,10 +388,15 @@ impl Calls for Handle {
     }
 
     fn limit_project(&self, site: Site, project: u32, bytes: Option<u64>) -> Result<(), Errno> {
-        self.files.perform(site, (Call::LimitProject, &|| project.to_string()), |state| {
-            has_projects(state)?;
-            state.storage.change(Change::LimitProject { project, bytes });
-            Ok(())
-        })
+        self.files.perform(
+            self.image,
+            site,
+            (Call::LimitProject, &|| project.to_string()),
+            |state| {
+                has_projects(state)?;
+                state.storage.change(Change::LimitProject { project, bytes });
+                Ok(())
+            },
+        )
     }
 }

@@ -3,136 +3,27 @@
 //! It does not know disks or volumes. Handles of one [`SimFs`] share its state; [`SimFs::fork`] and the states in its
 //! recording are independent of it.
 
+mod call;
 mod calls;
+pub mod change;
+mod device;
+mod images;
 pub mod storage;
 pub mod tree;
 
 use berth_agent::disk::filesystem::Position;
-use berth_agent::disk::fs::{Calls, FileSystem, Site};
+use berth_agent::disk::fs::{Access, Calls, FileSystem, Site};
+pub use call::{Call, CallSite, Event, changing};
+use change::Change;
 use rustix::io::Errno;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::{Model, Storage};
-use tree::{Change, Content, Inode, Number, ROOT, Tree};
+use tree::{Content, Inode, Number, ROOT, Tree};
 
-/// What was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Call {
-    Open,
-    Locate,
-    Directory,
-    MakeDirectory,
-    Create,
-    Write,
-    Read,
-    Unlink,
-    RemoveDirectory,
-    Rename,
-    Sync,
-    SyncFileSystem,
-    Attribute,
-    SetAttribute,
-    SetMode,
-    Unlock,
-    IsImmutable,
-    Kind,
-    Names,
-    Position,
-    Room,
-    Identity,
-    IsBtrfs,
-    TreeSize,
-    Mounts,
-    MakeSubvolume,
-    Subvolume,
-    Limit,
-    QuotaUsed,
-    EnableQuota,
-    ForgetQuota,
-    Project,
-    SetProject,
-    Account,
-    LimitProject,
-}
-
-impl Call {
-    /// Can it change what is seen or what is durable?
-    #[must_use]
-    pub const fn is_change(self) -> bool {
-        matches!(
-            self,
-            Self::MakeDirectory
-                | Self::Create
-                | Self::Write
-                | Self::Unlink
-                | Self::RemoveDirectory
-                | Self::Rename
-                | Self::Sync
-                | Self::SyncFileSystem
-                | Self::SetAttribute
-                | Self::SetMode
-                | Self::Unlock
-                | Self::MakeSubvolume
-                | Self::Limit
-                | Self::EnableQuota
-                | Self::ForgetQuota
-                | Self::SetProject
-                | Self::LimitProject
-        )
-    }
-
-    /// Does it promise that something is durable?
-    #[must_use]
-    pub const fn is_sync(self) -> bool {
-        matches!(self, Self::Sync | Self::SyncFileSystem)
-    }
-}
-
-/// A call and the place in the source that it comes from.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallSite {
-    /// The file.
-    pub file: &'static str,
-    /// The line.
-    pub line: u32,
-    /// The column.
-    pub column: u32,
-    /// What was asked.
-    pub call: Call,
-}
-
-impl CallSite {
-    fn new(site: Site, call: Call) -> Self {
-        Self { file: site.file(), line: site.line(), column: site.column(), call }
-    }
-}
-
-impl fmt::Display for CallSite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{} {:?}", self.file, self.line, self.column, self.call)
-    }
-}
-
-impl fmt::Debug for CallSite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// One recorded call.
-#[derive(Clone, Debug)]
-pub struct Event {
-    /// Which call, from where.
-    pub site: CallSite,
-    /// On which names.
-    pub arguments: String,
-    /// How it ended.
-    pub error: Option<Errno>,
-    /// The state after it, of a call that can change one.
-    pub after: Option<Storage>,
-}
+/// The room that every disk has, in bytes.
+pub const FREE: u64 = 50 << 30;
 
 /// A call that fails.
 #[derive(Clone, Copy, Debug)]
@@ -153,8 +44,8 @@ struct State {
     events: Vec<Event>,
     calls: usize,
     fault: Option<Fault>,
-    /// The call that failed by order.
-    failed: Option<CallSite>,
+    /// The call that failed by order, and whether on a file system in an image.
+    failed: Option<(CallSite, bool)>,
     ignored: Option<CallSite>,
 }
 
@@ -213,6 +104,7 @@ impl SimFs {
     pub fn with(&self, storage: Storage) -> Self {
         let mut state = self.state().clone();
         state.storage = storage;
+        state.storage.end_process();
         state.events = Vec::new();
         state.is_recording = false;
         state.fault = None;
@@ -241,7 +133,7 @@ impl SimFs {
 
     /// Everything is written out, as the kernel does after a while.
     pub fn rest(&self) {
-        self.state().storage.sync_all();
+        self.state().storage.rest();
     }
 
     /// Records from now on.
@@ -249,6 +141,12 @@ impl SimFs {
         let mut state = self.state();
         state.is_recording = true;
         state.events.clear();
+    }
+
+    /// How many calls were recorded so far.
+    #[must_use]
+    pub fn recorded(&self) -> usize {
+        self.state().events.len()
     }
 
     /// What was recorded.
@@ -268,7 +166,13 @@ impl SimFs {
     /// The call that failed as ordered, if it was reached.
     #[must_use]
     pub fn failed(&self) -> Option<CallSite> {
-        self.state().failed
+        self.state().failed.map(|(site, _in_image)| site)
+    }
+
+    /// Was it on a file system in an image, or on its device?
+    #[must_use]
+    pub fn failed_in_image(&self) -> bool {
+        self.state().failed.is_some_and(|(_site, in_image)| in_image)
     }
 
     /// Syncs from this place answer and do nothing from now on.
@@ -280,13 +184,14 @@ impl SimFs {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn handle(&self, number: Number) -> Box<dyn Calls> {
-        Box::new(calls::Handle { files: self.clone(), number })
+    fn handle(&self, image: Option<Number>, number: Number) -> Box<dyn Calls> {
+        Box::new(calls::Handle { files: self.clone(), image, number })
     }
 
-    /// Carries a call out, or lets it fail, and records it.
+    /// Carries a call out, or lets it fail, and records it; with `image`, on the file system in that file.
     fn perform<T>(
         &self,
+        image: Option<Number>,
         site: Site,
         (call, arguments): (Call, &dyn Fn() -> String),
         work: impl FnOnce(&mut State) -> Result<T, Errno>,
@@ -299,16 +204,23 @@ impl SimFs {
         let outcome = match fault {
             Some(fault) => {
                 state.fault = None;
-                state.failed = Some(site);
+                let in_image = image.is_some() || call.is_of_device();
+                state.failed = Some((site, in_image));
                 Err(fault.errno)
             },
             None if call.is_sync() && state.ignored == Some(site) => {
                 let storage = state.storage.clone();
-                let answer = work(&mut state);
+                let answer = state.on(image, work);
                 state.storage = storage;
                 answer
             },
-            None => work(&mut state),
+            None => {
+                let answer = state.on(image, work);
+                if let (Some(file), true, true) = (image, call.is_sync(), answer.is_ok()) {
+                    state.storage.flush(file);
+                }
+                answer
+            },
         };
         if state.is_recording {
             let after = call.is_change().then(|| state.storage.clone());
@@ -322,13 +234,14 @@ impl SimFs {
 impl FileSystem for SimFs {
     fn open(&self, site: Site, path: &Path) -> Result<Box<dyn Calls>, Errno> {
         let shown = || path.display().to_string();
-        let number = self.perform(site, (Call::Open, &shown), |state| state.directory_at(path))?;
-        Ok(self.handle(number))
+        let (image, number) =
+            self.perform(None, site, (Call::Open, &shown), |state| state.place(path))?;
+        Ok(self.handle(image, number))
     }
 
     fn locate(&self, site: Site, path: &Path) -> Result<Position, Errno> {
         let shown = || path.display().to_string();
-        self.perform(site, (Call::Locate, &shown), |state| {
+        self.perform(None, site, (Call::Locate, &shown), |state| {
             let number = state.directory_at(path)?;
             state.position(number)
         })
@@ -336,6 +249,36 @@ impl FileSystem for SimFs {
 }
 
 impl State {
+    /// Does something on the disk, or on the file system in a file that is mounted.
+    fn on<T>(
+        &mut self,
+        image: Option<Number>,
+        work: impl FnOnce(&mut Self) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let Some(file) = image else { return work(self) };
+        let device = self.storage.devices.get_mut(&file);
+        let mut mounted = device.and_then(|device| device.mounted.take()).ok_or(Errno::STALE)?;
+        std::mem::swap(&mut self.storage, &mut mounted.storage);
+        let attributes = std::mem::replace(&mut self.has_attributes, true);
+        let answer = work(self);
+        self.has_attributes = attributes;
+        std::mem::swap(&mut self.storage, &mut mounted.storage);
+        if let Some(device) = self.storage.devices.get_mut(&file) {
+            device.mounted = Some(mounted);
+        }
+        answer
+    }
+
+    /// Where a path leads: to a directory of the disk, or to what is mounted from an image.
+    fn place(&self, path: &Path) -> Result<(Option<Number>, Number), Errno> {
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or(Errno::INVAL)?;
+        if path.parent().is_some_and(|parent| parent.ends_with(".mounts")) {
+            let file = self.storage.shown(name).ok_or(Errno::NOENT)?;
+            return Ok((Some(file), ROOT));
+        }
+        self.directory_at(path).map(|number| (None, number))
+    }
+
     fn directory_at(&self, path: &Path) -> Result<Number, Errno> {
         let path = path.to_str().ok_or(Errno::INVAL)?;
         let number = self.storage.seen().walk(ROOT, path).ok_or(Errno::NOENT)?;
@@ -361,6 +304,15 @@ impl State {
         Ok(Position { device: (0, minor), mount: 1, inode: if own { 256 } else { number } })
     }
 
+    /// Nothing is written in a snapshot.
+    fn writable(&self, number: Number) -> Result<(), Errno> {
+        let subvolume = self.inode(number)?.subvolume;
+        if self.inode(subvolume).is_ok_and(|root| root.read_only) {
+            return Err(Errno::ROFS);
+        }
+        Ok(())
+    }
+
     fn make(
         &mut self,
         dir: Number,
@@ -368,6 +320,7 @@ impl State {
         content: Content,
         mode: u32,
     ) -> Result<Number, Errno> {
+        self.writable(dir)?;
         if self.entries(dir)?.contains_key(name) {
             return Err(Errno::EXIST);
         }
@@ -392,8 +345,30 @@ impl State {
     }
 }
 
-/// Every call site in a recording that changes something or makes it durable.
-#[must_use]
-pub fn changing(events: &[Event]) -> BTreeSet<CallSite> {
-    events.iter().map(|event| event.site).filter(|site| site.call.is_change()).collect()
+impl State {
+    /// A subvolume with what another holds, as of now.
+    fn snapshot(
+        &mut self,
+        dir: Number,
+        name: &str,
+        of: Number,
+        access: Access,
+    ) -> Result<(), Errno> {
+        if !self.is_btrfs {
+            return Err(Errno::NOTTY);
+        }
+        if self.inode(of)?.subvolume != of || of == ROOT {
+            return Err(Errno::INVAL);
+        }
+        self.writable(dir)?;
+        if self.entries(dir)?.contains_key(name) {
+            return Err(Errno::EXIST);
+        }
+        let (mut inodes, of) = self.storage.seen().copy(of, self.storage.fresh());
+        if let Some((_number, root)) = inodes.first_mut() {
+            root.read_only = access == Access::ReadOnly;
+        }
+        self.storage.change(Change::Snapshot { dir, name: name.to_owned(), inodes, of });
+        Ok(())
+    }
 }

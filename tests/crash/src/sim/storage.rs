@@ -8,10 +8,16 @@
 //!
 //! A sync of the file system makes everything durable. Each model is at most as kind as the file system it is named
 //! after. Data whose sync failed is never durable: the page cache calls it clean.
+//!
+//! A file can be a device with a file system on it, which has a storage of its own. What that makes durable reaches the
+//! data of the file and no more: neither its length nor its name. What is pending in it may be in the file or not.
 
-use super::tree::{Change, Number, Tree};
+use super::change::{Change, Fate};
+use super::device::Device;
+use super::tree::{Medium, Number, Tree};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 
 /// Whose rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,12 +32,12 @@ pub enum Model {
 
 /// A change that is seen and not durable.
 #[derive(Clone, Debug, Hash)]
-struct Pending {
-    change: Change,
+pub(super) struct Pending {
+    pub change: Change,
     /// Durable as soon as what it builds on is.
-    synced: bool,
+    pub synced: bool,
     /// Its sync failed.
-    lost: bool,
+    pub lost: bool,
 }
 
 /// Seen and durable state.
@@ -40,14 +46,20 @@ pub struct Storage {
     model: Model,
     seen: Tree,
     durable: Tree,
-    pending: Vec<Pending>,
+    pub(super) pending: Vec<Pending>,
+    /// What each subvolume used when everything was synced last: quotas count no sooner.
+    counted: BTreeMap<Number, u64>,
+    /// Files that are attached as devices, by their inodes. None outlives the machine.
+    pub(super) devices: BTreeMap<Number, Device>,
 }
 
 impl Storage {
     /// One on which this tree is durable.
     #[must_use]
     pub fn new(model: Model, tree: Tree) -> Self {
-        Self { model, seen: tree.clone(), durable: tree, pending: Vec::new() }
+        let counted = tree.all_used();
+        let devices = BTreeMap::new();
+        Self { model, seen: tree.clone(), durable: tree, pending: Vec::new(), counted, devices }
     }
 
     /// Whose rules it follows.
@@ -62,19 +74,37 @@ impl Storage {
         &self.seen
     }
 
+    /// What a crash leaves at least.
+    pub(super) fn durable(&self) -> &Tree {
+        &self.durable
+    }
+
+    /// What the quota of a subvolume says.
+    #[must_use]
+    pub fn counted(&self, subvolume: Number) -> u64 {
+        self.counted.get(&subvolume).copied().unwrap_or_default()
+    }
+
     /// A number for this state, with what is not durable.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.durable.hash(&mut hasher);
         self.pending.hash(&mut hasher);
+        self.counted.hash(&mut hasher);
+        for (file, device) in &self.devices {
+            (file, device.size).hash(&mut hasher);
+            if let Some(mounted) = &device.mounted {
+                (&mounted.name, mounted.storage.fingerprint()).hash(&mut hasher);
+            }
+        }
         hasher.finish()
     }
 
     /// A number no inode has, seen, durable or between.
     #[must_use]
     pub fn fresh(&self) -> Number {
-        let pending = self.pending.iter().map(|pending| pending.change.subject()).max();
+        let pending = self.pending.iter().map(|pending| pending.change.highest()).max();
         self.seen.highest().max(self.durable.highest()).max(pending.unwrap_or_default()) + 1
     }
 
@@ -87,29 +117,27 @@ impl Storage {
     /// Is it about a subvolume as a whole, which only a sync of the file system makes durable?
     fn is_of_subvolume(&self, change: &Change) -> bool {
         match change {
-            Change::Limit { .. } => true,
+            Change::Limit { .. } | Change::Snapshot { .. } | Change::Unlock { .. } => true,
             Change::Make { number, inode, .. } => inode.subvolume == *number,
             Change::Remove { number, .. } | Change::Rename { number, .. } => {
                 let made = self.pending.iter().find_map(|pending| match &pending.change {
                     Change::Make { number: made, inode, .. } if made == number => Some(&**inode),
-                    Change::Make { .. }
-                    | Change::Remove { .. }
-                    | Change::Rename { .. }
-                    | Change::Attribute { .. }
-                    | Change::Mode { .. }
-                    | Change::Write { .. }
-                    | Change::Limit { .. }
-                    | Change::Project { .. }
-                    | Change::LimitProject { .. } => None,
+                    Change::Snapshot { inodes, .. } => {
+                        inodes.iter().find(|(made, _inode)| made == number).map(|(_, inode)| inode)
+                    },
+                    _other => None,
                 });
                 let inode = made.or_else(|| self.durable.get(*number));
                 inode.is_some_and(|inode| inode.subvolume == *number)
             },
             Change::Attribute { .. }
             | Change::Mode { .. }
+            | Change::Owner { .. }
             | Change::Write { .. }
             | Change::Project { .. }
-            | Change::LimitProject { .. } => false,
+            | Change::LimitProject { .. }
+            | Change::Length { .. }
+            | Change::Blocks { .. } => false,
         }
     }
 
@@ -155,9 +183,15 @@ impl Storage {
                 Change::Rename { to, .. } => *to == number,
                 Change::Attribute { .. }
                 | Change::Mode { .. }
+                | Change::Owner { .. }
                 | Change::Write { .. }
-                | Change::Project { .. } => change.subject() == number,
-                Change::Limit { .. } | Change::LimitProject { .. } => false,
+                | Change::Project { .. }
+                | Change::Length { .. }
+                | Change::Blocks { .. } => change.subject() == number,
+                Change::Limit { .. }
+                | Change::LimitProject { .. }
+                | Change::Snapshot { .. }
+                | Change::Unlock { .. } => false,
             };
             if mine && !self.is_of_subvolume(change) {
                 self.mark(index);
@@ -182,7 +216,7 @@ impl Storage {
     }
 
     /// What is synced and builds on nothing that is not becomes durable.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let mut rest: Vec<Pending> = Vec::new();
         for pending in std::mem::take(&mut self.pending) {
             let held = rest.iter().any(|earlier| pending.change.builds_on(&earlier.change));
@@ -204,6 +238,7 @@ impl Storage {
                 self.durable.apply(&pending.change);
             }
         }
+        self.counted = self.durable.all_used();
     }
 
     /// A sync of this file or directory fails: its data is never written any more.
@@ -228,7 +263,32 @@ impl Storage {
             Model::Ext4 | Model::Xfs => self.prefixes(&mut keep),
             Model::Btrfs => self.subsets(exhaustive_max, &mut keep),
         }
-        found.into_values().collect()
+        let mut trees: Vec<Tree> = found.into_values().collect();
+        for (file, device) in &self.devices {
+            let Some(mounted) = &device.mounted else { continue };
+            if mounted.storage.pending.is_empty() {
+                continue;
+            }
+            // What it did not make durable may be in the file all the same.
+            let (now, inner) = (mounted.medium(), mounted.storage.crashes(exhaustive_max));
+            trees = trees
+                .into_iter()
+                .flat_map(|tree| {
+                    if tree.medium(*file).is_none_or(|medium| *medium != now) {
+                        return vec![tree];
+                    }
+                    let with = |inner: &Tree| {
+                        let medium = Medium::Whole { format: mounted.format, tree: inner.clone() };
+                        let mut tree = tree.clone();
+                        let medium = Arc::new(medium);
+                        tree.apply(&Change::Blocks { number: *file, medium, is_journaled: true });
+                        tree
+                    };
+                    inner.iter().map(with).collect()
+                })
+                .collect();
+        }
+        trees
     }
 
     fn prefixes(&self, keep: &mut dyn FnMut(Tree)) {
@@ -317,27 +377,5 @@ impl Storage {
             }
         }
         tree
-    }
-}
-
-/// What becomes of written bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    None,
-    Whole,
-    Torn,
-    Zeros,
-}
-
-impl Fate {
-    fn of(self, change: &Change) -> Option<Change> {
-        let Change::Write { number, bytes, bulk } = change else { return Some(change.clone()) };
-        let bytes = match self {
-            Self::None => return None,
-            Self::Whole => bytes.clone(),
-            Self::Torn => bytes.get(..bytes.len() / 2).unwrap_or_default().to_vec(),
-            Self::Zeros => vec![0; bytes.len()],
-        };
-        Some(Change::Write { number: *number, bytes, bulk: *bulk })
     }
 }

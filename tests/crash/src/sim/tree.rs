@@ -2,7 +2,9 @@
 //!
 //! It knows nothing of syncing. Invariant: every inode but the root has exactly one name.
 
-use std::collections::BTreeMap;
+use super::change::Change;
+use berth_agent::disk::image::Format;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// An inode's number.
@@ -21,6 +23,30 @@ pub enum Content {
     File { bytes: Vec<u8>, bulk: u64 },
     /// A directory's entries.
     Directory(BTreeMap<String, Number>),
+    /// A file that is or was attached as a device.
+    Image { length: u64, allocated: u64, medium: Arc<Medium> },
+}
+
+/// What lies on a device.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Medium {
+    /// Nothing was ever written.
+    Blank,
+    /// Something that no file system recognises.
+    Torn,
+    /// A file system; the limit of its root is its size.
+    Whole { format: Format, tree: Tree },
+}
+
+impl Medium {
+    /// How long the device must be.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Whole { tree, .. } => tree.get(ROOT).and_then(|root| root.limit).unwrap_or(0),
+            Self::Blank | Self::Torn => 0,
+        }
+    }
 }
 
 /// A file or directory.
@@ -32,19 +58,32 @@ pub struct Inode {
     pub attributes: BTreeMap<String, Vec<u8>>,
     /// Permissions.
     pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
     /// The subvolume it is in, named by the inode of its root.
     pub subvolume: Number,
     /// The limit, of a subvolume's root.
     pub limit: Option<u64>,
     /// The project, which what is made in a directory inherits; 0 is none.
     pub project: u32,
+    /// Nothing may be written in it, of a subvolume's root.
+    pub read_only: bool,
 }
 
 impl Inode {
     /// A new one.
     #[must_use]
     pub fn new(content: Content, mode: u32, subvolume: Number) -> Self {
-        Self { content, attributes: BTreeMap::new(), mode, subvolume, limit: None, project: 0 }
+        Self {
+            content,
+            attributes: BTreeMap::new(),
+            mode,
+            owner: (0, 0),
+            subvolume,
+            limit: None,
+            project: 0,
+            read_only: false,
+        }
     }
 
     /// One that is made in this directory.
@@ -58,116 +97,8 @@ impl Inode {
     pub fn entries(&self) -> Option<&BTreeMap<String, Number>> {
         match &self.content {
             Content::Directory(entries) => Some(entries),
-            Content::File { .. } => None,
+            Content::File { .. } | Content::Image { .. } => None,
         }
-    }
-}
-
-/// A change of the tree, as it can be durable or not by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Change {
-    /// A new inode under a new name.
-    Make { dir: Number, name: String, number: Number, inode: Box<Inode> },
-    /// A name and its inode are gone.
-    Remove { dir: Number, name: String, number: Number },
-    /// An entry moves; what had the new name is gone.
-    Rename { from: Number, name: String, to: Number, new: String, number: Number },
-    /// An extended attribute is set.
-    Attribute { number: Number, name: String, value: Vec<u8> },
-    /// Permissions are set.
-    Mode { number: Number, mode: u32 },
-    /// Bytes at the end of a file.
-    Write { number: Number, bytes: Vec<u8>, bulk: u64 },
-    /// A subvolume's limit.
-    Limit { number: Number, bytes: Option<u64> },
-    /// A directory gets a project.
-    Project { number: Number, project: u32 },
-    /// A project's limit.
-    LimitProject { project: u32, bytes: Option<u64> },
-}
-
-impl Change {
-    /// The entries it makes, takes or moves.
-    #[must_use]
-    pub fn entries(&self) -> Vec<(Number, &str)> {
-        match self {
-            Self::Make { dir, name, .. } | Self::Remove { dir, name, .. } => vec![(*dir, name)],
-            Self::Rename { from, name, to, new, .. } => vec![(*from, name), (*to, new)],
-            Self::Attribute { .. }
-            | Self::Mode { .. }
-            | Self::Write { .. }
-            | Self::Limit { .. }
-            | Self::Project { .. }
-            | Self::LimitProject { .. } => Vec::new(),
-        }
-    }
-
-    /// The inode it is about.
-    #[must_use]
-    pub fn subject(&self) -> Number {
-        match self {
-            Self::Make { number, .. }
-            | Self::Remove { number, .. }
-            | Self::Rename { number, .. }
-            | Self::Attribute { number, .. }
-            | Self::Mode { number, .. }
-            | Self::Write { number, .. }
-            | Self::Limit { number, .. }
-            | Self::Project { number, .. } => *number,
-            Self::LimitProject { .. } => NOBODY,
-        }
-    }
-
-    /// Is it about content, not names and attributes?
-    #[must_use]
-    pub fn is_data(&self) -> bool {
-        matches!(self, Self::Write { .. })
-    }
-
-    /// Does it need `earlier` to have happened?
-    #[must_use]
-    pub fn builds_on(&self, earlier: &Self) -> bool {
-        if self.shares_entry(earlier) {
-            return true;
-        }
-        if let Self::Make { number, .. } = earlier {
-            let inside = self.entries().iter().any(|(dir, _name)| dir == number);
-            if inside || self.subject() == *number {
-                return true;
-            }
-        }
-        if self.empties(earlier) {
-            return true;
-        }
-        match (self, earlier) {
-            (Self::Write { number, .. }, Self::Write { number: before, .. }) => number == before,
-            (
-                Self::Make { .. }
-                | Self::Remove { .. }
-                | Self::Rename { .. }
-                | Self::Attribute { .. }
-                | Self::Mode { .. }
-                | Self::Write { .. }
-                | Self::Limit { .. }
-                | Self::Project { .. }
-                | Self::LimitProject { .. },
-                _,
-            ) => false,
-        }
-    }
-
-    /// Does a directory go in which `earlier` changed something? It goes when it is empty.
-    #[must_use]
-    pub fn empties(&self, earlier: &Self) -> bool {
-        let Self::Remove { number, .. } = self else { return false };
-        earlier.entries().iter().any(|(dir, _name)| dir == number)
-    }
-
-    /// Do both concern one entry?
-    #[must_use]
-    pub fn shares_entry(&self, other: &Self) -> bool {
-        let theirs = other.entries();
-        self.entries().iter().any(|entry| theirs.contains(entry))
     }
 }
 
@@ -224,7 +155,7 @@ impl Tree {
     pub fn file(&self, path: &str) -> Option<&[u8]> {
         match &self.at(path)?.content {
             Content::File { bytes, .. } => Some(bytes),
-            Content::Directory(_) => None,
+            Content::Directory(_) | Content::Image { .. } => None,
         }
     }
 
@@ -235,6 +166,7 @@ impl Tree {
         inside
             .map(|inode| match &inode.content {
                 Content::File { bytes, bulk } => bytes.len() as u64 + bulk,
+                Content::Image { allocated, .. } => *allocated,
                 Content::Directory(_) => 0,
             })
             .sum()
@@ -247,6 +179,7 @@ impl Tree {
         let (bytes, count) = inside.fold((0, 0), |(bytes, count), inode| {
             let more = match &inode.content {
                 Content::File { bytes, bulk } => bytes.len() as u64 + bulk,
+                Content::Image { allocated, .. } => *allocated,
                 Content::Directory(_) => 0,
             };
             (bytes + more, count + 1)
@@ -259,6 +192,57 @@ impl Tree {
         self.limits.keys().copied()
     }
 
+    /// The bytes of the files below a directory.
+    #[must_use]
+    pub fn below(&self, directory: Number) -> u64 {
+        match self.get(directory).map(|inode| &inode.content) {
+            Some(Content::File { bytes, bulk }) => bytes.len() as u64 + bulk,
+            Some(Content::Image { allocated, .. }) => *allocated,
+            Some(Content::Directory(entries)) => {
+                entries.values().map(|number| self.below(*number)).sum()
+            },
+            None => 0,
+        }
+    }
+
+    /// The bytes that each subvolume holds.
+    #[must_use]
+    pub fn all_used(&self) -> BTreeMap<Number, u64> {
+        let mut used = BTreeMap::new();
+        for inode in self.inodes.values() {
+            if let Content::File { bytes, bulk } = &inode.content {
+                *used.entry(inode.subvolume).or_default() += bytes.len() as u64 + bulk;
+            }
+        }
+        used
+    }
+
+    /// A copy of what a subvolume holds, numbered from `first` on; also the numbers of what was copied.
+    #[must_use]
+    pub fn copy(&self, root: Number, first: Number) -> (Vec<(Number, Inode)>, BTreeSet<Number>) {
+        let inside = |inode: &Inode| inode.subvolume == root;
+        let mut order = vec![root];
+        order.extend(
+            self.inodes
+                .iter()
+                .filter(|(number, inode)| **number != root && inside(inode))
+                .map(|(number, _inode)| *number),
+        );
+        let new: BTreeMap<Number, Number> = order.iter().copied().zip(first..).collect();
+        let copied = order.iter().filter_map(|number| {
+            let mut inode = self.get(*number)?.clone();
+            inode.subvolume = first;
+            if let Content::Directory(entries) = &mut inode.content {
+                entries.retain(|_name, number| new.contains_key(number));
+                for number in entries.values_mut() {
+                    *number = new[number];
+                }
+            }
+            Some((new[number], inode))
+        });
+        (copied.collect(), new.keys().copied().collect())
+    }
+
     fn edit(&mut self, number: Number) -> Option<&mut Inode> {
         self.inodes.get_mut(&number).map(Arc::make_mut)
     }
@@ -266,7 +250,34 @@ impl Tree {
     fn entries(&mut self, number: Number) -> Option<&mut BTreeMap<String, Number>> {
         match &mut self.edit(number)?.content {
             Content::Directory(entries) => Some(entries),
-            Content::File { .. } => None,
+            Content::File { .. } | Content::Image { .. } => None,
+        }
+    }
+
+    /// What lies in a file that is an image.
+    #[must_use]
+    pub fn medium(&self, number: Number) -> Option<Arc<Medium>> {
+        match &self.get(number)?.content {
+            Content::Image { medium, .. } => Some(Arc::clone(medium)),
+            Content::File { .. } | Content::Directory(_) => None,
+        }
+    }
+
+    /// The length of a file, and what of it is allocated.
+    #[must_use]
+    pub fn lengths(&self, number: Number) -> (u64, u64) {
+        match self.get(number).map(|inode| &inode.content) {
+            Some(Content::Image { length, allocated, .. }) => (*length, *allocated),
+            Some(Content::File { bytes, bulk }) => {
+                (bytes.len() as u64 + bulk, bytes.len() as u64 + bulk)
+            },
+            Some(Content::Directory(_)) | None => (0, 0),
+        }
+    }
+
+    fn set_image(&mut self, number: Number, length: u64, allocated: u64, medium: Arc<Medium>) {
+        if let Some(inode) = self.edit(number) {
+            inode.content = Content::Image { length, allocated, medium };
         }
     }
 
@@ -296,6 +307,11 @@ impl Tree {
             Change::Attribute { number, name, value } => {
                 if let Some(inode) = self.edit(*number) {
                     inode.attributes.insert(name.clone(), value.clone());
+                }
+            },
+            Change::Owner { number, owner } => {
+                if let Some(inode) = self.edit(*number) {
+                    inode.owner = *owner;
                 }
             },
             Change::Mode { number, mode } => {
@@ -328,6 +344,32 @@ impl Tree {
                 None => {
                     self.limits.remove(project);
                 },
+            },
+            Change::Snapshot { dir, name, inodes, .. } => {
+                let root = change.subject();
+                if let Some(entries) = self.entries(*dir) {
+                    entries.insert(name.clone(), root);
+                    for (number, inode) in inodes {
+                        self.inodes.insert(*number, Arc::new(inode.clone()));
+                    }
+                }
+            },
+            Change::Unlock { number } => {
+                if let Some(inode) = self.edit(*number) {
+                    inode.read_only = false;
+                }
+            },
+            Change::Length { number, length, allocated } => {
+                let mut medium = self.medium(*number).unwrap_or_else(|| Arc::new(Medium::Blank));
+                if medium.size() > *length {
+                    // What was cut off does not come back when the file is made longer again.
+                    medium = Arc::new(Medium::Torn);
+                }
+                self.set_image(*number, *length, *allocated, medium);
+            },
+            Change::Blocks { number, medium, .. } => {
+                let (length, allocated) = self.lengths(*number);
+                self.set_image(*number, length, allocated, Arc::clone(medium));
             },
         }
     }

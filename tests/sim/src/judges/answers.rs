@@ -32,6 +32,7 @@ impl Judges {
             }
             if let (Some(record), Some(OperationState::Done)) = (record, &asked.end) {
                 self.judge_effect(world, record);
+                self.judge_descent(world, record);
             }
         }
     }
@@ -45,12 +46,17 @@ impl Judges {
                 continue;
             }
             match record.kind {
-                OperationKind::Create => {
+                OperationKind::Create | OperationKind::Clone => {
                     let ended = self.births.get(id).zip(entry).is_none_or(|(birth, v)| {
                         world.history.destroy_was_asked(*id, &birth.role, &v.spec.name)
                     });
                     let known = self.births.contains_key(id);
-                    if state != Some(VolumeState::Ready) && !(ended && known) {
+                    // It is there in this life until it is there in the next.
+                    let rolls = entry.and_then(|v| v.origin.as_ref());
+                    let rolls = rolls.is_some_and(|origin| origin.is_roll_back());
+                    let there = state == Some(VolumeState::Ready)
+                        || state == Some(VolumeState::Creating) && rolls;
+                    if !(there || ended && known) {
                         let text =
                             format!("operation {} is done, volume {id} is {state:?}", record.id);
                         self.report("I6 durability", text);
@@ -81,7 +87,9 @@ impl Judges {
                 | OperationKind::DeleteSnapshot
                 | OperationKind::HoldSnapshot
                 | OperationKind::RollBack
-                | OperationKind::Clone
+                | OperationKind::Protect
+                | OperationKind::Unprotect
+                | OperationKind::SetAccess
                 | OperationKind::SetSchedule
                 | OperationKind::DeleteSchedule => {},
             }
@@ -100,8 +108,11 @@ impl Judges {
                 continue;
             };
             let grows = record.kind == OperationKind::Grow;
-            let implies =
-                grows || matches!(record.kind, OperationKind::Create | OperationKind::Restore);
+            let implies = grows
+                || matches!(
+                    record.kind,
+                    OperationKind::Create | OperationKind::Restore | OperationKind::Clone
+                );
             if matches!(record.state, OperationState::Failed(_)) && !implies {
                 continue;
             }
@@ -240,6 +251,7 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
             | Request::HoldSnapshot { .. }
             | Request::RollBackVolume { .. }
             | Request::CloneVolume { .. }
+            | Request::Property { .. }
             | Request::SetSchedule { .. }
             | Request::DeleteSchedule { .. },
         ) => {},

@@ -1,4 +1,4 @@
-//! What lies on the disks, against what was asked and written down (I1, I2, I6, I11).
+//! What lies on the disks, against what was asked and written down (I1, I2, I6, I9, I11).
 
 use super::{Judges, volume, volumes};
 use crate::volumes::{Slot, is_the_one};
@@ -37,6 +37,7 @@ impl Judges {
                 self.judge_leaks(at, machine);
             }
             self.disks.insert(at, now.clone());
+            self.judge_taken(world, at, machine);
         }
         self.judge_copies(world);
     }
@@ -50,6 +51,9 @@ impl Judges {
         let (agent, now) = (machine.id, &machine.volumes.durable);
         for (id, old) in before {
             let new = now.get(id);
+            if self.judge_replaced(world, machine, (*id, old), new) {
+                continue;
+            }
             let moved = old.place == Place::Live && new.is_none_or(|new| new.place == Place::Trash);
             if moved || new.is_none() {
                 self.judge_end(world, *id, old);
@@ -63,7 +67,10 @@ impl Judges {
                 Some(_) => {},
             }
         }
-        for id in now.keys().filter(|id| !before.contains_key(id)) {
+        for (id, new) in now.iter().filter(|(id, _)| !before.contains_key(id)) {
+            if self.judge_arrival(world, machine, *id, new) {
+                continue;
+            }
             // Ids follow from operation ids, so a forgetful registry may use that of an ended volume again.
             let known = !self.rolled_back && !machine.strayed;
             if self.deleted.contains(id) && self.ready_ever.contains(id) && known {
@@ -173,6 +180,12 @@ impl Judges {
             let there = machine.volumes.durable.get(&id).is_some_and(|slot| {
                 slot.place == Place::Live && is_the_one(slot, machine.id, generation)
             });
+            let bytes = machine.volumes.durable.get(&id).map_or(0, |slot| slot.bytes);
+            if bytes > volume.spec.size.get() {
+                let text =
+                    format!("volume {id} takes {bytes}, the registry counts {}", volume.spec.size);
+                self.report("I9 sizes", text);
+            }
             if !(there && (written || machine.newest.is_some())) {
                 let text = format!(
                     "volume {id} is READY in the registry; on the disk {there}, in the ledger {written}"
@@ -193,6 +206,9 @@ impl Judges {
         );
         if !looks {
             self.agent_changes(at, machine, effect);
+        }
+        if let VolumeEffect::Snapshot { snapshot, .. } = effect {
+            self.snapshot_begins(machine, snapshot.id, snapshot.of.id);
         }
         let moves = matches!(
             effect,
@@ -228,8 +244,29 @@ impl Judges {
                 durable.snapshot(snapshot.id) == Some(SnapshotState::Deleting)
             },
             VolumeEffect::VerifySnapshot { .. } => true,
+            VolumeEffect::SetAccess { access, .. } => {
+                state == Some(VolumeState::Ready)
+                    && known.and_then(|volume| volume.setting) == Some(*access)
+            },
         };
-        if !allowed {
+        let is_safe = match effect {
+            VolumeEffect::RollBack { safety, .. } => {
+                durable.snapshot(safety.id) == Some(SnapshotState::Ready)
+            },
+            VolumeEffect::Create { .. }
+            | VolumeEffect::Restore { .. }
+            | VolumeEffect::Resize { .. }
+            | VolumeEffect::Trash { .. }
+            | VolumeEffect::Purge { .. }
+            | VolumeEffect::Verify { .. }
+            | VolumeEffect::Usage { .. }
+            | VolumeEffect::Snapshot { .. }
+            | VolumeEffect::EraseSnapshot { .. }
+            | VolumeEffect::VerifySnapshot { .. }
+            | VolumeEffect::Clone { .. }
+            | VolumeEffect::SetAccess { .. } => true,
+        };
+        if !(allowed && is_safe) {
             let text = format!("agent {at} begins {effect:?}, its ledger says {state:?}");
             self.report("I1 intent first", text);
         }

@@ -138,11 +138,11 @@ impl Judges {
         was_proven: bool,
         writes: &[RegistryWrite],
     ) {
-        // A CREATE or RESTORE that fails gives back what it had reserved; nobody is deprived of anything.
+        // A CREATE, RESTORE or GROW that fails gives back what it had reserved; nobody is deprived of anything.
         let gives_back = writes.iter().any(|write| match write {
             RegistryWrite::Put(RegistryRecord::Volume(new)) => new.state == VolumeState::Failed,
             RegistryWrite::Put(RegistryRecord::Operation(ended)) => {
-                ended.kind == OperationKind::Restore
+                matches!(ended.kind, OperationKind::Restore | OperationKind::Grow)
                     && matches!(ended.state, OperationState::Failed(_))
             },
             RegistryWrite::Put(_) | RegistryWrite::Delete(_) => false,

@@ -6,7 +6,8 @@ use berth_framework_core::scheduler::Scheduler;
 use berth_master_core::query;
 use berth_model::id::{AgentId, VolumeId};
 use berth_model::operation::OperationState;
-use berth_model::record::RegistryRecord;
+use berth_model::record::{RegistryKey, RegistryRecord};
+use berth_model::snapshot::SnapshotState;
 use berth_model::task::TaskKey;
 use berth_model::view::AgentState;
 use berth_model::volume::{Volume, VolumeState};
@@ -105,6 +106,40 @@ fn divergence(world: &World) -> Vec<String> {
     }
     for machine in world.agents.iter().filter(|machine| !machine.strayed) {
         lacking.extend(apart(machine, &registry));
+        lacking.extend(snapshots_apart(machine, world));
+    }
+    lacking
+}
+
+/// Registry, ledger and disk say the same of snapshots.
+fn snapshots_apart(machine: &AgentMachine, world: &World) -> Vec<String> {
+    let records = world.master.registry.records();
+    let known = |id| match records.get(&RegistryKey::Snapshot(id)) {
+        Some(RegistryRecord::Snapshot(snapshot)) => Some(snapshot.state),
+        Some(_) | None => None,
+    };
+    let ledger = &machine.ledger.durable.snapshots;
+    let mut lacking = Vec::new();
+    for (id, state) in ledger {
+        let fits = match known(*id) {
+            Some(SnapshotState::Creating | SnapshotState::Deleting) => false,
+            Some(SnapshotState::Ready) => *state == SnapshotState::Ready,
+            Some(SnapshotState::Failed) => *state == SnapshotState::Failed,
+            Some(SnapshotState::Lost) => {
+                matches!(state, SnapshotState::Lost | SnapshotState::Failed)
+            },
+            Some(SnapshotState::Quarantined) => true,
+            // A record of what was never taken, or is no more, goes at the agent's next registration.
+            Some(SnapshotState::Gone) | None => {
+                matches!(state, SnapshotState::Failed | SnapshotState::Gone)
+            },
+        };
+        if !fits {
+            lacking.push(format!("snapshot {id} is {:?} and {state} on its agent", known(*id)));
+        }
+    }
+    for id in machine.volumes.snapshots_durable.keys().filter(|id| !ledger.contains_key(id)) {
+        lacking.push(format!("snapshot {id} lies on a disk and is in no ledger"));
     }
     lacking
 }

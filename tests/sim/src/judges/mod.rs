@@ -11,6 +11,7 @@ mod disks;
 mod epochs;
 mod fold;
 mod healed;
+mod lineage;
 mod snapshots;
 mod tasks;
 
@@ -69,6 +70,8 @@ pub struct Judges {
     ledger_epochs: BTreeMap<usize, u64>,
     tombs_decided: BTreeSet<VolumeId>,
     rolled_back: bool,
+    /// What the registry said of volumes that are made from snapshots, and of snapshots.
+    descent: lineage::Descent,
     /// Snapshots that the registry has called READY, of which volume.
     kept: BTreeMap<SnapshotId, berth_model::snapshot::SnapshotSpec>,
     /// Snapshots that the master deleted by the clock.
@@ -129,6 +132,7 @@ impl Judges {
     }
 
     fn judge_registry(&mut self, world: &World) {
+        self.remember_descent(world);
         self.judge_owners(world);
         self.judge_conservation(world);
         if !self.rolled_back {

@@ -1,7 +1,7 @@
 //! Snapshots: one that a client was told is READY stays on its disk until somebody asks for its end.
 
 use super::Judges;
-use crate::world::World;
+use crate::world::{AgentMachine, World};
 use berth_model::record::RegistryRecord;
 use berth_model::snapshot::{Snapshot, SnapshotState};
 use berth_model::volume::VolumeState;
@@ -24,6 +24,33 @@ impl Judges {
             {
                 self.judge_pruned(world, snapshot);
             }
+            if let RegistryRecord::Snapshot(snapshot) = record
+                && matches!(snapshot.state, SnapshotState::Lost | SnapshotState::Quarantined)
+                && !self.is_touched(world, snapshot)
+            {
+                let (id, state) = (snapshot.spec.id, snapshot.state);
+                let text = format!("snapshot {id} is {state} and nobody touched it");
+                self.report("I6 durability", text);
+            }
+            if let RegistryRecord::Snapshot(snapshot) = record
+                && snapshot.state == SnapshotState::Deleting
+                && snapshot.held
+                && !self.rolled_back
+            {
+                let text = format!("snapshot {} is held and being deleted", snapshot.spec.id);
+                self.report("I1 no unauthorised destruction", text);
+            }
+            if let RegistryRecord::Volume(volume) = record
+                && volume.protected
+                && !self.rolled_back
+                && matches!(
+                    volume.state,
+                    VolumeState::Tombstoned | VolumeState::Trashed | VolumeState::Gone
+                )
+            {
+                let text = format!("protected volume {} is {}", volume.spec.id, volume.state);
+                self.report("I1 no unauthorised destruction", text);
+            }
             if let RegistryRecord::Volume(volume) = record
                 && volume.state == VolumeState::Trashed
                 && self.holds(world, volume.spec.id)
@@ -44,10 +71,10 @@ impl Judges {
                 ended.push(*id);
                 continue;
             }
-            let there = world
-                .agents
-                .iter()
-                .any(|machine| machine.volumes.snapshots_durable.get(id) == Some(spec));
+            let there = world.agents.iter().any(|machine| {
+                let found = machine.volumes.snapshots_durable.get(id);
+                found.is_some_and(|found| found.spec == *spec)
+            });
             if !there {
                 missing
                     .push(format!("snapshot {id} of volume {} was READY and is on no disk", of.id));
@@ -89,6 +116,13 @@ impl Judges {
             let text = format!("snapshot {id} was deleted by the clock and should have stayed");
             self.report("I1 no unauthorised destruction", text);
         }
+    }
+
+    fn is_touched(&self, world: &World, snapshot: &Snapshot) -> bool {
+        let strayed = |machine: &AgentMachine| machine.id == snapshot.agent && machine.strayed;
+        self.rolled_back
+            || self.vandalised.contains(&snapshot.spec.of.id)
+            || world.agents.iter().any(strayed)
     }
 
     /// Does somebody hold a snapshot of the volume?

@@ -142,7 +142,7 @@ impl World {
         entry.phase = ContainerPhase::Running { pid };
         let (volumes, one_shot) = (entry.volumes.clone(), entry.one_shot);
         for (id, _) in volumes {
-            machine.volumes.write(id, now);
+            self.task_writes(at, id);
         }
         self.dirt.containers = true;
         self.dirt.disks = true;
@@ -165,7 +165,6 @@ impl World {
         container: ContainerId,
         exit: Exit,
     ) {
-        let now = self.now;
         let machine = &mut self.agents[at];
         if machine.boot != boot {
             return;
@@ -176,11 +175,18 @@ impl World {
         entry.phase = ContainerPhase::Exited(exit);
         let volumes = entry.volumes.clone();
         for (id, _) in volumes {
-            machine.volumes.write(id, now);
+            self.task_writes(at, id);
         }
         self.dirt.containers = true;
         self.dirt.disks = true;
         self.container_answers(at, container);
+    }
+
+    fn task_writes(&mut self, at: usize, id: VolumeId) {
+        let content = self.lineage.len() as u64 + 1;
+        if let Some(before) = self.agents[at].volumes.write(id, content) {
+            self.lineage.insert(content, before);
+        }
     }
 
     /// A process that dies while it starts supervisors leaves some of them unborn.

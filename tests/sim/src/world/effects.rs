@@ -5,7 +5,7 @@ use super::World;
 use crate::options::Breach;
 use crate::queue::Event;
 use crate::tally::Fault;
-use crate::volumes::Fate;
+use crate::volumes::{Fate, RollBack, Volumes};
 use berth_agent_core::Input;
 use berth_agent_core::effect::{VolumeEffect, VolumeOutcome};
 use berth_model::error::{ErrorCode, Rejection};
@@ -27,9 +27,35 @@ fn concerned(effect: &VolumeEffect) -> Vec<VolumeId> {
         | VolumeEffect::EraseSnapshot { .. }
         | VolumeEffect::VerifySnapshot { .. }
         | VolumeEffect::RollBack { .. }
-        | VolumeEffect::Clone { .. } => {},
+        | VolumeEffect::Clone { .. }
+        | VolumeEffect::SetAccess { .. } => {},
     }
     ids
+}
+
+fn roll_back(effect: &VolumeEffect) -> Option<RollBack<'_>> {
+    match effect {
+        VolumeEffect::RollBack { spec, snapshot, safety } => {
+            Some(RollBack { spec, snapshot, safety })
+        },
+        VolumeEffect::Create { .. }
+        | VolumeEffect::Restore { .. }
+        | VolumeEffect::Resize { .. }
+        | VolumeEffect::Trash { .. }
+        | VolumeEffect::Purge { .. }
+        | VolumeEffect::Verify { .. }
+        | VolumeEffect::Usage { .. }
+        | VolumeEffect::Snapshot { .. }
+        | VolumeEffect::EraseSnapshot { .. }
+        | VolumeEffect::VerifySnapshot { .. }
+        | VolumeEffect::Clone { .. }
+        | VolumeEffect::SetAccess { .. } => None,
+    }
+}
+
+/// Has a roll back gone so far that it cannot say that nothing was done?
+fn is_half(volumes: &Volumes, effect: &VolumeEffect) -> bool {
+    roll_back(effect).is_some_and(|roll| volumes.is_half(roll))
 }
 
 impl World {
@@ -44,7 +70,14 @@ impl World {
             }
         }
         self.judges.effect_begins(at, machine, &effect);
-        let making = matches!(effect, VolumeEffect::Create { .. } | VolumeEffect::Restore { .. });
+        let making = matches!(
+            effect,
+            VolumeEffect::Create { .. }
+                | VolumeEffect::Restore { .. }
+                | VolumeEffect::Resize { .. }
+                | VolumeEffect::RollBack { .. }
+                | VolumeEffect::Clone { .. }
+        );
         let fate = if making && self.now < machine.full_until {
             self.tally.fault(Fault::DiskFull);
             Fate::Fails
@@ -55,6 +88,11 @@ impl World {
                 1 => Fate::UnclearUndone,
                 _ => Fate::Fails,
             }
+        } else if roll_back(&effect).is_some() && machine.dice.chance(300) {
+            Fate::Half
+        } else if is_half(&machine.volumes, &effect) && machine.dice.chance(300) {
+            self.tally.fault(Fault::DiskError);
+            Fate::Fails
         } else {
             Fate::Good
         };
@@ -79,22 +117,58 @@ impl World {
         if machine.life != life {
             return;
         }
+        let breach = self.options.breach;
         let code = if full { ErrorCode::DiskFull } else { ErrorCode::DiskFaulty };
         let error = Rejection::new(code, "the simulated disk says no");
         let made = machine.volumes.is_made(machine.id, &effect);
+        let half = is_half(&machine.volumes, &effect);
+        if fate == Fate::Half
+            && let Some(roll) = roll_back(&effect)
+            && machine.volumes.put_aside(machine.id, roll).is_ok()
+        {
+            // The rest follows, if nothing comes in between.
+            self.tally.deed("roll backs halfway");
+            self.dirt.disks = true;
+            let wait = machine.dice.between(1, 500);
+            let fate = if machine.dice.flip() { Fate::Good } else { Fate::UnclearUndone };
+            let seen = Event::EffectSeen { agent: at, life, token, effect, fate };
+            self.aim(wait, Event::StrikeAgent { agent: at, life });
+            self.queue.plan(self.now + wait, seen);
+            return;
+        }
         let outcome = match fate {
             Fate::Fails if made => machine.volumes.apply(machine.id, &effect),
-            Fate::Good => machine.volumes.apply(machine.id, &effect),
+            Fate::Fails if half && breach != Some(Breach::RollBackDenied) => {
+                VolumeOutcome::Unclear(error)
+            },
+            Fate::Good | Fate::Half => machine.volumes.apply(machine.id, &effect),
             Fate::UnclearDone => {
-                machine.volumes.apply(machine.id, &effect);
+                match roll_back(&effect).filter(|_| machine.dice.flip()) {
+                    // As far as the first step, if that can be done.
+                    Some(roll) => drop(machine.volumes.put_aside(machine.id, roll)),
+                    None => drop(machine.volumes.apply(machine.id, &effect)),
+                }
                 VolumeOutcome::Unclear(error)
             },
             Fate::UnclearUndone => VolumeOutcome::Unclear(error),
+            Fate::Fails if breach == Some(Breach::ResizeKept) => {
+                if matches!(*effect, VolumeEffect::Resize { .. }) {
+                    machine.volumes.apply(machine.id, &effect);
+                }
+                VolumeOutcome::Failed(error)
+            },
             Fate::Fails => {
                 machine.volumes.take_back(&effect);
                 VolumeOutcome::Failed(error)
             },
         };
+        if let VolumeEffect::Snapshot { snapshot, .. } = &*effect
+            && breach == Some(Breach::SnapshotUnflushed)
+            && let Some(taken) = machine.volumes.snapshots.get_mut(&snapshot.id)
+            && let Some(before) = self.lineage.get(&taken.content)
+        {
+            taken.content = *before;
+        }
         self.dirt.disks = true;
         let slow = machine.dice.chance(50);
         let wait = if slow { machine.dice.between(50, 1_000) } else { machine.dice.between(1, 5) };

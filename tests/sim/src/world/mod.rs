@@ -31,6 +31,7 @@ use crate::service::Service;
 use crate::tally::Tally;
 use berth_model::record::RegistryRecord;
 use berth_model::units::Timestamp;
+use std::collections::BTreeMap;
 
 /// Virtual time begins here.
 const START_MS: u64 = 1_700_000_000_000;
@@ -74,6 +75,8 @@ pub struct World {
     pub operators: Vec<Operator>,
     pub service: Option<Service>,
     pub history: History,
+    /// Each content that a task wrote, with the one that it changed.
+    pub lineage: BTreeMap<u64, u64>,
     pub tally: Tally,
     pub dirt: Dirt,
     pub phase: Phase,
@@ -104,6 +107,7 @@ impl World {
             operators: count(operators).map(|at| Operator::new(seed, at)).collect(),
             service: dice.chance(500).then(|| Service::new(seed)),
             history: History::default(),
+            lineage: BTreeMap::new(),
             tally: Tally::default(),
             dirt: Dirt::default(),
             phase: Phase::Trouble,
@@ -257,6 +261,18 @@ impl World {
     /// The moment of the world at which that clock shows `due`, at least one millisecond from now.
     pub(crate) fn moment(&self, due: Timestamp, skew: u64) -> u64 {
         due.ms().saturating_sub(START_MS + skew).max(self.now + 1)
+    }
+
+    /// Is `content` that other one, or written on top of it?
+    pub(crate) fn descends(&self, content: u64, from: u64) -> bool {
+        let mut at = content;
+        while at != from {
+            match self.lineage.get(&at) {
+                Some(before) => at = *before,
+                None => return false,
+            }
+        }
+        true
     }
 
     pub(crate) fn breaks(&self, breach: Breach) -> bool {

@@ -27,10 +27,7 @@ impl Cluster {
                 let repeated = self.tasks.values().filter_map(|task| task.unacknowledged.clone());
                 self.events.extend(repeated.map(Event::Status));
             },
-            Call::Accept { offers, operations, .. } => {
-                let result = self.accept(&offers, &operations);
-                self.events.push_back(Event::Answered { call: number, result });
-            },
+            Call::Accept { offers, operations, .. } => self.accepted(number, &offers, &operations),
             Call::Decline { offers, .. } => drop(self.take_back(&offers)),
             Call::Revive(roles) => {
                 self.suppressed.retain(|role| !roles.contains(role));
@@ -107,6 +104,18 @@ impl Cluster {
         whole
     }
 
+    /// The answer, then what became of operations that end by themselves.
+    fn accepted(&mut self, call: u64, offers: &[OfferId], operations: &[OfferOperation]) {
+        let destroys = |o: &&OfferOperation| o.action.kind() == OperationKind::Destroy;
+        self.destroys += u32::try_from(operations.iter().filter(destroys).count()).unwrap();
+        let result = self.accept(offers, operations);
+        let ends = std::mem::take(&mut self.ends);
+        self.events.push_back(Event::Answered { call, result });
+        for (id, kind, state) in ends {
+            self.say_operation(id, kind, Vec::new(), state);
+        }
+    }
+
     /// All or nothing, unless pipelined.
     fn accept(
         &mut self,
@@ -119,7 +128,7 @@ impl Cluster {
         let mut plan = Plan { left, ..Plan::default() };
         for operation in operations {
             let before = plan.clone();
-            let Err(why) = plan.take(operation, &self.volumes) else { continue };
+            let Err(why) = plan.take(operation, &self.volumes, &mut self.refusal) else { continue };
             if !(self.pipelined && why.code == ErrorCode::VolumeExists) {
                 return Err(why);
             }
@@ -144,11 +153,16 @@ impl Cluster {
     }
 
     fn carry_out(&mut self, index: usize, offered: &Resources, plan: Plan) {
-        let Plan { left, creates, launches, destroys } = plan;
-        for name in &destroys {
-            self.volumes.remove(name);
-            self.written.remove(name);
+        let Plan { left, creates, launches, destroys, unreserves, freed, refused } = plan;
+        for (name, operation) in destroys {
+            self.volumes.remove(&name);
+            self.written.remove(&name);
+            self.ends.push((operation, OperationKind::Destroy, OperationState::Done));
         }
+        let done = |id| (id, OperationKind::Unreserve, OperationState::Done);
+        self.ends.extend(unreserves.into_iter().map(done));
+        let failed = |(id, kind, why)| (id, kind, OperationState::Failed(why));
+        self.ends.extend(refused.into_iter().map(failed));
         for (name, resource, operation) in creates {
             self.counter += 1;
             let used = launches.iter().any(|task| uses(&task.resources, &name));
@@ -157,6 +171,7 @@ impl Cluster {
                 id: VolumeId::from_u128(self.counter),
                 agent: index,
                 ready: false,
+                hidden: false,
                 resource,
                 operation,
                 succeeded: Vec::new(),
@@ -179,5 +194,7 @@ impl Cluster {
         agent.free.checked_sub(offered).unwrap();
         // Launched tasks have taken their part out of `left`.
         agent.free.add_all(&left).unwrap();
+        let pool = if agent.cordoned { &mut agent.withheld } else { &mut agent.free };
+        pool.add_all(&freed).unwrap();
     }
 }

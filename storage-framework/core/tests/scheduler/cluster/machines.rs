@@ -6,6 +6,7 @@ use berth_model::framework::Event;
 use berth_model::id::{FrameworkId, OfferId, TaskId};
 use berth_model::offer::Offer;
 use berth_model::operation::{OperationKind, OperationState};
+use berth_model::resources::Resources;
 use berth_model::role::Role;
 use berth_model::task::{TaskReason, TaskState};
 use std::collections::BTreeMap;
@@ -73,6 +74,23 @@ impl Cluster {
             let status = self.status(&id, state, TaskReason::Reconciliation, false);
             self.events.push_back(Event::Status(status));
         }
+    }
+
+    /// The only volume's disk becomes faulty, or sound again. It is in no offer and no task.
+    pub fn hide_volume(&mut self, hidden: bool) {
+        let volume = self.volumes.values_mut().next().unwrap();
+        volume.hidden = hidden;
+        let (agent, held) =
+            (volume.agent, Resources::from_list([volume.resource.clone()]).unwrap());
+        let free = &mut self.agents[agent].free;
+        if hidden { free.checked_sub(&held).unwrap() } else { free.add_all(&held).unwrap() }
+    }
+
+    /// Everything that was withheld is offered again.
+    pub fn uncordon(&mut self, index: usize) {
+        let agent = &mut self.agents[index];
+        agent.cordoned = false;
+        agent.free.add_all(&std::mem::take(&mut agent.withheld)).unwrap();
     }
 
     /// The agent makes a volume, or cannot.

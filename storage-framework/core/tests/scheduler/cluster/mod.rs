@@ -8,6 +8,7 @@ mod tasks;
 
 use berth_framework_core::record::{Record, State};
 use berth_framework_core::scheduler::{Command, Config, Input, Output, Scheduler};
+use berth_model::error::Rejection;
 use berth_model::framework::Event;
 use berth_model::id::{AgentId, OfferId, OperationId, TaskId, VolumeId, VolumeName};
 use berth_model::operation::{OperationKind, OperationRecord, OperationState};
@@ -25,6 +26,9 @@ pub struct Agent {
     /// Free: in no task, in no offer, not CREATING.
     pub free: Resources,
     pub offered: BTreeMap<OfferId, Resources>,
+    /// What volumes leave behind is withheld.
+    pub cordoned: bool,
+    pub withheld: Resources,
 }
 
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct Volume {
     pub id: VolumeId,
     pub agent: usize,
     pub ready: bool,
+    /// Its disk is faulty: it is there, and not offered.
+    pub hidden: bool,
     pub resource: Resource,
     operation: OperationId,
     /// Tasks that ran on it to a successful end, and whether a server wrote to it.
@@ -64,11 +70,17 @@ pub struct Cluster {
     pub filtered: BTreeSet<Role>,
     /// Refuses single operations of an ACCEPT, as Mesos does, instead of all of it.
     pub pipelined: bool,
+    /// Refuses the next DESTROY.
+    pub refusal: Option<Rejection>,
+    /// Every DESTROY that was asked for.
+    pub destroys: u32,
     starts: u64,
     connected: bool,
     roles: BTreeSet<Role>,
     suppressed: BTreeSet<Role>,
     events: VecDeque<Event>,
+    /// Ends of operations of the call that is being answered.
+    ends: Vec<(OperationId, OperationKind, OperationState)>,
     offers: u64,
     counter: u128,
 }
@@ -102,6 +114,8 @@ impl Cluster {
             up: true,
             free: parse_resources("cpus:2;mem:1024;disk:4096;ports:[31000-31010]").unwrap(),
             offered: BTreeMap::new(),
+            cordoned: false,
+            withheld: Resources::new(),
         };
         let now = Timestamp::from_ms(1_000_000);
         Self {
@@ -115,11 +129,14 @@ impl Cluster {
             written: BTreeSet::new(),
             filtered: BTreeSet::new(),
             pipelined: false,
+            refusal: None,
+            destroys: 0,
             starts: 1,
             connected: false,
             roles: BTreeSet::new(),
             suppressed: BTreeSet::new(),
             events: VecDeque::new(),
+            ends: Vec::new(),
             offers: 0,
             counter: 0,
         }

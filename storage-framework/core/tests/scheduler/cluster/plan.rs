@@ -3,7 +3,7 @@
 use super::Volume;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{OperationId, VolumeName};
-use berth_model::operation::{Action, OfferOperation};
+use berth_model::operation::{Action, OfferOperation, OperationKind};
 use berth_model::resources::{Resource, Resources, Shortfall};
 use berth_model::task::TaskInfo;
 use std::collections::BTreeMap;
@@ -14,7 +14,12 @@ pub(super) struct Plan {
     pub(super) left: Resources,
     pub(super) creates: Vec<(VolumeName, Resource, OperationId)>,
     pub(super) launches: Vec<TaskInfo>,
-    pub(super) destroys: Vec<VolumeName>,
+    pub(super) destroys: Vec<(VolumeName, OperationId)>,
+    /// Disk of destroyed volumes.
+    pub(super) freed: Resources,
+    pub(super) unreserves: Vec<OperationId>,
+    /// Operations that fail by themselves, without the others.
+    pub(super) refused: Vec<(OperationId, OperationKind, Rejection)>,
 }
 
 impl Plan {
@@ -22,6 +27,7 @@ impl Plan {
         &mut self,
         operation: &OfferOperation,
         volumes: &BTreeMap<VolumeName, Volume>,
+        refusal: &mut Option<Rejection>,
     ) -> Result<(), Rejection> {
         match &operation.action {
             Action::Reserve(wanted) => {
@@ -49,15 +55,34 @@ impl Plan {
                 }
             },
             Action::Destroy(wanted) => {
-                for volume in wanted {
-                    self.swap(volume, Some(&volume.strip_volume()))?;
-                    self.destroys.push(volume.persistence().unwrap().name.clone());
+                let [volume] = wanted.as_slice() else { panic!("one reason for several volumes") };
+                if let Some(why) = refusal.take() {
+                    self.refused.push((operation.id, OperationKind::Destroy, why));
+                    return Ok(());
                 }
+                let name = volume.persistence().unwrap().name.clone();
+                let Some(known) = volumes.get(&name) else {
+                    let why = Rejection::new(ErrorCode::UnknownVolume, format!("no {name}"));
+                    self.refused.push((operation.id, OperationKind::Destroy, why));
+                    return Ok(());
+                };
+                if known.hidden {
+                    let why = Rejection::new(ErrorCode::VolumeNotReady, format!("{name} is LOST"));
+                    self.refused.push((operation.id, OperationKind::Destroy, why));
+                    return Ok(());
+                }
+                self.left
+                    .checked_sub(&Resources::from_list([volume.clone()]).unwrap())
+                    .map_err(short)?;
+                // Offered again only afterwards.
+                self.freed.add(&volume.strip_volume()).unwrap();
+                self.destroys.push((name, operation.id));
             },
             Action::Unreserve(wanted) => {
                 for resource in wanted.iter() {
                     self.swap(&resource, resource.pop().as_ref())?;
                 }
+                self.unreserves.push(operation.id);
             },
             Action::Grow { .. } | Action::Shrink { .. } => {
                 panic!("the service scheduler resizes nothing: {operation:?}");

@@ -4,8 +4,13 @@
 //! after a sync; when the power goes, each unsynced change is there or not. Invariant: a slot that was synced changes
 //! only by an effect, by hand, or by the writes of its task.
 
-use crate::dice::Dice;
+mod derived;
+mod power;
+
+pub use derived::RollBack;
+
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
+use berth_model::access::Access;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, SnapshotId, VolumeId};
 use berth_model::resources::DiskSource;
@@ -26,6 +31,8 @@ pub enum Fate {
     UnclearDone,
     /// It is not done, and the answer says that nobody knows.
     UnclearUndone,
+    /// Its first step is done and the rest is not, yet; only a roll back has two.
+    Half,
 }
 
 /// A volume's directory.
@@ -37,8 +44,25 @@ pub struct Slot {
     pub generation: u64,
     pub source: DiskSource,
     pub bytes: u64,
-    /// Counts what tasks wrote; 0 in a fresh one.
+    /// What it holds, by the number of the write that made it so; 0 in a fresh one.
     pub content: u64,
+    /// Of its root directory.
+    pub access: Access,
+}
+
+/// A snapshot on a disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    pub spec: SnapshotSpec,
+    pub content: u64,
+}
+
+/// A life that a roll back ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    pub slot: Slot,
+    /// Has the same content; the life is deleted with it.
+    pub safety: SnapshotId,
 }
 
 /// The disks of one machine.
@@ -47,8 +71,10 @@ pub struct Volumes {
     pub seen: BTreeMap<VolumeId, Slot>,
     pub durable: BTreeMap<VolumeId, Slot>,
     pub capacity: BTreeMap<DiskSource, u64>,
-    pub snapshots: BTreeMap<SnapshotId, SnapshotSpec>,
-    pub snapshots_durable: BTreeMap<SnapshotId, SnapshotSpec>,
+    pub snapshots: BTreeMap<SnapshotId, Taken>,
+    pub snapshots_durable: BTreeMap<SnapshotId, Taken>,
+    pub replaced: BTreeMap<(VolumeId, u64), Replaced>,
+    pub replaced_durable: BTreeMap<(VolumeId, u64), Replaced>,
 }
 
 impl Volumes {
@@ -67,21 +93,20 @@ impl Volumes {
                 Some(_) => VolumeOutcome::Used(Measured::of(Bytes::from_mib(1))),
                 None => VolumeOutcome::Absent,
             },
-            VolumeEffect::RollBack { .. } | VolumeEffect::Clone { .. } => {
-                let text = "the disks of the simulation make no volumes from snapshots";
-                VolumeOutcome::Failed(Rejection::new(ErrorCode::Unsupported, text))
+            VolumeEffect::RollBack { spec, snapshot, safety } => {
+                self.roll_back(agent, RollBack { spec, snapshot, safety })
             },
+            VolumeEffect::Clone { spec, snapshot } => self.copy(agent, spec, snapshot),
             VolumeEffect::Snapshot { snapshot, freeze: _ } => self.take(agent, snapshot),
-            VolumeEffect::EraseSnapshot { snapshot } => match self.snapshots.get(&snapshot.id) {
-                Some(found) if found != snapshot => foreign(&snapshot.of),
-                Some(_) | None => {
-                    self.snapshots.remove(&snapshot.id);
-                    VolumeOutcome::Absent
+            VolumeEffect::EraseSnapshot { snapshot } => self.erase(snapshot),
+            VolumeEffect::VerifySnapshot { snapshot } => self.find(snapshot),
+            VolumeEffect::SetAccess { spec, access } => match self.seen.get_mut(&spec.id) {
+                Some(slot) if slot.place != Place::Live => VolumeOutcome::Absent,
+                Some(slot) if is_the_one(slot, agent, spec.generation) => {
+                    slot.access = *access;
+                    present(spec, Vec::new())
                 },
-            },
-            VolumeEffect::VerifySnapshot { snapshot } => match self.snapshots.get(&snapshot.id) {
-                Some(found) if found == snapshot => present(&snapshot.of, Vec::new()),
-                Some(_) => foreign(&snapshot.of),
+                Some(_) => foreign(spec),
                 None => VolumeOutcome::Absent,
             },
         }
@@ -91,27 +116,31 @@ impl Volumes {
     #[must_use]
     pub fn is_made(&self, agent: AgentId, effect: &VolumeEffect) -> bool {
         match effect {
-            VolumeEffect::Create { spec, .. } | VolumeEffect::Restore { spec, .. } => {
-                self.seen.get(&spec.id).is_some_and(|slot| {
-                    slot.place == Place::Live && is_the_one(slot, agent, spec.generation)
-                })
-            },
+            VolumeEffect::Create { spec, .. }
+            | VolumeEffect::Restore { spec, .. }
+            | VolumeEffect::RollBack { spec, .. }
+            | VolumeEffect::Clone { spec, .. } => self.seen.get(&spec.id).is_some_and(|slot| {
+                slot.place == Place::Live && is_the_one(slot, agent, spec.generation)
+            }),
             VolumeEffect::Resize { spec, size, .. } => {
                 self.seen.get(&spec.id).is_some_and(|slot| {
                     is_the_one(slot, agent, spec.generation) && slot.bytes == size.get()
                 })
             },
+            VolumeEffect::SetAccess { spec, access } => {
+                self.seen.get(&spec.id).is_some_and(|slot| {
+                    is_the_one(slot, agent, spec.generation) && slot.access == *access
+                })
+            },
             VolumeEffect::Snapshot { snapshot, .. } => {
-                self.snapshots.get(&snapshot.id) == Some(snapshot)
+                self.snapshots.get(&snapshot.id).is_some_and(|found| found.spec == *snapshot)
             },
             VolumeEffect::Trash { .. }
             | VolumeEffect::Purge { .. }
             | VolumeEffect::Verify { .. }
             | VolumeEffect::Usage { .. }
             | VolumeEffect::EraseSnapshot { .. }
-            | VolumeEffect::VerifySnapshot { .. }
-            | VolumeEffect::RollBack { .. }
-            | VolumeEffect::Clone { .. } => false,
+            | VolumeEffect::VerifySnapshot { .. } => false,
         }
     }
 
@@ -136,27 +165,10 @@ impl Volumes {
             source: spec.source.clone(),
             bytes: spec.size.get(),
             content: 0,
+            access: spec.access,
         };
         self.seen.insert(spec.id, slot);
         present(spec, purged)
-    }
-
-    fn take(&mut self, agent: AgentId, snapshot: &SnapshotSpec) -> VolumeOutcome {
-        let of = &snapshot.of;
-        match (self.snapshots.get(&snapshot.id), self.seen.get(&of.id)) {
-            (Some(found), _) if found == snapshot => present(of, Vec::new()),
-            (Some(_), _) => foreign(of),
-            (None, Some(slot))
-                if slot.place == Place::Live && is_the_one(slot, agent, of.generation) =>
-            {
-                self.snapshots.insert(snapshot.id, snapshot.clone());
-                present(of, Vec::new())
-            },
-            (None, Some(_) | None) => {
-                let text = format!("volume {} is not live", of.id);
-                VolumeOutcome::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text))
-            },
-        }
     }
 
     fn restore(
@@ -216,12 +228,23 @@ impl Volumes {
         outcome
     }
 
-    /// A resize that fails leaves the size that was, whatever an earlier attempt did.
+    /// A change that fails leaves what was, whatever an earlier attempt did.
     pub fn take_back(&mut self, effect: &VolumeEffect) {
-        if let VolumeEffect::Resize { spec, .. } = effect
-            && let Some(slot) = self.seen.get_mut(&spec.id)
-        {
-            slot.bytes = spec.size.get();
+        let Some(slot) = self.seen.get_mut(&effect.spec().id) else { return };
+        match effect {
+            VolumeEffect::Resize { spec, .. } => slot.bytes = spec.size.get(),
+            VolumeEffect::SetAccess { spec, .. } => slot.access = spec.access,
+            VolumeEffect::Create { .. }
+            | VolumeEffect::Restore { .. }
+            | VolumeEffect::Trash { .. }
+            | VolumeEffect::Purge { .. }
+            | VolumeEffect::Verify { .. }
+            | VolumeEffect::Usage { .. }
+            | VolumeEffect::Snapshot { .. }
+            | VolumeEffect::EraseSnapshot { .. }
+            | VolumeEffect::VerifySnapshot { .. }
+            | VolumeEffect::RollBack { .. }
+            | VolumeEffect::Clone { .. } => {},
         }
     }
 
@@ -243,6 +266,7 @@ impl Volumes {
                     return foreign(spec);
                 }
                 self.seen.remove(&spec.id);
+                self.replaced.retain(|(id, _), _| *id != spec.id);
                 VolumeOutcome::Absent
             },
             Some(_) | None => VolumeOutcome::Absent,
@@ -277,6 +301,7 @@ impl Volumes {
             });
             if in_trash {
                 self.seen.remove(&trash.id);
+                self.replaced.retain(|(id, _), _| *id != trash.id);
                 purged.push(trash.id);
             }
         }
@@ -291,43 +316,15 @@ impl Volumes {
         self.capacity.get(source).copied().unwrap_or(0).saturating_sub(used)
     }
 
-    /// Everything seen becomes durable.
-    pub fn sync(&mut self) {
-        self.durable.clone_from(&self.seen);
-        self.snapshots_durable.clone_from(&self.snapshots);
-    }
-
-    /// The power went: what was not synced is there or not.
-    pub fn power_loss(&mut self, dice: &mut Dice) {
-        let ids: Vec<VolumeId> = self.seen.keys().chain(self.durable.keys()).copied().collect();
-        for id in ids {
-            if self.seen.get(&id) != self.durable.get(&id) && dice.flip() {
-                match self.durable.get(&id) {
-                    Some(slot) => drop(self.seen.insert(id, slot.clone())),
-                    None => drop(self.seen.remove(&id)),
-                }
-            }
-        }
-        let ids: Vec<SnapshotId> =
-            self.snapshots.keys().chain(self.snapshots_durable.keys()).copied().collect();
-        for id in ids {
-            if self.snapshots.get(&id) != self.snapshots_durable.get(&id) && dice.flip() {
-                match self.snapshots_durable.get(&id) {
-                    Some(kept) => drop(self.snapshots.insert(id, kept.clone())),
-                    None => drop(self.snapshots.remove(&id)),
-                }
-            }
-        }
-        self.sync();
-    }
-
-    /// A task writes and syncs.
-    pub fn write(&mut self, id: VolumeId, content: u64) {
+    /// A task writes and syncs; answers what was there before.
+    pub fn write(&mut self, id: VolumeId, content: u64) -> Option<u64> {
+        let before = self.seen.get(&id).map(|slot| slot.content);
         for slots in [&mut self.seen, &mut self.durable] {
             if let Some(slot) = slots.get_mut(&id) {
                 slot.content = content;
             }
         }
+        before
     }
 }
 

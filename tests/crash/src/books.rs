@@ -1,0 +1,397 @@
+//! What the ledger of the simulated agent says: volumes, snapshots and the lives that roll backs ended, and what each
+//! calls for next.
+//!
+//! It follows the deciding code: an intent is written down, an effect answers, the result is written down. It does not
+//! know disks, and it does not judge.
+
+use crate::activity::Operation;
+use crate::scene::{CLUSTER, other_access, spec};
+use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
+use berth_model::id::{ClusterId, SnapshotId, SnapshotName, VolumeId};
+use berth_model::record::LedgerDisk;
+use berth_model::resources::DiskSource;
+use berth_model::snapshot::SnapshotSpec;
+use berth_model::units::Bytes;
+use berth_model::volume::VolumeSpec;
+
+/// What the ledger says of a volume. Snapshots are named by their place in the books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Never made, given up, or purged.
+    Nothing,
+    /// Being made.
+    Creating,
+    /// It was wanted back from a deletion that had begun, and there was nothing any more.
+    Vanished,
+    /// Live.
+    Ready,
+    /// On its way to the trash.
+    Tombstoned,
+    /// In the trash.
+    Trashed,
+    /// On its way out of the trash.
+    Restoring,
+    /// Being deleted.
+    Purging,
+    /// What is there was refused; it is left alone.
+    Quarantined,
+    /// Live, and about to have this size.
+    Resizing(Bytes),
+    /// Being put back to a snapshot; what it held is to lie in the safety snapshot.
+    RollingBack { snapshot: usize, safety: usize },
+    /// Being made from a snapshot.
+    Cloning(usize),
+    /// Live, and about to have another owner and mode.
+    Setting,
+}
+
+impl Stage {
+    /// Something was begun.
+    #[must_use]
+    pub fn is_begun(self) -> bool {
+        match self {
+            Self::Nothing | Self::Vanished | Self::Ready | Self::Trashed | Self::Quarantined => {
+                false
+            },
+            Self::Creating
+            | Self::Tombstoned
+            | Self::Restoring
+            | Self::Purging
+            | Self::Resizing(_)
+            | Self::RollingBack { .. }
+            | Self::Cloning(_)
+            | Self::Setting => true,
+        }
+    }
+}
+
+/// What a volume's user wrote and synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Data {
+    /// The volume it was written into.
+    pub by: VolumeId,
+    /// Which of the files are there.
+    pub files: u16,
+}
+
+impl Data {
+    /// Nothing was written.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.files == 0
+    }
+}
+
+/// A volume in the ledger.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// With the generation it has, or is to have, and the size it has.
+    pub spec: VolumeSpec,
+    /// How far it is.
+    pub stage: Stage,
+    /// Its content.
+    pub data: Data,
+}
+
+/// How far a snapshot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SnapshotStage {
+    /// Being taken.
+    Taking,
+    /// There.
+    Ready,
+    /// Being deleted.
+    Deleting,
+    /// Not there, or no more.
+    Gone,
+    /// What is there was refused.
+    Quarantined,
+}
+
+/// A snapshot in the ledger.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Of what.
+    pub spec: SnapshotSpec,
+    /// How far it is.
+    pub stage: SnapshotStage,
+    /// The content of its moment.
+    pub data: Data,
+}
+
+/// The life of a volume that a roll back ended.
+#[derive(Clone, Debug)]
+pub struct Replaced {
+    /// As it was.
+    pub spec: VolumeSpec,
+    /// Its content.
+    pub data: Data,
+    /// The snapshot with which it goes.
+    pub safety: usize,
+    /// Its deletion may have begun.
+    pub may_be_gone: bool,
+}
+
+/// What the ledger says something of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// A volume.
+    Volume(usize),
+    /// A snapshot.
+    Snapshot(usize),
+}
+
+/// What the ledger says.
+#[derive(Clone, Debug)]
+pub struct Books {
+    /// The cluster, once joined.
+    pub cluster: Option<ClusterId>,
+    /// The disks that were recognised or made.
+    pub disks: Vec<LedgerDisk>,
+    /// The volumes.
+    pub volumes: Vec<Record>,
+    /// The snapshots that ever were.
+    pub snapshots: Vec<Snapshot>,
+    /// Ended lives that are kept.
+    pub replaced: Vec<Replaced>,
+}
+
+impl Books {
+    /// With this many volumes still to be made on the ROOT disk.
+    #[must_use]
+    pub fn new(volumes: usize) -> Self {
+        let volume = |number: usize| {
+            let spec = spec(number, DiskSource::Root);
+            let data = Data { by: spec.id, files: 0 };
+            Record { spec, stage: Stage::Nothing, data }
+        };
+        Self {
+            cluster: Some(CLUSTER),
+            disks: Vec::new(),
+            volumes: (1..=volumes).map(volume).collect(),
+            snapshots: Vec::new(),
+            replaced: Vec::new(),
+        }
+    }
+
+    /// Writes the intent down.
+    pub fn begin(&mut self, index: usize, operation: Operation) {
+        let stage = match operation {
+            Operation::Create => Stage::Creating,
+            Operation::Destroy => Stage::Tombstoned,
+            Operation::Restore => Stage::Restoring,
+            Operation::Purge => {
+                let id = self.volumes[index].spec.id;
+                for life in self.replaced.iter_mut().filter(|life| life.spec.id == id) {
+                    life.may_be_gone = true;
+                }
+                Stage::Purging
+            },
+            Operation::Resize(size) => Stage::Resizing(size),
+            Operation::Snapshot => {
+                self.snapshot(index);
+                return;
+            },
+            Operation::Forget(number) => {
+                self.forget(number);
+                return;
+            },
+            Operation::RollBack => Stage::RollingBack { snapshot: 0, safety: self.snapshot(index) },
+            Operation::Clone => Stage::Cloning(0),
+            Operation::SetAccess => Stage::Setting,
+        };
+        let record = &mut self.volumes[index];
+        if matches!(stage, Stage::Restoring | Stage::RollingBack { .. }) {
+            record.spec.generation += 1;
+        }
+        record.stage = stage;
+    }
+
+    fn snapshot(&mut self, index: usize) -> usize {
+        let number = self.snapshots.len();
+        let record = &self.volumes[index];
+        let name = SnapshotName::new(&format!("moment-{number}")).expect("a valid name");
+        let id = SnapshotId::from_u128(0x5000 + number as u128);
+        let spec = SnapshotSpec { id, name, of: record.spec.clone() };
+        self.snapshots.push(Snapshot { spec, stage: SnapshotStage::Taking, data: record.data });
+        number
+    }
+
+    fn forget(&mut self, number: usize) {
+        self.snapshots[number].stage = SnapshotStage::Deleting;
+        for life in self.replaced.iter_mut().filter(|life| life.safety == number) {
+            life.may_be_gone = true;
+        }
+    }
+
+    /// Everything there is, in the order in which effects are asked for.
+    #[must_use]
+    pub fn subjects(&self) -> Vec<Subject> {
+        let mut all = Vec::new();
+        for (index, record) in self.volumes.iter().enumerate() {
+            if let Stage::RollingBack { safety, .. } = record.stage {
+                all.push(Subject::Snapshot(safety));
+            }
+            all.push(Subject::Volume(index));
+        }
+        for number in 0..self.snapshots.len() {
+            if !all.contains(&Subject::Snapshot(number)) {
+                all.push(Subject::Snapshot(number));
+            }
+        }
+        all
+    }
+
+    /// Was something begun?
+    #[must_use]
+    pub fn is_begun(&self, subject: Subject) -> bool {
+        match subject {
+            Subject::Volume(index) => self.volumes[index].stage.is_begun(),
+            Subject::Snapshot(number) => matches!(
+                self.snapshots[number].stage,
+                SnapshotStage::Taking | SnapshotStage::Deleting
+            ),
+        }
+    }
+
+    /// What the ledger calls for: whatever was begun, else a look.
+    #[must_use]
+    pub fn called_for(&self, subject: Subject) -> Option<VolumeEffect> {
+        let index = match subject {
+            Subject::Volume(index) => index,
+            Subject::Snapshot(number) => return self.snapshots[number].called_for(),
+        };
+        let record = &self.volumes[index];
+        let spec = record.spec.clone();
+        let purgeable = Vec::new();
+        let of = |number: usize| self.snapshots[number].spec.clone();
+        match record.stage {
+            Stage::Nothing | Stage::Vanished | Stage::Quarantined => None,
+            Stage::Creating => Some(VolumeEffect::Create { spec, purgeable }),
+            Stage::Tombstoned => Some(VolumeEffect::Trash { spec }),
+            Stage::Restoring => Some(VolumeEffect::Restore { spec, purgeable }),
+            Stage::Purging => Some(VolumeEffect::Purge { spec }),
+            Stage::Ready => Some(VolumeEffect::Verify { spec, place: Place::Live }),
+            Stage::Trashed => Some(VolumeEffect::Verify { spec, place: Place::Trash }),
+            Stage::Resizing(size) => Some(VolumeEffect::Resize { spec, size, purgeable }),
+            Stage::RollingBack { safety, .. }
+                if self.snapshots[safety].stage != SnapshotStage::Ready =>
+            {
+                None
+            },
+            Stage::RollingBack { snapshot, safety } => {
+                let (snapshot, safety) = (of(snapshot), of(safety));
+                Some(VolumeEffect::RollBack { spec, snapshot, safety })
+            },
+            Stage::Cloning(snapshot) => Some(VolumeEffect::Clone { spec, snapshot: of(snapshot) }),
+            Stage::Setting => Some(VolumeEffect::SetAccess { spec, access: other_access() }),
+        }
+    }
+
+    /// Writes the result down, as the deciding code does.
+    pub fn conclude(&mut self, subject: Subject, outcome: &VolumeOutcome) {
+        match subject {
+            Subject::Volume(index) => self.conclude_volume(index, outcome),
+            Subject::Snapshot(number) => self.conclude_snapshot(number, outcome),
+        }
+    }
+
+    fn conclude_volume(&mut self, index: usize, outcome: &VolumeOutcome) {
+        use VolumeOutcome::{Absent, Failed, Foreign, Present};
+        let record = &mut self.volumes[index];
+        let id = record.spec.id;
+        record.stage = match (record.stage, outcome) {
+            (Stage::Creating | Stage::Restoring, Present { .. })
+            | (Stage::Resizing(_) | Stage::Setting, Failed(_)) => Stage::Ready,
+            (Stage::Setting, Present { .. }) => {
+                record.spec.access = other_access();
+                Stage::Ready
+            },
+            (Stage::Resizing(size), Present { .. }) => {
+                record.spec.size = size;
+                Stage::Ready
+            },
+            (Stage::Creating | Stage::Cloning(_), Failed(_) | Foreign(_))
+            | (Stage::Tombstoned, Absent) => Stage::Nothing,
+            (Stage::Purging, Absent) => {
+                self.replaced.retain(|life| life.spec.id != id);
+                for snapshot in self.snapshots.iter_mut().filter(|one| one.spec.of.id == id) {
+                    if matches!(snapshot.stage, SnapshotStage::Taking | SnapshotStage::Ready) {
+                        snapshot.stage = SnapshotStage::Deleting;
+                    }
+                }
+                Stage::Nothing
+            },
+            (Stage::Restoring | Stage::RollingBack { .. }, Absent) => Stage::Vanished,
+            (Stage::Restoring, Failed(_)) => {
+                record.spec.generation -= 1;
+                Stage::Trashed
+            },
+            (Stage::RollingBack { .. }, Failed(_)) => {
+                record.spec.generation -= 1;
+                Stage::Ready
+            },
+            (Stage::RollingBack { snapshot, safety }, Present { .. }) => {
+                let generation = record.spec.generation - 1;
+                let spec = VolumeSpec { generation, ..record.spec.clone() };
+                let data = std::mem::replace(&mut record.data, self.snapshots[snapshot].data);
+                self.replaced.push(Replaced { spec, data, safety, may_be_gone: false });
+                Stage::Ready
+            },
+            (Stage::Cloning(snapshot), Present { .. }) => {
+                record.data = self.snapshots[snapshot].data;
+                Stage::Ready
+            },
+            (
+                Stage::Restoring
+                | Stage::Tombstoned
+                | Stage::Purging
+                | Stage::Resizing(_)
+                | Stage::Setting
+                | Stage::RollingBack { .. },
+                Foreign(_),
+            ) => Stage::Quarantined,
+            (stage, _other) => stage,
+        };
+        if record.stage == Stage::Nothing {
+            // Whatever is made under this id again is empty.
+            record.data = Data { by: id, files: 0 };
+        }
+    }
+
+    fn conclude_snapshot(&mut self, number: usize, outcome: &VolumeOutcome) {
+        use VolumeOutcome::{Absent, Failed, Foreign, Present};
+        let snapshot = &mut self.snapshots[number];
+        match (snapshot.stage, outcome) {
+            (SnapshotStage::Taking, Present { .. }) => snapshot.stage = SnapshotStage::Ready,
+            (SnapshotStage::Taking, Failed(_) | Foreign(_)) => {
+                snapshot.stage = SnapshotStage::Gone;
+                for record in &mut self.volumes {
+                    if matches!(record.stage, Stage::RollingBack { safety, .. } if safety == number)
+                    {
+                        record.spec.generation -= 1;
+                        record.stage = Stage::Ready;
+                    }
+                }
+            },
+            (SnapshotStage::Deleting, Absent) => {
+                snapshot.stage = SnapshotStage::Gone;
+                self.replaced.retain(|life| life.safety != number);
+            },
+            (SnapshotStage::Deleting, Foreign(_)) => snapshot.stage = SnapshotStage::Quarantined,
+            (_stage, _other) => {},
+        }
+    }
+}
+
+impl Snapshot {
+    fn called_for(&self) -> Option<VolumeEffect> {
+        let snapshot = self.spec.clone();
+        match self.stage {
+            SnapshotStage::Taking => Some(VolumeEffect::Snapshot { snapshot, freeze: None }),
+            SnapshotStage::Ready => Some(VolumeEffect::VerifySnapshot { snapshot }),
+            SnapshotStage::Deleting => Some(VolumeEffect::EraseSnapshot { snapshot }),
+            SnapshotStage::Gone | SnapshotStage::Quarantined => None,
+        }
+    }
+}
