@@ -12,6 +12,7 @@ mod error;
 mod field;
 mod framework;
 mod link;
+mod log;
 mod offer;
 mod operation;
 mod operator;
@@ -27,8 +28,8 @@ mod volume;
 
 pub use at::At;
 pub use field::{LIST_MAX, TEXT_MAX};
+pub use log::LogRequest;
 pub(crate) use operation::action_to_wire;
-pub use operator::LogRequest;
 pub(crate) use operator::request_to_wire;
 
 use berth_model::error::Rejection;

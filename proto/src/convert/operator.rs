@@ -1,7 +1,7 @@
 //! What operators ask.
 
 use super::disk::{self, disk_request_to_wire, profile_request_to_wire};
-use super::field::{self, Choice};
+use super::field;
 use super::resource::{called_sum, sum_to_wire};
 use super::{At, Wire, access};
 use crate::v1;
@@ -9,10 +9,8 @@ use crate::v1::submit_request as submit;
 use crate::v1::{disk_choice, volume_choice};
 use berth_model::disk::ProfileRequest;
 use berth_model::error::Rejection;
-use berth_model::id::{FrameworkId, OperationId, Principal, SnapshotName, TaskId};
-use berth_model::link::OutputStream;
+use berth_model::id::{OperationId, Principal, SnapshotName};
 use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
-use berth_model::units::Bytes;
 use std::time::Duration;
 
 impl Wire for DiskChoice {
@@ -366,8 +364,7 @@ fn set_schedule(message: submit::SetSchedule, at: &At<'_>) -> Result<Request, Re
 }
 
 fn delete_schedule(message: submit::DeleteSchedule, at: &At<'_>) -> Result<Request, Rejection> {
-    let submit::DeleteSchedule { volume } = message;
-    Ok(Request::DeleteSchedule { volume: field::required(volume, &at.field("volume"))? })
+    Ok(Request::DeleteSchedule { volume: field::required(message.volume, &at.field("volume"))? })
 }
 
 fn kill_task(message: submit::KillTask, at: &At<'_>) -> Result<Request, Rejection> {
@@ -400,50 +397,4 @@ fn create_volume(message: submit::CreateVolume, at: &At<'_>) -> Result<Request, 
         container_path: field::container_path(container_path, &at.field("container_path"))?,
         access: access::or_default(access, &at.field("access"))?,
     })
-}
-
-/// What part of a task's output is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogRequest {
-    /// Whose.
-    pub framework: FrameworkId,
-    /// Which task.
-    pub task: TaskId,
-    /// Which output.
-    pub stream: OutputStream,
-    /// From where, counted from the first byte ever written.
-    pub offset: u64,
-    /// Go on as the task writes.
-    pub follow: bool,
-    /// Begin so many bytes before the end, instead of at the offset.
-    pub tail: Option<Bytes>,
-}
-
-impl Wire for LogRequest {
-    type Message = v1::ReadTaskLogRequest;
-
-    fn to_wire(&self) -> v1::ReadTaskLogRequest {
-        let Self { framework, task, stream, offset, follow, tail } = self;
-        v1::ReadTaskLogRequest {
-            framework_id: framework.to_string(),
-            task_id: task.to_string(),
-            stream: stream.number(),
-            offset: *offset,
-            follow: *follow,
-            tail_bytes: tail.map(Bytes::get),
-        }
-    }
-
-    fn from_wire(message: v1::ReadTaskLogRequest, at: &At<'_>) -> Result<Self, Rejection> {
-        let v1::ReadTaskLogRequest { framework_id, task_id, stream, offset, follow, tail_bytes } =
-            message;
-        Ok(Self {
-            framework: field::id(&framework_id, &at.field("framework_id"))?,
-            task: field::id(&task_id, &at.field("task_id"))?,
-            stream: OutputStream::read(stream, &at.field("stream"))?,
-            offset,
-            follow,
-            tail: tail_bytes.map(Bytes::new),
-        })
-    }
 }

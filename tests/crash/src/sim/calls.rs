@@ -300,9 +300,7 @@ impl Calls for Handle {
 
     fn tree_size(&self, site: Site) -> Result<Tree, String> {
         let counted = self.ask(site, Call::TreeSize, |state| {
-            let bytes = state.storage.seen().below(self.number);
-            // The search judges sizes only; it counts no files.
-            Ok(Tree { bytes, inodes: 0 })
+            Ok(Tree { bytes: state.storage.seen().below(self.number), inodes: 0 })
         });
         counted.map_err(|errno| errno.to_string())
     }
