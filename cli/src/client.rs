@@ -12,8 +12,8 @@ use berth_model::operation::OperationRecord;
 use berth_model::operator::Request;
 use berth_model::units::{Bytes, Timestamp};
 use berth_model::view::{
-    AgentView, ClusterView, DiskView, FrameworkView, ReservationView, RoleView, SnapshotView,
-    TaskView, VolumeView,
+    AgentView, ClusterView, DiskView, FrameworkView, ReservationView, RoleView, ScheduleView,
+    SnapshotView, TaskView, VolumeView,
 };
 use berth_proto::address::Address;
 use berth_proto::convert::{LogRequest, MESSAGE_BYTES_MAX, from_wire, list_from_wire, to_wire};
@@ -137,6 +137,12 @@ impl Client {
         role: Option<String>,
     ) -> Result<Vec<SnapshotView>, Failure> {
         list!(self, list_snapshots, v1::ListSnapshotsRequest { role }, snapshots)
+    }
+    pub(crate) async fn schedules(
+        &self,
+        role: Option<String>,
+    ) -> Result<Vec<ScheduleView>, Failure> {
+        list!(self, list_schedules, v1::ListSchedulesRequest { role }, schedules)
     }
     pub(crate) async fn frameworks(
         &self,

@@ -75,7 +75,8 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::UnknownService
         | ErrorCode::UnknownProfile
         | ErrorCode::UnknownSnapshot
-        | ErrorCode::UnknownOrphan => exit::NOT_FOUND,
+        | ErrorCode::UnknownOrphan
+        | ErrorCode::UnknownSchedule => exit::NOT_FOUND,
         ErrorCode::StaleOffer
         | ErrorCode::StaleEpoch
         | ErrorCode::RequestIdReused

@@ -110,6 +110,8 @@ codes! {
     SnapshotLost => "SNAPSHOT_LOST", Never;
     /// The task's data could not be brought to rest for a snapshot.
     FreezeFailed => "FREEZE_FAILED", Later;
+    /// The volume has no schedule of snapshots.
+    UnknownSchedule => "UNKNOWN_SCHEDULE", Never;
     /// No space is left on the disk.
     DiskFull => "DISK_FULL", Later;
     /// The disk is mounted read-only.

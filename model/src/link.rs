@@ -12,6 +12,7 @@ use crate::resources::Resources;
 use crate::snapshot::{Freeze, Origin, SnapshotReport, SnapshotSpec};
 use crate::task::{TaskInfo, TaskStatus};
 use crate::units::Bytes;
+use crate::usage::Measured;
 use crate::volume::{VolumeReport, VolumeSpec, VolumeUse};
 use std::time::Duration;
 
@@ -70,7 +71,7 @@ pub enum FromAgent {
     /// Disks changed (health, free space).
     Disks(Vec<Disk>),
     /// Measured use of volumes.
-    Usage(Vec<(VolumeId, Bytes)>),
+    Usage(Vec<(VolumeId, Measured)>),
     /// Part of a file, or why it cannot be read.
     FileData {
         /// The number of the read.

@@ -91,6 +91,10 @@ pub enum OperationKind {
     RollBack,
     /// CLONE: a new volume with the content of a snapshot.
     Clone,
+    /// SET_SCHEDULE: snapshots of a volume by the clock.
+    SetSchedule,
+    /// DELETE_SCHEDULE: no more of them.
+    DeleteSchedule,
     /// PROTECT: nothing may take data from a volume any more.
     Protect,
     /// UNPROTECT: the end of that.
@@ -105,7 +109,7 @@ pub enum OperationKind {
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -127,6 +131,8 @@ impl OperationKind {
         Self::HoldSnapshot,
         Self::RollBack,
         Self::Clone,
+        Self::SetSchedule,
+        Self::DeleteSchedule,
         Self::Protect,
         Self::Unprotect,
         Self::SetAccess,
@@ -159,6 +165,8 @@ impl OperationKind {
             Self::HoldSnapshot => "HOLD_SNAPSHOT",
             Self::RollBack => "ROLLBACK",
             Self::Clone => "CLONE",
+            Self::SetSchedule => "SET_SCHEDULE",
+            Self::DeleteSchedule => "DELETE_SCHEDULE",
             Self::Protect => "PROTECT",
             Self::Unprotect => "UNPROTECT",
             Self::SetAccess => "SET_ACCESS",

@@ -10,6 +10,7 @@ use crate::operation::OperationKind;
 use crate::orphan::OrphanChoice;
 use crate::resources::{DiskSource, Resources};
 use crate::role::Role;
+use crate::schedule::SchedulePlan;
 use crate::snapshot::Freeze;
 use crate::units::Bytes;
 use std::sync::Arc;
@@ -178,6 +179,20 @@ pub enum Request {
         /// Which.
         orphan: OrphanChoice,
     },
+    /// Take snapshots of a volume by the clock, from now on; replaces the schedule it has.
+    SetSchedule {
+        /// Of which volume.
+        volume: VolumeChoice,
+        /// How often, and which stay.
+        plan: SchedulePlan,
+        /// Who asks.
+        principal: Option<Principal>,
+    },
+    /// Take no more snapshots of a volume by the clock; those taken stay.
+    DeleteSchedule {
+        /// Of which volume.
+        volume: VolumeChoice,
+    },
     /// Say something of a volume that is there.
     Property {
         /// Which.
@@ -220,6 +235,8 @@ impl Request {
             Self::HoldSnapshot { .. } => OperationKind::HoldSnapshot,
             Self::RollBackVolume { .. } => OperationKind::RollBack,
             Self::CloneVolume { .. } => OperationKind::Clone,
+            Self::SetSchedule { .. } => OperationKind::SetSchedule,
+            Self::DeleteSchedule { .. } => OperationKind::DeleteSchedule,
             Self::Property { property: Property::Protected(true), .. } => OperationKind::Protect,
             Self::Property { property: Property::Protected(false), .. } => OperationKind::Unprotect,
             Self::Property { property: Property::Access(_), .. } => OperationKind::SetAccess,

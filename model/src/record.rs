@@ -15,6 +15,7 @@ use crate::id::{
 use crate::operation::OperationRecord;
 use crate::orphan::LedgerOrphan;
 use crate::resources::{DiskSource, Resource};
+use crate::schedule::SnapshotSchedule;
 use crate::snapshot::{Freeze, Origin, Snapshot, SnapshotSpec, SnapshotState};
 use crate::task::{TaskInfo, TaskKey, TaskStatus};
 use crate::units::{Bytes, Timestamp};
@@ -56,6 +57,8 @@ pub enum RegistryRecord {
     Profile(Arc<DiskProfile>),
     /// A snapshot.
     Snapshot(Arc<Snapshot>),
+    /// The schedule of a volume's snapshots.
+    Schedule(Arc<SnapshotSchedule>),
 }
 
 /// One row of dynamically reserved resources: everything of one agent with the same name, disk and stack.
@@ -108,6 +111,8 @@ pub enum RegistryKey {
     Profile(ProfileName),
     /// A snapshot.
     Snapshot(SnapshotId),
+    /// The schedule of a volume.
+    Schedule(VolumeId),
 }
 
 impl RegistryRecord {
@@ -125,6 +130,7 @@ impl RegistryRecord {
             Self::Disk(record) => RegistryKey::Disk(record.disk),
             Self::Profile(profile) => RegistryKey::Profile(profile.name.clone()),
             Self::Snapshot(snapshot) => RegistryKey::Snapshot(snapshot.spec.id),
+            Self::Schedule(schedule) => RegistryKey::Schedule(schedule.volume),
         }
     }
 }

@@ -120,6 +120,8 @@ pub struct Snapshot {
     pub changed: Timestamp,
     /// The operation that last changed the intent.
     pub operation: OperationId,
+    /// The time of the volume's schedule that it was taken for; absent when somebody asked for it.
+    pub scheduled: Option<Timestamp>,
 }
 
 /// What an agent says about one snapshot: the state in its ledger.

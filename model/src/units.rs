@@ -313,11 +313,43 @@ impl Timestamp {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
+    /// The UTC date and time to the second, as a name may contain it: `20261123-051500`.
+    #[must_use]
+    pub fn compact(self) -> String {
+        let seconds = self.0 / 1_000;
+        let (days, rest) = (seconds / 86_400, seconds % 86_400);
+        // Years begin in March, so that a leap day is the last of its year; eras of 400 years are alike.
+        let shifted = days + 719_468;
+        let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let from_march = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+        let year = era * 400 + year_of_era + u64::from(month <= 2);
+        let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
+        format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn points_in_time_print_as_dates() {
+        for (seconds, text) in [
+            (0, "19700101-000000"),
+            (951_782_399, "20000228-235959"),
+            (951_782_400, "20000229-000000"),
+            (951_868_800, "20000301-000000"),
+            (1_798_761_599, "20261231-235959"),
+            (4_107_542_400, "21000301-000000"),
+        ] {
+            assert_eq!(Timestamp::from_ms(seconds * 1_000 + 999).compact(), text);
+        }
+    }
 
     #[test]
     fn scalars_are_thousandths() {

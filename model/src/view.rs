@@ -9,6 +9,7 @@ use crate::resources::Resources;
 use crate::role::Role;
 use crate::task::{TaskKey, TaskStatus};
 use crate::units::{Bytes, Scalar, Timestamp};
+use crate::usage::{Measured, Trend};
 use crate::volume::{Enforcement, Volume};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -129,6 +130,19 @@ pub struct VolumeView {
     pub offer: Option<OfferId>,
     /// What the agent last said of it; absent until it does.
     pub observed: Option<crate::volume::VolumeState>,
+    /// What was measured since the master started; absent before the first time.
+    pub usage: Option<UsageView>,
+}
+
+/// What a volume uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageView {
+    /// When it was last measured.
+    pub measured: Timestamp,
+    /// What was found.
+    pub now: Measured,
+    /// How that has changed; absent while the measurements are too close to each other.
+    pub trend: Option<Trend>,
 }
 
 /// A snapshot.
@@ -144,6 +158,29 @@ pub struct SnapshotView {
     pub host_path: Arc<str>,
     /// What the agent last said of it; absent until it does.
     pub observed: Option<crate::snapshot::SnapshotState>,
+}
+
+/// The schedule of a volume's snapshots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleView {
+    /// The registry's record.
+    pub schedule: crate::schedule::SnapshotSchedule,
+    /// The volume's name.
+    pub name: crate::id::VolumeName,
+    /// The volume's role.
+    pub role: Role,
+    /// The agent's host, when known.
+    pub hostname: Arc<str>,
+    /// The time of the next snapshot; absent while nothing is taken.
+    pub next: Option<Timestamp>,
+    /// Why nothing is taken now: the volume is in the trash, or its agent is not there.
+    pub obstacle: Option<crate::error::Rejection>,
+    /// Its snapshots that are READY.
+    pub kept: u64,
+    /// The time for which the newest of them was taken.
+    pub newest: Option<Timestamp>,
+    /// The volume's state; a schedule rests while that is in the trash.
+    pub volume_state: crate::volume::VolumeState,
 }
 
 /// A framework.

@@ -25,6 +25,7 @@ pub fn encode_key(key: &RegistryKey) -> Vec<u8> {
         RegistryKey::Disk(id) => format!("disk/{id}"),
         RegistryKey::Profile(name) => format!("profile/{name}"),
         RegistryKey::Snapshot(id) => format!("snapshot/{id}"),
+        RegistryKey::Schedule(id) => format!("schedule/{id}"),
     };
     text.into_bytes()
 }
@@ -51,6 +52,7 @@ pub fn decode_key(key: &[u8]) -> Result<RegistryKey, DecodeError> {
         "disk" => id_of(id).map(RegistryKey::Disk),
         "profile" => id_of(id).map(RegistryKey::Profile),
         "snapshot" => id_of(id).map(RegistryKey::Snapshot),
+        "schedule" => id_of(id).map(RegistryKey::Schedule),
         other => Err(format!("no kind of record is called {other:?}")),
     };
     let decoded = decoded.map_err(error)?;

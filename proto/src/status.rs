@@ -42,7 +42,8 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::UnknownService
         | ErrorCode::UnknownProfile
         | ErrorCode::UnknownSnapshot
-        | ErrorCode::UnknownOrphan => Code::NotFound,
+        | ErrorCode::UnknownOrphan
+        | ErrorCode::UnknownSchedule => Code::NotFound,
         ErrorCode::RequestIdReused
         | ErrorCode::VolumeExists
         | ErrorCode::DirectoryExists

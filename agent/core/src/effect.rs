@@ -9,6 +9,7 @@ use berth_model::id::{ContainerId, FrameworkId, VolumeId};
 use berth_model::snapshot::{Freeze, SnapshotSpec};
 use berth_model::task::{Check, TaskInfo};
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use berth_model::volume::{Enforcement, VolumeSpec, VolumeUse};
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,7 +182,7 @@ pub enum VolumeOutcome {
     /// It is not there.
     Absent,
     /// It uses this much.
-    Used(Bytes),
+    Used(Measured),
     /// Something is there that does not carry the expected identity.
     Foreign(Rejection),
     /// The effect could not be done and nothing of it remains.

@@ -16,6 +16,7 @@ use berth_model::link::{FromAgent, ToAgent};
 use berth_model::record::{LedgerRecord, LedgerTaskPhase};
 use berth_model::task::TaskKey;
 use berth_model::units::{Bytes, Timestamp};
+use berth_model::usage::Measured;
 use berth_model::volume::{Enforcement, VolumeState};
 use proptest::prelude::*;
 use scene::*;
@@ -604,7 +605,7 @@ impl Host {
                     None => VolumeOutcome::Absent,
                 }
             },
-            VolumeEffect::Usage { .. } => VolumeOutcome::Used(Bytes::new(1)),
+            VolumeEffect::Usage { .. } => VolumeOutcome::Used(Measured::of(Bytes::new(1))),
             VolumeEffect::Snapshot { .. }
             | VolumeEffect::EraseSnapshot { .. }
             | VolumeEffect::VerifySnapshot { .. }

@@ -11,6 +11,7 @@ use berth_model::record::LedgerRecord;
 use berth_model::snapshot::{Freeze, Origin, SnapshotSpec, SnapshotState};
 use berth_model::task::Program;
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use berth_model::volume::{VolumeSpec, VolumeState};
 use scene::*;
 use std::time::Duration;
@@ -378,7 +379,7 @@ fn a_volume_that_comes_again_waits_for_the_effect_on_its_snapshot() {
 fn measured(scene: &mut Scene, outputs: Vec<Output>) -> Vec<Output> {
     match only_volume_effect(&outputs) {
         (_, VolumeEffect::Usage { .. }) => {
-            scene.answer(&outputs, VolumeOutcome::Used(Bytes::from_mib(1)))
+            scene.answer(&outputs, VolumeOutcome::Used(Measured::of(Bytes::from_mib(1))))
         },
         _other => outputs,
     }

@@ -9,6 +9,7 @@ use berth_model::id::SessionId;
 use berth_model::link::{FromAgent, ToAgent};
 use berth_model::record::{LedgerRecord, LedgerVolume};
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use berth_model::volume::{Enforcement, VolumeReport, VolumeState};
 use scene::*;
 use std::sync::Arc;
@@ -327,7 +328,7 @@ fn ready_volumes_are_measured_one_at_a_time() {
     let outputs = scene.wait(Duration::from_secs(2));
     let (token, effect) = only_volume_effect(&outputs);
     assert_eq!(effect, VolumeEffect::Usage { spec: spec(1, 1) });
-    let used = Bytes::new(4096);
+    let used = Measured { bytes: Bytes::new(4096), inodes: Some(3), inodes_limit: None };
     let outcome = VolumeOutcome::Used(used);
     let outputs = scene.give(Input::Volume { volume: volume(1), token, outcome });
     assert_eq!(outputs, vec![Output::Send(FromAgent::Usage(vec![(volume(1), used)]))]);

@@ -9,6 +9,7 @@ use berth_model::access::Access;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::snapshot::SnapshotSpec;
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use berth_model::volume::{Enforcement, VolumeSpec};
 use std::fmt;
 use std::sync::Arc;
@@ -106,7 +107,7 @@ pub trait Driver: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// See [`Fault`].
-    fn usage(&self, spec: &VolumeSpec) -> Result<Bytes, Fault>;
+    fn usage(&self, spec: &VolumeSpec) -> Result<Measured, Fault>;
 
     /// How much room the disk has more when the volume is gone, what was begun of it included; what it shares with
     /// others stays. Nothing when it is nowhere.
@@ -114,7 +115,7 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// # Errors
     /// See [`Fault`].
     fn taken(&self, spec: &VolumeSpec) -> Result<Bytes, Fault> {
-        self.usage(spec)
+        self.usage(spec).map(|measured| measured.bytes)
     }
 
     /// What the disk has free.

@@ -8,6 +8,7 @@ use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{SnapshotId, VolumeId};
 use berth_model::snapshot::SnapshotSpec;
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use berth_model::volume::{Enforcement, VolumeSpec};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -149,9 +150,9 @@ impl Driver for Fake {
         self.observe(spec, Place::Live)
     }
 
-    fn usage(&self, spec: &VolumeSpec) -> Result<Bytes, Fault> {
+    fn usage(&self, spec: &VolumeSpec) -> Result<Measured, Fault> {
         match self.volumes().get(&spec.id) {
-            Some((_place, found)) if is_same(found, spec) => Ok(Bytes::default()),
+            Some((_place, found)) if is_same(found, spec) => Ok(Measured::default()),
             Some(_) | None => {
                 let text = format!("volume {} is not on this disk", spec.id);
                 Err(Fault::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text)))

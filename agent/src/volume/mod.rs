@@ -137,7 +137,7 @@ impl Volumes {
             }),
             VolumeEffect::Usage { spec } => {
                 return match driver.usage(spec) {
-                    Ok(bytes) => VolumeOutcome::Used(bytes),
+                    Ok(measured) => VolumeOutcome::Used(measured),
                     Err(fault) => outcome(fault),
                 };
             },

@@ -17,6 +17,7 @@ use berth_model::access::Access;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use berth_model::volume::VolumeSpec;
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
@@ -368,11 +369,11 @@ impl Driver for OnDevice {
         self.observe(spec, Place::Live)
     }
 
-    fn usage(&self, spec: &VolumeSpec) -> Result<Bytes, Fault> {
+    fn usage(&self, spec: &VolumeSpec) -> Result<Measured, Fault> {
         let (_handle, header) = self.verified()?;
         match &header.volume {
             // What of it is in use only the task knows.
-            Some((_stage, identity)) if identity.id == spec.id => Ok(identity.size),
+            Some((_stage, identity)) if identity.id == spec.id => Ok(Measured::of(identity.size)),
             _other => {
                 let shown = self.disk.path().display();
                 let text = format!("volume {} is not on device {shown}", spec.id);

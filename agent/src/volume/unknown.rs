@@ -71,7 +71,7 @@ pub fn measure(disk: &Disk, orphan: &Orphan) -> Option<u64> {
     let handle = disk.readable().ok()?;
     let name = orphan.path.rsplit('/').next()?;
     let directory = look::parent(&handle, on_disk(orphan.place)).directory(name).ok()?;
-    directory.tree_size().ok()
+    Some(directory.tree_size().ok()?.bytes)
 }
 
 fn on_disk(place: OrphanPlace) -> Place {

@@ -4,10 +4,10 @@
 //! large to be walked often.
 
 use crate::disk::filesystem;
-use crate::disk::fs::Node;
-use crate::disk::fs::real;
+use crate::disk::fs::{Node, Tree, real};
 use crate::disk::probe::DriverKind;
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use rustix::fs::{AtFlags, Dir, FileType};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -22,27 +22,29 @@ const DEPTH_MAX: usize = 256;
 ///
 /// # Errors
 /// Why it was given up.
-pub fn measure(directory: &Node, kind: DriverKind) -> Result<Bytes, String> {
+pub fn measure(directory: &Node, kind: DriverKind) -> Result<Measured, String> {
     if kind == DriverKind::Btrfs {
         match directory.quota_used() {
-            Ok(Some(bytes)) => return Ok(Bytes::new(bytes)),
+            // The quota counts no files.
+            Ok(Some(bytes)) => return Ok(Measured::of(Bytes::new(bytes))),
             // Without the privilege, or with quotas switched off since: count.
             Ok(None) | Err(Errno::PERM | Errno::NOENT) => {},
             Err(errno) => return Err(format!("the quota does not answer ({errno})")),
         }
     }
-    directory.tree_size().map(Bytes::new)
+    let Tree { bytes, inodes } = directory.tree_size()?;
+    Ok(Measured { bytes: Bytes::new(bytes), inodes: Some(inodes), inodes_limit: None })
 }
 
-/// The bytes that a tree of the host takes.
+/// What a tree of the host takes, its top not counted.
 ///
 /// # Errors
 /// Why it was given up.
-pub fn tree_size(top: BorrowedFd<'_>) -> Result<u64, String> {
+pub fn tree_size(top: BorrowedFd<'_>) -> Result<Tree, String> {
     let failed = |errno: Errno| format!("the tree cannot be walked ({errno})");
     let device = filesystem::position(top).map_err(failed)?.device;
     let mut stack = vec![Dir::read_from(top).map_err(failed)?];
-    let (mut bytes, mut entries) = (0_u64, 0_u64);
+    let (mut bytes, mut inodes, mut entries) = (0_u64, 0_u64, 0_u64);
     let mut linked = BTreeSet::new();
     while let Some(here) = stack.last_mut() {
         let Some(entry) = here.read() else {
@@ -68,6 +70,7 @@ pub fn tree_size(top: BorrowedFd<'_>) -> Result<u64, String> {
         if is_directory || stat.st_nlink < 2 || linked.insert(stat.st_ino) {
             let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
             bytes = bytes.saturating_add(blocks.saturating_mul(512));
+            inodes += 1;
         }
         if !is_directory {
             continue;
@@ -85,7 +88,7 @@ pub fn tree_size(top: BorrowedFd<'_>) -> Result<u64, String> {
             stack.push(Dir::new(child).map_err(failed)?);
         }
     }
-    Ok(bytes)
+    Ok(Tree { bytes, inodes })
 }
 
 #[cfg(test)]
@@ -103,7 +106,10 @@ mod tests {
         std::fs::hard_link(base.path().join("a/b/file"), base.path().join("again")).unwrap();
         std::os::unix::fs::symlink(outside.path(), base.path().join("link")).unwrap();
         let top = Node::from(OwnedFd::from(std::fs::File::open(base.path()).unwrap()));
-        let used = measure(&top, DriverKind::Directory).unwrap().get();
+        let found = measure(&top, DriverKind::Directory).unwrap();
+        let used = found.bytes.get();
         assert!((1 << 20..2 << 20).contains(&used), "{used}");
+        // Two directories, one file with two names, one link.
+        assert_eq!((found.inodes, found.inodes_limit), (Some(4), None));
     }
 }

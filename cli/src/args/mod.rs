@@ -13,7 +13,8 @@ pub(crate) use disk::{
 };
 pub(crate) use orphan::{OneOrphan, Orphan};
 pub(crate) use snapshot::{
-    OneSnapshot, Snapshot, SnapshotCreate, SnapshotHold, VolumeClone, VolumeRollback,
+    OneSnapshot, Schedule, ScheduleSet, Snapshot, SnapshotCreate, SnapshotHold, VolumeClone,
+    VolumeRollback,
 };
 pub(crate) use storage::{
     Reservation, ReservationCreate, Trash, Volume, VolumeCreate, VolumeProtect, VolumeSet,

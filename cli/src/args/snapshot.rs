@@ -43,6 +43,74 @@ pub(crate) enum Snapshot {
     Hold(SnapshotHold),
     /// Release a held snapshot
     Release(SnapshotHold),
+    /// Snapshots by the clock, and which of them are kept
+    #[command(subcommand)]
+    Schedule(Schedule),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Schedule {
+    /// Take snapshots of a volume by the clock; replaces the schedule it has
+    Set(ScheduleSet),
+    /// List schedules
+    #[command(visible_alias = "ls")]
+    List {
+        #[command(flatten)]
+        of: OfRole,
+        #[command(flatten)]
+        read: Read,
+    },
+    /// Show the schedule of a volume: when, which are kept, how the latest went and why it failed
+    #[command(visible_aliases = ["get", "describe"])]
+    Show {
+        #[command(flatten)]
+        which: OneVolume,
+        #[command(flatten)]
+        read: Read,
+    },
+    /// Take no more snapshots by the clock; those taken stay
+    #[command(visible_alias = "rm")]
+    Delete {
+        #[command(flatten)]
+        which: OneVolume,
+        #[command(flatten)]
+        confirm: Confirm,
+        #[command(flatten)]
+        act: Act,
+    },
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct ScheduleSet {
+    #[command(flatten)]
+    pub(crate) which: OneVolume,
+    /// How often, such as 15m, 1h or 1d: at the multiples of it since the Unix epoch (UTC)
+    #[arg(long, value_parser = duration)]
+    pub(crate) every: std::time::Duration,
+    /// Keep so many of the newest
+    #[arg(long, required_unless_present_any = ["keep_hourly", "keep_daily", "keep_weekly"])]
+    pub(crate) keep: Option<u32>,
+    /// Keep the newest of so many hours
+    #[arg(long)]
+    pub(crate) keep_hourly: Option<u32>,
+    /// Keep the newest of so many days (UTC)
+    #[arg(long)]
+    pub(crate) keep_daily: Option<u32>,
+    /// Keep the newest of so many weeks (UTC, from Monday)
+    #[arg(long)]
+    pub(crate) keep_weekly: Option<u32>,
+    /// As for berth snapshot create, each time
+    #[arg(long)]
+    pub(crate) freeze: Option<String>,
+    /// How long the freeze command may take until its line; without it no snapshot is taken
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    pub(crate) freeze_timeout: std::time::Duration,
+    /// Who asks, for the records
+    #[arg(long)]
+    pub(crate) principal: Option<String>,
+    #[command(flatten)]
+    pub(crate) trial: Trial,
 }
 
 /// The snapshot that is meant.

@@ -95,6 +95,15 @@ pub(crate) enum Volume {
     /// Deleted volumes that can still be restored
     #[command(subcommand)]
     Trash(Trash),
+    /// Say what volumes use: bytes, inodes, how fast that grows and when it is full
+    Usage {
+        /// Name, ROLE/NAME, id, or its beginning (default: all)
+        volume: Option<String>,
+        #[command(flatten)]
+        of: OfRole,
+        #[command(flatten)]
+        read: Read,
+    },
     /// Refuse, until it is unprotected, what would take data from a volume: delete, purge, shrink, rollback
     Protect(VolumeProtect),
     /// End the protection of a volume

@@ -7,17 +7,21 @@ mod agent;
 mod disk;
 mod framework;
 mod orphan;
+mod schedule;
 mod snapshot;
 mod storage;
 mod task;
+mod usage;
 
 pub(crate) use agent::AgentRow;
 pub(crate) use disk::{DiskDetail, DiskRow, HealthRow, MatchRow, ProfileRow};
 pub(crate) use framework::{FrameworkRow, OfferRow, RoleRow};
 pub(crate) use orphan::OrphanRow;
+pub(crate) use schedule::ScheduleRow;
 pub(crate) use snapshot::SnapshotRow;
 pub(crate) use storage::{ReservationRow, TrashRow, VolumeRow};
 pub(crate) use task::{OperationRow, TaskRow};
+pub(crate) use usage::UsageRow;
 
 use berth_model::error::Rejection;
 use berth_model::resources::{Name, Resources};

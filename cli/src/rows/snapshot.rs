@@ -32,6 +32,8 @@ pub(crate) struct SnapshotRow {
     pub(crate) freeze: Option<String>,
     pub(crate) error: Option<ErrorRow>,
     pub(crate) operation_id: String,
+    /// The time of the volume's schedule that it was taken for.
+    pub(crate) scheduled_ms: Option<u64>,
     pub(crate) created_ms: u64,
     pub(crate) changed_ms: u64,
     #[serde(skip)]
@@ -64,6 +66,7 @@ impl SnapshotRow {
             }),
             error: snapshot.error.as_ref().map(ErrorRow::from),
             operation_id: snapshot.operation.to_string(),
+            scheduled_ms: snapshot.scheduled.map(Timestamp::ms),
             created_ms: snapshot.created.ms(),
             changed_ms: snapshot.changed.ms(),
             now,

@@ -1,6 +1,6 @@
 //! Reservations and volumes.
 
-use super::{ErrorRow, age, in_unit, number, short};
+use super::{ErrorRow, UsageRow, age, in_unit, number, short};
 use crate::output::{Cell, Row};
 use berth_model::resources::Name;
 use berth_model::units::{Bytes, Timestamp};
@@ -102,6 +102,7 @@ pub(crate) struct VolumeRow {
     pub(crate) size_bytes: u64,
     pub(crate) resizing_to_bytes: Option<u64>,
     pub(crate) used_bytes: Option<u64>,
+    pub(crate) usage: UsageRow,
     pub(crate) agent_id: String,
     pub(crate) hostname: String,
     pub(crate) disk: String,
@@ -137,6 +138,7 @@ impl VolumeRow {
             size_bytes: volume.resize.map_or(volume.spec.size, |resize| resize.from).get(),
             resizing_to_bytes: volume.resize.map(|resize| resize.to.get()),
             used_bytes: view.used.map(Bytes::get),
+            usage: UsageRow::new(view, now),
             agent_id: volume.agent.to_string(),
             hostname: view.hostname.to_string(),
             disk: if view.disk.is_empty() {
@@ -178,6 +180,8 @@ impl Row for VolumeRow {
         "DRIVER",
         "ENFORCED",
         "PATH",
+        "USE",
+        "FULL IN",
         "PROTECTED",
         "OWNER",
         "MODE",
@@ -213,6 +217,8 @@ impl Row for VolumeRow {
             Cell::text(&self.driver),
             Cell::text(&self.enforced),
             Cell::text(&self.container_path),
+            Cell::text(self.usage.used_percent.map_or_else(|| "-".to_owned(), |p| format!("{p}%"))),
+            Cell::text(self.usage.full_in()),
             Cell::text(if self.protected { "yes" } else { "-" }),
             Cell::maybe(self.owner.as_ref()),
             Cell::maybe(self.mode.as_ref()),

@@ -10,6 +10,7 @@ pub(crate) mod profile;
 pub(crate) mod property;
 pub(crate) mod reservation;
 pub(crate) mod scan;
+pub(crate) mod schedule;
 pub(crate) mod service;
 pub(crate) mod snapshot;
 pub(crate) mod task;

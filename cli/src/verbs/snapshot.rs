@@ -55,7 +55,7 @@ fn pick_snapshot<'a>(views: &'a [SnapshotView], text: &str) -> Result<&'a Snapsh
     find(&SNAPSHOT, views, text, |v| v.snapshot.spec.id.to_string(), names)
 }
 
-fn principal(text: Option<&str>) -> Result<Option<Principal>, Failure> {
+pub(crate) fn principal(text: Option<&str>) -> Result<Option<Principal>, Failure> {
     text.map(Principal::new).transpose().map_err(|e| {
         Failure::from(Rejection::new(ErrorCode::InvalidId, e.to_string()).field("principal"))
     })
@@ -109,6 +109,7 @@ pub(crate) async fn run(command: &Snapshot) -> Result<(), Failure> {
             type_name(&impact, view.snapshot.spec.name.as_str(), confirm)?;
             operation::submit_and_show(&client, request, change, &read.show).await
         },
+        Snapshot::Schedule(schedule) => super::schedule::run(schedule).await,
         Snapshot::Hold(hold) => self::hold(hold, true).await,
         Snapshot::Release(hold) => self::hold(hold, false).await,
     }

@@ -1,12 +1,12 @@
 //! Volumes and their trash.
 
-use crate::args::{Act, OfRole, OneVolume, Trash, Trial, Volume, VolumeCreate};
+use crate::args::{Act, OfRole, OneVolume, Read, Trash, Trial, Volume, VolumeCreate};
 use crate::client::Client;
 use crate::confirm::{ask, type_name};
 use crate::failure::Failure;
 use crate::output::{self, note};
 use crate::resolve::{Kind, find};
-use crate::rows::{TrashRow, VolumeRow};
+use crate::rows::{TrashRow, UsageRow, VolumeRow};
 use crate::verbs::list::{disk_choice, find_agent};
 use crate::verbs::{operation, property, snapshot};
 use berth_model::error::{ErrorCode, Rejection};
@@ -134,10 +134,22 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
         Volume::Rollback(command) => snapshot::rollback(command).await,
         Volume::Clone(command) => snapshot::clone(command).await,
         Volume::Trash(trash) => self::trash(trash).await,
+        Volume::Usage { volume, of, read } => usage(volume.as_deref(), of, read).await,
         Volume::Set(command) => property::set(command).await,
         Volume::Protect(command) => property::protect(command, true).await,
         Volume::Unprotect(command) => property::protect(command, false).await,
     }
+}
+
+async fn usage(volume: Option<&str>, of: &OfRole, read: &Read) -> Result<(), Failure> {
+    let client = Client::connect(&read.connect).await?;
+    let now = client.now();
+    let views = volumes(&client, of, false).await?;
+    if let Some(text) = volume {
+        return output::one(&UsageRow::new(pick(&VOLUME, &views, text)?, now), &read.show);
+    }
+    let rows: Vec<UsageRow> = views.iter().map(|view| UsageRow::new(view, now)).collect();
+    output::list(&rows, &read.show)
 }
 
 async fn resize(which: &OneVolume, size: Bytes, trial: &Trial) -> Result<(), Failure> {

@@ -12,7 +12,8 @@ use berth_model::record::{RegistryKey, RegistryRecord, ReservationRow};
 use berth_model::role::Role;
 use berth_model::snapshot::SnapshotReport;
 use berth_model::task::{TaskKey, TaskStatus};
-use berth_model::units::{Bytes, Timestamp};
+use berth_model::units::Timestamp;
+use berth_model::usage::Measured;
 use berth_model::volume::{Volume, VolumeReport};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -77,7 +78,7 @@ pub(crate) enum AgentEvent {
     SnapshotUnobserved(SnapshotId),
     VolumeMeasured {
         volume: VolumeId,
-        used: Bytes,
+        measured: Measured,
     },
     ReadStarted {
         read: u64,

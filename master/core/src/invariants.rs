@@ -61,11 +61,30 @@ pub fn check(state: &State) -> Vec<Violation> {
     volumes(&mut findings, state);
     names(&mut findings, state);
     snapshots(&mut findings, state);
+    schedules(&mut findings, state);
     offers(&mut findings, state);
     tasks(&mut findings, state);
     operations(&mut findings, state);
     shares(&mut findings, state);
     findings.0
+}
+
+/// A schedule is of a volume that exists, keeps something, and has not gone ahead of what it did.
+fn schedules(findings: &mut Findings, state: &State) {
+    for (id, schedule) in &state.schedules {
+        findings.require(state.volumes.contains_key(id), "schedule-of-volume", id, || {
+            "a schedule without a volume".to_owned()
+        });
+        let wrong = schedule.plan.check().err();
+        findings.require(wrong.is_none(), "schedule-plan", id, || format!("{wrong:?}"));
+        let last = schedule.last.as_ref().map(|run| run.due);
+        findings.require(
+            last.is_none_or(|due| due <= schedule.settled),
+            "schedule-time",
+            id,
+            || format!("settled up to {:?}, last for {last:?}", schedule.settled),
+        );
+    }
 }
 
 /// The sum, and whether it could be built.

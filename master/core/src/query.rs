@@ -3,6 +3,7 @@
 
 use crate::decide::disk::labels;
 use crate::decide::orphan::is_orphan;
+use crate::decide::schedule;
 use crate::state::{Agent, State, VolumeEntry, sum_of};
 use berth_model::agent::Disk;
 use berth_model::disk::DiskProfile;
@@ -12,12 +13,13 @@ use berth_model::operation::OperationRecord;
 use berth_model::record::ReservationRow;
 use berth_model::resources::{Name, Resources};
 use berth_model::role::Role;
+use berth_model::schedule::SnapshotSchedule;
 use berth_model::snapshot::Snapshot;
 use berth_model::task::{TaskState, TaskStatus};
 use berth_model::units::Scalar;
 use berth_model::view::{
     AgentState, AgentView, ClusterView, DiskView, FrameworkView, ReservationView, RoleView,
-    SnapshotView, TaskView, VolumeView,
+    ScheduleView, SnapshotView, TaskView, UsageView, VolumeView,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -147,6 +149,11 @@ fn volume(state: &State, entry: &VolumeEntry) -> VolumeView {
         users: entry.user.iter().chain(&entry.waiting).cloned().collect(),
         offer: agent.and_then(holds),
         observed: observed.map(|o| o.state),
+        usage: entry.measured.latest().map(|(measured, now)| UsageView {
+            measured,
+            now,
+            trend: entry.measured.trend(),
+        }),
     }
 }
 
@@ -174,6 +181,28 @@ pub fn snapshots(state: &State) -> Vec<SnapshotView> {
             }
         })
         .collect()
+}
+
+/// The schedules of snapshots; of a volume that is no more there is none.
+#[must_use]
+pub fn schedules(state: &State) -> Vec<ScheduleView> {
+    let volumes = state.schedules.values().filter_map(|s| Some((s, state.volumes.get(&s.volume)?)));
+    let view = |(schedule, entry): (&Arc<SnapshotSchedule>, &VolumeEntry)| {
+        let taken = schedule::taken(state, schedule.volume);
+        let agent = state.agents.get(&entry.volume.agent);
+        ScheduleView {
+            schedule: SnapshotSchedule::clone(schedule),
+            name: entry.volume.spec.name.clone(),
+            role: entry.volume.spec.role.clone(),
+            hostname: agent.map(|a| Arc::clone(&a.info.hostname)).unwrap_or_default(),
+            next: schedule::next_time(state, schedule, entry),
+            obstacle: schedule::obstacle(state, entry),
+            kept: taken.len() as u64,
+            newest: taken.last().map(|(at, _)| *at),
+            volume_state: entry.volume.state,
+        }
+    };
+    volumes.map(view).collect()
 }
 
 /// The frameworks, removed ones too.

@@ -41,7 +41,8 @@ fn check_meta(config: &Config, records: &[RegistryRecord]) -> Result<u64, Recove
         | RegistryRecord::Operation(_)
         | RegistryRecord::Disk(_)
         | RegistryRecord::Profile(_)
-        | RegistryRecord::Snapshot(_) => None,
+        | RegistryRecord::Snapshot(_)
+        | RegistryRecord::Schedule(_) => None,
     });
     match meta {
         None if records.is_empty() => Ok(1),
@@ -71,6 +72,7 @@ fn rank(record: &RegistryRecord) -> (u8, usize) {
         RegistryRecord::Operation(_) => (6, 0),
         RegistryRecord::Disk(_) | RegistryRecord::Profile(_) => (7, 0),
         RegistryRecord::Snapshot(_) => (8, 0),
+        RegistryRecord::Schedule(_) => (9, 0),
     }
 }
 
@@ -99,7 +101,8 @@ fn fold(
             | RegistryRecord::Agent(_)
             | RegistryRecord::Framework(_)
             | RegistryRecord::Operation(_)
-            | RegistryRecord::Profile(_) => None,
+            | RegistryRecord::Profile(_)
+            | RegistryRecord::Schedule(_) => None,
         };
         if let Some((agent, object)) = names.filter(|(agent, _)| !state.agents.contains_key(agent))
         {

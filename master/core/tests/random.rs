@@ -9,12 +9,16 @@ use berth_model::access::{Access, Mode};
 use berth_model::disk::DiskRequest;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::{Call, Filters};
-use berth_model::id::{AgentId, DiskId, FrameworkId, OfferId, OperationId, SessionId, VolumeId};
+use berth_model::id::{
+    AgentId, DiskId, FrameworkId, OfferId, OperationId, SessionId, SnapshotId, VolumeId,
+};
 use berth_model::link::{FromAgent, Registration, TaskReport, ToAgent};
 use berth_model::operation::{Action, OfferOperation, OperationRecord, OperationState};
 use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
 use berth_model::orphan::{OrphanChoice, OrphanPlace};
 use berth_model::resources::Resources;
+use berth_model::schedule::{Keep, SchedulePlan};
+use berth_model::snapshot::{SnapshotReport, SnapshotSpec, SnapshotState};
 use berth_model::task::TaskState;
 use berth_model::units::Bytes;
 use berth_model::volume::{VolumeReport, VolumeSpec, VolumeState};
@@ -165,6 +169,18 @@ impl World {
         self.says(n, FromAgent::Status(said));
     }
 
+    /// Takes or deletes a snapshot.
+    fn snapshots(&mut self, n: usize, spec: SnapshotSpec, state: SnapshotState) {
+        let machine = &mut self.machines[n];
+        machine.seq += 1;
+        let ledger_seq = machine.seq;
+        let failed = || Rejection::new(ErrorCode::Unsupported, "no snapshots here");
+        let error = (state == SnapshotState::Failed).then(failed);
+        let report =
+            SnapshotReport { spec, state, operation: None, error, host_path: Arc::from("/s") };
+        self.says(n, FromAgent::Snapshot { ledger_seq, report });
+    }
+
     fn obeys(&mut self, n: usize, message: ToAgent) {
         let fails = self.dice.roll(6) == 0;
         let machine = &mut self.machines[n];
@@ -183,6 +199,13 @@ impl World {
             },
             ToAgent::ResizeVolume { volume, size, operation, .. } => {
                 return self.resizes(n, volume, size, operation);
+            },
+            ToAgent::EnsureSnapshot { spec, .. } => {
+                let state = if fails { SnapshotState::Failed } else { SnapshotState::Ready };
+                return self.snapshots(n, spec, state);
+            },
+            ToAgent::DeleteSnapshot { spec, .. } => {
+                return self.snapshots(n, spec, SnapshotState::Gone);
             },
             ToAgent::SetAccess { volume, access, operation, .. } => {
                 return self.gives(n, volume, access, operation);
@@ -512,6 +535,26 @@ impl World {
         }
     }
 
+    /// Snapshots by the clock, holds and deletions.
+    fn snapshot_request(&mut self, volume: VolumeId) -> Request {
+        let all = query::snapshots(self.stage.master.state());
+        let ids: Vec<SnapshotId> = all.iter().map(|view| view.snapshot.spec.id).collect();
+        let snapshot = self.dice.pick(&ids).unwrap_or(SnapshotId::from_u128(1));
+        let held = self.dice.roll(2) == 0;
+        let volume = VolumeChoice::Id(volume);
+        match self.dice.roll(6) {
+            0 => Request::DeleteSchedule { volume },
+            1 => Request::DeleteSnapshot { snapshot },
+            2 => Request::HoldSnapshot { snapshot, held },
+            _ => {
+                let keep = Keep { last: u32::from(held), hourly: 1, ..Keep::default() };
+                let every = Duration::from_secs(8 + self.dice.roll(5));
+                let plan = SchedulePlan { every, keep, freeze: None };
+                Request::SetSchedule { volume, plan, principal: None }
+            },
+        }
+    }
+
     fn operator_calls(&mut self) {
         let views = query::volumes(self.stage.master.state());
         let ids: Vec<VolumeId> = views.iter().map(|v| v.volume.spec.id).collect();
@@ -521,8 +564,9 @@ impl World {
         let owner = [role("storage"), role("web"), role("storage/db")][self.dice.index(3)].clone();
         let rows = query::reservations(self.stage.master.state());
         let row = self.dice.pick(&rows).map(|r| r.row.id);
-        let request = match self.dice.roll(16) {
-            14 | 15 => self.orphan_request(agent, chosen),
+        let request = match self.dice.roll(19) {
+            14..=16 => self.snapshot_request(chosen),
+            17 | 18 => self.orphan_request(agent, chosen),
             12 | 13 => self.disk_request(agent),
             0..=3 => Request::CreateVolume {
                 name: vname(&format!("v{}", self.dice.roll(4))),

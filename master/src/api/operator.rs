@@ -162,6 +162,16 @@ impl Operator for Operators {
         Ok(Response::new(v1::ListSnapshotsReply { snapshots: list_to_wire(&snapshots) }))
     }
 
+    async fn list_schedules(
+        &self,
+        request: Request<v1::ListSchedulesRequest>,
+    ) -> Answer<v1::ListSchedulesReply> {
+        let role = role_filter(request.into_inner().role)?;
+        let mut schedules = self.read(|r| query::schedules(r.state)).await?;
+        schedules.retain(|view| role.as_ref().is_none_or(|role| view.role == *role));
+        Ok(Response::new(v1::ListSchedulesReply { schedules: list_to_wire(&schedules) }))
+    }
+
     async fn list_frameworks(
         &self,
         request: Request<v1::ListFrameworksRequest>,

@@ -11,6 +11,7 @@ use berth_model::error::Rejection;
 use berth_model::id::VolumeId;
 use berth_model::link::{Envelope, FromAgent, Registration, TaskReport};
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 
 impl Wire for TaskReport {
     type Message = v1::TaskReport;
@@ -96,9 +97,10 @@ impl Wire for FromAgent {
             Self::Status(status) => from::Body::Status(status.to_wire()),
             Self::Disks(disks) => from::Body::Disks(from::Disks { disks: field::messages(disks) }),
             Self::Usage(usage) => {
-                let used = |(volume, used): &(VolumeId, Bytes)| from::usage::Used {
-                    volume_id: volume.to_string(),
-                    used_bytes: used.get(),
+                let used = |(volume, used): &(VolumeId, Measured)| {
+                    let Measured { bytes, inodes, inodes_limit } = *used;
+                    let (volume_id, used_bytes) = (volume.to_string(), bytes.get());
+                    from::usage::Used { volume_id, used_bytes, inodes, inodes_limit }
                 };
                 from::Body::Usage(from::Usage { volumes: usage.iter().map(used).collect() })
             },
@@ -165,9 +167,10 @@ impl Wire for FromAgent {
 
 fn usage(volumes: Vec<from::usage::Used>, at: &At<'_>) -> Result<FromAgent, Rejection> {
     let used = volumes.into_iter().enumerate().map(|(index, used)| {
-        let from::usage::Used { volume_id, used_bytes } = used;
+        let from::usage::Used { volume_id, used_bytes, inodes, inodes_limit } = used;
         let at = at.index(index);
-        Ok((field::id(&volume_id, &at.field("volume_id"))?, Bytes::new(used_bytes)))
+        let measured = Measured { bytes: Bytes::new(used_bytes), inodes, inodes_limit };
+        Ok((field::id(&volume_id, &at.field("volume_id"))?, measured))
     });
     used.collect::<Result<Vec<_>, Rejection>>().map(FromAgent::Usage)
 }

@@ -20,8 +20,10 @@ mod orders;
 mod orphan;
 mod record;
 mod resource;
+mod schedule;
 mod snapshot;
 mod task;
+mod usage;
 mod view;
 mod volume;
 

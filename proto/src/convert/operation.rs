@@ -37,6 +37,8 @@ choice!(
         HoldSnapshot,
         RollBack,
         Clone,
+        SetSchedule,
+        DeleteSchedule,
         Protect,
         Unprotect,
         SetAccess,

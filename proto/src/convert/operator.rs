@@ -10,7 +10,7 @@ use crate::v1::submit_request as submit;
 use crate::v1::{disk_choice, volume_choice};
 use berth_model::disk::ProfileRequest;
 use berth_model::error::Rejection;
-use berth_model::id::OperationId;
+use berth_model::id::{OperationId, Principal, SnapshotName};
 use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
 use std::time::Duration;
 
@@ -161,12 +161,8 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
         Request::Disk(request) => disk_request_to_wire(request),
         Request::Profile(request) => profile_request_to_wire(request),
         Request::CreateSnapshot { volume, name, principal, freeze } => {
-            submit::Request::CreateSnapshot(submit::CreateSnapshot {
-                volume: Some(volume.to_wire()),
-                name: name.as_ref().map(ToString::to_string),
-                principal: principal.as_ref().map(ToString::to_string),
-                freeze: freeze.as_ref().map(Wire::to_wire),
-            })
+            let freeze = freeze.as_ref().map(Wire::to_wire);
+            create_snapshot_to_wire(volume, name.as_ref(), principal.as_ref(), freeze)
         },
         Request::DeleteSnapshot { snapshot } => {
             submit::Request::DeleteSnapshot(submit::DeleteSnapshot {
@@ -192,6 +188,15 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
                 container_path: container_path.to_string(),
             })
         },
+        Request::SetSchedule { volume, plan, principal } => {
+            let (volume, plan) = (Some(volume.to_wire()), Some(plan.to_wire()));
+            let principal = principal.as_ref().map(ToString::to_string);
+            submit::Request::SetSchedule(submit::SetSchedule { volume, plan, principal })
+        },
+        Request::DeleteSchedule { volume } => {
+            let volume = Some(volume.to_wire());
+            submit::Request::DeleteSchedule(submit::DeleteSchedule { volume })
+        },
         Request::Property { volume, property } => property_to_wire(volume, property),
         Request::AdoptOrphan { orphan } => orphan::adopt_to_wire(orphan),
         Request::PurgeOrphan { orphan } => orphan::purge_to_wire(orphan),
@@ -209,6 +214,20 @@ fn property_to_wire(volume: &VolumeChoice, property: &Property) -> submit::Reque
             access: Some(access.to_wire()),
         }),
     }
+}
+
+fn create_snapshot_to_wire(
+    volume: &VolumeChoice,
+    name: Option<&SnapshotName>,
+    principal: Option<&Principal>,
+    freeze: Option<v1::Freeze>,
+) -> submit::Request {
+    submit::Request::CreateSnapshot(submit::CreateSnapshot {
+        volume: Some(volume.to_wire()),
+        name: name.map(ToString::to_string),
+        principal: principal.map(ToString::to_string),
+        freeze,
+    })
 }
 
 #[expect(clippy::too_many_lines, reason = "one arm for each request")]
@@ -298,6 +317,10 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
             })
         },
         submit::Request::CloneVolume(message) => clone_volume(message, &at.field("clone_volume")),
+        submit::Request::SetSchedule(message) => set_schedule(message, &at.field("set_schedule")),
+        submit::Request::DeleteSchedule(message) => {
+            delete_schedule(message, &at.field("delete_schedule"))
+        },
         submit::Request::ProtectVolume(submit::ProtectVolume { volume, protected }) => {
             let volume = field::required(volume, &at.field("protect_volume").field("volume"))?;
             Ok(Request::Property { volume, property: Property::Protected(protected) })
@@ -334,6 +357,19 @@ fn clone_volume(message: submit::CloneVolume, at: &At<'_>) -> Result<Request, Re
         principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
         container_path: field::container_path(container_path, &at.field("container_path"))?,
     })
+}
+
+fn set_schedule(message: submit::SetSchedule, at: &At<'_>) -> Result<Request, Rejection> {
+    let submit::SetSchedule { volume, plan, principal } = message;
+    Ok(Request::SetSchedule {
+        volume: field::required(volume, &at.field("volume"))?,
+        plan: field::required(plan, &at.field("plan"))?,
+        principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
+    })
+}
+
+fn delete_schedule(message: submit::DeleteSchedule, at: &At<'_>) -> Result<Request, Rejection> {
+    Ok(Request::DeleteSchedule { volume: field::required(message.volume, &at.field("volume"))? })
 }
 
 fn kill_task(message: submit::KillTask, at: &At<'_>) -> Result<Request, Rejection> {

@@ -42,6 +42,7 @@ impl Wire for RegistryRecord {
             Self::Disk(record) => Stored::Disk(record.to_wire()),
             Self::Profile(profile) => Stored::Profile(profile.to_wire()),
             Self::Snapshot(snapshot) => Stored::Snapshot(snapshot.to_wire()),
+            Self::Schedule(schedule) => Stored::Schedule(schedule.to_wire()),
         };
         registry_wire::v1::RegistryRecord { record: Some(record) }
     }
@@ -76,6 +77,9 @@ impl Wire for RegistryRecord {
             },
             Stored::Snapshot(snapshot) => {
                 Wire::from_wire(snapshot, &at.field("snapshot")).map(Self::Snapshot)
+            },
+            Stored::Schedule(schedule) => {
+                Wire::from_wire(schedule, &at.field("schedule")).map(Self::Schedule)
             },
         }
     }

@@ -73,6 +73,7 @@ impl Wire for Snapshot {
             created,
             changed,
             operation,
+            scheduled,
         } = self;
         v1::Snapshot {
             spec: Some(spec.to_wire()),
@@ -85,6 +86,7 @@ impl Wire for Snapshot {
             created_ms: created.ms(),
             changed_ms: changed.ms(),
             operation_id: operation.to_string(),
+            scheduled_ms: scheduled.map(Timestamp::ms),
         }
     }
 
@@ -100,6 +102,7 @@ impl Wire for Snapshot {
             created_ms,
             changed_ms,
             operation_id,
+            scheduled_ms,
         } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
@@ -112,6 +115,7 @@ impl Wire for Snapshot {
             created: Timestamp::from_ms(created_ms),
             changed: Timestamp::from_ms(changed_ms),
             operation: field::id(&operation_id, &at.field("operation_id"))?,
+            scheduled: field::point(scheduled_ms),
         })
     }
 }

@@ -192,6 +192,7 @@ impl Wire for VolumeView {
             users,
             offer,
             observed,
+            usage,
         } = self;
         v1::VolumeView {
             volume: Some(volume.to_wire()),
@@ -204,6 +205,7 @@ impl Wire for VolumeView {
             users: field::messages(users),
             offer_id: offer.as_ref().map(ToString::to_string),
             observed: observed.map(Choice::number),
+            usage: usage.as_ref().map(Wire::to_wire),
         }
     }
 
@@ -219,6 +221,7 @@ impl Wire for VolumeView {
             users,
             offer_id,
             observed,
+            usage,
         } = message;
         let observed_at = at.field("observed");
         Ok(Self {
@@ -232,6 +235,7 @@ impl Wire for VolumeView {
             users: field::list(users, &at.field("users"))?,
             offer: field::optional_id(offer_id.as_deref(), &at.field("offer_id"))?,
             observed: observed.map(|n| VolumeState::read(n, &observed_at)).transpose()?,
+            usage: field::optional(usage, &at.field("usage"))?,
         })
     }
 }

@@ -14,10 +14,15 @@ use berth_model::resources::{
     Value,
 };
 use berth_model::role::Role;
+use berth_model::schedule::{
+    EVERY_MAX, EVERY_MIN, KEEP_MAX, Keep, SchedulePlan, ScheduleResult, ScheduleRun,
+    SnapshotSchedule,
+};
 use berth_model::snapshot::{
     Freeze, Origin, Snapshot, SnapshotReport, SnapshotSpec, SnapshotState,
 };
 use berth_model::units::{Bytes, Scalar, Timestamp};
+use berth_model::usage::Measured;
 use berth_model::volume::{
     Enforcement, Resize, Volume, VolumeReport, VolumeSpec, VolumeState, VolumeUse,
 };
@@ -379,12 +384,12 @@ pub fn ledger_orphan() -> BoxedStrategy<LedgerOrphan> {
 pub fn snapshot() -> BoxedStrategy<Snapshot> {
     (
         (snapshot_spec(), agent(), snapshot_state(), any::<bool>(), of(freeze())),
-        (of(rejection()), principal(), time(), time(), operation_id()),
+        (of(rejection()), principal(), time(), time(), operation_id(), of(time())),
     )
         .prop_map(
             |(
                 (spec, agent, state, held, freeze),
-                (error, principal, created, changed, operation),
+                (error, principal, created, changed, operation, scheduled),
             )| Snapshot {
                 spec,
                 agent,
@@ -396,6 +401,7 @@ pub fn snapshot() -> BoxedStrategy<Snapshot> {
                 created,
                 changed,
                 operation,
+                scheduled,
             },
         )
         .boxed()
@@ -409,5 +415,36 @@ pub fn snapshot_report() -> BoxedStrategy<SnapshotReport> {
             error,
             host_path,
         })
+        .boxed()
+}
+pub fn schedule_plan() -> BoxedStrategy<SchedulePlan> {
+    let keep = (1_u32..=KEEP_MAX, 0..=KEEP_MAX, 0..=KEEP_MAX, 0..=KEEP_MAX)
+        .prop_map(|(last, hourly, daily, weekly)| Keep { last, hourly, daily, weekly });
+    let every = (EVERY_MIN.as_secs()..=EVERY_MAX.as_secs()).prop_map(Duration::from_secs);
+    (every, keep, of(freeze()))
+        .prop_map(|(every, keep, freeze)| SchedulePlan { every, keep, freeze })
+        .boxed()
+}
+pub fn schedule() -> BoxedStrategy<SnapshotSchedule> {
+    let result = prop_oneof![
+        snapshot_id().prop_map(ScheduleResult::Taking),
+        snapshot_id().prop_map(ScheduleResult::Taken),
+        rejection().prop_map(ScheduleResult::Failed),
+    ];
+    let run = (time(), time(), result).prop_map(|(due, tried, result)| ScheduleRun {
+        due,
+        tried,
+        result,
+    });
+    let times = (time(), time(), time());
+    (volume_id(), schedule_plan(), principal(), times, operation_id(), of(run))
+        .prop_map(|(volume, plan, principal, (created, changed, settled), operation, last)| {
+            SnapshotSchedule { volume, plan, principal, created, changed, operation, settled, last }
+        })
+        .boxed()
+}
+pub fn measured() -> BoxedStrategy<Measured> {
+    (bytes(), of(any::<u64>()), of(any::<u64>()))
+        .prop_map(|(bytes, inodes, inodes_limit)| Measured { bytes, inodes, inodes_limit })
         .boxed()
 }

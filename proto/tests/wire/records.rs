@@ -199,7 +199,7 @@ pub fn from_agent() -> BoxedStrategy<FromAgent> {
             .prop_map(|(ledger_seq, report)| FromAgent::Volume { ledger_seq, report }),
         task_status().prop_map(FromAgent::Status),
         vec(disk(), 0..3).prop_map(FromAgent::Disks),
-        vec((volume_id(), bytes()), 0..3).prop_map(FromAgent::Usage),
+        vec((volume_id(), measured()), 0..3).prop_map(FromAgent::Usage),
         (any::<u64>(), any::<u64>(), data).prop_map(|(read, offset, data)| FromAgent::FileData {
             read,
             offset,
@@ -370,6 +370,9 @@ pub fn request() -> BoxedStrategy<Request> {
             .prop_map(|(snapshot, held)| Request::HoldSnapshot { snapshot, held }),
         (choice.clone(), snapshot_id())
             .prop_map(|(volume, snapshot)| Request::RollBackVolume { volume, snapshot }),
+        (choice.clone(), schedule_plan(), principal())
+            .prop_map(|(volume, plan, principal)| Request::SetSchedule { volume, plan, principal }),
+        choice.clone().prop_map(|volume| Request::DeleteSchedule { volume }),
         (choice, property()).prop_map(|(volume, property)| Request::Property { volume, property }),
         (snapshot_id(), volume_name(), of(owner()), principal(), container_path()).prop_map(
             |(snapshot, name, role, principal, container_path)| Request::CloneVolume {
@@ -428,6 +431,7 @@ pub fn registry_record() -> BoxedStrategy<RegistryRecord> {
         disk_record().prop_map(|r| RegistryRecord::Disk(Arc::new(r))),
         disk_profile().prop_map(|r| RegistryRecord::Profile(Arc::new(r))),
         snapshot().prop_map(|r| RegistryRecord::Snapshot(Arc::new(r))),
+        schedule().prop_map(|r| RegistryRecord::Schedule(Arc::new(r))),
     ]
     .boxed()
 }

@@ -41,6 +41,8 @@ round_trips! {
     snapshots: nouns::snapshot();
     snapshot_reports: nouns::snapshot_report();
     snapshot_views: views::snapshot_view();
+    schedules: nouns::schedule();
+    schedule_views: views::schedule_view();
     task_infos: tasks::task_info();
     task_statuses: tasks::task_status();
     task_keys: tasks::task_key();

@@ -4,9 +4,10 @@ use crate::nouns::*;
 use crate::records::{cluster, framework_info, operation_record, row};
 use crate::tasks::*;
 use berth_model::units::Scalar;
+use berth_model::usage::Trend;
 use berth_model::view::{
     AgentState, AgentView, Change, ClusterView, FrameworkView, ReservationView, RoleView,
-    SnapshotView, TaskView, VolumeView,
+    ScheduleView, SnapshotView, TaskView, UsageView, VolumeView,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -54,15 +55,23 @@ pub fn reservation_view() -> BoxedStrategy<ReservationView> {
         .prop_map(|(row, in_volumes, in_tasks)| ReservationView { row, in_volumes, in_tasks })
         .boxed()
 }
+pub fn usage_view() -> BoxedStrategy<UsageView> {
+    let trend = (span(), any::<i64>()).prop_map(|(window, change)| Trend { window, change });
+    (time(), measured(), of(trend))
+        .prop_map(|(measured, now, trend)| UsageView { measured, now, trend })
+        .boxed()
+}
 pub fn volume_view() -> BoxedStrategy<VolumeView> {
     (
         (volume(), arc(), arc(), arc(), arc()),
         (enforcement(), of(bytes()), vec(task_key(), 0..3), of(offer_id()), of(volume_state())),
+        of(usage_view()),
     )
         .prop_map(
             |(
                 (volume, hostname, disk, host_path, driver),
                 (enforcement, used, users, offer, observed),
+                usage,
             )| VolumeView {
                 volume,
                 hostname,
@@ -74,6 +83,7 @@ pub fn volume_view() -> BoxedStrategy<VolumeView> {
                 users,
                 offer,
                 observed,
+                usage,
             },
         )
         .boxed()
@@ -87,6 +97,27 @@ pub fn snapshot_view() -> BoxedStrategy<SnapshotView> {
             host_path,
             observed,
         })
+        .boxed()
+}
+pub fn schedule_view() -> BoxedStrategy<ScheduleView> {
+    let times = (of(time()), of(time()));
+    let volume = (volume_name(), owner(), arc(), volume_state());
+    (schedule(), volume, times, of(rejection()), any::<u64>())
+        .prop_map(
+            |(schedule, (name, role, hostname, volume_state), (next, newest), obstacle, kept)| {
+                ScheduleView {
+                    schedule,
+                    name,
+                    role,
+                    hostname,
+                    next,
+                    obstacle,
+                    kept,
+                    newest,
+                    volume_state,
+                }
+            },
+        )
         .boxed()
 }
 pub fn framework_view() -> BoxedStrategy<FrameworkView> {

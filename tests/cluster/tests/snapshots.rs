@@ -120,6 +120,67 @@ fn life(dir: &Path) -> anyhow::Result<()> {
     cluster.stop()
 }
 
+#[test]
+fn snapshots_by_the_clock_are_taken_and_the_oldest_goes() {
+    with_private_mounts(&["mkfs.btrfs", "mount"], || {
+        let base = tempfile::tempdir().expect("a temporary directory");
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(base.path(), open).expect("it is ours");
+        let root = base.path().join("cluster");
+        mount_new("btrfs", 1024, &root);
+        if let Err(error) = by_the_clock(&root) {
+            panic!("{error:#}");
+        }
+        let _gone = run("umount", &["-l", &root.to_string_lossy()]);
+    });
+}
+
+fn by_the_clock(dir: &Path) -> anyhow::Result<()> {
+    const SCHEDULE: [&str; 3] = ["snapshot", "schedule", "show"];
+    let cluster = Cluster::start(dir, &["--agents", "1"])?;
+    must(&cluster, &["volume", "create", "data", "--role", "tests", "--size", "64MiB"])?;
+    let mine = cluster.json(&["snapshot", "create", "data", "--name", "mine"])?;
+    ensure!(mine["state"] == "READY" && mine["scheduled_ms"].is_null(), "{mine}");
+    let show = [&SCHEDULE[..], &["data"]].concat();
+    refused(&cluster.berth(&show)?, 3, &["UNKNOWN_SCHEDULE", "berth snapshot schedule list"])?;
+    let set = ["snapshot", "schedule", "set", "data", "--every"];
+    let fast = [&set[..], &["1s", "--keep", "1"]].concat();
+    refused(&cluster.berth(&fast)?, 2, &["INVALID_ARGUMENT", "10s"])?;
+    let none = [&set[..], &["1h"]].concat();
+    refused(&cluster.berth(&none)?, 2, &["--keep"])?;
+    let good = [&set[..], &["10s", "--keep", "1"]].concat();
+    let dry = cluster.berth(&[&good[..], &["--dry-run"]].concat())?;
+    ensure!(dry.code == 0 && dry.stdout.contains("keep 1 last"), "{dry:?}");
+    ensure!(cluster.items(&["snapshot", "schedule", "list"])?.is_empty(), "nothing was done");
+    let made = cluster.json(&good)?;
+    ensure!(made["state"] == "OK" && made["every_ms"] == 10_000, "{made}");
+
+    let mut seen = std::collections::BTreeSet::new();
+    wait_until("the second to replace the first", Duration::from_secs(60), || {
+        let listed = cluster.items(&["snapshot", "list", "--volume", "data"])?;
+        let by_clock = listed.iter().filter(|row| !row["scheduled_ms"].is_null());
+        let ready: Vec<&str> = by_clock
+            .filter(|row| row["state"] == "READY")
+            .filter_map(|row| row["name"].as_str())
+            .collect();
+        seen.extend(ready.iter().map(|name| (*name).to_owned()));
+        ensure!(listed.iter().any(|row| row["name"] == "mine"), "that of a person stays");
+        ensure!(seen.len() > 1 && ready.len() == 1, "seen {seen:?}, there {ready:?}");
+        Ok(())
+    })?;
+    let row = cluster.json(&show)?;
+    ensure!(row["last_error"].is_null() && !row["newest_ms"].is_null(), "{row}");
+
+    must(&cluster, &["volume", "delete", "data", "--yes"])?;
+    let row = cluster.json(&show)?;
+    ensure!(row["state"] == "PAUSED" && row["next_ms"].is_null(), "{row}");
+    refused(&cluster.berth(&good)?, 4, &["VOLUME_NOT_READY", "berth volume trash restore"])?;
+    must(&cluster, &["snapshot", "schedule", "delete", "data", "--yes"])?;
+    ensure!(cluster.items(&["snapshot", "schedule", "list"])?.is_empty(), "it is gone");
+    ensure!(!cluster.items(&["snapshot", "list"])?.is_empty(), "what it took stays");
+    cluster.stop()
+}
+
 /// A refused clone takes no snapshot, a repeated one no second; what it made is deleted again.
 fn cloned_without_a_snapshot(cluster: &Cluster) -> anyhow::Result<()> {
     let names = || -> anyhow::Result<Vec<String>> {

@@ -15,6 +15,7 @@ use berth_model::agent::DiskHealth;
 use berth_model::error::ErrorCode;
 use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use berth_model::volume::{Enforcement, VolumeSpec};
 use rustix::io::Errno;
 use std::path::Path;
@@ -105,7 +106,9 @@ fn a_size_is_kept_for_that_volume_alone_and_grows_and_shrinks_under_its_writer()
         let account = open(&files, &full).account(project_of(&files, &full)).unwrap();
         assert_eq!(account.limit, Some(100 << 20), "as it was");
         let used = volumes.run(&VolumeEffect::Usage { spec: full.clone() });
-        assert_eq!(used, VolumeOutcome::Used(Bytes::from_mib(100)));
+        let (bytes, inodes) = (Bytes::from_mib(100), Some(account.files));
+        let measured = Measured { bytes, inodes, inodes_limit: None };
+        assert_eq!(used, VolumeOutcome::Used(measured));
         assert_present(&resize(&volumes, &other, 11));
         let other_file = open(&files, &other).create("more").unwrap();
         assert_eq!(write(&other_file, 80), 1);

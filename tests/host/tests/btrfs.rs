@@ -59,7 +59,7 @@ fn a_writer_past_its_size_is_stopped_and_the_others_are_not() {
         let _synced = run("btrfs", &["filesystem", "sync", &root.to_string_lossy()]);
         match volumes.usage(&small) {
             VolumeOutcome::Used(used) => {
-                let used = usize::try_from(used.get()).unwrap();
+                let used = usize::try_from(used.bytes.get()).unwrap();
                 assert!((written..=8 * MIB).contains(&used), "{used} of {written}");
             },
             other => panic!("{other:?}"),

@@ -324,7 +324,7 @@ fn usage_is_what_is_in_it_and_in_the_trash_what_it_takes() {
         let volume = stage.usual(1);
         let directory = place(&volumes.create(&volume));
         let used = || match volumes.usage(&volume) {
-            VolumeOutcome::Used(bytes) => bytes.get(),
+            VolumeOutcome::Used(found) => found.bytes.get(),
             other => panic!("{other:?}"),
         };
         let empty = used();

@@ -86,7 +86,9 @@ impl History {
             | Request::CloneVolume { .. }
             | Request::Property { .. }
             | Request::AdoptOrphan { .. }
-            | Request::PurgeOrphan { orphan: OrphanChoice::Data { .. } } => {},
+            | Request::PurgeOrphan { orphan: OrphanChoice::Data { .. } }
+            | Request::SetSchedule { .. }
+            | Request::DeleteSchedule { .. } => {},
         }
         self.wished(id, Wish::Request(request.clone()));
     }

@@ -196,6 +196,13 @@ pub const MUTANTS: &[Mutant] = &[
         why: "new data goes where an operator wants none (I18)",
     },
     Mutant {
+        name: "master-counts-unfinished-snapshots",
+        file: "master/core/src/decide/schedule.rs",
+        from: "e.snapshot.state == SnapshotState::Ready);",
+        to: "e.snapshot.state != SnapshotState::Deleting);",
+        why: "the last good snapshot goes for one that is not taken yet (I1)",
+    },
+    Mutant {
         name: "scheduler-launch-not-written",
         file: "storage-framework/core/src/scheduler/offers.rs",
         from: "        self.record(Record::Launching { key, place, run });",

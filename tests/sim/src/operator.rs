@@ -17,11 +17,13 @@ use berth_model::record::{RegistryKey, RegistryRecord, ReservationRow};
 use berth_model::reservation::Reservation;
 use berth_model::resources::{DiskSource, Resource, Resources};
 use berth_model::role::Role;
+use berth_model::schedule::{Keep, SchedulePlan};
 use berth_model::snapshot::Snapshot;
 use berth_model::units::{Bytes, Scalar};
 use berth_model::volume::{Volume, VolumeState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The role of the service's document.
 const SERVICE_ROLE: &str = "svc";
@@ -80,7 +82,8 @@ impl Sight {
                 | RegistryRecord::Disk(_)
                 | RegistryRecord::Profile(_)
                 | RegistryRecord::AgentSeq { .. }
-                | RegistryRecord::Operation(_) => {},
+                | RegistryRecord::Operation(_)
+                | RegistryRecord::Schedule(_) => {},
             }
         }
         sight
@@ -212,7 +215,8 @@ impl Operator {
                 let size = Bytes::from_mib(self.dice.between(5, 2_000));
                 Some(Request::ResizeVolume { volume: VolumeChoice::Id(volume?.spec.id), size })
             },
-            48..57 => Some(Request::CreateSnapshot {
+            48..50 => Some(self.schedule(volume?.spec.id)),
+            50..57 => Some(Request::CreateSnapshot {
                 volume: VolumeChoice::Id(volume?.spec.id),
                 name: None,
                 principal: None,
@@ -259,6 +263,19 @@ impl Operator {
                 self.dice.chance(100).then_some(Request::Teardown { framework })
             },
         }
+    }
+
+    /// Snapshots by the clock, as fast as they may be, or none any more.
+    fn schedule(&mut self, volume: VolumeId) -> Request {
+        let volume = VolumeChoice::Id(volume);
+        if self.dice.chance(150) {
+            return Request::DeleteSchedule { volume };
+        }
+        let count = |n: u64| u32::try_from(n).expect("small");
+        let keep = Keep { last: count(self.dice.between(1, 3)), ..Keep::default() };
+        let every = Duration::from_secs(self.dice.between(10, 40));
+        let plan = SchedulePlan { every, keep, freeze: None };
+        Request::SetSchedule { volume, plan, principal: None }
     }
 
     /// Says something of a disk; cordons end about as often as they begin.

@@ -49,9 +49,9 @@ impl Agent {
     pub(super) fn measured(&mut self, volume: &LedgerVolume, outcome: VolumeOutcome) {
         let id = volume.spec.id;
         match outcome {
-            VolumeOutcome::Used(bytes) => {
-                self.watch(id).used = Some(bytes);
-                self.tell(FromAgent::Usage(vec![(id, bytes)]));
+            VolumeOutcome::Used(measured) => {
+                self.watch(id).used = Some(measured.bytes);
+                self.tell(FromAgent::Usage(vec![(id, measured)]));
             },
             VolumeOutcome::Failed(error)
             | VolumeOutcome::Unclear(error)

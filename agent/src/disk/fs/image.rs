@@ -11,6 +11,15 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::panic::Location;
 
+/// What a file system has in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filled {
+    /// Its own data counted.
+    pub bytes: u64,
+    /// So many of so many; absent where the file system counts none.
+    pub inodes: Option<(u64, u64)>,
+}
+
 /// The calls on a file that is an image, on the root of what is mounted from one, and on the root of its disk. [`Node`]
 /// says what each does.
 #[expect(missing_docs, reason = "documented once, at the methods of Node that call them")]
@@ -30,7 +39,7 @@ pub trait Images {
         file: Raw<'_>,
         format: Format,
     ) -> Result<Option<Box<dyn Block>>, Errno>;
-    fn in_use(&self, site: Site) -> Result<u64, Errno>;
+    fn in_use(&self, site: Site) -> Result<Filled, Errno>;
     fn give_size(&self, site: Site, format: Format, bytes: u64) -> Result<(), Errno>;
     fn shown(&self, site: Site, name: &str) -> Result<Option<Box<dyn Calls>>, Errno>;
     fn unmount(&self, site: Site, name: &str) -> Result<(), Errno>;
@@ -169,7 +178,7 @@ impl Node {
 
     /// What the file system of this root has in use, its own data counted.
     #[track_caller]
-    pub fn in_use(&self) -> Result<u64, Errno> {
+    pub fn in_use(&self) -> Result<Filled, Errno> {
         self.0.in_use(Location::caller())
     }
 

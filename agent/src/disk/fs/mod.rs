@@ -115,7 +115,7 @@ pub trait Calls: image::Images + raw::Bytes + fmt::Debug + Send + Sync {
     fn room(&self, site: Site) -> Result<Room, Errno>;
     fn identity(&self, site: Site) -> Result<String, Errno>;
     fn is_btrfs(&self, site: Site) -> Result<bool, Errno>;
-    fn tree_size(&self, site: Site) -> Result<u64, String>;
+    fn tree_size(&self, site: Site) -> Result<Tree, String>;
     fn mounts(&self, site: Site) -> io::Result<Vec<String>>;
     fn make_subvolume(&self, site: Site, name: &OsStr) -> Result<(), Errno>;
     fn subvolume(&self, site: Site) -> Result<u64, Errno>;
@@ -149,6 +149,15 @@ macro_rules! passed_on {
 /// An open file or directory.
 #[derive(Debug)]
 pub struct Node(Box<dyn Calls>);
+
+/// What a tree takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tree {
+    /// On the disk.
+    pub bytes: u64,
+    /// Files, directories and links in it; one with several names counts once.
+    pub inodes: u64,
+}
 
 impl From<OwnedFd> for Node {
     fn from(descriptor: OwnedFd) -> Self {
@@ -330,8 +339,8 @@ impl Node {
         identity: Result<String, Errno>;
         /// True on btrfs.
         is_btrfs: Result<bool, Errno>;
-        /// The bytes that the tree below this directory takes, counted; else why it was given up, for people.
-        tree_size: Result<u64, String>;
+        /// What the tree below this directory takes, counted; else why it was given up, for people.
+        tree_size: Result<Tree, String>;
         /// Where it, something below it, or it itself elsewhere is mounted.
         mounts: io::Result<Vec<String>>;
         /// The number of the subvolume it is in.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: an entry is opened, read and removed by its handle and single name; no link and no mount is crossed.
 
-use super::{Access, Calls, FileSystem, Kind, Raw, Replace, Site};
+use super::{Access, Calls, FileSystem, Kind, Raw, Replace, Site, Tree};
 use crate::disk::filesystem::{self, Position, Room};
 use crate::disk::project::{self, Account};
 use crate::disk::{mounts, subvolume};
@@ -249,7 +249,7 @@ impl Calls for Open {
         filesystem::is_btrfs(self.0.as_fd())
     }
 
-    fn tree_size(&self, _site: Site) -> Result<u64, String> {
+    fn tree_size(&self, _site: Site) -> Result<Tree, String> {
         tree_size(self.0.as_fd())
     }
 

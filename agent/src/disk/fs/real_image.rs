@@ -2,7 +2,7 @@
 //!
 //! It only hands on: what each call is lies in `disk::image`.
 
-use super::image::{Block, Images, Unseen};
+use super::image::{Block, Filled, Images, Unseen};
 use super::real::{self, Open};
 use super::{Calls, Node, Raw, Site};
 use crate::disk::image::device::{self, Device};
@@ -71,9 +71,13 @@ impl Images for Open {
         }
     }
 
-    fn in_use(&self, _site: Site) -> Result<u64, Errno> {
+    fn in_use(&self, _site: Site) -> Result<Filled, Errno> {
         let stat = rustix::fs::fstatvfs(&self.0)?;
-        Ok(stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize))
+        let bytes = stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize);
+        // btrfs counts none.
+        let counts = stat.f_files > 0;
+        let inodes = counts.then(|| (stat.f_files.saturating_sub(stat.f_ffree), stat.f_files));
+        Ok(Filled { bytes, inodes })
     }
 
     fn give_size(&self, _site: Site, format: Format, bytes: u64) -> Result<(), Errno> {

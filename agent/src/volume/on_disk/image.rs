@@ -12,7 +12,7 @@ use super::super::look::Here;
 use super::OnDisk;
 use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
-use crate::disk::fs::image::Mounted;
+use crate::disk::fs::image::{Filled, Mounted};
 use crate::disk::image::Format;
 use crate::disk::image::device::FILE;
 use crate::disk::image::point;
@@ -22,6 +22,7 @@ use crate::disk::{code_of, is_broken};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -146,13 +147,14 @@ impl OnDisk {
     }
 
     /// What a live volume holds, or what one in the trash takes from the disk.
-    pub(super) fn image_usage(&self, handle: &Handle, here: &Here) -> Result<Bytes, Errno> {
+    pub(super) fn image_usage(&self, handle: &Handle, here: &Here) -> Result<Measured, Errno> {
         let name = here.identity.id.to_string();
-        let used = match handle.root.shown(&name)? {
-            Some(root) => root.in_use(),
-            None => here.directory.allocated(FILE),
+        let Some(root) = handle.root.shown(&name)? else {
+            return here.directory.allocated(FILE).map(|bytes| Measured::of(Bytes::new(bytes)));
         };
-        used.map(Bytes::new)
+        let Filled { bytes, inodes } = root.in_use()?;
+        let (inodes, inodes_limit) = inodes.unzip();
+        Ok(Measured { bytes: Bytes::new(bytes), inodes, inodes_limit })
     }
 
     pub(super) fn one_at_a_time(&self) -> MutexGuard<'_, ()> {

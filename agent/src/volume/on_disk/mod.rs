@@ -33,6 +33,7 @@ use berth_model::access::Access;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use berth_model::volume::VolumeSpec;
 pub(super) use resize::whole_disk;
 use rustix::io::Errno;
@@ -246,7 +247,7 @@ impl Driver for OnDisk {
         self.take_back_in(spec)
     }
 
-    fn usage(&self, spec: &VolumeSpec) -> Result<Bytes, Fault> {
+    fn usage(&self, spec: &VolumeSpec) -> Result<Measured, Fault> {
         let handle = self.disk.readable().map_err(Fault::Unclear)?;
         let Some(here) = self.anywhere(&handle, spec)? else {
             let text = format!("volume {} is not on disk {}", spec.id, self.disk.root().display());
@@ -306,7 +307,7 @@ fn settle(directory: &Node, kind: DriverKind) -> Result<(), Errno> {
 }
 
 /// What a volume without a file system of its own uses, or why that cannot be told.
-fn used(here: &Here) -> Result<Bytes, String> {
+fn used(here: &Here) -> Result<Measured, String> {
     match here.identity.driver {
         DriverKind::ProjectQuota => {
             project::used(here).map_err(|errno| format!("the quota does not answer ({errno})"))

@@ -12,6 +12,7 @@ use crate::disk::fs::Node;
 use crate::disk::probe::DriverKind;
 use berth_model::id::VolumeId;
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use rustix::io::Errno;
 use std::sync::{Mutex, PoisonError};
 
@@ -68,9 +69,11 @@ pub(super) fn lift(directory: &Node, identity: &Identity) -> Result<(), Errno> {
 }
 
 /// What a volume uses.
-pub(super) fn used(here: &Here) -> Result<Bytes, Errno> {
+pub(super) fn used(here: &Here) -> Result<Measured, Errno> {
     let Some(project) = here.identity.project else { return Err(Errno::INVAL) };
-    here.directory.account(project).map(|account| Bytes::new(account.bytes))
+    let account = here.directory.account(project)?;
+    let (bytes, inodes) = (Bytes::new(account.bytes), Some(account.files));
+    Ok(Measured { bytes, inodes, inodes_limit: None })
 }
 
 impl OnDisk {

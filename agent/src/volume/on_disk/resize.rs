@@ -12,6 +12,7 @@ use crate::disk::probe::DriverKind;
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use berth_model::volume::VolumeSpec;
 use rustix::io::Errno;
 
@@ -57,8 +58,8 @@ impl OnDisk {
             settle(&here.directory, DriverKind::Btrfs).map_err(&unclear)?;
         }
         let reason = match used(here) {
-            Ok(used) if used <= size => return Ok(()),
-            Ok(used) => {
+            Ok(found) if found.bytes <= size => return Ok(()),
+            Ok(Measured { bytes: used, .. }) => {
                 let text = format!(
                     "volume {} ({}) uses {used}, more than the wanted {size}",
                     spec.name, spec.id

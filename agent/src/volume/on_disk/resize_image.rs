@@ -134,7 +134,7 @@ impl OnDisk {
         }
         let unclear = |errno| self.image_unclear("shrinking", spec.id, errno);
         image.root.sync_file_system().map_err(|errno| self.not_synced(spec.id, errno))?;
-        let used = Bytes::new(image.root.in_use().map_err(unclear)?);
+        let used = Bytes::new(image.root.in_use().map_err(unclear)?.bytes);
         let too_full = || {
             let text = format!(
                 "volume {} ({}) uses {used}, more than the wanted {size}, its file system's own data counted",

@@ -4,7 +4,7 @@
 //! that a snapshot has too stay where they are. Nothing is changed here.
 
 use super::super::driver::Fault;
-use super::super::look;
+use super::super::look::{self, Here};
 use super::super::usage::measure;
 use super::OnDisk;
 use crate::disk::adopt::Handle;
@@ -27,19 +27,23 @@ impl OnDisk {
                 match here.directory.descriptor().and_then(subvolume::exclusive) {
                     Ok(Some(bytes)) => Ok(Bytes::new(bytes)),
                     // It is not accounted: count.
-                    Ok(None) | Err(_) => measure(&here.directory, here.identity.driver),
+                    Ok(None) | Err(_) => counted(&here),
                 }
             },
             DriverKind::Directory
             | DriverKind::ProjectQuota
             | DriverKind::Mount
-            | DriverKind::Block => measure(&here.directory, here.identity.driver),
+            | DriverKind::Block => counted(&here),
         };
         measured.map_err(|reason| {
             let text = format!("measuring volume {} failed: {reason}", spec.id);
             Fault::Failed(Rejection::new(ErrorCode::VolumeUnavailable, text))
         })
     }
+}
+
+fn counted(here: &Here) -> Result<Bytes, String> {
+    measure(&here.directory, here.identity.driver).map(|measured| measured.bytes)
 }
 
 /// What an unfinished image takes already.

@@ -212,6 +212,7 @@ fn unrecorded(
                 created: now,
                 changed: now,
                 operation: report.operation.unwrap_or(OperationId::from_u128(0)),
+                scheduled: None,
             })]
         },
         Verdict::Keep

@@ -22,6 +22,7 @@ use berth_model::operator::DiskChoice;
 use berth_model::record::{RegistryKey, RegistryRecord};
 use berth_model::role::Role;
 use berth_model::snapshot::{Freeze, Origin, Snapshot, SnapshotSpec, SnapshotState};
+use berth_model::units::Timestamp;
 use berth_model::volume::{Volume, VolumeSpec, VolumeState};
 use std::sync::Arc;
 
@@ -40,6 +41,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) name: Option<&'a SnapshotName>,
     pub(crate) principal: Option<&'a Principal>,
     pub(crate) freeze: Option<&'a Freeze>,
+    /// The time of the volume's schedule.
+    pub(crate) scheduled: Option<Timestamp>,
 }
 
 /// Keeps a volume's content as it is now.
@@ -69,6 +72,11 @@ pub(crate) fn create(
     Ok(events)
 }
 
+/// The id of the snapshot that an operation takes.
+pub(super) fn id_of(asked: Asked<'_>, index: u64) -> SnapshotId {
+    SnapshotId::from_u128(derive(asked.id.as_u128(), index))
+}
+
 fn new(
     asked: Asked<'_>,
     entry: &VolumeEntry,
@@ -76,7 +84,7 @@ fn new(
     made_up: &str,
     index: u64,
 ) -> Snapshot {
-    let id = SnapshotId::from_u128(derive(asked.id.as_u128(), index));
+    let id = id_of(asked, index);
     let text = id.to_string();
     let short = text.get(..8).unwrap_or(&text);
     let name = wanted.name.cloned().unwrap_or_else(|| {
@@ -93,6 +101,7 @@ fn new(
         created: asked.now,
         changed: asked.now,
         operation: asked.id,
+        scheduled: wanted.scheduled,
     }
 }
 
@@ -317,7 +326,7 @@ pub(crate) fn roll_back(
         return Err(Rejection::new(ErrorCode::InsufficientResources, text)
             .remedy("grow the volume first, or make a clone"));
     }
-    let nobody = Wanted { name: None, principal: None, freeze: None };
+    let nobody = Wanted { name: None, principal: None, freeze: None, scheduled: None };
     let safety = new(order.asked, entry, nobody, "before-rollback", 1);
     let mut events = free_name(state, &safety.spec)?;
     events.extend(rescind::holding(state, order.agent, &sum_of(&entry.resource())));

@@ -1,6 +1,6 @@
 //! Applies what agents say of themselves: connections, disks, observations, timers.
 
-use super::stir;
+use super::{stir, wake};
 use crate::event::AgentEvent;
 use crate::state::{Agent, Link, Observed, State, Timer};
 use berth_model::agent::Disk;
@@ -19,6 +19,10 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
             let silent = now.after(state.config.agent_timeout);
             state.timers.arm(silent, Timer::AgentSilent(agent));
             stir(state, now, agent);
+            let volumes = state.agents.get(&agent).map(|entry| entry.volumes.clone());
+            for volume in volumes.into_iter().flatten() {
+                wake(state, now, volume);
+            }
         },
         AgentEvent::Heard(agent) => change(state, agent, |entry| entry.last_seen = Some(now)),
         AgentEvent::LedgerHeard { agent, ledger_seq } => {
@@ -71,10 +75,11 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
                 entry.observed = None;
             }
         },
-        AgentEvent::VolumeMeasured { volume, used } => {
-            let entry = state.volumes.get_mut(&volume);
-            if let Some(observed) = entry.and_then(|e| e.observed.as_mut()) {
-                observed.used = Some(used);
+        AgentEvent::VolumeMeasured { volume, measured } => {
+            let Some(entry) = state.volumes.get_mut(&volume) else { return };
+            entry.measured.add(now, measured);
+            if let Some(observed) = &mut entry.observed {
+                observed.used = Some(measured.bytes);
             }
         },
         AgentEvent::ReadStarted { read, agent } => drop(state.reads.insert(read, agent)),

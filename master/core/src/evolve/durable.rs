@@ -3,7 +3,7 @@
 //! Recovery folds the same records through the same code, so a recovered master and one that went on
 //! cannot disagree about what is durable.
 
-use super::{placing, stir};
+use super::{placing, stir, wake};
 use crate::state::{
     Agent, Books, Framework, Pool, RowKey, SnapshotEntry, State, Timer, VolumeEntry, base_of,
     sum_of,
@@ -18,6 +18,7 @@ use berth_model::record::{FrameworkRecord, RegistryKey, RegistryRecord, Reservat
 use berth_model::resources::Resources;
 use berth_model::snapshot::Snapshot;
 use berth_model::units::Timestamp;
+use berth_model::usage::History;
 use berth_model::volume::Volume;
 use std::sync::Arc;
 
@@ -38,7 +39,12 @@ pub(super) fn put(state: &mut State, now: Timestamp, record: RegistryRecord) {
         RegistryRecord::Profile(profile) => {
             drop(state.profiles.insert(profile.name.clone(), profile));
         },
-        RegistryRecord::Snapshot(snapshot) => put_snapshot(state, snapshot),
+        RegistryRecord::Snapshot(snapshot) => put_snapshot(state, now, snapshot),
+        RegistryRecord::Schedule(schedule) => {
+            let volume = schedule.volume;
+            state.schedules.insert(volume, schedule);
+            wake(state, now, volume);
+        },
     }
 }
 
@@ -55,7 +61,8 @@ pub(super) fn delete(state: &mut State, now: Timestamp, key: &RegistryKey) {
             stir_owners(state, now, *id);
         },
         RegistryKey::Profile(name) => drop(state.profiles.remove(name)),
-        RegistryKey::Snapshot(id) => delete_snapshot(state, *id),
+        RegistryKey::Snapshot(id) => delete_snapshot(state, now, *id),
+        RegistryKey::Schedule(volume) => drop(state.schedules.remove(volume)),
     }
 }
 
@@ -135,6 +142,10 @@ fn put_volume(state: &mut State, now: Timestamp, volume: Arc<Volume>) {
             let resized = entry.volume.spec.size != volume.spec.size;
             placing::leave_unless_same(state, &mut entry, &volume);
             let before = std::mem::replace(&mut entry.volume, volume);
+            if before.spec.generation != entry.volume.spec.generation {
+                // What another life used says nothing of this one.
+                entry.measured = History::default();
+            }
             if resized {
                 recharge(state, &entry, &before);
             }
@@ -148,6 +159,7 @@ fn put_volume(state: &mut State, now: Timestamp, volume: Arc<Volume>) {
         agent.volumes.insert(id);
     }
     stir(state, now, agent);
+    wake(state, now, id);
 }
 
 /// The task that uses the volume is charged with its new size.
@@ -167,6 +179,7 @@ fn delete_volume(state: &mut State, now: Timestamp, id: VolumeId) {
         agent.volumes.remove(&id);
     }
     stir(state, now, entry.volume.agent);
+    wake(state, now, id);
 }
 
 fn unname(state: &mut State, volume: &Volume) {
@@ -174,7 +187,7 @@ fn unname(state: &mut State, volume: &Volume) {
     state.names.remove(&(spec.role.clone(), spec.name.clone(), spec.id));
 }
 
-fn put_snapshot(state: &mut State, snapshot: Arc<Snapshot>) {
+fn put_snapshot(state: &mut State, now: Timestamp, snapshot: Arc<Snapshot>) {
     let (id, agent, volume) = (snapshot.spec.id, snapshot.agent, snapshot.spec.of.id);
     let observed = state.snapshots.remove(&id).and_then(|old| old.observed);
     state.snapshots.insert(id, SnapshotEntry { snapshot, observed });
@@ -182,14 +195,16 @@ fn put_snapshot(state: &mut State, snapshot: Arc<Snapshot>) {
     if let Some(agent) = state.agents.get_mut(&agent) {
         agent.snapshots.insert(id);
     }
+    wake(state, now, volume);
 }
 
-fn delete_snapshot(state: &mut State, id: SnapshotId) {
+fn delete_snapshot(state: &mut State, now: Timestamp, id: SnapshotId) {
     let Some(entry) = state.snapshots.remove(&id) else { return };
     state.snapshots_by_volume.remove(&(entry.snapshot.spec.of.id, id));
     if let Some(agent) = state.agents.get_mut(&entry.snapshot.agent) {
         agent.snapshots.remove(&id);
     }
+    wake(state, now, entry.snapshot.spec.of.id);
 }
 
 fn put_framework(state: &mut State, record: FrameworkRecord) {

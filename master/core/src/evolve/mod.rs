@@ -8,7 +8,7 @@ mod task;
 
 use crate::event::Event;
 use crate::state::{State, Timer};
-use berth_model::id::AgentId;
+use berth_model::id::{AgentId, VolumeId};
 use berth_model::units::Timestamp;
 
 /// Applies one event.
@@ -34,6 +34,13 @@ fn stir(state: &mut State, now: Timestamp, agent: AgentId) {
     let due = entry.looked.map_or(now, |looked| looked.after(interval).max(now));
     entry.look_due = Some(due);
     state.timers.arm(due, Timer::Look(agent));
+}
+
+/// Something that the volume's schedule depends on changed: it is looked at in this step.
+fn wake(state: &mut State, now: Timestamp, volume: VolumeId) {
+    if state.schedules.contains_key(&volume) {
+        state.timers.arm(now, Timer::Schedule(volume));
+    }
 }
 
 /// Somebody new wants something, and has said so: every connected agent is looked at without delay.

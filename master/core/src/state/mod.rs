@@ -36,6 +36,7 @@ use berth_model::offer::Offer;
 use berth_model::operation::OperationRecord;
 use berth_model::record::ReservationRow;
 use berth_model::role::Role;
+use berth_model::schedule::SnapshotSchedule;
 use berth_model::task::TaskKey;
 use berth_model::units::Timestamp;
 use berth_model::volume::VolumeState;
@@ -78,6 +79,8 @@ pub struct State {
     /// What operators said of disks.
     pub(crate) disks: BTreeMap<DiskId, Arc<DiskRecord>>,
     pub(crate) profiles: BTreeMap<ProfileName, Arc<DiskProfile>>,
+    /// The schedules of volumes' snapshots.
+    pub(crate) schedules: BTreeMap<VolumeId, Arc<SnapshotSchedule>>,
 }
 
 impl State {
@@ -108,6 +111,7 @@ impl State {
             shares: Shares::default(),
             disks: BTreeMap::new(),
             profiles: BTreeMap::new(),
+            schedules: BTreeMap::new(),
         }
     }
 

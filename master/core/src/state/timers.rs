@@ -1,7 +1,7 @@
 //! What is due when.
 
 use super::FilterKey;
-use berth_model::id::{AgentId, FrameworkId, OfferId};
+use berth_model::id::{AgentId, FrameworkId, OfferId, VolumeId};
 use berth_model::units::Timestamp;
 use std::collections::BTreeSet;
 
@@ -23,6 +23,8 @@ pub(crate) enum Timer {
     FilterEnds(FilterKey),
     /// Look at an agent's free resources.
     Look(AgentId),
+    /// Look at the schedule of a volume's snapshots.
+    Schedule(VolumeId),
 }
 
 /// An ordered set of timers.

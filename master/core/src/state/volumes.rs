@@ -3,6 +3,7 @@
 use berth_model::resources::Resource;
 use berth_model::task::TaskKey;
 use berth_model::units::Bytes;
+use berth_model::usage::History;
 use berth_model::volume::{Enforcement, Volume, VolumeReport, VolumeState};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub(crate) struct VolumeEntry {
     pub(crate) waiting: BTreeSet<TaskKey>,
     /// What its agent last said of it.
     pub(crate) observed: Option<Observed>,
+    /// Of its present life, since this process began.
+    pub(crate) measured: History,
 }
 
 /// The soft part of a report.
@@ -48,7 +51,14 @@ impl Observed {
 
 impl VolumeEntry {
     pub(crate) fn new(volume: Arc<Volume>) -> Self {
-        Self { volume, placed: false, user: None, waiting: BTreeSet::new(), observed: None }
+        Self {
+            volume,
+            placed: false,
+            user: None,
+            waiting: BTreeSet::new(),
+            observed: None,
+            measured: History::default(),
+        }
     }
     /// The volume as a resource.
     pub(crate) fn resource(&self) -> Resource {

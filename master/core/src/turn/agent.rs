@@ -52,10 +52,10 @@ impl Turn<'_> {
                 self.apply_all(events);
             },
             FromAgent::Usage(measured) => {
-                for (volume, used) in measured {
+                for (volume, measured) in measured {
                     let entry = self.state.volumes.get(&volume);
                     if entry.is_some_and(|e| e.volume.agent == agent) {
-                        self.apply(AgentEvent::VolumeMeasured { volume, used }.into());
+                        self.apply(AgentEvent::VolumeMeasured { volume, measured }.into());
                     }
                 }
             },

@@ -156,7 +156,8 @@ impl<'a> Turn<'a> {
             | RegistryRecord::Reservation(_)
             | RegistryRecord::Framework(_)
             | RegistryRecord::Disk(_)
-            | RegistryRecord::Profile(_) => {},
+            | RegistryRecord::Profile(_)
+            | RegistryRecord::Schedule(_) => {},
         }
     }
     fn announce_operation(&mut self, operation: &Arc<OperationRecord>) {

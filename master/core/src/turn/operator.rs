@@ -5,7 +5,9 @@ use crate::boundary::Output;
 use crate::decide::kill::{kill, teardown};
 use crate::decide::order::{Asked, Order, Source, answered_before};
 use crate::decide::room::{Wish, create_volume};
-use crate::decide::{access, destroy, disk, orphan, protect, reserve, resize, snapshot, trash};
+use crate::decide::{
+    access, destroy, disk, orphan, protect, reserve, resize, schedule, snapshot, trash,
+};
 use crate::event::Event;
 use crate::state::{Agent, Kill, Pool, State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
@@ -134,11 +136,8 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
         Request::Profile(request) => disk::change_profiles(state, asked, request),
         Request::CreateSnapshot { volume, name, principal, freeze } => {
             let entry = choose(state, volume)?;
-            let wanted = snapshot::Wanted {
-                name: name.as_ref(),
-                principal: principal.as_ref(),
-                freeze: freeze.as_ref(),
-            };
+            let (name, principal, freeze) = (name.as_ref(), principal.as_ref(), freeze.as_ref());
+            let wanted = snapshot::Wanted { name, principal, freeze, scheduled: None };
             snapshot::create(&release(entry.volume.agent)?, entry, wanted)
         },
         Request::DeleteSnapshot { snapshot } => {
@@ -155,13 +154,15 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
         },
         Request::CloneVolume { snapshot, name, role, principal, container_path } => {
             let entry = snapshot::by_id(state, *snapshot)?;
-            let wanted = snapshot::Copied {
-                name,
-                role: role.as_ref(),
-                principal: principal.as_ref(),
-                container_path,
-            };
+            let (role, principal) = (role.as_ref(), principal.as_ref());
+            let wanted = snapshot::Copied { name, role, principal, container_path };
             snapshot::clone(state, asked, entry, wanted)
+        },
+        Request::SetSchedule { volume, plan, principal } => {
+            schedule::set(state, asked, choose(state, volume)?, plan, principal.as_ref())
+        },
+        Request::DeleteSchedule { volume } => {
+            schedule::delete(state, asked, choose(state, volume)?)
         },
         Request::Property { volume, property } => say(state, asked, volume, property),
         Request::AdoptOrphan { orphan } => adopt_orphan(state, asked, orphan),

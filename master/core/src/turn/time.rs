@@ -6,10 +6,11 @@ use crate::boundary::Output;
 use crate::decide::adopt::lost;
 use crate::decide::kill::teardown;
 use crate::decide::rescind::rescind;
+use crate::decide::schedule;
 use crate::event::{AgentEvent, Event, FrameworkEvent};
 use crate::state::{Link, Timer};
 use berth_model::framework;
-use berth_model::id::{AgentId, FrameworkId};
+use berth_model::id::{AgentId, FrameworkId, VolumeId};
 use berth_model::link::ToAgent;
 use berth_model::offer::Offer;
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ impl Turn<'_> {
                 },
                 Timer::FilterEnds(key) => self.apply(FrameworkEvent::FilterEnded(key).into()),
                 Timer::Look(agent) => self.look(agent),
+                Timer::Schedule(volume) => self.schedule(volume),
             }
         }
     }
@@ -88,6 +90,17 @@ impl Turn<'_> {
         let events = teardown(self.state, id, self.now);
         self.apply_all(events);
         self.apply(FrameworkEvent::Closed(id.clone()).into());
+    }
+
+    /// What the volume's schedule asks for now; each step sees what the one before left.
+    fn schedule(&mut self, volume: VolumeId) {
+        for decide in [schedule::settle, schedule::take, schedule::prune] {
+            let events = decide(self.state, volume, self.now);
+            self.apply_all(events);
+        }
+        if let Some(at) = schedule::next_look(self.state, volume, self.now) {
+            self.apply(AgentEvent::Armed { at, timer: Timer::Schedule(volume) }.into());
+        }
     }
 
     /// Offers what is free of an agent.

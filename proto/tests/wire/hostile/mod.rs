@@ -399,3 +399,52 @@ fn single_fields_of_reading_calls_are_checked_by_name() {
             .field("role")
     );
 }
+
+#[test]
+fn schedules_that_cannot_be_are_refused() {
+    let set = |change: &dyn Fn(&mut submit::SetSchedule)| {
+        let keep = Some(v1::Keep { last: 1, ..v1::Keep::default() });
+        let plan = v1::SchedulePlan { every_ms: 60_000, keep, freeze: None };
+        let named = v1::volume_choice::Choice::VolumeId(ID.to_owned());
+        let mut message = submit::SetSchedule {
+            volume: Some(v1::VolumeChoice { choice: Some(named) }),
+            plan: Some(plan),
+            principal: None,
+        };
+        change(&mut message);
+        submit(submit::Request::SetSchedule(message))
+    };
+    let with = |change: &dyn Fn(&mut v1::SchedulePlan)| {
+        set(&|message| change(message.plan.as_mut().unwrap()))
+    };
+    from_wire::<(OperationId, Request)>(set(&|_| {})).unwrap();
+    let mut cases = Refusals(Vec::new());
+    cases.submit(
+        "set_schedule.plan | INVALID_ARGUMENT | a required field is missing | set the field",
+        set(&|message| message.plan = None),
+    );
+    cases.submit(
+        "set_schedule.volume | INVALID_ARGUMENT | no volume is named | set one of volume_id and named",
+        set(&|message| message.volume = Some(v1::VolumeChoice { choice: None })),
+    );
+    cases.submit(
+        "set_schedule.plan.every_ms | INVALID_ARGUMENT | every 9999ms is outside of 10s to 366d | \
+         choose another time between two snapshots",
+        with(&|plan| plan.every_ms = 9_999),
+    );
+    cases.submit(
+        "set_schedule.plan.every_ms | INVALID_ARGUMENT | the time is zero | \
+         give at least one millisecond",
+        with(&|plan| plan.every_ms = 0),
+    );
+    cases.submit(
+        "set_schedule.plan.keep | INVALID_ARGUMENT | no rule keeps anything | \
+         say how many of the newest are kept, or of how many hours, days or weeks",
+        with(&|plan| plan.keep = Some(v1::Keep::default())),
+    );
+    cases.submit(
+        "set_schedule.plan.keep | INVALID_ARGUMENT | a rule keeps 1001, more than 1000 | keep fewer",
+        with(&|plan| plan.keep = Some(v1::Keep { daily: 1_001, ..v1::Keep::default() })),
+    );
+    cases.check();
+}

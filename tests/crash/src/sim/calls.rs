@@ -6,7 +6,7 @@ use super::change::Change;
 use super::tree::{Content, Number};
 use super::{Call, FREE, SimFs, State};
 use berth_agent::disk::filesystem::{Position, Room};
-use berth_agent::disk::fs::{Access, Calls, Kind, Raw, Replace, Site};
+use berth_agent::disk::fs::{Access, Calls, Kind, Raw, Replace, Site, Tree};
 use berth_agent::disk::project::Account;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -298,9 +298,10 @@ impl Calls for Handle {
         self.ask(site, Call::IsBtrfs, |state| Ok(state.is_btrfs))
     }
 
-    fn tree_size(&self, site: Site) -> Result<u64, String> {
-        let counted =
-            self.ask(site, Call::TreeSize, |state| Ok(state.storage.seen().below(self.number)));
+    fn tree_size(&self, site: Site) -> Result<Tree, String> {
+        let counted = self.ask(site, Call::TreeSize, |state| {
+            Ok(Tree { bytes: state.storage.seen().below(self.number), inodes: 0 })
+        });
         counted.map_err(|errno| errno.to_string())
     }
 

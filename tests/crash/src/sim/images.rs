@@ -10,7 +10,7 @@ use super::device::{Device, Mounted, model_of};
 use super::storage::Storage;
 use super::tree::{Content, Inode, Medium, Number, ROOT, Tree};
 use super::{Call, SimFs, State};
-use berth_agent::disk::fs::image::{Block, Images, Unseen};
+use berth_agent::disk::fs::image::{Block, Filled, Images, Unseen};
 use berth_agent::disk::fs::{Calls, Node, Raw, Site};
 use berth_agent::disk::image::Format;
 use rustix::io::Errno;
@@ -156,9 +156,11 @@ impl Images for Handle {
         Ok(found.then(|| Held::boxed(&self.files, file)))
     }
 
-    fn in_use(&self, site: Site) -> Result<u64, Errno> {
+    fn in_use(&self, site: Site) -> Result<Filled, Errno> {
         // What is not written out yet takes no room so far.
-        self.ask(site, Call::InUse, |state| Ok(OWN + state.storage.durable().below(ROOT)))
+        self.ask(site, Call::InUse, |state| {
+            Ok(Filled { bytes: OWN + state.storage.durable().below(ROOT), inodes: None })
+        })
     }
 
     fn give_size(&self, site: Site, format: Format, bytes: u64) -> Result<(), Errno> {

@@ -91,7 +91,9 @@ impl Judges {
                 | OperationKind::Unprotect
                 | OperationKind::SetAccess
                 | OperationKind::AdoptOrphan
-                | OperationKind::PurgeOrphan => {},
+                | OperationKind::PurgeOrphan
+                | OperationKind::SetSchedule
+                | OperationKind::DeleteSchedule => {},
             }
         }
     }
@@ -253,7 +255,9 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
             | Request::CloneVolume { .. }
             | Request::Property { .. }
             | Request::AdoptOrphan { .. }
-            | Request::PurgeOrphan { .. },
+            | Request::PurgeOrphan { .. }
+            | Request::SetSchedule { .. }
+            | Request::DeleteSchedule { .. },
         ) => {},
     }
 }

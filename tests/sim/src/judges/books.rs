@@ -105,7 +105,8 @@ impl Judges {
                 | RegistryRecord::Operation(_)
                 | RegistryRecord::Disk(_)
                 | RegistryRecord::Profile(_)
-                | RegistryRecord::Snapshot(_) => {},
+                | RegistryRecord::Snapshot(_)
+                | RegistryRecord::Schedule(_) => {},
             }
         }
         let mut reserved: BTreeMap<(AgentId, Name, DiskSource), i64> = BTreeMap::new();
@@ -169,7 +170,8 @@ impl Judges {
                 | RegistryRecord::Operation(_)
                 | RegistryRecord::Disk(_)
                 | RegistryRecord::Profile(_)
-                | RegistryRecord::Snapshot(_) => {},
+                | RegistryRecord::Snapshot(_)
+                | RegistryRecord::Schedule(_) => {},
             }
         }
         room

@@ -20,7 +20,8 @@ impl Judges {
             | RegistryRecord::Framework(_)
             | RegistryRecord::Operation(_)
             | RegistryRecord::Profile(_)
-            | RegistryRecord::Snapshot(_) => None,
+            | RegistryRecord::Snapshot(_)
+            | RegistryRecord::Schedule(_) => None,
         };
         let mut cordoned: BTreeSet<DiskId> =
             registry.records().values().filter_map(cordon).collect();

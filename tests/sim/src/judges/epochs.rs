@@ -178,7 +178,8 @@ impl Judges {
                     | RegistryRecord::Operation(_)
                     | RegistryRecord::Disk(_)
                     | RegistryRecord::Profile(_)
-                    | RegistryRecord::Snapshot(_),
+                    | RegistryRecord::Snapshot(_)
+                    | RegistryRecord::Schedule(_),
                 )
                 | RegistryWrite::Delete(
                     RegistryKey::Meta
@@ -189,7 +190,8 @@ impl Judges {
                     | RegistryKey::Operation(_)
                     | RegistryKey::Disk(_)
                     | RegistryKey::Profile(_)
-                    | RegistryKey::Snapshot(_),
+                    | RegistryKey::Snapshot(_)
+                    | RegistryKey::Schedule(_),
                 ) => false,
             };
             if destroyed && was_proven {

@@ -99,7 +99,8 @@ fn unfinished(world: &World) -> Vec<String> {
         | RegistryRecord::Framework(_)
         | RegistryRecord::Disk(_)
         | RegistryRecord::Profile(_)
-        | RegistryRecord::Snapshot(_) => None,
+        | RegistryRecord::Snapshot(_)
+        | RegistryRecord::Schedule(_) => None,
     });
     open.collect()
 }

@@ -69,7 +69,8 @@ impl Judges {
                 | RegistryRecord::Framework(_)
                 | RegistryRecord::Operation(_)
                 | RegistryRecord::Disk(_)
-                | RegistryRecord::Profile(_) => {},
+                | RegistryRecord::Profile(_)
+                | RegistryRecord::Schedule(_) => {},
             }
         }
     }
@@ -318,7 +319,9 @@ impl Judges {
             | OperationKind::Unprotect
             | OperationKind::SetAccess
             | OperationKind::AdoptOrphan
-            | OperationKind::PurgeOrphan => None,
+            | OperationKind::PurgeOrphan
+            | OperationKind::SetSchedule
+            | OperationKind::DeleteSchedule => None,
         };
         if let Some(text) = text {
             let text = format!("operation {} ({}) is done: {text}", record.id, record.kind);

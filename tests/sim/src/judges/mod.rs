@@ -74,6 +74,8 @@ pub struct Judges {
     descent: lineage::Descent,
     /// Snapshots that the registry has called READY, of which volume.
     kept: BTreeMap<SnapshotId, berth_model::snapshot::SnapshotSpec>,
+    /// Snapshots that the master deleted by the clock.
+    pruned: BTreeSet<SnapshotId>,
     looks: u64,
 }
 
@@ -161,7 +163,8 @@ fn volumes(
         | RegistryRecord::Operation(_)
         | RegistryRecord::Disk(_)
         | RegistryRecord::Profile(_)
-        | RegistryRecord::Snapshot(_) => None,
+        | RegistryRecord::Snapshot(_)
+        | RegistryRecord::Schedule(_) => None,
     })
 }
 

@@ -17,6 +17,14 @@ impl Judges {
                 self.kept.insert(snapshot.spec.id, snapshot.spec.clone());
             }
             if let RegistryRecord::Snapshot(snapshot) = record
+                && snapshot.state == SnapshotState::Deleting
+                && snapshot.scheduled.is_some()
+                && self.kept.contains_key(&snapshot.spec.id)
+                && !self.rolled_back
+            {
+                self.judge_pruned(world, snapshot);
+            }
+            if let RegistryRecord::Snapshot(snapshot) = record
                 && matches!(snapshot.state, SnapshotState::Lost | SnapshotState::Quarantined)
                 && !self.is_touched(world, snapshot)
             {
@@ -56,6 +64,7 @@ impl Judges {
         for (id, spec) in &self.kept {
             let of = &spec.of;
             if world.history.deleted_snapshots.contains(id)
+                || self.pruned.contains(id)
                 || world.history.destroy_was_asked(of.id, &of.role, &of.name)
                 || self.vandalised.contains(&of.id)
             {
@@ -76,6 +85,36 @@ impl Judges {
         }
         for text in missing {
             self.report("I6 durability", text);
+        }
+    }
+
+    /// I1: by the clock goes only what a schedule took, nobody holds, and a newer good one follows.
+    fn judge_pruned(&mut self, world: &World, pruned: &Snapshot) {
+        let id = pruned.spec.id;
+        if world.history.deleted_snapshots.contains(&id) || !self.pruned.insert(id) {
+            return;
+        }
+        let newer = |record: &RegistryRecord| match record {
+            RegistryRecord::Snapshot(other) => {
+                other.spec.of.id == pruned.spec.of.id
+                    && other.scheduled > pruned.scheduled
+                    && (other.state == SnapshotState::Ready
+                        || self.kept.contains_key(&other.spec.id))
+            },
+            RegistryRecord::Meta { .. }
+            | RegistryRecord::Agent(_)
+            | RegistryRecord::AgentSeq { .. }
+            | RegistryRecord::Reservation(_)
+            | RegistryRecord::Volume(_)
+            | RegistryRecord::Framework(_)
+            | RegistryRecord::Operation(_)
+            | RegistryRecord::Disk(_)
+            | RegistryRecord::Profile(_)
+            | RegistryRecord::Schedule(_) => false,
+        };
+        if pruned.held || !world.master.registry.records().values().any(newer) {
+            let text = format!("snapshot {id} was deleted by the clock and should have stayed");
+            self.report("I1 no unauthorised destruction", text);
         }
     }
 
@@ -101,7 +140,8 @@ impl Judges {
                 | RegistryRecord::Framework(_)
                 | RegistryRecord::Operation(_)
                 | RegistryRecord::Disk(_)
-                | RegistryRecord::Profile(_) => false,
+                | RegistryRecord::Profile(_)
+                | RegistryRecord::Schedule(_) => false,
             })
     }
 }

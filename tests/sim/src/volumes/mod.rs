@@ -16,6 +16,7 @@ use berth_model::id::{AgentId, SnapshotId, VolumeId};
 use berth_model::resources::DiskSource;
 use berth_model::snapshot::SnapshotSpec;
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use berth_model::volume::{Enforcement, VolumeSpec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -96,7 +97,7 @@ impl Volumes {
                 found => found,
             },
             VolumeEffect::Usage { spec } => match self.seen.get(&spec.id) {
-                Some(_) => VolumeOutcome::Used(Bytes::from_mib(1)),
+                Some(_) => VolumeOutcome::Used(Measured::of(Bytes::from_mib(1))),
                 None => VolumeOutcome::Absent,
             },
             VolumeEffect::RollBack { spec, snapshot, safety } => {

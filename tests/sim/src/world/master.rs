@@ -97,7 +97,8 @@ impl World {
             | RegistryRecord::Operation(_)
             | RegistryRecord::Disk(_)
             | RegistryRecord::Profile(_)
-            | RegistryRecord::Snapshot(_) => None,
+            | RegistryRecord::Snapshot(_)
+            | RegistryRecord::Schedule(_) => None,
         });
         let (cluster, epoch) =
             stored.unwrap_or_else(|| (ClusterId::from_u128(self.master.dice.id()), 0));
