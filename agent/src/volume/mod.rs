@@ -16,11 +16,10 @@ mod usage;
 pub(crate) use usage::tree_size;
 
 use crate::disk::Disks;
-use berth_agent_core::effect::{OrphanOutcome, Place, VolumeEffect, VolumeOutcome};
+use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
 use berth_model::agent;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{SnapshotId, VolumeId};
-use berth_model::orphan::{OrphanOrder, OrphanPlace};
 use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
@@ -191,51 +190,6 @@ impl Volumes {
             }
         }
         disks
-    }
-
-    /// Counts what orphans take that were not counted before; walks their trees. True when there is something new.
-    #[must_use]
-    pub fn measure_orphans(&self, disks: &mut [agent::Disk]) -> bool {
-        let sizes = || self.strange.lock().unwrap_or_else(PoisonError::into_inner);
-        let told: BTreeSet<Arc<str>> =
-            disks.iter().flat_map(|disk| &disk.orphans).map(|o| Arc::clone(&o.path)).collect();
-        sizes().retain(|path, _| told.contains(path));
-        let mut is_new = false;
-        for disk in disks {
-            let Some(own) = self.disks.find(&disk.source) else { continue };
-            for orphan in &mut disk.orphans {
-                if sizes().contains_key(&orphan.path) {
-                    continue;
-                }
-                // Not under the lock: reports do not wait for a walk.
-                orphan.used = unknown::measure(own, orphan).map(Bytes::new);
-                sizes().insert(Arc::clone(&orphan.path), orphan.used);
-                is_new |= orphan.used.is_some();
-            }
-        }
-        is_new
-    }
-
-    /// Deletes a directory that the ledger does not know, provided that it is the volume that is meant: into the trash
-    /// and out of it, as any volume. Asked again it completes what was begun.
-    #[must_use]
-    pub fn purge_orphan(&self, order: &OrphanOrder) -> OrphanOutcome {
-        let OrphanOrder { spec, place } = order;
-        let driver = match self.driver(spec) {
-            Ok(driver) => driver,
-            Err(reason) => return OrphanOutcome::Failed(reason),
-        };
-        let purge = || -> Result<(), Fault> {
-            if *place == OrphanPlace::Live && driver.observe(spec, Place::Live)?.is_some() {
-                driver.relocate(spec, Place::Trash)?;
-            }
-            driver.erase(spec)
-        };
-        match purge() {
-            Ok(()) => OrphanOutcome::Gone,
-            Err(Fault::Foreign(reason) | Fault::Failed(reason)) => OrphanOutcome::Failed(reason),
-            Err(Fault::Unclear(reason)) => OrphanOutcome::Unclear(reason),
-        }
     }
 
     /// What lies among the snapshots of the disks without being one of `known`, nor of one of the known volumes. It is

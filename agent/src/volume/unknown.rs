@@ -1,19 +1,21 @@
 //! What lies among the volumes without the ledger knowing it: told to people, kept, never offered. It is a volume again
 //! or deleted only when somebody asks for that, and only what carries the identity of a volume of this disk.
 
+use super::Volumes;
+use super::driver::Fault;
 use super::identity::Identity;
 use super::look::{self, Target, look};
 use crate::disk::Disk;
 use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
-use berth_agent_core::effect::Place;
+use berth_agent_core::effect::{OrphanOutcome, Place};
 use berth_model::agent;
 use berth_model::id::VolumeId;
-use berth_model::orphan::{Orphan, OrphanPlace};
-use berth_model::units::Timestamp;
+use berth_model::orphan::{Orphan, OrphanOrder, OrphanPlace};
+use berth_model::units::{Bytes, Timestamp};
 use berth_model::volume::VolumeSpec;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 /// More on one disk are not told: the message to the master has its limit, and so has anybody's patience.
 const TOLD_MAX: usize = 1_000;
@@ -67,7 +69,7 @@ pub fn on_device(disk: &agent::Disk, spec: &VolumeSpec) -> Orphan {
 }
 
 /// The bytes that one of them takes, counted; nothing when it cannot be counted.
-pub fn measure(disk: &Disk, orphan: &Orphan) -> Option<u64> {
+fn measure(disk: &Disk, orphan: &Orphan) -> Option<u64> {
     let handle = disk.readable().ok()?;
     let name = orphan.path.rsplit('/').next()?;
     let directory = look::parent(&handle, on_disk(orphan.place)).directory(name).ok()?;
@@ -124,4 +126,51 @@ fn volume_of(name: &str) -> Option<VolumeId> {
     let name = inner.unwrap_or_else(|| name.split_once('.').map_or(name, |(id, _generation)| id));
     // The canonical form only: another spelling of the same number is another directory.
     name.parse::<VolumeId>().ok().filter(|id| id.to_string() == name)
+}
+
+impl Volumes {
+    /// Counts what orphans take that were not counted before; walks their trees. True when there is something new.
+    #[must_use]
+    pub fn measure_orphans(&self, disks: &mut [agent::Disk]) -> bool {
+        let sizes = || self.strange.lock().unwrap_or_else(PoisonError::into_inner);
+        let told: BTreeSet<Arc<str>> =
+            disks.iter().flat_map(|disk| &disk.orphans).map(|o| Arc::clone(&o.path)).collect();
+        sizes().retain(|path, _| told.contains(path));
+        let mut is_new = false;
+        for disk in disks {
+            let Some(own) = self.disks.find(&disk.source) else { continue };
+            for orphan in &mut disk.orphans {
+                if sizes().contains_key(&orphan.path) {
+                    continue;
+                }
+                // Not under the lock: reports do not wait for a walk.
+                orphan.used = measure(own, orphan).map(Bytes::new);
+                sizes().insert(Arc::clone(&orphan.path), orphan.used);
+                is_new |= orphan.used.is_some();
+            }
+        }
+        is_new
+    }
+
+    /// Deletes a directory that the ledger does not know, provided that it is the volume that is meant: into the trash
+    /// and out of it, as any volume. Asked again it completes what was begun.
+    #[must_use]
+    pub fn purge_orphan(&self, order: &OrphanOrder) -> OrphanOutcome {
+        let OrphanOrder { spec, place } = order;
+        let driver = match self.driver(spec) {
+            Ok(driver) => driver,
+            Err(reason) => return OrphanOutcome::Failed(reason),
+        };
+        let purge = || -> Result<(), Fault> {
+            if *place == OrphanPlace::Live && driver.observe(spec, Place::Live)?.is_some() {
+                driver.relocate(spec, Place::Trash)?;
+            }
+            driver.erase(spec)
+        };
+        match purge() {
+            Ok(()) => OrphanOutcome::Gone,
+            Err(Fault::Foreign(reason) | Fault::Failed(reason)) => OrphanOutcome::Failed(reason),
+            Err(Fault::Unclear(reason)) => OrphanOutcome::Unclear(reason),
+        }
+    }
 }
