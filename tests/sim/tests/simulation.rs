@@ -94,8 +94,8 @@ fn one_seed_gives_one_run() {
 fn every_broken_rule_of_the_shells_is_noticed() {
     for breach in Breach::ALL {
         let options = Options { breach: Some(breach), ..Options::default() };
-        let noticed = (1..=60).any(|seed| !run_seed(seed, &options).violations.is_empty());
-        assert!(noticed, "60 seeds with {breach:?} show nothing");
+        let noticed = (1..=SEEDS).any(|seed| !run_seed(seed, &options).violations.is_empty());
+        assert!(noticed, "{SEEDS} seeds with {breach:?} show nothing");
     }
 }
 
