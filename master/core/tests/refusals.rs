@@ -221,6 +221,25 @@ fn read_only(mut volume: Resource) -> Resource {
     volume
 }
 
+fn fails_in_an_accept(action: Action, code: ErrorCode, part: &str) {
+    let others = [("lost", VolumeState::Lost), ("strange", VolumeState::Quarantined)];
+    let (mut stage, id, offer) = set_beside(&others);
+    let before = query::agents(stage.master.state())[0].total.clone();
+    let step = stage.accept(&id, 50, &[&offer], vec![action.clone()]);
+    assert_eq!(answered(&step), Some(Ok(1)), "{action:?}");
+    let failed = events(&step).into_iter().find_map(|event| match event {
+        Event::Operation(record) => Some(record),
+        _ => None,
+    });
+    let berth_model::operation::OperationState::Failed(rejection) = failed.unwrap().state else {
+        panic!("{action:?} did not fail");
+    };
+    assert_eq!(rejection.code, code, "{action:?}: {rejection}");
+    assert!(rejection.message.contains(part), "{rejection} lacks {part:?}");
+    assert_eq!(query::agents(stage.master.state())[0].total, before, "{action:?}");
+    assert_eq!(messages(&step), []);
+}
+
 #[test]
 fn operations_of_an_accept_fail_one_by_one_with_their_reason() {
     let unreserved = Resource::disk(DiskSource::Root, mib(64).to_scalar().unwrap());
@@ -301,23 +320,7 @@ fn operations_of_an_accept_fail_one_by_one_with_their_reason() {
             "volume strange of role storage is QUARANTINED and not in the accepted offers",
         ),
     ] {
-        let others = [("lost", VolumeState::Lost), ("strange", VolumeState::Quarantined)];
-        let (mut stage, id, offer) = set_beside(&others);
-        let before = query::agents(stage.master.state())[0].total.clone();
-        let step = stage.accept(&id, 50, &[&offer], vec![action.clone()]);
-        assert_eq!(answered(&step), Some(Ok(1)), "{action:?}");
-        let failed = events(&step).into_iter().find_map(|event| match event {
-            Event::Operation(record) => Some(record),
-            _ => None,
-        });
-        let berth_model::operation::OperationState::Failed(rejection) = failed.unwrap().state
-        else {
-            panic!("{action:?} did not fail");
-        };
-        assert_eq!(rejection.code, code, "{action:?}: {rejection}");
-        assert!(rejection.message.contains(part), "{rejection} lacks {part:?}");
-        assert_eq!(query::agents(stage.master.state())[0].total, before, "{action:?}");
-        assert_eq!(messages(&step), []);
+        fails_in_an_accept(action, code, part);
     }
 }
 

@@ -1,6 +1,8 @@
 //! The agent, as a whole process with all its threads, killed at each system call that changes something: it
 //! starts again, what was accepted comes to its end, and the data is there.
 
+#![expect(clippy::print_stderr, reason = "how much was tried is part of the result")]
+
 use anyhow::{Context, ensure};
 use berth_cluster_tests::{Pair, Run, wait_until};
 use berth_host_tests::host::{has, mount_new, run, with_private_mounts};

@@ -1,6 +1,8 @@
 //! The power goes off under a whole cluster: real daemons on a real file system, on a drive that loses what it had not
 //! been told to flush. What was acknowledged is there afterwards.
 
+#![expect(clippy::print_stderr, reason = "how much was tried is part of the result")]
+
 use anyhow::{Context, ensure};
 use berth_cluster_tests::{Pair, Run, wait_until};
 use berth_host_tests::host::{mount_image, run, skip, with_private_mounts};
