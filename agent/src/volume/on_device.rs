@@ -227,7 +227,7 @@ impl Driver for OnDevice {
     fn ensure(&self, spec: &VolumeSpec) -> Result<Found, Fault> {
         let _turn = self.turn();
         let (handle, header) = self.disk.open().map_err(Fault::Unclear)?;
-        if !is_plain(spec.access) {
+        if !spec.access.is_empty() {
             return Err(Fault::Failed(without_access(spec)));
         }
         let shown = self.disk.path().display();
@@ -280,7 +280,7 @@ impl Driver for OnDevice {
                     return Ok(None);
                 }
                 self.refuse_used(&handle, spec)?;
-                self.set(&handle, &stage(&header, Stage::Trash), "marking")?;
+                self.set(&handle, &header.at_stage(Stage::Trash), "marking")?;
             },
             Place::Live => {
                 if self.live(&header, spec, &[spec.generation])?.is_some() {
@@ -295,7 +295,7 @@ impl Driver for OnDevice {
                 if self.in_trash(&header, &last, &[Stage::Trash])?.is_none() {
                     return Ok(None);
                 }
-                let mut next = stage(&header, Stage::Live);
+                let mut next = header.at_stage(Stage::Live);
                 if let Some((_stage, identity)) = &mut next.volume {
                     identity.generation = spec.generation;
                 }
@@ -318,7 +318,7 @@ impl Driver for OnDevice {
         let (_handle, header) = self.verified()?;
         match self.live(&header, spec, &[spec.generation])? {
             None => Ok(None),
-            Some(_volume) if is_plain(access) => Ok(Some(self.found())),
+            Some(_volume) if access.is_empty() => Ok(Some(self.found())),
             Some(_volume) => Err(Fault::Failed(without_access(spec))),
         }
     }
@@ -348,7 +348,7 @@ impl Driver for OnDevice {
         self.refuse_used(&handle, spec)?;
         if *found == Stage::Trash {
             // Half of a volume is worse than none: from here on no restore finds it, whenever the deletion is stopped.
-            self.set(&handle, &stage(&header, Stage::Going), "marking")?;
+            self.set(&handle, &header.at_stage(Stage::Going), "marking")?;
         } else {
             self.settle(&handle)?;
         }
@@ -364,7 +364,7 @@ impl Driver for OnDevice {
         Ok(found.map(|_identity| self.found()))
     }
 
-    /// Orphans on BLOCK disks are listed and not adopted: whatever asks has to be told what is there.
+    /// Orphans on BLOCK disks are listed and not adopted.
     fn adopt(&self, spec: &VolumeSpec) -> Result<Option<Found>, Fault> {
         self.observe(spec, Place::Live)
     }
@@ -388,19 +388,9 @@ impl Driver for OnDevice {
     }
 }
 
-fn is_plain(access: Access) -> bool {
-    access.owner.is_none() && access.mode.is_none()
-}
-
 fn without_access(spec: &VolumeSpec) -> Rejection {
     let text =
         format!("volume {} ({}) is a raw device, without owner and mode", spec.name, spec.id);
     Rejection::new(ErrorCode::Unsupported, text)
         .remedy("leave them out: the task's user gets a device of its own")
-}
-
-/// The same header with its volume in another stage.
-fn stage(header: &Header, stage: Stage) -> Header {
-    let volume = header.volume.clone().map(|(_before, identity)| (stage, identity));
-    Header { volume, ..header.clone() }
 }

@@ -4,6 +4,7 @@ use super::disk::{self, disk_request_to_wire, profile_request_to_wire};
 use super::field;
 use super::orphan;
 use super::resource::{called_sum, sum_to_wire};
+use super::schedule;
 use super::{At, Wire, access};
 use crate::v1;
 use crate::v1::submit_request as submit;
@@ -317,9 +318,9 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
             })
         },
         submit::Request::CloneVolume(message) => clone_volume(message, &at.field("clone_volume")),
-        submit::Request::SetSchedule(message) => set_schedule(message, &at.field("set_schedule")),
+        submit::Request::SetSchedule(message) => schedule::set(message, &at.field("set_schedule")),
         submit::Request::DeleteSchedule(message) => {
-            delete_schedule(message, &at.field("delete_schedule"))
+            schedule::delete(message, &at.field("delete_schedule"))
         },
         submit::Request::ProtectVolume(submit::ProtectVolume { volume, protected }) => {
             let volume = field::required(volume, &at.field("protect_volume").field("volume"))?;
@@ -357,19 +358,6 @@ fn clone_volume(message: submit::CloneVolume, at: &At<'_>) -> Result<Request, Re
         principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
         container_path: field::container_path(container_path, &at.field("container_path"))?,
     })
-}
-
-fn set_schedule(message: submit::SetSchedule, at: &At<'_>) -> Result<Request, Rejection> {
-    let submit::SetSchedule { volume, plan, principal } = message;
-    Ok(Request::SetSchedule {
-        volume: field::required(volume, &at.field("volume"))?,
-        plan: field::required(plan, &at.field("plan"))?,
-        principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
-    })
-}
-
-fn delete_schedule(message: submit::DeleteSchedule, at: &At<'_>) -> Result<Request, Rejection> {
-    Ok(Request::DeleteSchedule { volume: field::required(message.volume, &at.field("volume"))? })
 }
 
 fn kill_task(message: submit::KillTask, at: &At<'_>) -> Result<Request, Rejection> {

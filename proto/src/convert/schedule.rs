@@ -4,7 +4,9 @@ use super::field::{self, Choice};
 use super::{At, Wire};
 use crate::v1;
 use crate::v1::schedule_run;
+use crate::v1::submit_request as submit;
 use berth_model::error::Rejection;
+use berth_model::operator::Request;
 use berth_model::schedule::{Keep, SchedulePlan, ScheduleResult, ScheduleRun, SnapshotSchedule};
 use berth_model::units::Timestamp;
 use berth_model::view::ScheduleView;
@@ -164,4 +166,19 @@ impl Wire for ScheduleView {
             volume_state: VolumeState::read(volume_state, &at.field("volume_state"))?,
         })
     }
+}
+
+/// Reads the call that sets one.
+pub(super) fn set(message: submit::SetSchedule, at: &At<'_>) -> Result<Request, Rejection> {
+    let submit::SetSchedule { volume, plan, principal } = message;
+    Ok(Request::SetSchedule {
+        volume: field::required(volume, &at.field("volume"))?,
+        plan: field::required(plan, &at.field("plan"))?,
+        principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
+    })
+}
+
+/// Reads the call that deletes one.
+pub(super) fn delete(message: submit::DeleteSchedule, at: &At<'_>) -> Result<Request, Rejection> {
+    Ok(Request::DeleteSchedule { volume: field::required(message.volume, &at.field("volume"))? })
 }

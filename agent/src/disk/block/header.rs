@@ -80,6 +80,13 @@ impl Header {
         Self { volume: None, ..self.clone() }
     }
 
+    /// The same with its volume in another stage.
+    #[must_use]
+    pub fn at_stage(&self, stage: Stage) -> Self {
+        let volume = self.volume.clone().map(|(_before, identity)| (stage, identity));
+        Self { volume, ..self.clone() }
+    }
+
     /// The same with a volume.
     #[must_use]
     pub fn with(&self, stage: Stage, spec: &VolumeSpec) -> Self {

@@ -5,6 +5,7 @@
 //! is explained by the ledger, and what was purged has left nothing.
 
 mod image;
+mod project;
 mod snapshot;
 
 use crate::books::{Books, Data, Record, Stage};
@@ -51,29 +52,8 @@ pub fn judge(tree: &Tree, books: &Books) -> Vec<String> {
     for life in &books.replaced {
         snapshot::replaced(tree, life, &mut wrong);
     }
-    projects(tree, &mut wrong);
+    project::projects(tree, &mut wrong);
     wrong
-}
-
-/// No two volumes share a project, and a project has a limit only while something on the file system has it.
-fn projects(tree: &Tree, wrong: &mut Vec<String>) {
-    let mut owners: BTreeMap<u32, String> = BTreeMap::new();
-    for folder in [VOLUMES, TRASH] {
-        for name in tree.names(folder) {
-            let path = format!("{folder}/{name}");
-            let project = tree.at(&path).map_or(0, |inode| inode.project);
-            if project != 0
-                && let Some(other) = owners.insert(project, path.clone())
-            {
-                wrong.push(format!("I9: {other} and {path} share the project {project}"));
-            }
-        }
-    }
-    for project in tree.limited() {
-        if tree.account(project).1 == 0 {
-            wrong.push(format!("I11: project {project} has a limit and nobody has the project"));
-        }
-    }
 }
 
 fn outside(tree: &Tree, wrong: &mut Vec<String>) {

@@ -38,14 +38,6 @@ pub(super) fn nothing() -> String {
     String::new()
 }
 
-fn is_empty(state: &State, number: Number) -> Result<(), Errno> {
-    if state.entries(number)?.is_empty() { Ok(()) } else { Err(Errno::NOTEMPTY) }
-}
-
-fn has_projects(state: &State) -> Result<(), Errno> {
-    if state.has_projects { Ok(()) } else { Err(Errno::NOSYS) }
-}
-
 impl Handle {
     fn open(&self, number: Number) -> Box<dyn Calls> {
         self.files.handle(self.image, number)
@@ -149,7 +141,7 @@ impl Calls for Handle {
             state.writable(self.number)?;
             let name = text(name)?;
             let number = state.entry(self.number, name)?;
-            is_empty(state, number)?;
+            state.check_empty(number)?;
             state.storage.change(Change::Remove {
                 dir: self.number,
                 name: name.to_owned(),
@@ -177,7 +169,7 @@ impl Calls for Handle {
             }
             match state.entry(to, new) {
                 Ok(_taken) if replace == Replace::No => return Err(Errno::EXIST),
-                Ok(taken) if state.entries(taken).is_ok() => is_empty(state, taken)?,
+                Ok(taken) if state.entries(taken).is_ok() => state.check_empty(taken)?,
                 Ok(_) | Err(Errno::NOENT) => {},
                 Err(errno) => return Err(errno),
             }
@@ -369,14 +361,14 @@ impl Calls for Handle {
 
     fn project(&self, site: Site) -> Result<u32, Errno> {
         self.ask(site, Call::Project, |state| {
-            has_projects(state)?;
+            state.check_projects()?;
             Ok(state.inode(self.number)?.project)
         })
     }
 
     fn set_project(&self, site: Site, project: u32) -> Result<(), Errno> {
         self.files.perform(self.image, site, (Call::SetProject, &|| project.to_string()), |state| {
-            has_projects(state)?;
+            state.check_projects()?;
             state.storage.change(Change::Project { number: self.number, project });
             Ok(())
         })
@@ -384,7 +376,7 @@ impl Calls for Handle {
 
     fn account(&self, site: Site, project: u32) -> Result<Account, Errno> {
         self.ask(site, Call::Account, |state| {
-            has_projects(state)?;
+            state.check_projects()?;
             let (bytes, files, limit) = state.storage.seen().account(project);
             Ok(Account { bytes, files, limit })
         })
@@ -396,7 +388,7 @@ impl Calls for Handle {
             site,
             (Call::LimitProject, &|| project.to_string()),
             |state| {
-                has_projects(state)?;
+                state.check_projects()?;
                 state.storage.change(Change::LimitProject { project, bytes });
                 Ok(())
             },

@@ -363,6 +363,14 @@ impl State {
 }
 
 impl State {
+    fn check_empty(&self, number: Number) -> Result<(), Errno> {
+        if self.entries(number)?.is_empty() { Ok(()) } else { Err(Errno::NOTEMPTY) }
+    }
+
+    fn check_projects(&self) -> Result<(), Errno> {
+        if self.has_projects { Ok(()) } else { Err(Errno::NOSYS) }
+    }
+
     /// A subvolume with what another holds, as of now.
     fn snapshot(
         &mut self,
