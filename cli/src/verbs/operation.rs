@@ -110,7 +110,8 @@ fn concerns(record: &OperationRecord, text: &str) -> bool {
     let name = text.rsplit(['/', '@']).next().unwrap_or(text);
     let is_part = |c: char| !(c.is_alphanumeric() || matches!(c, '.' | '_' | '-'));
     let ids = record.volumes.iter().map(ToString::to_string);
-    let prefix = |id: &str| text.len() >= PREFIX_MIN && id.starts_with(text);
+    let is_id = |word: &str| word.chars().all(|c| c.is_ascii_hexdigit());
+    let prefix = |id: &str| text.len() >= PREFIX_MIN && is_id(id) && id.starts_with(text);
     record.kind == OperationKind::Unreserve
         || record.object.split(is_part).any(|word| word == name || word == text || prefix(word))
         || ids.into_iter().any(|id| prefix(&id))

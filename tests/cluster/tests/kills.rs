@@ -186,8 +186,9 @@ fn sweep(dir: &Path, plan: &Plan) -> anyhow::Result<()> {
         }
     }
     eprintln!("{} kills of the whole agent; never called: {silent:?}", sweep.kills);
-    // Every life of a volume syncs the ledger, makes, moves and deletes a directory.
-    let needed = ["fdatasync", "mkdirat", "unlinkat", "fsetxattr"];
+    // Every life of a volume syncs the ledger, makes, moves and deletes a directory or a subvolume.
+    let make = if plan.snapshots { "ioctl" } else { "mkdirat" };
+    let needed = ["fdatasync", make, "unlinkat", "fsetxattr"];
     ensure!(!silent.iter().any(|call| needed.contains(call)), "never called: {silent:?}");
     Ok(())
 }

@@ -94,7 +94,7 @@ fn data_without_a_record_is_adopted_and_a_record_whose_data_is_back_lives_again(
     ensure!(told["role"] == "tests" && told["size_bytes"] == 8 << 20, "{told}");
 
     let dry = must(&pair, &["orphan", "adopt", "data", "--dry-run"])?;
-    ensure!(dry.stdout.contains("would make a volume again"), "{dry:?}");
+    ensure!(dry.stderr.contains("would make a volume again"), "{dry:?}");
     // The agent stands still and both die before it hears of it: the intent is in the registry.
     let id = "0123456789abcdef0123456789abcdef";
     halt(&pair)?;

@@ -23,7 +23,7 @@ fn a_protected_volume_is_refused_its_end_also_after_a_crash_of_the_master() -> a
     let made = cluster.json(&["volume", "create", "a", "--role", "tests", "--size", "64MiB"])?;
     ensure!(made["protected"] == false, "{made}");
     let dry = cluster.berth(&["volume", "protect", "a", "--dry-run"])?;
-    ensure!(dry.code == 0 && dry.stdout.contains("would protect"), "{dry:?}");
+    ensure!(dry.code == 0 && dry.stderr.contains("would protect"), "{dry:?}");
     ensure!(cluster.json(&["volume", "show", "a"])?["protected"] == false, "a dry run changes it");
     let set = cluster.json(&["volume", "protect", "a"])?;
     ensure!(set["protected"] == true && set["state"] == "READY", "{set}");
@@ -74,7 +74,7 @@ fn owner_and_mode_are_set_at_once_and_later_and_survive_trash_and_restart() -> a
     refused(&cluster.berth(&["volume", "set", "a"])?, 2, &["--owner, --mode"])?;
     refused(&cluster.berth(&["volume", "set", "a", "--owner", "mysql"])?, 2, &["is no number"])?;
     let dry = cluster.berth(&["volume", "set", "a", "--mode", "2770", "--dry-run"])?;
-    ensure!(dry.code == 0 && dry.stdout.contains("mode 0750"), "{dry:?}");
+    ensure!(dry.code == 0 && dry.stderr.contains("mode 0750"), "{dry:?}");
     let set = cluster.json(&["volume", "set", "a", "--mode", "2770"])?;
     ensure!(set["owner"] == "4001:4002" && set["mode"] == "2770", "{set}");
     is_owned(&path, (4001, 4002, 0o2770))?;

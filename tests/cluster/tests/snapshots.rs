@@ -150,7 +150,7 @@ fn by_the_clock(dir: &Path) -> anyhow::Result<()> {
     refused(&cluster.berth(&none)?, 2, &["--keep"])?;
     let good = [&set[..], &["10s", "--keep", "1"]].concat();
     let dry = cluster.berth(&[&good[..], &["--dry-run"]].concat())?;
-    ensure!(dry.code == 0 && dry.stdout.contains("keep 1 last"), "{dry:?}");
+    ensure!(dry.code == 0 && dry.stderr.contains("keep 1 last"), "{dry:?}");
     ensure!(cluster.items(&["snapshot", "schedule", "list"])?.is_empty(), "nothing was done");
     let made = cluster.json(&good)?;
     ensure!(made["state"] == "OK" && made["every_ms"] == 10_000, "{made}");

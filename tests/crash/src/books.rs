@@ -322,6 +322,7 @@ impl Books {
                 }
                 Stage::Nothing
             },
+            (Stage::Tombstoned, Present { .. }) => Stage::Trashed,
             (Stage::Restoring | Stage::RollingBack { .. }, Absent) => Stage::Vanished,
             (Stage::Restoring, Failed(_)) => {
                 record.spec.generation -= 1;

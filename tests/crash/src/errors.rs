@@ -153,7 +153,7 @@ fn steps(setup: &Setup) -> Vec<Vec<(usize, Operation)>> {
         vec![(0, Create), (0, Resize(Bytes::new(17)))],
         vec![(0, Create), (0, SetAccess)],
     ];
-    if setup.traits.has_subvolumes {
+    if setup.has_snapshots() {
         let taken = [(0, Create), (0, Snapshot)];
         let rolled = [(0, Create), (0, Snapshot), (0, RollBack)];
         all.extend([

@@ -38,6 +38,12 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Does the driver keep snapshots here?
+    #[must_use]
+    pub fn has_snapshots(&self) -> bool {
+        self.traits.has_subvolumes && self.format().is_none()
+    }
+
     /// May the volume get this size? Not below what it uses, and not above what is free; of images only btrfs gets
     /// smaller.
     #[must_use]
@@ -118,7 +124,9 @@ pub const SETUPS: [Setup; 11] = [
 ];
 
 const fn image(name: &'static str, model: Model, format: Format) -> Setup {
-    Setup { name, traits: plain(model, true), driver: DriverChoice::Image(Some(format)) }
+    let has_subvolumes = matches!(model, Model::Btrfs);
+    let traits = Traits { has_subvolumes, ..plain(model, true) };
+    Setup { name, traits, driver: DriverChoice::Image(Some(format)) }
 }
 
 /// A volume.

@@ -245,7 +245,7 @@ pub fn all_of(setup: &Setup, bounds: &Bounds, ignored: Option<CallSite>) -> Repo
     if setup.format() == Some(Format::Btrfs) {
         unsynced_counts(&mut explorer, setup, &base);
     }
-    if setup.traits.has_subvolumes {
+    if setup.has_snapshots() {
         for sequence in with_snapshots(bounds.length - 1) {
             let depth = bounds.depth - u8::from(sequence.len() > bounds.length && bounds.depth > 1);
             explore_sequence(&mut explorer, setup, &base, &sequence, depth);

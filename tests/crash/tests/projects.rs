@@ -33,7 +33,7 @@ fn fresh(setup: &Setup) -> (SimFs, Volumes) {
 }
 
 fn volume(number: usize) -> VolumeSpec {
-    spec(number, DiskSource::Root)
+    VolumeSpec { size: Bytes::from_mib(64), ..spec(number, DiskSource::Root) }
 }
 
 fn create(volumes: &Volumes, spec: &VolumeSpec) -> VolumeOutcome {
