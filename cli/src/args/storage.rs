@@ -158,10 +158,10 @@ pub(crate) struct VolumeCreate {
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(crate) struct AccessArgs {
-    /// Who owns its root directory: UID:GID, or UID for the group of that number (default: the user of the task)
+    /// Who owns its root directory: UID:GID, or UID for the group of that number (else, of a new volume, the user of the task)
     #[arg(long, value_name = "UID[:GID]", value_parser = owner)]
     pub(crate) owner: Option<Owner>,
-    /// The permissions of its root directory, such as 0750 (default: 0700)
+    /// The permissions of its root directory, such as 0750 (else, of a new volume, 0700)
     #[arg(long, value_parser = mode)]
     pub(crate) mode: Option<Mode>,
 }

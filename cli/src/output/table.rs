@@ -108,9 +108,27 @@ fn plain(value: &Value) -> String {
 fn for_people(key: &str, value: &Value) -> String {
     match value.as_u64() {
         Some(bytes) if key.ends_with("_bytes") => Bytes::new(bytes).to_string(),
+        Some(ms) if ["every_ms", "trend_window_ms", "full_in_ms"].contains(&key) => span(ms),
         Some(ms) if key.ends_with("_ms") => utc(ms),
         Some(_) | None => plain(value),
     }
+}
+
+/// `1d 2h 3m 4s`, without what is zero.
+fn span(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3_600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+    ];
+    let shown: Vec<String> = parts
+        .iter()
+        .filter(|(count, _unit)| *count > 0)
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    if shown.is_empty() { format!("{ms}ms") } else { shown.join(" ") }
 }
 
 /// `2026-11-23 00:41:31 UTC`, by the algorithm for civil days from a day count (Howard Hinnant).
@@ -141,6 +159,9 @@ mod tests {
             (1_795_392_563_447, "2026-11-23 00:09:23 UTC"),
         ] {
             assert_eq!(utc(ms), wanted);
+        }
+        for (ms, wanted) in [(3_600_000, "1h"), (90_061_000, "1d 1h 1m 1s"), (250, "250ms")] {
+            assert_eq!(span(ms), wanted);
         }
         let row =
             serde_json::json!({ "size_bytes": 1_073_741_824_u64, "name": "a", "used_bytes": null });

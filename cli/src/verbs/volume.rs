@@ -106,7 +106,9 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
             };
             note(&impact(view));
             if let Some(text) = snapshots_of(&client, view).await? {
-                note(&format!("  {text} with it to the trash, and die when it is purged"));
+                note(&format!(
+                    "  {text} with it to the trash; nothing of it is left after a purge"
+                ));
             }
             let choice = VolumeChoice::Id(view.volume.spec.id);
             let request = Request::DestroyVolume { volume: choice };
@@ -169,7 +171,15 @@ async fn resize(which: &OneVolume, size: Bytes, trial: &Trial) -> Result<(), Fai
     let request = Request::ResizeVolume { volume: VolumeChoice::Id(id), size };
     if *dry_run {
         client.submit(Client::mint(), request, true).await?;
-        return output::planned(&format!("would resize it from {from} to {size}"), &read.show);
+        let name = &volume.spec.name;
+        let plan = if size < from {
+            format!(
+                "would resize volume {name} from {from} to {size}, unless it uses more then: its agent measures it"
+            )
+        } else {
+            format!("would resize volume {name} from {from} to {size}")
+        };
+        return output::planned(&plan, &read.show);
     }
     match operation::submit(&client, request, change, &read.show).await? {
         Some(_) => show_one(&client, id, &read.show).await,
