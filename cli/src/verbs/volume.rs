@@ -117,14 +117,11 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
             }
             // What cannot be done is said before anybody is asked to confirm it.
             client.submit(Client::mint(), request.clone(), true).await?;
+            let (plan, question) = fate(view.volume.state);
             if confirm.dry_run {
-                let text = "would move it to the trash; its reservation stays";
-                return output::planned(text, &read.show);
+                return output::planned(plan, &read.show);
             }
-            ask(
-                "it goes to the trash, from where it can be restored for a while; its reservation stays",
-                confirm,
-            )?;
+            ask(question, confirm)?;
             let done = operation::submit(&client, request, change, &read.show).await?;
             match done {
                 Some(_) => show_one(&client, view.volume.spec.id, &read.show).await,
@@ -203,6 +200,29 @@ async fn in_trash(client: &Client, of: &OfRole, text: &str) -> Result<Option<Fai
 }
 
 /// What a person wants to know before a volume goes.
+/// What a deletion does to a volume in this state: as a plan, and before the question.
+fn fate(state: VolumeState) -> (&'static str, &'static str) {
+    match state {
+        VolumeState::Ready => (
+            "would move it to the trash; its reservation stays",
+            "it goes to the trash, from where it can be restored for a while; its reservation stays",
+        ),
+        VolumeState::Lost => (
+            "would forget its record, since its data is not there; should the data be back by then, it goes to the trash",
+            "its data is not there: its record is forgotten, and nothing can be restored; should the data be back by then, it goes to the trash",
+        ),
+        VolumeState::Creating
+        | VolumeState::Failed
+        | VolumeState::Tombstoned
+        | VolumeState::Trashed
+        | VolumeState::Gone
+        | VolumeState::Quarantined => (
+            "would forget its record; nothing of it is on a disk",
+            "its record is forgotten; nothing of it is on a disk",
+        ),
+    }
+}
+
 fn impact(view: &VolumeView) -> String {
     let spec = &view.volume.spec;
     let used = view.used.map_or_else(String::new, |used| format!(", {used} used"));

@@ -68,6 +68,8 @@ fn a_missing_volume_is_lost_and_never_made_anew() -> anyhow::Result<()> {
     ensure!(!path.exists(), "{} was made anew", path.display());
     let again = pair.berth(&["volume", "create", "data", "--role", "tests", "--size", "8MiB"])?;
     ensure!(again.code == 4, "a lost volume's name was given away: {again:?}");
+    let dry = pair.berth(&["volume", "delete", "data", "--dry-run"])?;
+    ensure!(dry.code == 0 && dry.stderr.contains("would forget its record"), "{dry:?}");
     Ok(())
 }
 
