@@ -67,6 +67,10 @@ fn what_fails_leaves_what_was_and_what_is_unclear_is_done_again() {
     let outputs = scene.answer(&outputs, VolumeOutcome::Failed(error));
     assert_eq!(told(&outputs), [(Access::default(), None, Some(ErrorCode::NotPrivileged))]);
     assert_eq!((books(&scene).spec.access, books(&scene).setting), (Access::default(), None));
+    // Repeated by a master that had not heard of the end it is not begun again.
+    let outputs = scene.say(set(wanted, 1, 30));
+    assert_eq!(told(&outputs), [(Access::default(), None, Some(ErrorCode::NotPrivileged))]);
+    assert_eq!(volume_effects(&outputs), []);
 
     let outputs = scene.say(set(wanted, 1, 31));
     let error = Rejection::new(ErrorCode::DiskFaulty, "input/output error");

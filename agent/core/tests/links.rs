@@ -132,7 +132,7 @@ fn what_fails_while_the_registration_is_on_its_way_is_told_after_it() {
     let size = Bytes::from_mib(2048);
     let resize =
         ToAgent::ResizeVolume { volume: volume(1), generation: 1, size, operation: operation(9) };
-    let resizing = scene.say(resize);
+    let resizing = scene.say(resize.clone());
     scene.give(Input::Connected { session: SessionId::from_u128(2) });
     let full = Rejection::new(ErrorCode::DiskFull, "no space left");
     let outputs = scene.answer(&resizing, VolumeOutcome::Failed(full.clone()));
@@ -140,6 +140,8 @@ fn what_fails_while_the_registration_is_on_its_way_is_told_after_it() {
     let told = reports(&scene.taken_in());
     let last = told.last().expect("the master waits for the end of the operation");
     assert_eq!((last.operation, last.error.clone()), (Some(operation(9)), Some(full)));
+    // What the master repeats at the registration was sent before it heard that.
+    assert_eq!(volume_effects(&scene.say(resize)), []);
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn over(scene: &mut Scene, op: u128, outcome: OrphanOutcome) -> Vec<Output> {
 
 fn shown(number: u128) -> Orphan {
     Orphan {
-        path: Arc::from("/srv/root/volumes/x"),
+        path: Arc::from("/disk/volumes/x"),
         place: OrphanPlace::Live,
         spec: Some(spec(number, 1)),
         evidence: Arc::from(""),

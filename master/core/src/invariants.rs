@@ -241,9 +241,11 @@ fn volumes(findings: &mut Findings, state: &State) {
         let pending = state.operations.get(&volume.operation).filter(|o| !o.state.is_final());
         let awaited = matches!(volume.state, VolumeState::Creating | VolumeState::Tombstoned);
         let intended = pending.is_some_and(|o| o.volumes.contains(id));
-        let resizing = volume.resize.is_none() || intended && volume.state == VolumeState::Ready;
-        findings.require(resizing, "resize-has-operation", id, || {
-            format!("{:?} under operation {}", volume.resize, volume.operation)
+        let changing = volume.resize.is_some() || volume.access_before.is_some();
+        let explained = !changing || intended && volume.state == VolumeState::Ready;
+        findings.require(explained, "change-has-operation", id, || {
+            let (resize, before) = (volume.resize, volume.access_before);
+            format!("{} {resize:?} {before:?} under operation {}", volume.state, volume.operation)
         });
         // Of an operation on several volumes, one failure ends the operation and not its other volumes.
         let one_of_many =

@@ -95,7 +95,7 @@ fn it_is_accepted_told_repeated_and_done_when_the_agent_says_so() {
     let old = report(&spec, VolumeState::Ready);
     let begun = VolumeReport { setting: Some(first), operation: Some(op(30)), ..old.clone() };
     let step = stage.back(1, MACHINE, vec![begun], Vec::new());
-    assert_eq!(messages(&step)[1..], []);
+    assert_eq!(messages(&step)[1..], [order(&spec, first, 30)], "it may fail before it can say so");
     stage.restart();
     let step = stage.back(1, MACHINE, vec![old], Vec::new());
     assert_eq!(messages(&step)[1..], [order(&spec, first, 30)]);
@@ -136,6 +136,17 @@ fn what_the_agent_cannot_do_leaves_what_was() {
     let code = Some(ErrorCode::NotPrivileged);
     assert_eq!(operations(&step), [("SET_ACCESS", "FAILED", code)]);
     assert_eq!(found(&stage), (Access::default(), None));
+}
+
+#[test]
+fn a_volume_that_is_lost_meanwhile_can_be_deleted() {
+    let (mut stage, spec) = made();
+    stage.operator(30, set(&spec, access(70, 0o750))).0.expect("accepted");
+    let step = stage.reports(1, session(1), report(&spec, VolumeState::Lost));
+    assert_eq!(operations(&step), [("SET_ACCESS", "FAILED", Some(ErrorCode::VolumeLost))]);
+    let delete = Request::DestroyVolume { volume: VolumeChoice::Id(spec.id) };
+    let (answer, step) = stage.operator(31, delete);
+    assert_eq!((answer, operations(&step)), (Ok(op(31)), vec![("DESTROY", "ACCEPTED", None)]));
 }
 
 #[test]

@@ -28,6 +28,9 @@ impl Agent {
             self.tell_refusal(id, operation, Rejection::new(ErrorCode::VolumeNotReady, text));
             return;
         }
+        if self.told_to_have_failed(id, operation) {
+            return;
+        }
         let is_done = volume.setting.is_none() && volume.spec.access == access;
         if is_done || volume.setting == Some(access) {
             self.tell_volume(id);
@@ -67,7 +70,7 @@ impl Agent {
                 }
                 self.watch(id).attempts = 0;
                 if let Some(operation) = operation {
-                    self.tell_refusal(id, operation, error);
+                    self.tell_failure(id, operation, error);
                 }
             },
             VolumeOutcome::Foreign(error) => self.enter(volume, VolumeState::Quarantined, error),

@@ -25,12 +25,8 @@ impl Agent {
             && known.state == VolumeState::Trashed
             && known.spec.generation.checked_add(1) == Some(spec.generation)
         {
-            match self.watch(id).failed_restore.clone() {
-                // The master repeated it at the registration, before it could hear of the end.
-                Some((failed, error)) if failed == operation => {
-                    self.tell_refusal(id, operation, error);
-                },
-                Some(_) | None => self.restore(spec, operation),
+            if !self.told_to_have_failed(id, operation) {
+                self.restore(spec, operation);
             }
         } else if restore && is_nothing(known.state) && known.spec.generation != spec.generation {
             self.ensure_unknown(spec, operation, restore);

@@ -76,11 +76,7 @@ impl Agent {
             self.tell_volume(id);
             return;
         }
-        if let Some((failed, error)) = self.watch(id).failed_restore.clone()
-            && failed == operation
-        {
-            // The master repeated it at the registration, before it could hear of the end.
-            self.tell_refusal(id, operation, error);
+        if self.told_to_have_failed(id, operation) {
             return;
         }
         if let Some(error) = self.cannot_roll_back(id, &snapshot) {
@@ -108,7 +104,7 @@ impl Agent {
         let watch = self.watch(id);
         watch.attempts = 0;
         watch.found = None;
-        watch.failed_restore = None;
+        watch.failed = None;
         self.write_volume(LedgerVolume {
             spec,
             state: VolumeState::Creating,
@@ -224,13 +220,11 @@ impl Agent {
         volume.error = None;
         volume.changed = self.now;
         self.write_volume(volume);
-        let heard = self.is_heard();
         let watch = self.watch(id);
         watch.attempts = 0;
         watch.verify = true;
         if let Some(operation) = operation {
-            watch.failed_restore = heard.then(|| (operation, error.clone()));
-            self.tell_refusal(id, operation, error);
+            self.tell_failure(id, operation, error);
         }
     }
 

@@ -97,8 +97,8 @@ pub(crate) struct Watch {
     purge: Purge,
     /// Somebody asked for its destruction when that could not be; done as soon as it can be.
     destroy: Option<OperationId>,
-    /// A restore, roll back or resize that failed, as the master was told on this connection.
-    failed_restore: Option<(OperationId, Rejection)>,
+    /// The order that failed last and changed nothing, as the master was told, or will be, on this connection.
+    failed: Option<(OperationId, Rejection)>,
     /// To be forgotten in this generation when the effect under way is over.
     forget: Option<u64>,
     /// Somebody asked whether the data of this lost volume is back.
@@ -310,13 +310,29 @@ impl Agent {
         self.watches.get(&id).is_some_and(|watch| watch.destroy.is_some())
     }
 
+    /// An order failed, and what it was about is as it was before.
+    fn tell_failure(&mut self, id: VolumeId, operation: OperationId, error: Rejection) {
+        let heard = self.is_heard();
+        self.watch(id).failed = heard.then(|| (operation, error.clone()));
+        self.tell_refusal(id, operation, error);
+    }
+
+    /// The master repeats orders at the registration, before it can hear how they ended. One that failed is not begun
+    /// again: by then the master counts on what was before.
+    fn told_to_have_failed(&mut self, id: VolumeId, operation: OperationId) -> bool {
+        let failed = self.watch(id).failed.clone().filter(|(failed, _)| *failed == operation);
+        let Some((_, error)) = failed else { return false };
+        self.tell_refusal(id, operation, error);
+        true
+    }
+
     /// What a master asked for and the ledger does not hold ends with the connection: the next master may know
     /// better, and repeats it otherwise.
     pub(crate) fn drop_wishes(&mut self) {
         for (id, watch) in &mut self.watches {
             watch.destroy = None;
             watch.forget = None;
-            watch.failed_restore = None;
+            watch.failed = None;
             watch.looked_for = None;
             if matches!(watch.purge, Purge::Asked(_)) {
                 // A retention that was over before is over still; its timer has fired.

@@ -318,10 +318,7 @@ impl Agent {
         watch.attempts = 0;
         match failed {
             Some((operation, error)) => {
-                if self.is_heard() {
-                    self.watch(id).failed_restore = Some((operation, error.clone()));
-                }
-                self.tell_refusal(id, operation, error);
+                self.tell_failure(id, operation, error);
             },
             None => self.tell_volume(id),
         }

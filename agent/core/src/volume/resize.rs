@@ -28,12 +28,8 @@ impl Agent {
             self.tell_refusal(id, operation, Rejection::new(ErrorCode::VolumeNotReady, text));
             return;
         }
-        if let Some((failed, error)) = self.watch(id).failed_restore.clone()
-            && failed == operation
-        {
-            // The master repeated it at the registration, before it could hear of the end: what it had reserved is
-            // given back by now.
-            self.tell_refusal(id, operation, error);
+        if self.told_to_have_failed(id, operation) {
+            // What was reserved for it is given back by then.
             return;
         }
         let is_done = volume.resize.is_none() && volume.spec.size == size;
@@ -97,12 +93,9 @@ impl Agent {
                     volume.error = None;
                     self.write_volume(volume);
                 }
-                let registered = self.is_registered();
-                let watch = self.watch(id);
-                watch.attempts = 0;
+                self.watch(id).attempts = 0;
                 if let Some(operation) = operation {
-                    watch.failed_restore = registered.then(|| (operation, error.clone()));
-                    self.tell_refusal(id, operation, error);
+                    self.tell_failure(id, operation, error);
                 }
             },
             VolumeOutcome::Foreign(error) => self.enter(volume, VolumeState::Quarantined, error),

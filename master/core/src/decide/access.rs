@@ -2,7 +2,7 @@
 //!
 //! As with a size, the registry has what is wanted at once and remembers what was until the agent has done it.
 
-use super::order::{Order, ended, noted};
+use super::order::{Order, ended, not_yet};
 use super::snapshot::check_ready;
 use crate::event::Event;
 use crate::state::{State, VolumeEntry};
@@ -77,8 +77,9 @@ pub(crate) fn settle(
     match (report.setting, own_error) {
         (None, _) if report.spec.access == wanted => over(wanted, Ok(())),
         (None, Some(error)) => over(before, Err(error.clone())),
-        (Some(_), Some(error)) => waits(state, volume, error),
-        (found, _) if repeat && found != Some(wanted) => vec![tell(volume)],
+        (Some(_), Some(error)) => not_yet(state, volume.operation, Some(error)),
+        // Also to an agent that is at it, as for a size.
+        (Some(_) | None, _) if repeat => vec![tell(volume)],
         (Some(_) | None, _) => Vec::new(),
     }
 }
@@ -99,14 +100,4 @@ fn over(
     let mut events = vec![next.into()];
     events.extend(ended(state, volume.operation, how, Vec::new(), now));
     events
-}
-
-/// Notes why the agent could not do it yet; it goes on trying.
-fn waits(state: &State, volume: &Volume, error: &Rejection) -> Vec<Event> {
-    let note = format!("not yet done: {error}");
-    let known = state.operations.get(&volume.operation);
-    if known.is_none_or(|record| record.notes.contains(&note)) {
-        return Vec::new();
-    }
-    noted(state, volume.operation, note).into_iter().collect()
 }

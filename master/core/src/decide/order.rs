@@ -152,6 +152,17 @@ pub(crate) fn ended(
     Some(record.into())
 }
 
+/// Notes, once, why the agent could not do it yet; it goes on trying.
+pub(crate) fn not_yet(state: &State, id: OperationId, error: Option<&Rejection>) -> Vec<Event> {
+    let Some(error) = error else { return Vec::new() };
+    let note = format!("not yet done: {error}");
+    let pending = state.operations.get(&id).filter(|record| !record.state.is_final());
+    if pending.is_none_or(|record| record.notes.contains(&note)) {
+        return Vec::new();
+    }
+    noted(state, id, note).into_iter().collect()
+}
+
 /// Adds to an operation's notes, ended or not.
 pub(crate) fn noted(state: &State, id: OperationId, note: String) -> Option<Event> {
     let mut record = OperationRecord::clone(state.operations.get(&id)?);

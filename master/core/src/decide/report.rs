@@ -7,7 +7,7 @@ use super::access;
 use super::create::ensure;
 use super::gone::{forget, gone, is_settled, purged_for};
 use super::merge::Verdict;
-use super::order::{ended, noted};
+use super::order::{ended, not_yet, noted};
 use super::orphan::still_lost;
 use super::report_derived::{roll_back_failed, rolls_back, verdict_of};
 use super::rescind;
@@ -122,10 +122,10 @@ fn recorded(
                 operation: volume.operation,
             },
         )],
-        Verdict::Destroy => delayed(state, volume, report),
+        Verdict::Destroy => not_yet(state, volume.operation, report.and_then(|r| r.error.as_ref())),
         Verdict::Trashed => trashed(state, volume, now),
         Verdict::InTrash if destructive => purge_again(state, agent, volume),
-        Verdict::InTrash => delayed(state, volume, report),
+        Verdict::InTrash => not_yet(state, volume.operation, report.and_then(|r| r.error.as_ref())),
         Verdict::Gone if state.safe_mode.is_some() => Vec::new(),
         Verdict::Gone => gone(state, volume, report, now),
     }
@@ -245,8 +245,9 @@ fn withhold(
             error: Some(error.clone()),
             changed: now,
             origin: None,
-            // Its books keep the larger size, and so its agent will be told when its data comes back.
+            // Its books keep the larger size and what was to be its access: so its agent will be told when its data comes back.
             resize: None,
+            access_before: None,
             ..Volume::clone(volume)
         }
         .into(),
@@ -273,19 +274,6 @@ fn purge_again(state: &State, agent: &Agent, volume: &Volume) -> Vec<Event> {
         operation: volume.operation,
     };
     if purging { vec![Event::tell(agent.info.id, message)] } else { Vec::new() }
-}
-
-/// Notes why the agent could not do it yet; it goes on trying.
-fn delayed(state: &State, volume: &Volume, report: Option<&VolumeReport>) -> Vec<Event> {
-    let Some(error) = report.and_then(|r| r.error.as_ref()) else { return Vec::new() };
-    let note = format!("not yet done: {error}");
-    let pending = state.operations.get(&volume.operation).filter(|o| !o.state.is_final());
-    match pending {
-        Some(operation) if !operation.notes.contains(&note) => {
-            noted(state, volume.operation, note).into_iter().collect()
-        },
-        Some(_) | None => Vec::new(),
-    }
 }
 
 fn unrecorded(

@@ -2,7 +2,7 @@
 //! the master repeat a message.
 
 use super::merge_snapshot::{Verdict, merge};
-use super::order::{ended, noted};
+use super::order::{ended, not_yet};
 use super::report::Occasion;
 use super::report_derived::roll_back_failed;
 use super::snapshot::put;
@@ -67,7 +67,7 @@ fn recorded(
             vec![Event::tell(agent, ToAgent::EnsureSnapshot { spec, operation, freeze })]
         },
         // The safety snapshot of a roll back comes with the volume's message.
-        Verdict::Ensure => delayed(state, operation, report),
+        Verdict::Ensure => not_yet(state, operation, report.and_then(|r| r.error.as_ref())),
         Verdict::Ready => {
             let mut events = vec![enter(SnapshotState::Ready, None)];
             if is_own(state, operation, OperationKind::Snapshot) {
@@ -109,7 +109,7 @@ fn recorded(
             let spec = snapshot.spec.clone();
             vec![Event::tell(agent, ToAgent::DeleteSnapshot { spec, operation })]
         },
-        Verdict::Delete => delayed(state, operation, report),
+        Verdict::Delete => not_yet(state, operation, report.and_then(|r| r.error.as_ref())),
         Verdict::Dying | Verdict::Gone if state.safe_mode.is_some() => Vec::new(),
         Verdict::Dying => vec![enter(SnapshotState::Deleting, None)],
         Verdict::Gone => gone(state, entry, report, now),
@@ -166,19 +166,6 @@ fn cause(entry: &SnapshotEntry, report: Option<&SnapshotReport>, code: ErrorCode
         Rejection::new(code, text)
             .remedy("look at the disk on that agent; nothing was made or deleted there")
     })
-}
-
-/// Notes why the agent could not do it yet; it goes on trying.
-fn delayed(state: &State, operation: OperationId, report: Option<&SnapshotReport>) -> Vec<Event> {
-    let Some(error) = report.and_then(|r| r.error.as_ref()) else { return Vec::new() };
-    let note = format!("not yet done: {error}");
-    let pending = state.operations.get(&operation).filter(|o| !o.state.is_final());
-    match pending {
-        Some(record) if !record.notes.contains(&note) => {
-            noted(state, operation, note).into_iter().collect()
-        },
-        Some(_) | None => Vec::new(),
-    }
 }
 
 fn unrecorded(

@@ -6,7 +6,7 @@
 use super::destroy::{check_unused, not_offered, under_way, unknown};
 use super::disk::check_disk;
 use super::gone::purged_for;
-use super::order::{Asked, Conversion, Order, Source, ended, noted};
+use super::order::{Asked, Conversion, Order, Source, ended, not_yet};
 use super::protect::check_unprotected;
 use super::rescind;
 use super::room::{give_back, reserve_missing};
@@ -215,7 +215,7 @@ pub(crate) fn sizes(
     match (report.resizing, own_error) {
         (None, _) if report.spec.size == resize.to => over(resize.to, Ok(())),
         (None, Some(error)) => over(resize.from, Err(error.clone())),
-        (Some(_), Some(error)) => waits(state, volume, error),
+        (Some(_), Some(error)) => not_yet(state, volume.operation, Some(error)),
         // Also to an agent that is at it: it may fail before the master listens, and says so when asked again.
         (Some(_) | None, _) if repeat => vec![tell(volume, resize.to)],
         (Some(_) | None, _) => Vec::new(),
@@ -249,14 +249,4 @@ fn over(
     events.extend(purged);
     events.extend(ended(state, volume.operation, how, notes, now));
     events
-}
-
-/// Notes why the agent could not do it yet; it goes on trying.
-fn waits(state: &State, volume: &Volume, error: &Rejection) -> Vec<Event> {
-    let note = format!("not yet done: {error}");
-    let known = state.operations.get(&volume.operation);
-    if known.is_none_or(|record| record.notes.contains(&note)) {
-        return Vec::new();
-    }
-    noted(state, volume.operation, note).into_iter().collect()
 }
