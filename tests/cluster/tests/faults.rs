@@ -65,6 +65,14 @@ fn a_missing_volume_is_lost_and_never_made_anew() -> anyhow::Result<()> {
     pair.start_agent()?;
     let lost = volume_in(&pair, "LOST")?;
     ensure!(lost["error"]["code"] == "VOLUME_LOST", "{lost}");
+    let (id, root) = (lost["id"].as_str().context("id")?, dir.path().join("agent/disk"));
+    let text = format!(
+        "the data of volume data of role tests ({id}) is not on disk ROOT of host-1, below {}",
+        root.display()
+    );
+    ensure!(lost["error"]["message"] == *text, "{lost}");
+    let remedy = lost["error"]["remedy"].as_str().context("remedy")?;
+    ensure!(remedy.contains(&format!("berth orphan adopt {id}")), "{remedy}");
     ensure!(!path.exists(), "{} was made anew", path.display());
     let again = pair.berth(&["volume", "create", "data", "--role", "tests", "--size", "8MiB"])?;
     ensure!(again.code == 4, "a lost volume's name was given away: {again:?}");

@@ -118,7 +118,7 @@ fn data_without_a_record_is_adopted_and_a_record_whose_data_is_back_lives_again(
     // A record without data: looked for in vain, then found, without a restart.
     around(&mut pair, || std::fs::rename(&path, &aside))?;
     orphan(&pair, "record")?;
-    refused(&pair.berth(&["orphan", "adopt", "data"])?, 1, &["still not", "VOLUME_LOST"])?;
+    refused(&pair.berth(&["orphan", "adopt", "data"])?, 1, &["has come back yet", "VOLUME_LOST"])?;
     std::fs::rename(&aside, &path)?;
     must(&pair, &["orphan", "adopt", "data"])?;
     no_orphan(&pair)?;

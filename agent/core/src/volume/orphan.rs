@@ -90,7 +90,14 @@ impl Agent {
             self.measure_later(id);
             self.tell_volume(id);
         } else if let Some(operation) = asked {
-            self.tell_refusal(id, operation, still_lost(&volume, outcome));
+            let error = match outcome {
+                VolumeOutcome::Failed(error)
+                | VolumeOutcome::Unclear(error)
+                | VolumeOutcome::Foreign(error) => error,
+                VolumeOutcome::Absent => self.not_there(&volume.spec, "nothing has come back yet"),
+                VolumeOutcome::Present { .. } | VolumeOutcome::Used(_) => unexpected(id, "verify"),
+            };
+            self.tell_refusal(id, operation, error);
         }
     }
 
@@ -208,21 +215,5 @@ impl Agent {
 
     fn write_orphan(&mut self, orphan: LedgerOrphan) {
         self.write(LedgerRecord::Orphan(Box::new(orphan)));
-    }
-}
-
-/// Why a lost volume stays lost.
-fn still_lost(volume: &LedgerVolume, outcome: VolumeOutcome) -> Rejection {
-    let VolumeSpec { id, source, .. } = &volume.spec;
-    match outcome {
-        VolumeOutcome::Failed(error)
-        | VolumeOutcome::Unclear(error)
-        | VolumeOutcome::Foreign(error) => error,
-        VolumeOutcome::Absent => {
-            let text = format!("the data of volume {id} is still not on disk {source}");
-            Rejection::new(ErrorCode::VolumeLost, text)
-                .remedy("put its directory back in its place, with its identity, and try again")
-        },
-        VolumeOutcome::Present { .. } | VolumeOutcome::Used(_) => unexpected(*id, "verify"),
     }
 }

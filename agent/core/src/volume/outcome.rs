@@ -8,7 +8,8 @@ use crate::timer::Timer;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{OperationId, VolumeId};
 use berth_model::record::LedgerVolume;
-use berth_model::volume::VolumeState;
+use berth_model::resources::DiskSource;
+use berth_model::volume::{VolumeSpec, VolumeState};
 
 impl Agent {
     /// Takes the outcome of an effect in and goes on with the volume.
@@ -226,6 +227,26 @@ impl Agent {
         }
     }
 
+    /// What somebody has to know who looks for the data.
+    pub(super) fn not_there(&self, spec: &VolumeSpec, besides: &str) -> Rejection {
+        let VolumeSpec { id, name, role, source, .. } = spec;
+        let disk = self.info.disks.iter().find(|disk| disk.source == *source);
+        let below = disk.map_or_else(String::new, |disk| format!(", below {}", disk.root));
+        let host = &self.info.hostname;
+        let text = format!(
+            "the data of volume {name} of role {role} ({id}) is not on disk {source} of {host}{below}"
+        );
+        let remedy = match source {
+            DiskSource::Block(_) => "connect the device that has it".to_owned(),
+            DiskSource::Root | DiskSource::Path(_) | DiskSource::Mount(_) => {
+                "its directory bears its id: put it back, with its attributes".to_owned()
+            },
+        };
+        Rejection::new(ErrorCode::VolumeLost, text).remedy(format!(
+            "{besides}; {remedy}, and run berth orphan adopt {id}; or delete the volume"
+        ))
+    }
+
     fn verified(&mut self, volume: LedgerVolume, outcome: VolumeOutcome) {
         let id = volume.spec.id;
         match outcome {
@@ -237,10 +258,7 @@ impl Agent {
                 self.volume_verified(id);
             },
             VolumeOutcome::Absent => {
-                let text = format!("the data of volume {id} is not on disk {}", volume.spec.source);
-                let error = Rejection::new(ErrorCode::VolumeLost, text).remedy(
-                    "nothing was made in its place; look for the data, or delete the volume",
-                );
+                let error = self.not_there(&volume.spec, "nothing was made in its place");
                 self.enter(volume, VolumeState::Lost, error);
             },
             VolumeOutcome::Foreign(error) => self.enter(volume, VolumeState::Quarantined, error),
