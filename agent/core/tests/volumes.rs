@@ -337,6 +337,25 @@ fn ready_volumes_are_measured_one_at_a_time() {
 }
 
 #[test]
+fn a_volume_that_vanished_while_nobody_used_it_is_found_lost_by_its_measurement() {
+    let mut scene = Scene::registered();
+    scene.ready_volume(1);
+    let (token, effect) = only_volume_effect(&scene.wait(Duration::from_secs(2)));
+    assert_eq!(effect, VolumeEffect::Usage { spec: spec(1, 1) });
+    let error = Rejection::new(ErrorCode::VolumeUnavailable, "volume 1 is not on its disk");
+    let outcome = VolumeOutcome::Failed(error);
+    let outputs = scene.give(Input::Volume { volume: volume(1), token, outcome });
+    assert_eq!(states(&outputs), vec![], "a failed measurement alone proves nothing");
+    let (token, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::Verify { spec: spec(1, 1), place: Place::Live });
+    let outcome = VolumeOutcome::Absent;
+    let outputs = scene.give(Input::Volume { volume: volume(1), token, outcome });
+    assert_eq!(states(&outputs), vec![(VolumeState::Lost, Some(ErrorCode::VolumeLost))]);
+    let later = volume_effects(&scene.wait(Duration::from_secs(3600)));
+    assert_eq!(later, vec![], "what is lost is not measured");
+}
+
+#[test]
 fn a_wish_to_destroy_ends_with_the_connection() {
     let mut scene = Scene::registered();
     scene.ready_volume(1);

@@ -136,7 +136,7 @@ pub(crate) struct VolumeCreate {
     /// Where: id, its beginning, or the host's name (default: the agent with most room)
     #[arg(long)]
     pub(crate) agent: Option<String>,
-    /// Which disk: its id, name, or root directory (default: one with room)
+    /// Which disk: its id, HOST:NAME, name, or root directory (default: one with room)
     #[arg(long)]
     pub(crate) disk: Option<String>,
     /// Only disks that satisfy this profile

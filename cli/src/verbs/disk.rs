@@ -62,7 +62,7 @@ pub(crate) async fn views(client: &Client) -> Result<Vec<DiskView>, Failure> {
     Ok(views)
 }
 
-fn pick<'a>(views: &'a [DiskView], text: &str) -> Result<&'a DiskView, Failure> {
+pub(crate) fn pick<'a>(views: &'a [DiskView], text: &str) -> Result<&'a DiskView, Failure> {
     let names = |view: &DiskView| {
         vec![format!("{}:{}", view.hostname, view.disk.name), view.disk.name.to_string()]
     };

@@ -8,7 +8,7 @@ use crate::output::{self, note};
 use crate::resolve::{Kind, find};
 use crate::rows::{TrashRow, UsageRow, VolumeRow};
 use crate::verbs::list::{disk_choice, find_agent};
-use crate::verbs::{operation, property, snapshot};
+use crate::verbs::{disk, operation, property, snapshot};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::Principal;
 use berth_model::operation::OperationKind;
@@ -268,7 +268,12 @@ async fn create(create: &VolumeCreate) -> Result<(), Failure> {
         agent,
         disk: match &create.profile {
             Some(profile) => DiskChoice::Profile(profile.clone()),
-            None => disk_choice(create.disk.as_deref()),
+            None => match create.disk.as_deref() {
+                Some(text) if names_host(text) => {
+                    DiskChoice::Id(disk::pick(&client.disks().await?, text)?.disk.id)
+                },
+                other => disk_choice(other),
+            },
         },
         container_path: Arc::from(create.path.as_str()),
         access: create.access.access(),
@@ -284,6 +289,11 @@ async fn create(create: &VolumeCreate) -> Result<(), Failure> {
         Some(id) => show_one(&client, id, &read.show).await,
         None => Ok(()),
     }
+}
+
+/// Is it HOST:NAME, as the commands about disks take it? A root directory, which may have colons, is not.
+fn names_host(disk: &str) -> bool {
+    !disk.starts_with('/') && disk.contains(':')
 }
 
 async fn trash(command: &Trash) -> Result<(), Failure> {

@@ -92,6 +92,10 @@ fn a_cordoned_disk_gets_nothing_new_and_keeps_what_it_has_across_restarts() -> a
     let shown = one(&pair, &["disk", "uncordon", "d1", "--reason", "fan replaced"])?;
     ensure!(shown["state"] == "OK" && shown["cordoned"] == false, "{shown}");
     ensure!(one(&pair, &create("again", &["--disk", "d1"]))?["disk"] == "d1", "uncordoned");
+    let full = one(&pair, &create("full", &["--disk", "host-1:d1"]))?;
+    ensure!(full["disk"] == "d1" && full["hostname"] == "host-1", "{full}");
+    let unknown = create("nowhere", &["--disk", "host-2:d1"]);
+    refused(&pair, &unknown, 3, &["UNKNOWN_DISK", "host-2:d1", "berth disk list"])?;
     must(&pair, &["disk", "health"])?;
     Ok(())
 }

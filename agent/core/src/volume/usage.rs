@@ -53,9 +53,12 @@ impl Agent {
                 self.watch(id).used = Some(measured.bytes);
                 self.tell(FromAgent::Usage(vec![(id, measured)]));
             },
-            VolumeOutcome::Failed(error)
-            | VolumeOutcome::Unclear(error)
-            | VolumeOutcome::Foreign(error) => {
+            // Whether that is for want of the volume itself, only a look for it can say.
+            VolumeOutcome::Failed(error) | VolumeOutcome::Foreign(error) => {
+                self.log(Severity::Warning, format!("volume {id} could not be measured: {error}"));
+                self.watch(id).verify = true;
+            },
+            VolumeOutcome::Unclear(error) => {
                 self.log(Severity::Warning, format!("volume {id} could not be measured: {error}"));
             },
             VolumeOutcome::Absent | VolumeOutcome::Present { .. } => self.watch(id).verify = true,
