@@ -7,6 +7,7 @@ use super::cgroup::{Hierarchies, Limits};
 use super::devices::{self, is_device};
 use super::record::{Mounted, Phase, Probe, RunFolder, Spec, State};
 use super::{Config, VolumeSource, cgroup, handover, places};
+use crate::host::limits::give_inherited;
 use crate::host::{Account, is_root};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{ContainerId, FrameworkId};
@@ -363,7 +364,8 @@ fn spawn(
         .stderr(log)
         .spawn()
         .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", config.program.display())))?;
-    if let Err(error) = handover::send(&socket, handles) {
+    let ready = give_inherited(child.id());
+    if let Err(error) = ready.and_then(|()| handover::send(&socket, handles)) {
         // Without the word it starts nothing; the socket is closed by then.
         drop(socket);
         child.wait()?;

@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod files;
+pub mod limits;
 pub mod linux;
 pub mod process;
 

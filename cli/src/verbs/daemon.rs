@@ -59,6 +59,14 @@ fn start_logging() {
     }
 }
 
+/// A daemon holds many connections and files.
+fn take_open_files() {
+    match berth_agent::host::limits::raise_open_files() {
+        Ok(most) => tracing::debug!(?most, "limit of open files raised"),
+        Err(error) => tracing::warn!("the limit of open files stays as it is: {error}"),
+    }
+}
+
 /// Why a master ended, with the code that is documented for it.
 fn master_ended(error: &MasterError) -> Failure {
     let code = match error {
@@ -148,6 +156,7 @@ pub(crate) async fn master(args: MasterRun) -> Result<(), Failure> {
     let config = MasterConfig::load(args.config.as_deref(), args.work_dir, args.listen)
         .map_err(|e| Failure::usage(e.to_string(), "see `berth master run --help`"))?;
     start_logging();
+    take_open_files();
     let stop = stop_signal()?;
     berth_master::run(config, |address| serving("master", address), stop)
         .await
@@ -159,6 +168,7 @@ pub(crate) async fn agent(args: AgentRun) -> Result<(), Failure> {
     let flags = Flags { master, work_dir, hostname, attributes: attribute, resources, disks: disk };
     let config = AgentConfig::load(config.as_deref(), flags).map_err(Failure::from)?;
     start_logging();
+    take_open_files();
     let stop = berth_agent::engine::signals().map_err(|e| agent_ended(&e))?;
     berth_agent::engine::run(config, stop).await.map_err(|e| agent_ended(&e))
 }
@@ -176,6 +186,7 @@ pub(crate) async fn scheduler(args: SchedulerRun) -> Result<(), Failure> {
     let master = args.master.parse().map_err(Failure::from)?;
     let config = SchedulerConfig { master, work_dir: args.work_dir, listen };
     start_logging();
+    take_open_files();
     let stop = stop_signal()?;
     berth_storage_framework::service::run(config, |address| serving("scheduler", address), stop)
         .await
