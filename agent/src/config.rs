@@ -7,6 +7,7 @@ use crate::disk::{Declaration, DriverChoice};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::check_name;
 use berth_model::resources::{DiskSource, Resources, parse_resources};
+use berth_model::transfer::check_directory;
 use berth_model::units::{Bytes, parse_duration};
 use berth_proto::address::Address;
 use serde::Deserialize;
@@ -40,6 +41,9 @@ pub struct AgentConfig {
     pub log_limit: Bytes,
     /// Files per output, the one being written included.
     pub log_files: u32,
+    /// Directories of the machine that may be imported into volumes, with all that is below them. The agent reads as root,
+    /// so there is none unless it is said.
+    pub import_from: Vec<PathBuf>,
     /// The program whose hidden subcommands supervise containers: this one; only tests have another.
     pub program: PathBuf,
 }
@@ -59,6 +63,8 @@ pub struct Flags {
     pub resources: Option<String>,
     /// `--disk`, each `key=value,…`.
     pub disks: Vec<String>,
+    /// `--import-from`, each a directory.
+    pub import_from: Vec<PathBuf>,
 }
 
 /// The file's form: every key may be left out, no other is allowed.
@@ -78,6 +84,8 @@ struct File {
     sandbox_free_percent_min: Option<u8>,
     log_limit: Option<String>,
     log_files: Option<u32>,
+    #[serde(default)]
+    import_from: Vec<PathBuf>,
 }
 
 /// One disk, in the file as a table, on the command line as `key=value,…`.
@@ -114,6 +122,7 @@ impl AgentConfig {
             sandbox_free_percent_min,
             log_limit,
             log_files,
+            import_from,
         } = file.map(read).transpose()?.unwrap_or_default();
         let master = flags.master.or(master).ok_or_else(|| {
             refuse("--master", "no master is given").remedy("give --master HOST:PORT")
@@ -171,6 +180,7 @@ impl AgentConfig {
             sandbox_free_percent_min: percent,
             log_limit: log_size(log_limit)?,
             log_files,
+            import_from: directories(import_from, flags.import_from)?,
             program: PathBuf::from("/proc/self/exe"),
         })
     }
@@ -186,6 +196,27 @@ fn read(path: &Path) -> Result<File, Rejection> {
 
 fn span(key: &str, text: Option<String>, usual: Duration) -> Result<Duration, Rejection> {
     text.map_or(Ok(usual), |text| parse_duration(&text).map_err(|e| refuse(key, e.to_string())))
+}
+
+/// The directories of the command line replace those of the file.
+fn directories(file: Vec<PathBuf>, flags: Vec<PathBuf>) -> Result<Vec<PathBuf>, Rejection> {
+    let given = if flags.is_empty() { file } else { flags };
+    for path in &given {
+        // All of the machine, the agent's own included, is no answer to what may be read.
+        if path.as_os_str() != "/" {
+            let text = path
+                .to_str()
+                .ok_or_else(|| refuse("import_from", format!("{} is no text", path.display())))?;
+            check_directory(text).map_err(|wrong| {
+                refuse("import_from", wrong.message)
+                    .remedy("write for example import_from = [\"/srv\"]")
+            })?;
+            continue;
+        }
+        return Err(refuse("import_from", "the root of the machine cannot be imported from")
+            .remedy("name the directories that hold data, such as /srv"));
+    }
+    Ok(given)
 }
 
 fn log_size(text: Option<String>) -> Result<Bytes, Rejection> {
@@ -337,6 +368,7 @@ mod tests {
             sandbox_free_percent_min: 5,
             log_limit: Bytes::from_mib(10),
             log_files: 2,
+            import_from: Vec::new(),
             program: PathBuf::from("/proc/self/exe"),
         };
         assert_eq!(AgentConfig::load(None, flags()), Ok(wanted));

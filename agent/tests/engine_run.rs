@@ -48,6 +48,15 @@ impl AgentLink for Door {
         self.0.send(session).await.map_err(|_e| Status::unavailable("the test is over"))?;
         Ok(Response::new(ReceiverStream::new(said)))
     }
+
+    type TransferStream = ReceiverStream<Result<v1::ToTransfer, Status>>;
+
+    async fn transfer(
+        &self,
+        _request: Request<Streaming<v1::FromTransfer>>,
+    ) -> Result<Response<Self::TransferStream>, Status> {
+        Err(Status::unimplemented("no transfer is asked for here"))
+    }
 }
 
 struct Master {

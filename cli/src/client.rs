@@ -5,11 +5,12 @@ use crate::failure::{Failure, exit};
 use berth_framework_core::document::Format;
 use berth_model::disk::DiskProfile;
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{FrameworkId, OperationId, TaskId};
+use berth_model::id::{AgentId, FrameworkId, OperationId, TaskId};
 use berth_model::link::OutputStream;
 use berth_model::offer::Offer;
 use berth_model::operation::OperationRecord;
 use berth_model::operator::Request;
+use berth_model::transfer::Survey;
 use berth_model::units::{Bytes, Timestamp};
 use berth_model::view::{
     AgentView, ClusterView, DiskView, FrameworkView, ReservationView, RoleView, ScheduleView,
@@ -176,6 +177,22 @@ impl Client {
             if only_check { operator.check(message).await } else { operator.submit(message).await };
         let text = reply.map_err(|s| failed(&s))?.into_inner().operation_id;
         text.parse().map_err(|e: berth_model::id::IdError| Failure::local(e.to_string()))
+    }
+
+    /// What an import of a directory would meet.
+    pub(crate) async fn survey(
+        &self,
+        agent: AgentId,
+        path: &str,
+        size: Bytes,
+    ) -> Result<Survey, Failure> {
+        let request = v1::SurveyDirectoryRequest {
+            agent_id: agent.to_string(),
+            path: path.to_owned(),
+            size_bytes: size.get(),
+        };
+        let reply = self.operator.clone().survey_directory(request).await;
+        from_wire(reply.map_err(|s| failed(&s))?.into_inner()).map_err(Failure::from)
     }
 
     /// The record once the operation has ended, or as it is after `patience`.

@@ -100,8 +100,10 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::SnapshotExists
         | ErrorCode::SnapshotNotReady
         | ErrorCode::SnapshotHeld
-        | ErrorCode::OrphanUnidentified => exit::CONFLICT,
-        ErrorCode::NotPrivileged => exit::NOT_ALLOWED,
+        | ErrorCode::OrphanUnidentified
+        | ErrorCode::ImportRefused
+        | ErrorCode::SourceChanged => exit::CONFLICT,
+        ErrorCode::NotPrivileged | ErrorCode::ImportNotAllowed => exit::NOT_ALLOWED,
         ErrorCode::Unavailable | ErrorCode::AgentUnreachable => exit::UNREACHABLE,
         ErrorCode::TimedOut => exit::TIMED_OUT,
         ErrorCode::SafeMode | ErrorCode::ConfirmationRequired | ErrorCode::VolumeProtected => {
@@ -119,6 +121,7 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::PathNotTraversable
         | ErrorCode::MountPointMissing
         | ErrorCode::LaunchFailed
+        | ErrorCode::TransferFailed
         | ErrorCode::LedgerCorrupt
         | ErrorCode::LedgerRolledBack
         | ErrorCode::RegistryCorrupt

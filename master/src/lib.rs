@@ -5,6 +5,7 @@ mod clock;
 mod config;
 pub mod engine;
 pub mod registry;
+pub mod relay;
 mod serve;
 
 pub use config::{ConfigError, MasterConfig};

@@ -174,6 +174,14 @@ codes! {
     UnknownOrphan => "UNKNOWN_ORPHAN", AfterRefresh;
     /// What lies there cannot be told to be a volume of that agent: it is kept.
     OrphanUnidentified => "ORPHAN_UNIDENTIFIED", Never;
+    /// The agent's settings do not allow this directory to be imported.
+    ImportNotAllowed => "IMPORT_NOT_ALLOWED", Never;
+    /// What is to be imported holds something that a volume cannot take.
+    ImportRefused => "IMPORT_REFUSED", AfterRefresh;
+    /// What is imported changed while it was copied.
+    SourceChanged => "SOURCE_CHANGED", Later;
+    /// The stream between an agent and whoever asked it broke.
+    TransferFailed => "TRANSFER_FAILED", Later;
 }
 
 impl ErrorCode {

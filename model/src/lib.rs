@@ -22,6 +22,7 @@ pub mod role;
 pub mod schedule;
 pub mod snapshot;
 pub mod task;
+pub mod transfer;
 pub mod units;
 pub mod usage;
 pub mod view;

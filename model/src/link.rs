@@ -5,12 +5,13 @@ use crate::agent::{AgentInfo, Disk};
 use crate::error::Rejection;
 use crate::id::{
     ClusterId, ContainerId, FrameworkId, OperationId, SessionId, SnapshotId, StatusId, TaskId,
-    VolumeId,
+    TransferId, VolumeId,
 };
 use crate::orphan::OrphanOrder;
 use crate::resources::Resources;
 use crate::snapshot::{Freeze, Origin, SnapshotReport, SnapshotSpec};
 use crate::task::{TaskInfo, TaskStatus};
+use crate::transfer::{Progress, TransferOrder};
 use crate::units::Bytes;
 use crate::usage::Measured;
 use crate::volume::{VolumeReport, VolumeSpec, VolumeUse};
@@ -102,6 +103,8 @@ pub enum FromAgent {
         /// Nothing of it is left, or why it was left alone.
         result: Result<(), Rejection>,
     },
+    /// How far volumes are that get their content from outside.
+    Progress(Vec<(VolumeId, Progress)>),
 }
 
 /// From master to agent. Everything carries the epoch; an agent refuses a lower one than it has stored.
@@ -272,6 +275,13 @@ pub enum ToAgent {
         operation: OperationId,
         /// What.
         order: Box<OrphanOrder>,
+    },
+    /// Dial another stream for this exchange of data. Nothing changes by it.
+    Transfer {
+        /// Names it.
+        transfer: TransferId,
+        /// What is wanted.
+        order: TransferOrder,
     },
     /// Forget such a deletion, once the registry knows how it ended.
     ForgetOrphan {

@@ -105,11 +105,13 @@ pub enum OperationKind {
     AdoptOrphan,
     /// PURGE_ORPHAN: data without a record is deleted, or a record without data forgotten.
     PurgeOrphan,
+    /// IMPORT: a new volume with content from outside.
+    Import,
 }
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -138,6 +140,7 @@ impl OperationKind {
         Self::SetAccess,
         Self::AdoptOrphan,
         Self::PurgeOrphan,
+        Self::Import,
     ];
 
     /// The kind as users see it.
@@ -172,6 +175,7 @@ impl OperationKind {
             Self::SetAccess => "SET_ACCESS",
             Self::AdoptOrphan => "ADOPT_ORPHAN",
             Self::PurgeOrphan => "PURGE_ORPHAN",
+            Self::Import => "IMPORT",
         }
     }
 }

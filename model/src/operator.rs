@@ -12,6 +12,7 @@ use crate::resources::{DiskSource, Resources};
 use crate::role::Role;
 use crate::schedule::SchedulePlan;
 use crate::snapshot::Freeze;
+use crate::transfer::Import;
 use crate::units::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,6 +86,8 @@ pub enum Request {
         container_path: Arc<str>,
         /// Who may do what in it.
         access: Access,
+        /// Where its content comes from; empty when absent. It needs an agent.
+        import: Option<Import>,
     },
     /// Move a volume to the trash.
     DestroyVolume {
@@ -218,7 +221,8 @@ impl Request {
         match self {
             Self::Reserve { .. } => OperationKind::Reserve,
             Self::Unreserve { .. } | Self::Release { .. } => OperationKind::Unreserve,
-            Self::CreateVolume { .. } => OperationKind::Create,
+            Self::CreateVolume { import: None, .. } => OperationKind::Create,
+            Self::CreateVolume { import: Some(_), .. } => OperationKind::Import,
             Self::DestroyVolume { .. } => OperationKind::Destroy,
             Self::ResizeVolume { .. } => OperationKind::Grow,
             Self::RestoreVolume { .. } => OperationKind::Restore,

@@ -157,6 +157,11 @@ pub enum Origin {
     },
     /// What lies under the volume's own name on the disk, with its identity, and that no ledger explains.
     Orphan,
+    /// A copy of a directory of the agent's machine.
+    Directory {
+        /// Which directory.
+        path: Arc<str>,
+    },
 }
 
 impl Origin {
@@ -165,14 +170,22 @@ impl Origin {
     pub const fn snapshot(&self) -> Option<&SnapshotSpec> {
         match self {
             Self::Clone { snapshot } | Self::RollBack { snapshot, .. } => Some(snapshot),
-            Self::Orphan => None,
+            Self::Orphan | Self::Directory { .. } => None,
+        }
+    }
+    /// True when the content comes from outside and takes time to copy.
+    #[must_use]
+    pub const fn is_import(&self) -> bool {
+        match self {
+            Self::Clone { .. } | Self::RollBack { .. } | Self::Orphan => false,
+            Self::Directory { .. } => true,
         }
     }
     /// True when the volume has an earlier life that it goes back to should this fail.
     #[must_use]
     pub const fn is_roll_back(&self) -> bool {
         match self {
-            Self::Clone { .. } | Self::Orphan => false,
+            Self::Clone { .. } | Self::Orphan | Self::Directory { .. } => false,
             Self::RollBack { .. } => true,
         }
     }

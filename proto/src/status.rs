@@ -55,6 +55,7 @@ pub const fn code(code: ErrorCode) -> Code {
         ErrorCode::StaleOffer
         | ErrorCode::StaleEpoch
         | ErrorCode::ResourcesInUse
+        | ErrorCode::SourceChanged
         | ErrorCode::VolumeInUse => Code::Aborted,
         ErrorCode::InsufficientResources | ErrorCode::DiskFull => Code::ResourceExhausted,
         ErrorCode::NotReserved
@@ -76,17 +77,19 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::SnapshotHeld
         | ErrorCode::VolumeProtected
         | ErrorCode::FreezeFailed
-        | ErrorCode::OrphanUnidentified => Code::FailedPrecondition,
-        ErrorCode::NotPrivileged => Code::PermissionDenied,
+        | ErrorCode::OrphanUnidentified
+        | ErrorCode::ImportRefused => Code::FailedPrecondition,
+        ErrorCode::NotPrivileged | ErrorCode::ImportNotAllowed => Code::PermissionDenied,
         ErrorCode::VolumeLost
         | ErrorCode::SnapshotLost
         | ErrorCode::DiskFaulty
         | ErrorCode::LedgerCorrupt
         | ErrorCode::LedgerRolledBack
         | ErrorCode::RegistryCorrupt => Code::DataLoss,
-        ErrorCode::VolumeUnavailable | ErrorCode::AgentUnreachable | ErrorCode::Unavailable => {
-            Code::Unavailable
-        },
+        ErrorCode::VolumeUnavailable
+        | ErrorCode::AgentUnreachable
+        | ErrorCode::TransferFailed
+        | ErrorCode::Unavailable => Code::Unavailable,
         ErrorCode::TimedOut => Code::DeadlineExceeded,
         ErrorCode::Internal => Code::Internal,
     }

@@ -131,6 +131,7 @@ impl Agent {
                     self.tell(FromAgent::FileData { read, offset, data });
                 }
             },
+            Input::Progress(volumes) => self.tell(FromAgent::Progress(volumes)),
             Input::Tick => {},
             Input::Shutdown { kill_tasks } => self.shut_down(kill_tasks),
         }

@@ -98,6 +98,16 @@ pub enum VolumeEffect {
         /// Of which snapshot.
         snapshot: SnapshotSpec,
     },
+    /// Make a volume with a copy of what a directory of the machine holds, everything synced and compared. The directory
+    /// stays as it is. Nothing of a copy that is not whole remains.
+    Import {
+        /// What is wanted.
+        spec: VolumeSpec,
+        /// Which directory.
+        path: Arc<str>,
+        /// Trashed volumes that may be purged for room, oldest first.
+        purgeable: Vec<(VolumeSpec, Bytes)>,
+    },
     /// Give the root directory of the live volume this owner and mode, in use or not, synced. `Failed`: it has the old ones.
     SetAccess {
         /// As it is in the ledger.
@@ -141,6 +151,7 @@ impl VolumeEffect {
             Self::Create { spec, .. }
             | Self::Restore { spec, .. }
             | Self::Resize { spec, .. }
+            | Self::Import { spec, .. }
             | Self::Trash { spec }
             | Self::Purge { spec }
             | Self::Verify { spec, .. }

@@ -292,6 +292,9 @@ impl Agent {
             ToAgent::VerifyVolume { volume, generation, operation } => {
                 self.look_again(volume, generation, operation);
             },
+            ToAgent::Transfer { transfer, order } => {
+                self.emit(Output::Transfer { transfer, order });
+            },
             ToAgent::PurgeOrphan { operation, order } => self.purge_orphan(operation, *order),
             ToAgent::ForgetOrphan { operation } => self.forget_orphan(operation),
         }

@@ -33,6 +33,7 @@ pub fn stamp(message: FromAgent, seq: u64) -> FromAgent {
         other @ (FromAgent::Status(_)
         | FromAgent::Disks(_)
         | FromAgent::Usage(_)
+        | FromAgent::Progress(_)
         | FromAgent::FileData { .. }) => other,
     }
 }

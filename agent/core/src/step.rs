@@ -3,10 +3,11 @@
 use crate::effect::{ContainerEffect, ContainerEvent, OrphanOutcome, VolumeEffect, VolumeOutcome};
 use berth_model::agent::Disk;
 use berth_model::error::Rejection;
-use berth_model::id::{ContainerId, OperationId, SessionId, VolumeId};
+use berth_model::id::{ContainerId, OperationId, SessionId, TransferId, VolumeId};
 use berth_model::link::{Envelope, FromAgent, OutputStream};
 use berth_model::orphan::OrphanOrder;
 use berth_model::record::{LedgerDisk, LedgerRecord};
+use berth_model::transfer::{Progress, TransferOrder};
 use std::time::Duration;
 
 /// Times and limits.
@@ -105,6 +106,8 @@ pub enum Input {
         /// What became of it.
         outcome: OrphanOutcome,
     },
+    /// How far the volumes are that get their content from outside.
+    Progress(Vec<(VolumeId, Progress)>),
     /// Time has passed; due at [`crate::Agent::next_deadline`].
     Tick,
     /// The process is asked to end.
@@ -153,6 +156,13 @@ pub enum Output {
         operation: OperationId,
         /// What.
         order: Box<OrphanOrder>,
+    },
+    /// Dial another stream to the master and do over it what was asked for. It is not answered, and changes nothing.
+    Transfer {
+        /// Names it.
+        transfer: TransferId,
+        /// What is wanted.
+        order: TransferOrder,
     },
     /// A line for the log.
     Log {

@@ -58,6 +58,7 @@ fn changes(outputs: &[Output]) -> Vec<Output> {
         | Output::Disconnect { .. }
         | Output::ReadFile { .. }
         | Output::Log { .. }
+        | Output::Transfer { .. }
         | Output::Stopped => false,
     };
     outputs.iter().filter(change).cloned().collect()

@@ -173,6 +173,7 @@ impl World {
                 | Output::ReadFile { .. }
                 | Output::PurgeOrphan { .. }
                 | Output::Log { .. }
+                | Output::Transfer { .. }
                 | Output::Stopped => {},
             }
         }
@@ -251,6 +252,7 @@ impl World {
                     | VolumeEffect::RollBack { .. }
                     | VolumeEffect::SetAccess { .. }
                     | VolumeEffect::Clone { .. }
+                    | VolumeEffect::Import { .. }
                     | VolumeEffect::Adopt { .. } => panic!("nobody asked for {effect:?}"),
                 }
                 for (_, other) in &self.host.effects {
@@ -612,6 +614,7 @@ impl Host {
             | VolumeEffect::RollBack { .. }
             | VolumeEffect::SetAccess { .. }
             | VolumeEffect::Clone { .. }
+            | VolumeEffect::Import { .. }
             | VolumeEffect::Adopt { .. } => panic!("nobody asked for {effect:?}"),
         }
     }

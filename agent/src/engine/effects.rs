@@ -4,6 +4,7 @@
 //! only the number of all of them is bounded here. Invariant: every effect is answered exactly once, also when the
 //! code that carries it out panics.
 
+use super::transfer::Way;
 use crate::container::Runtime;
 use crate::volume::Volumes;
 use berth_agent_core::Input;
@@ -11,10 +12,11 @@ use berth_agent_core::effect::{
     ContainerEffect, Freezing, OrphanOutcome, VolumeEffect, VolumeOutcome,
 };
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{ClusterId, ContainerId, OperationId, VolumeId};
+use berth_model::id::{ClusterId, ContainerId, OperationId, TransferId, VolumeId};
 use berth_model::link::OutputStream;
 use berth_model::orphan::OrphanOrder;
 use berth_model::snapshot::SnapshotSpec;
+use berth_model::transfer::{Progress, TransferOrder};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,8 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
 /// Effects on volumes that are carried out at the same time.
 const VOLUMES_MAX: usize = 16;
+/// Volumes that get content from outside at the same time, and transfers.
+const IMPORTS_MAX: usize = 4;
 /// Reads of output that are carried out at the same time.
 const READS_MAX: usize = 8;
 /// The most that one read answers.
@@ -46,8 +50,11 @@ pub(super) struct Part {
 pub(super) struct Effects {
     volumes: Arc<Volumes>,
     runtime: Arc<Runtime>,
+    way: Way,
     answers: mpsc::Sender<Input>,
     volume_slots: Arc<Semaphore>,
+    import_slots: Arc<Semaphore>,
+    transfer_slots: Arc<Semaphore>,
     read_slots: Arc<Semaphore>,
     tasks: JoinSet<()>,
 }
@@ -56,13 +63,17 @@ impl Effects {
     pub(super) fn new(
         volumes: Arc<Volumes>,
         runtime: Arc<Runtime>,
+        way: Way,
     ) -> (Self, mpsc::Receiver<Input>) {
         let (answers, inputs) = mpsc::channel(ANSWERS_MAX);
         let effects = Self {
             volumes,
             runtime,
+            way,
             answers,
             volume_slots: Arc::new(Semaphore::new(VOLUMES_MAX)),
+            import_slots: Arc::new(Semaphore::new(IMPORTS_MAX)),
+            transfer_slots: Arc::new(Semaphore::new(IMPORTS_MAX)),
             read_slots: Arc::new(Semaphore::new(READS_MAX)),
             tasks: JoinSet::new(),
         };
@@ -73,7 +84,12 @@ impl Effects {
         let volumes = Arc::clone(&self.volumes);
         let volume = effect.spec().id;
         let runtime = Arc::clone(&self.runtime);
-        self.spawn(Arc::clone(&self.volume_slots), async move {
+        // What takes long has slots of its own: it must not hold up what is quick.
+        let slots = match &effect {
+            VolumeEffect::Import { .. } => &self.import_slots,
+            _quick => &self.volume_slots,
+        };
+        self.spawn(Arc::clone(slots), async move {
             let ran = match effect {
                 VolumeEffect::Snapshot { snapshot, freeze: Some(freezing) } => {
                     frozen(&runtime, volumes, snapshot, &freezing).await
@@ -88,6 +104,22 @@ impl Effects {
             });
             Input::Volume { volume, token, outcome }
         });
+    }
+
+    /// Dials for a transfer; nobody waits for it here.
+    pub(super) fn transfer(&mut self, transfer: TransferId, order: TransferOrder) {
+        let (way, volumes) = (self.way.clone(), Arc::clone(&self.volumes));
+        let slots = Arc::clone(&self.transfer_slots);
+        self.reap();
+        self.tasks.spawn(async move {
+            let _slot = slots.acquire_owned().await;
+            super::transfer::run(way, transfer, order, volumes).await;
+        });
+    }
+
+    /// How far the volumes are that get their content from outside.
+    pub(super) fn progress(&self) -> Vec<(VolumeId, Progress)> {
+        self.volumes.progress()
     }
 
     pub(super) fn container(&self, effect: ContainerEffect) {
@@ -160,6 +192,7 @@ impl Effects {
 
     /// Waits for what is under way, so that the next agent on these disks does not meet it.
     pub(super) async fn close(mut self) {
+        self.volumes.stop();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_WAIT, all).await.is_err() {
             tracing::warn!(

@@ -16,6 +16,7 @@ mod ledger;
 mod link;
 mod start;
 mod stop;
+mod transfer;
 
 pub use error::Error;
 pub use stop::{Stop, signals};
@@ -35,9 +36,12 @@ use start::Opened;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
+use transfer::Way;
 
 /// How often the disks are looked at.
 const DISKS_EVERY: Duration = Duration::from_secs(30);
+/// How often the master is told how far imports are.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// Records that wait for the batch under way; beyond that the engine takes nothing in.
 const BATCH_MAX: usize = 4_096;
 /// How long the last messages may take to leave.
@@ -93,9 +97,10 @@ pub async fn run(config: AgentConfig, mut stop: mpsc::Receiver<Stop>) -> Result<
     for limitation in &info.limitations {
         tracing::warn!("{limitation}");
     }
+    let way = Way { master: config.master.clone(), agent: info.id };
     let adopted = volumes.disks().ledger();
     let disks_told = info.disks.clone();
-    let (effects, mut answers) = Effects::new(volumes, runtime);
+    let (effects, mut answers) = Effects::new(volumes, runtime, way);
     let times = Config { trash_retention: config.trash_retention, ..Config::default() };
     let (core, first) = Agent::recover(times, info, records, seq, clock.now());
     let mut engine = Engine {
@@ -118,6 +123,8 @@ pub async fn run(config: AgentConfig, mut stop: mpsc::Receiver<Stop>) -> Result<
     let mut disk_ticks = interval(DISKS_EVERY);
     disk_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     disk_ticks.tick().await;
+    let mut progress_ticks = interval(PROGRESS_EVERY);
+    progress_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !engine.stopped {
         let has_room = engine.collecting.records.len() < BATCH_MAX;
         let deadline = engine.core.next_deadline();
@@ -138,6 +145,7 @@ pub async fn run(config: AgentConfig, mut stop: mpsc::Receiver<Stop>) -> Result<
                 engine.give(Input::Shutdown { kill_tasks }).await?;
             },
             _tick = disk_ticks.tick() => engine.look_at_disks(),
+            _tick = progress_ticks.tick() => engine.tell_progress().await?,
             () = sleep(pause), if has_room => engine.give(Input::Tick).await?,
         }
     }
@@ -170,6 +178,14 @@ impl Engine {
     fn look_at_disks(&mut self) {
         let known = self.core.books().volumes().keys().copied().collect();
         self.effects.look_at_disks(known);
+    }
+
+    async fn tell_progress(&mut self) -> Result<(), Error> {
+        let progress = self.effects.progress();
+        if progress.is_empty() {
+            return Ok(());
+        }
+        self.give(Input::Progress(progress)).await
     }
 
     async fn give(&mut self, input: Input) -> Result<(), Error> {
@@ -260,6 +276,7 @@ impl Engine {
             Output::ReadFile { read, container, stream, offset, length } => {
                 self.effects.read(read, Part { container, stream, offset, length });
             },
+            Output::Transfer { transfer, order } => self.effects.transfer(transfer, order),
             Output::PurgeOrphan { operation, order } => {
                 self.effects.purge_orphan(operation, *order);
             },

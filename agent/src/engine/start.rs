@@ -135,7 +135,8 @@ fn open_ground(config: &AgentConfig) -> Result<Ground, Error> {
     let known: Vec<_> = books.disks().values().cloned().collect();
     let owner = Owner { agent, cluster: books.cluster() };
     let disks = Disks::open(&work_dir, &declarations, owner, &known);
-    let volumes = Arc::new(Volumes::new(Arc::new(disks)));
+    let volumes = Volumes::new(Arc::new(disks));
+    let volumes = Arc::new(volumes.importing(config.import_from.clone(), vec![work_dir.clone()]));
     let in_books: BTreeSet<_> = books.volumes().keys().copied().collect();
     let snapshots: BTreeSet<_> = books.snapshots().keys().copied().collect();
     let strange = volumes.unknown_snapshots(&snapshots, &in_books).into_iter().map(|path| {

@@ -4,6 +4,7 @@
 //! was begun and answers as if it had done everything just now. A driver does not know volumes' states, users
 //! or retention; it knows one disk and what lies on it.
 
+use super::content::Content;
 use berth_agent_core::effect::Place;
 use berth_model::access::Access;
 use berth_model::error::{ErrorCode, Rejection};
@@ -63,6 +64,19 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// # Errors
     /// See [`Fault`]. A volume that was live once and is gone is not made anew.
     fn ensure(&self, spec: &VolumeSpec) -> Result<Found, Fault>;
+
+    /// Makes sure that the volume is live with this content, whole, synced and compared. It is read only when the volume is
+    /// not there yet.
+    ///
+    /// # Errors
+    /// See [`Fault`]. After `Failed` nothing of the volume is there.
+    fn import(&self, spec: &VolumeSpec, _content: &mut dyn Content) -> Result<Found, Fault> {
+        let text =
+            format!("driver {} makes no volume {} with content", self.capabilities().name, spec.id);
+        Err(Fault::Failed(
+            Rejection::new(ErrorCode::Unsupported, text).remedy("choose another disk"),
+        ))
+    }
 
     /// Moves the volume: to the trash under its generation, or out of the trash, where it has the generation
     /// before `spec.generation`, which it gets now. Nothing when it is in neither place.

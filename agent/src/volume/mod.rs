@@ -4,9 +4,11 @@
 //! quota), `fake` the one in memory. This module picks the disk, makes room, and puts results into the words of
 //! the deciding code. It does not know who uses a volume, nor what the ledger says.
 
+pub mod content;
 pub mod driver;
 pub mod fake;
 pub(crate) mod identity;
+mod import;
 mod look;
 mod on_device;
 mod on_disk;
@@ -43,6 +45,7 @@ pub struct Volumes {
     room: Mutex<()>,
     /// What each directory that nobody knows took when it was first seen.
     strange: Mutex<BTreeMap<Arc<str>, Option<Bytes>>>,
+    imports: import::Imports,
 }
 
 impl Volumes {
@@ -66,6 +69,7 @@ impl Volumes {
             fakes: BTreeMap::new(),
             room: Mutex::new(()),
             strange: Mutex::default(),
+            imports: import::Imports::default(),
         }
     }
 
@@ -80,6 +84,7 @@ impl Volumes {
             fakes: drivers,
             room: Mutex::new(()),
             strange: Mutex::default(),
+            imports: import::Imports::default(),
         }
     }
 
@@ -120,6 +125,9 @@ impl Volumes {
                 .make_room(driver, spec, Place::Live, purgeable, &mut purged)
                 .and_then(|()| driver.ensure(spec))
                 .map(Some),
+            VolumeEffect::Import { spec, path, purgeable } => {
+                self.import(driver, spec, path, purgeable, &mut purged).map(Some)
+            },
             VolumeEffect::Restore { spec, purgeable } => self
                 .make_room(driver, spec, Place::Trash, purgeable, &mut purged)
                 .and_then(|()| driver.relocate(spec, Place::Live)),

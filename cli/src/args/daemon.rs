@@ -65,6 +65,9 @@ pub(crate) struct AgentRun {
     /// What the agent declares, such as cpus:2;mem:2GiB;disk:10GiB;ports:[31000-32000] (default: what is found)
     #[arg(long)]
     pub(crate) resources: Option<String>,
+    /// A directory of this machine that may be imported into volumes, with all that is below it; may be repeated (default: none)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) import_from: Vec<PathBuf>,
     /// Settings as a TOML file; flags win
     #[arg(long)]
     pub(crate) config: Option<PathBuf>,

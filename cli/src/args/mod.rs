@@ -17,7 +17,8 @@ pub(crate) use snapshot::{
     VolumeRollback,
 };
 pub(crate) use storage::{
-    Reservation, ReservationCreate, Trash, Volume, VolumeCreate, VolumeProtect, VolumeSet,
+    Reservation, ReservationCreate, Trash, Volume, VolumeCreate, VolumeImport, VolumeProtect,
+    VolumeSet,
 };
 pub(crate) use work::{Apply, Framework, Offer, Operation, Role, Service, Task, Validate};
 

@@ -50,6 +50,8 @@ pub(crate) struct ReservationCreate {
 pub(crate) enum Volume {
     /// Create a volume, reserving what is missing
     Create(VolumeCreate),
+    /// Make a volume with a copy of a directory of an agent's machine, which stays as it is
+    Import(VolumeImport),
     /// List volumes
     #[command(visible_alias = "ls")]
     List {
@@ -152,6 +154,48 @@ pub(crate) struct VolumeCreate {
     pub(crate) access: AccessArgs,
     #[command(flatten)]
     pub(crate) trial: Trial,
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct VolumeImport {
+    /// Unique in the role
+    #[arg(value_parser = volume_name)]
+    pub(crate) name: berth_model::id::VolumeName,
+    /// Whose it will be
+    #[arg(short, long, env = "BERTH_ROLE", value_parser = role)]
+    pub(crate) role: berth_model::role::Role,
+    /// The directory on the agent's machine, absolute; the agent's import_from must allow it
+    #[arg(long, value_name = "DIR", value_parser = directory)]
+    pub(crate) path: std::sync::Arc<str>,
+    /// The agent that has the directory: id, its beginning, or the host's name
+    #[arg(long)]
+    pub(crate) agent: String,
+    /// How large the volume will be, in whole MiB, such as 10GiB
+    #[arg(long, value_parser = size)]
+    pub(crate) size: berth_model::units::Bytes,
+    /// Which disk: its id, name, or root directory (default: one with room)
+    #[arg(long)]
+    pub(crate) disk: Option<String>,
+    /// Only disks that satisfy this profile
+    #[arg(long, conflicts_with = "disk", value_parser = super::profile_name)]
+    pub(crate) profile: Option<berth_model::id::ProfileName>,
+    /// Where tasks see it: relative to the sandbox, or an absolute directory that exists on the agent
+    #[arg(long, default_value = "data", value_parser = container_path)]
+    pub(crate) container_path: String,
+    /// Who owns it, for frameworks that name a principal
+    #[arg(long)]
+    pub(crate) principal: Option<String>,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    #[command(flatten)]
+    pub(crate) trial: Trial,
+}
+
+fn directory(text: &str) -> Result<std::sync::Arc<str>, String> {
+    let trimmed = text.trim_end_matches('/');
+    berth_model::transfer::check_directory(trimmed).map_err(|e| e.message)?;
+    Ok(std::sync::Arc::from(trimmed))
 }
 
 /// Who may do what in a volume's root directory.

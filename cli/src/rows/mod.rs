@@ -11,6 +11,7 @@ mod schedule;
 mod snapshot;
 mod storage;
 mod task;
+mod transfer;
 mod usage;
 
 pub(crate) use agent::AgentRow;
@@ -21,6 +22,7 @@ pub(crate) use schedule::ScheduleRow;
 pub(crate) use snapshot::SnapshotRow;
 pub(crate) use storage::{ReservationRow, TrashRow, VolumeRow};
 pub(crate) use task::{OperationRow, TaskRow};
+pub(crate) use transfer::SurveyRow;
 pub(crate) use usage::UsageRow;
 
 use berth_model::error::Rejection;

@@ -164,8 +164,10 @@ pub(crate) async fn master(args: MasterRun) -> Result<(), Failure> {
 }
 
 pub(crate) async fn agent(args: AgentRun) -> Result<(), Failure> {
-    let AgentRun { master, work_dir, hostname, disk, attribute, resources, config } = args;
-    let flags = Flags { master, work_dir, hostname, attributes: attribute, resources, disks: disk };
+    let AgentRun { master, work_dir, hostname, disk, attribute, resources, import_from, config } =
+        args;
+    let (attributes, disks) = (attribute, disk);
+    let flags = Flags { master, work_dir, hostname, attributes, resources, disks, import_from };
     let config = AgentConfig::load(config.as_deref(), flags).map_err(Failure::from)?;
     start_logging();
     take_open_files();

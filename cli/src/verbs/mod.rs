@@ -14,4 +14,5 @@ pub(crate) mod schedule;
 pub(crate) mod service;
 pub(crate) mod snapshot;
 pub(crate) mod task;
+pub(crate) mod transfer;
 pub(crate) mod volume;

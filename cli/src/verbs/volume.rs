@@ -8,7 +8,7 @@ use crate::output::{self, note};
 use crate::resolve::{Kind, find};
 use crate::rows::{TrashRow, UsageRow, VolumeRow};
 use crate::verbs::list::{disk_choice, find_agent};
-use crate::verbs::{disk, operation, property, snapshot};
+use crate::verbs::{disk, operation, property, snapshot, transfer};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::Principal;
 use berth_model::operation::OperationKind;
@@ -73,6 +73,7 @@ pub(crate) async fn show_one(
 pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
     match command {
         Volume::Create(create) => self::create(create).await,
+        Volume::Import(import) => transfer::import(import).await,
         Volume::List { of, read } => {
             let client = Client::connect(&read.connect).await?;
             let now = client.now();
@@ -277,6 +278,7 @@ async fn create(create: &VolumeCreate) -> Result<(), Failure> {
         },
         container_path: Arc::from(create.path.as_str()),
         access: create.access.access(),
+        import: None,
     };
     if *dry_run {
         client.submit(Client::mint(), request, true).await?;

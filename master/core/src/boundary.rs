@@ -2,10 +2,11 @@
 
 use berth_model::error::Rejection;
 use berth_model::framework::{Call, Event};
-use berth_model::id::{AgentId, FrameworkId, OperationId, SessionId, TaskId};
+use berth_model::id::{AgentId, FrameworkId, OperationId, SessionId, TaskId, TransferId};
 use berth_model::link::{FromAgent, OutputStream, ToAgent};
 use berth_model::operator::Request;
 use berth_model::record::RegistryWrite;
+use berth_model::transfer::TransferWish;
 use berth_model::view::Change;
 
 /// What happened.
@@ -73,6 +74,13 @@ pub enum Input {
         /// At most this many bytes.
         length: u32,
     },
+    /// Somebody wants an agent to dial another stream.
+    Transfer {
+        /// Names it.
+        transfer: TransferId,
+        /// What for.
+        wish: TransferWish,
+    },
     /// Time has passed.
     Tick,
 }
@@ -128,6 +136,13 @@ pub enum Output {
         offset: u64,
         /// The bytes, or why there are none.
         data: Result<Vec<u8>, Rejection>,
+    },
+    /// No agent was asked to dial for this transfer.
+    TransferRefused {
+        /// Which.
+        transfer: TransferId,
+        /// Why.
+        reason: Rejection,
     },
     /// Tell watchers.
     Changed(Change),

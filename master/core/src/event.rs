@@ -12,6 +12,7 @@ use berth_model::record::{RegistryKey, RegistryRecord, ReservationRow};
 use berth_model::role::Role;
 use berth_model::snapshot::SnapshotReport;
 use berth_model::task::{TaskKey, TaskStatus};
+use berth_model::transfer::Progress;
 use berth_model::units::Timestamp;
 use berth_model::usage::Measured;
 use berth_model::volume::{Volume, VolumeReport};
@@ -79,6 +80,10 @@ pub(crate) enum AgentEvent {
     VolumeMeasured {
         volume: VolumeId,
         measured: Measured,
+    },
+    VolumeProgressed {
+        volume: VolumeId,
+        progress: Progress,
     },
     ReadStarted {
         read: u64,

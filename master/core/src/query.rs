@@ -21,6 +21,7 @@ use berth_model::view::{
     AgentState, AgentView, ClusterView, DiskView, FrameworkView, ReservationView, RoleView,
     ScheduleView, SnapshotView, TaskView, UsageView, VolumeView,
 };
+use berth_model::volume::VolumeState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -272,13 +273,30 @@ fn seen(status: &TaskStatus) -> TaskStatus {
 /// The operations, ended ones for a while.
 #[must_use]
 pub fn operations(state: &State) -> Vec<Arc<OperationRecord>> {
-    state.operations.values().cloned().collect()
+    state.operations.values().map(|record| with_progress(state, record)).collect()
 }
 
 /// One operation.
 #[must_use]
 pub fn operation(state: &State, id: OperationId) -> Option<Arc<OperationRecord>> {
-    state.operations.get(&id).cloned()
+    state.operations.get(&id).map(|record| with_progress(state, record))
+}
+
+/// With a note that says how far it is, which no record holds.
+fn with_progress(state: &State, record: &Arc<OperationRecord>) -> Arc<OperationRecord> {
+    let creating = |id| {
+        let entry: Option<&VolumeEntry> = state.volumes.get(id);
+        entry.filter(|entry| entry.volume.state == VolumeState::Creating)?.progress
+    };
+    let progress = record.volumes.iter().find_map(creating);
+    match progress.filter(|_| !record.state.is_final()) {
+        Some(progress) => {
+            let mut record = OperationRecord::clone(record);
+            record.notes.push(progress.text());
+            Arc::new(record)
+        },
+        None => Arc::clone(record),
+    }
 }
 
 /// The roles in use: subscribed to, reserved to, or owning volumes.

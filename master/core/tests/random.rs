@@ -20,6 +20,7 @@ use berth_model::resources::Resources;
 use berth_model::schedule::{Keep, SchedulePlan};
 use berth_model::snapshot::{SnapshotReport, SnapshotSpec, SnapshotState};
 use berth_model::task::TaskState;
+use berth_model::transfer::Import;
 use berth_model::units::Bytes;
 use berth_model::volume::{VolumeReport, VolumeSpec, VolumeState};
 use proptest::prelude::*;
@@ -577,6 +578,8 @@ impl World {
                 disk: DiskChoice::Any,
                 container_path: Arc::from(if self.dice.roll(9) == 0 { "../x" } else { "data" }),
                 access: Access::default(),
+                import: (self.dice.roll(4) == 0)
+                    .then(|| Import::Directory { path: Arc::from("/srv/data") }),
             },
             4 if self.dice.roll(2) == 0 => {
                 Request::ResizeVolume { volume: VolumeChoice::Id(chosen), size: mib(size * 2) }

@@ -32,6 +32,17 @@ impl AgentLink for Link {
     type ConnectStream =
         std::pin::Pin<Box<dyn Stream<Item = Result<v1::Envelope, Status>> + Send + 'static>>;
 
+    type TransferStream =
+        std::pin::Pin<Box<dyn Stream<Item = Result<v1::ToTransfer, Status>> + Send + 'static>>;
+
+    async fn transfer(
+        &self,
+        request: Request<Streaming<v1::FromTransfer>>,
+    ) -> Result<Response<Self::TransferStream>, Status> {
+        let told = super::transfer::attach(self.handle.relay(), request.into_inner()).await?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(told))))
+    }
+
     async fn connect(
         &self,
         request: Request<Streaming<v1::FromAgent>>,

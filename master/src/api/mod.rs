@@ -6,6 +6,7 @@
 mod link;
 mod operator;
 mod scheduler;
+mod transfer;
 
 use crate::engine::Handle;
 use berth_model::error::{ErrorCode, Rejection};

@@ -233,6 +233,15 @@ impl Operator for Operators {
         Ok(Response::new(Box::pin(ReceiverStream::new(chunks))))
     }
 
+    async fn survey_directory(
+        &self,
+        request: Request<v1::SurveyDirectoryRequest>,
+    ) -> Answer<v1::Survey> {
+        let (handle, relay) = (&self.handle, self.handle.relay());
+        let found = super::transfer::survey(handle, relay, request.into_inner()).await;
+        found.map(Response::new).map_err(refuse)
+    }
+
     async fn watch(&self, _: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
         let changes = self.handle.watch().await.map_err(refuse)?;
         let stream = ReceiverStream::new(changes).map(|change| Ok(to_wire(&change)));

@@ -1,6 +1,7 @@
 //! The handle: how the API talks to the engine, through one bounded queue.
 
 use super::outlets::{AgentOutlet, FrameworkOutlet};
+use crate::relay::Relay;
 use berth_master_core::{Input, State};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{FrameworkId, OperationId, SessionId, TaskId};
@@ -77,6 +78,7 @@ pub(super) enum Message {
 #[derive(Clone, Debug)]
 pub struct Handle {
     inbox: mpsc::Sender<Message>,
+    relay: Arc<Relay>,
 }
 
 fn stopping() -> Rejection {
@@ -84,8 +86,14 @@ fn stopping() -> Rejection {
 }
 
 impl Handle {
-    pub(super) const fn new(inbox: mpsc::Sender<Message>) -> Self {
-        Self { inbox }
+    pub(super) const fn new(inbox: mpsc::Sender<Message>, relay: Arc<Relay>) -> Self {
+        Self { inbox, relay }
+    }
+
+    /// Where agents that dialled for a transfer are met.
+    #[must_use]
+    pub const fn relay(&self) -> &Arc<Relay> {
+        &self.relay
     }
 
     async fn send(&self, message: Message) -> Result<(), Rejection> {

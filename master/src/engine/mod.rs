@@ -17,6 +17,7 @@ pub use outlets::{AgentOutlet, FrameworkOutlet};
 
 use crate::clock::Clock;
 use crate::registry::{Loaded, Store, StoreError, encode};
+use crate::relay::Relay;
 use batch::{Batch, Release};
 use berth_master_core::{Config, Input, Master, RecoverError};
 use berth_model::error::{ErrorCode, Rejection};
@@ -124,17 +125,18 @@ impl Engine {
         let committer = Committer::start(store, revision)?;
         let (sender, inbox) = mpsc::channel(QUEUE);
         let mut open = Batch::default();
+        let relay = Arc::new(Relay::default());
         open.add_outputs(step.outputs);
         let engine = Self {
             core,
             committer,
             inbox,
-            outlets: Outlets::new(cluster, epoch),
+            outlets: Outlets::new(cluster, epoch, Arc::clone(&relay)),
             clock,
             open,
             in_flight: None,
         };
-        Ok((engine, Handle::new(sender)))
+        Ok((engine, Handle::new(sender, relay)))
     }
 
     /// Runs until every handle is gone or the registry fails.

@@ -5,6 +5,7 @@
 
 use super::FileData;
 use super::batch::Release;
+use crate::relay::Relay;
 use berth_master_core::Output;
 use berth_model::error::Rejection;
 use berth_model::framework::Event;
@@ -52,10 +53,11 @@ pub(super) struct Outlets {
     waiting: BTreeMap<OperationId, Waiting>,
     watchers: Vec<mpsc::Sender<Change>>,
     next: u64,
+    relay: Arc<Relay>,
 }
 
 impl Outlets {
-    pub(super) fn new(cluster: ClusterId, epoch: u64) -> Self {
+    pub(super) fn new(cluster: ClusterId, epoch: u64, relay: Arc<Relay>) -> Self {
         Self {
             cluster,
             epoch,
@@ -66,6 +68,7 @@ impl Outlets {
             waiting: BTreeMap::new(),
             watchers: Vec::new(),
             next: 0,
+            relay,
         }
     }
 
@@ -142,6 +145,7 @@ impl Outlets {
                     drop(answer.send((offset, data)));
                 }
             },
+            Output::TransferRefused { transfer, reason } => self.relay.refuse(transfer, reason),
             Output::Changed(change) => self.changed(&change),
         }
     }

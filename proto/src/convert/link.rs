@@ -4,6 +4,7 @@ use super::field;
 use super::orders::{message_to_wire, read_message};
 use super::orphan;
 use super::resource::{sum, sum_to_wire};
+use super::transfer;
 use super::{At, Wire};
 use crate::v1;
 use crate::v1::from_agent as from;
@@ -119,6 +120,7 @@ impl Wire for FromAgent {
                 ledger_seq: *ledger_seq,
                 report: Some(report.to_wire()),
             }),
+            Self::Progress(volumes) => transfer::progress_to_wire(volumes),
             Self::OrphanPurged { ledger_seq, operation, result } => {
                 from::Body::OrphanPurged(from::OrphanPurged {
                     ledger_seq: *ledger_seq,
@@ -158,6 +160,7 @@ impl Wire for FromAgent {
                 let report = field::required(report, &at.field("snapshot").field("report"))?;
                 Ok(Self::Snapshot { ledger_seq, report })
             },
+            from::Body::Progress(message) => transfer::progress(message, &at.field("progress")),
             from::Body::OrphanPurged(message) => {
                 orphan::purged(message, &at.field("orphan_purged"))
             },

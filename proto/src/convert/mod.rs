@@ -23,6 +23,7 @@ mod resource;
 mod schedule;
 mod snapshot;
 mod task;
+mod transfer;
 mod usage;
 mod view;
 mod volume;
@@ -32,6 +33,7 @@ pub use field::{LIST_MAX, TEXT_MAX};
 pub use log::LogRequest;
 pub(crate) use operation::action_to_wire;
 pub(crate) use operator::request_to_wire;
+pub use transfer::survey_wish;
 
 use berth_model::error::Rejection;
 use berth_model::id::IdError;

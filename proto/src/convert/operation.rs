@@ -43,7 +43,8 @@ choice!(
         Unprotect,
         SetAccess,
         AdoptOrphan,
-        PurgeOrphan
+        PurgeOrphan,
+        Import
     ]
 );
 

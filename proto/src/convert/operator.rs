@@ -5,6 +5,7 @@ use super::field;
 use super::orphan;
 use super::resource::{called_sum, sum_to_wire};
 use super::schedule;
+use super::transfer;
 use super::{At, Wire, access};
 use crate::v1;
 use crate::v1::submit_request as submit;
@@ -124,16 +125,20 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
             disk,
             container_path,
             access,
-        } => submit::Request::CreateVolume(submit::CreateVolume {
-            name: name.to_string(),
-            role: role.to_string(),
-            principal: principal.as_ref().map(ToString::to_string),
-            size_bytes: size.get(),
-            agent_id: agent.as_ref().map(ToString::to_string),
-            disk: Some(disk.to_wire()),
-            container_path: container_path.to_string(),
-            access: access::some(access),
-        }),
+            import,
+        } => {
+            let volume = submit::CreateVolume {
+                name: name.to_string(),
+                role: role.to_string(),
+                principal: principal.as_ref().map(ToString::to_string),
+                size_bytes: size.get(),
+                agent_id: agent.as_ref().map(ToString::to_string),
+                disk: Some(disk.to_wire()),
+                container_path: container_path.to_string(),
+                access: access::some(access),
+            };
+            transfer::created(volume, import.as_ref())
+        },
         Request::DestroyVolume { volume } => {
             submit::Request::DestroyVolume(submit::DestroyVolume { volume: Some(volume.to_wire()) })
         },
@@ -254,7 +259,12 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
             Ok(Request::Release { reservation })
         },
         submit::Request::CreateVolume(message) => {
-            create_volume(message, &at.field("create_volume"))
+            transfer::create_volume(message, None, &at.field("create_volume"))
+        },
+        submit::Request::ImportVolume(message) => {
+            let at = at.field("import_volume");
+            let (volume, import) = transfer::import(message, &at)?;
+            transfer::create_volume(volume, Some(import), &at.field("volume"))
         },
         submit::Request::DestroyVolume(submit::DestroyVolume { volume }) => {
             let volume = field::required(volume, &at.field("destroy_volume").field("volume"))?;
@@ -366,28 +376,5 @@ fn kill_task(message: submit::KillTask, at: &At<'_>) -> Result<Request, Rejectio
         framework: field::id(&framework_id, &at.field("framework_id"))?,
         task: field::id(&task_id, &at.field("task_id"))?,
         grace: grace_ms.map(Duration::from_millis),
-    })
-}
-
-fn create_volume(message: submit::CreateVolume, at: &At<'_>) -> Result<Request, Rejection> {
-    let submit::CreateVolume {
-        name,
-        role,
-        principal,
-        size_bytes,
-        agent_id,
-        disk,
-        container_path,
-        access,
-    } = message;
-    Ok(Request::CreateVolume {
-        name: field::id(&name, &at.field("name"))?,
-        role: field::owner(&role, &at.field("role"))?,
-        principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
-        size: field::volume_size(size_bytes, &at.field("size_bytes"))?,
-        agent: field::optional_id(agent_id.as_deref(), &at.field("agent_id"))?,
-        disk: field::optional(disk, &at.field("disk"))?.unwrap_or(DiskChoice::Any),
-        container_path: field::container_path(container_path, &at.field("container_path"))?,
-        access: access::or_default(access, &at.field("access"))?,
     })
 }

@@ -2,6 +2,7 @@
 
 use super::field::{self, Choice};
 use super::orphan;
+use super::transfer;
 use super::{At, Wire};
 use crate::v1::envelope as to;
 use berth_model::error::Rejection;
@@ -104,6 +105,7 @@ pub(super) fn message_to_wire(model: &ToAgent) -> to::Message {
         ToAgent::VerifyVolume { volume, generation, operation } => {
             orphan::verify_to_wire(*volume, *generation, *operation)
         },
+        ToAgent::Transfer { transfer, order } => transfer::order_to_wire(*transfer, order),
         ToAgent::PurgeOrphan { operation, order } => orphan::order_to_wire(*operation, order),
         ToAgent::ForgetOrphan { operation } => orphan::forget_to_wire(*operation),
     }
@@ -193,6 +195,7 @@ pub(super) fn read_message(message: to::Message, at: &At<'_>) -> Result<ToAgent,
         to::Message::DeriveVolume(message) => derive_volume(message, &at.field("derive_volume")),
         to::Message::SetAccess(message) => set_access(message, &at.field("set_access")),
         to::Message::VerifyVolume(message) => orphan::verify(message, &at.field("verify_volume")),
+        to::Message::Transfer(message) => transfer::order(message, &at.field("transfer")),
         to::Message::PurgeOrphan(message) => orphan::order(message, &at.field("purge_orphan")),
         to::Message::ForgetOrphan(message) => orphan::forget(message, &at.field("forget_orphan")),
     }

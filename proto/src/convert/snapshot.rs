@@ -1,6 +1,7 @@
 //! Snapshots: what is wanted, what the registry holds, what an agent reports.
 
 use super::field::{self, Choice, choice};
+use super::transfer;
 use super::{At, Wire};
 use crate::v1;
 use crate::v1::origin;
@@ -159,6 +160,9 @@ impl Wire for Origin {
                 safety: Some(safety.to_wire()),
             }),
             Self::Orphan => origin::Origin::Orphan(origin::Orphan {}),
+            Self::Directory { path } => {
+                origin::Origin::Directory(origin::Directory { path: path.to_string() })
+            },
         };
         v1::Origin { origin: Some(origin) }
     }
@@ -178,6 +182,9 @@ impl Wire for Origin {
                 })
             },
             origin::Origin::Orphan(origin::Orphan {}) => Ok(Self::Orphan),
+            origin::Origin::Directory(origin::Directory { path }) => {
+                Ok(Self::Directory { path: transfer::directory(path, &at.field("directory"))? })
+            },
         }
     }
 }

@@ -15,5 +15,6 @@ mod round_trip;
 mod stores;
 #[cfg(test)]
 mod tasks;
+mod transfers;
 #[cfg(test)]
 mod views;

@@ -350,6 +350,7 @@ pub fn origin() -> BoxedStrategy<Origin> {
         (snapshot_spec(), snapshot_spec())
             .prop_map(|(snapshot, safety)| Origin::RollBack { snapshot, safety }),
         Just(Origin::Orphan),
+        crate::transfers::directory().prop_map(|path| Origin::Directory { path }),
     ]
     .boxed()
 }

@@ -3,6 +3,7 @@
 use crate::disks::{disk_profile, disk_record, disk_request, profile_name, profile_request};
 use crate::nouns::*;
 use crate::tasks::*;
+use crate::transfers::{import, progress, transfer_id, transfer_order};
 use berth_model::framework::{Call, Event, Filters, FrameworkInfo};
 use berth_model::id::{ClusterId, ReservationId, SessionId};
 use berth_model::link::{Envelope, FromAgent, OutputStream, Registration, TaskReport, ToAgent};
@@ -213,6 +214,7 @@ pub fn from_agent() -> BoxedStrategy<FromAgent> {
                 FromAgent::OrphanPurged { ledger_seq, operation, result: error.map_or(Ok(()), Err) }
             }
         ),
+        vec((volume_id(), progress()), 0..3).prop_map(FromAgent::Progress),
     ]
     .boxed()
 }
@@ -286,6 +288,8 @@ pub fn envelope() -> BoxedStrategy<Envelope> {
             order: Box::new(order)
         }),
         operation_id().prop_map(|operation| ToAgent::ForgetOrphan { operation }),
+        (transfer_id(), transfer_order())
+            .prop_map(|(transfer, order)| ToAgent::Transfer { transfer, order }),
     ];
     (cluster(), any::<u64>(), any::<u64>(), message)
         .prop_map(|(cluster, epoch, revision, message)| Envelope {
@@ -329,10 +333,10 @@ pub fn request() -> BoxedStrategy<Request> {
         reservation_id().prop_map(|reservation| Request::Release { reservation }),
         (
             (volume_name(), owner(), principal(), size()),
-            (of(agent()), disk, container_path(), access())
+            (of(agent()), disk, container_path(), access(), of(import()))
         )
             .prop_map(
-                |((name, role, principal, size), (agent, disk, container_path, access))| {
+                |((name, role, principal, size), (agent, disk, container_path, access, import))| {
                     Request::CreateVolume {
                         name,
                         role,
@@ -342,6 +346,7 @@ pub fn request() -> BoxedStrategy<Request> {
                         disk,
                         container_path,
                         access,
+                        import,
                     }
                 }
             ),

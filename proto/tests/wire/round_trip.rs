@@ -1,6 +1,6 @@
 //! Model to wire to model, for every noun.
 
-use crate::{disks, nouns, records, tasks, views};
+use crate::{disks, nouns, records, tasks, transfers, views};
 use berth_proto::convert::{Wire, from_wire, to_wire};
 use proptest::prelude::*;
 use prost::Message;
@@ -41,6 +41,7 @@ round_trips! {
     snapshots: nouns::snapshot();
     snapshot_reports: nouns::snapshot_report();
     snapshot_views: views::snapshot_view();
+    surveys: transfers::survey();
     schedules: nouns::schedule();
     schedule_views: views::schedule_view();
     task_infos: tasks::task_info();

@@ -60,6 +60,15 @@ impl AgentLink for Door {
         self.0.send(session).await.map_err(|_closed| Status::unavailable("it is over"))?;
         Ok(Response::new(ReceiverStream::new(said)))
     }
+
+    type TransferStream = ReceiverStream<Result<v1::ToTransfer, Status>>;
+
+    async fn transfer(
+        &self,
+        _request: Request<Streaming<v1::FromTransfer>>,
+    ) -> Result<Response<Self::TransferStream>, Status> {
+        Err(Status::unimplemented("no transfer is asked for here"))
+    }
 }
 
 /// The process; it ends with the value.

@@ -31,6 +31,8 @@ pub enum Operation {
     Clone,
     /// Gives its root another owner and mode.
     SetAccess,
+    /// Makes it with a copy of a directory.
+    Import,
 }
 
 /// What a process does from its start, or a running one next.

@@ -5,7 +5,7 @@
 //! know disks, and it does not judge.
 
 use crate::activity::Operation;
-use crate::scene::{CLUSTER, other_access, spec};
+use crate::scene::{CLUSTER, SOURCE, imported, other_access, spec};
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
 use berth_model::id::{ClusterId, SnapshotId, SnapshotName, VolumeId};
 use berth_model::record::LedgerDisk;
@@ -43,25 +43,18 @@ pub enum Stage {
     Cloning(usize),
     /// Live, and about to have another owner and mode.
     Setting,
+    /// Being made with a copy of a directory.
+    Importing,
 }
 
 impl Stage {
     /// Something was begun.
     #[must_use]
     pub fn is_begun(self) -> bool {
-        match self {
-            Self::Nothing | Self::Vanished | Self::Ready | Self::Trashed | Self::Quarantined => {
-                false
-            },
-            Self::Creating
-            | Self::Tombstoned
-            | Self::Restoring
-            | Self::Purging
-            | Self::Resizing(_)
-            | Self::RollingBack { .. }
-            | Self::Cloning(_)
-            | Self::Setting => true,
-        }
+        !matches!(
+            self,
+            Self::Nothing | Self::Vanished | Self::Ready | Self::Trashed | Self::Quarantined
+        )
     }
 }
 
@@ -199,6 +192,7 @@ impl Books {
             Operation::RollBack => Stage::RollingBack { snapshot: 0, safety: self.snapshot(index) },
             Operation::Clone => Stage::Cloning(0),
             Operation::SetAccess => Stage::Setting,
+            Operation::Import => Stage::Importing,
         };
         let record = &mut self.volumes[index];
         if matches!(stage, Stage::Restoring | Stage::RollingBack { .. }) {
@@ -284,6 +278,7 @@ impl Books {
                 Some(VolumeEffect::RollBack { spec, snapshot, safety })
             },
             Stage::Cloning(snapshot) => Some(VolumeEffect::Clone { spec, snapshot: of(snapshot) }),
+            Stage::Importing => Some(VolumeEffect::Import { spec, path: SOURCE.into(), purgeable }),
             Stage::Setting => Some(VolumeEffect::SetAccess { spec, access: other_access() }),
         }
     }
@@ -311,7 +306,11 @@ impl Books {
                 record.spec.size = size;
                 Stage::Ready
             },
-            (Stage::Creating | Stage::Cloning(_), Failed(_) | Foreign(_))
+            (Stage::Importing, Present { .. }) => {
+                record.data = imported();
+                Stage::Ready
+            },
+            (Stage::Creating | Stage::Cloning(_) | Stage::Importing, Failed(_) | Foreign(_))
             | (Stage::Tombstoned, Absent) => Stage::Nothing,
             (Stage::Purging, Absent) => {
                 self.replaced.retain(|life| life.spec.id != id);

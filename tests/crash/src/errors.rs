@@ -6,7 +6,7 @@
 use crate::activity::{Activity, Answers, Operation, Report, World};
 use crate::books::Books;
 use crate::explore::Explorer;
-use crate::scene::{CLUSTER, Setup, machine, other, spec, start};
+use crate::scene::{CLUSTER, Setup, machine, other, spec, start, write_source};
 use crate::sequences::{carry_out, unjoined};
 use crate::sim::storage::Storage;
 use crate::sim::{Call, CallSite, Event, Fault, SimFs, changing};
@@ -121,6 +121,7 @@ fn cases(setup: &Setup) -> Vec<Case> {
     for steps in steps(setup) {
         let files = machine(setup);
         let mut books = Books::new(2);
+        write_source(&files, setup);
         let volumes = start(&files, setup, &books, true);
         books.disks = volumes.disks().ledger();
         let Some((last, before)) = steps.split_last() else { continue };
@@ -141,7 +142,8 @@ fn cases(setup: &Setup) -> Vec<Case> {
 /// What is done to the first volume, or to the second; the last step is the one that fails.
 fn steps(setup: &Setup) -> Vec<Vec<(usize, Operation)>> {
     use Operation::{
-        Clone, Create, Destroy, Forget, Purge, Resize, Restore, RollBack, SetAccess, Snapshot,
+        Clone, Create, Destroy, Forget, Import, Purge, Resize, Restore, RollBack, SetAccess,
+        Snapshot,
     };
     let mut all = vec![
         vec![(0, Create)],
@@ -152,6 +154,7 @@ fn steps(setup: &Setup) -> Vec<Vec<(usize, Operation)>> {
         vec![(0, Create), (0, Resize(Bytes::from_mib(301)))],
         vec![(0, Create), (0, Resize(Bytes::new(17)))],
         vec![(0, Create), (0, SetAccess)],
+        vec![(0, Import)],
     ];
     if setup.has_snapshots() {
         let taken = [(0, Create), (0, Snapshot)];

@@ -9,13 +9,14 @@ use crate::sim::{SimFs, Traits};
 use berth_agent::disk::image::Format;
 use berth_agent::disk::{Declaration, Disks, DriverChoice, Owner, fs};
 use berth_agent::volume::Volumes;
+use berth_agent::volume::content::Sources;
 use berth_model::access::{self, Access, Mode};
 use berth_model::id::{AgentId, ClusterId, VolumeId, VolumeName};
 use berth_model::resources::DiskSource;
 use berth_model::role::Role;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The agent's work directory; the ROOT disk is `disk` below it.
@@ -200,7 +201,9 @@ pub fn start(files: &SimFs, setup: &Setup, books: &Books, both: bool) -> Volumes
     }
     let owner = Owner { agent: AGENT, cluster: books.cluster };
     let disks = Disks::open_on(&files.files(), Path::new(WORK), &declared, owner, &books.disks);
-    Volumes::new(Arc::new(disks))
+    let sources =
+        Sources::on(files.files(), vec![PathBuf::from(SOURCE)], vec![PathBuf::from(WORK)]);
+    Volumes::new(Arc::new(disks)).with_sources(sources)
 }
 
 /// The volume's user writes files, the first ones or one more, and syncs them.
@@ -233,6 +236,42 @@ pub fn write_data(files: &SimFs, record: &mut Record) {
     }
     volume.sync().expect("the names are synced");
 }
+
+/// What a copy of the directory holds.
+#[must_use]
+pub fn imported() -> Data {
+    Data { by: VolumeId::from_u128(0xd1ec), files: 0b11 }
+}
+
+/// A directory to be imported: files, one of them with two names, a link, a pipe, and an attribute.
+///
+/// # Panics
+/// It cannot be made.
+pub fn write_source(files: &SimFs, setup: &Setup) {
+    let place = fs::open(files, Path::new(OTHER)).expect("the place is there");
+    place.make_directory("source", 0o751).expect("a directory is made");
+    let source = place.directory("source").expect("it is there");
+    let name = std::ffi::OsStr::new;
+    source.make_directory("base", 0o700).expect("a directory is made");
+    let base = source.directory("base").expect("it is there");
+    for (directory, file) in [(&base, "table"), (&source, "log"), (&source, "more-1")] {
+        let file = directory.create(file).expect("a file is made");
+        file.write(rows(imported().by).as_bytes()).expect("it is written");
+        file.set_owner(7, 8).expect("it is given away");
+        if setup.traits.has_attributes {
+            file.set_attribute("user.note", b"kept").expect("it is marked");
+        }
+    }
+    source.make_name(name("rows"), (&source, name("more-1"))).expect("a name is made");
+    source.make_link(name("link"), name(LEADS_TO)).expect("a link is made");
+    source.make_pipe(name("pipe")).expect("a pipe is made");
+    files.rest();
+}
+
+/// The directory that is imported.
+pub const SOURCE: &str = "/other/source";
+/// Where the link in it leads.
+pub const LEADS_TO: &str = "base/table";
 
 /// Somebody else's files next to the volumes.
 ///

@@ -5,7 +5,7 @@
 use crate::activity::{Activity, Answers, Operation, Report, World};
 use crate::books::{Books, Stage, Subject};
 use crate::explore::Explorer;
-use crate::scene::{self, Setup, machine, start, write_data, write_strangers};
+use crate::scene::{self, Setup, machine, start, write_data, write_source, write_strangers};
 use crate::sim::{CallSite, FREE, SimFs};
 use berth_agent::disk::fs;
 use berth_agent::disk::image::Format;
@@ -125,6 +125,18 @@ pub fn with_snapshots(length: usize) -> Vec<Vec<(usize, Operation)>> {
     all
 }
 
+/// What is done with a copy of a directory.
+#[must_use]
+pub fn imports() -> Vec<Vec<(usize, Operation)>> {
+    use Operation::{Create, Destroy, Import, Purge};
+    vec![
+        vec![(0, Import)],
+        vec![(0, Create), (1, Import)],
+        vec![(0, Import), (0, Destroy)],
+        vec![(0, Import), (0, Destroy), (0, Purge)],
+    ]
+}
+
 /// A machine whose disk is adopted, with strangers on it, all durable.
 ///
 /// # Panics
@@ -137,6 +149,7 @@ pub fn adopted(setup: &Setup) -> (SimFs, Books) {
     books.disks = volumes.disks().ledger();
     assert_eq!(books.disks.len(), 1, "{:?}", volumes.disks().report());
     write_strangers(&files);
+    write_source(&files, setup);
     (files, books)
 }
 
@@ -241,6 +254,9 @@ pub fn all_of(setup: &Setup, bounds: &Bounds, ignored: Option<CallSite>) -> Repo
         if explorer.report.violations.len() >= bounds.violations {
             break;
         }
+    }
+    for sequence in imports() {
+        explore_sequence(&mut explorer, setup, &base, &sequence, bounds.depth);
     }
     if setup.format() == Some(Format::Btrfs) {
         unsynced_counts(&mut explorer, setup, &base);

@@ -40,7 +40,7 @@ const NOT_EXPLORED: [&str; 1] = ["agent/src/volume/on_disk/orphan.rs"];
 
 /// The call sites of the disks' and the drivers' sources that change something or make it durable, by file and line.
 fn written_down() -> BTreeMap<(String, u32), String> {
-    const CALLS: [&str; 32] = [
+    const CALLS: [&str; 37] = [
         "settle(",
         ".make_directory(",
         ".create(",
@@ -73,10 +73,15 @@ fn written_down() -> BTreeMap<(String, u32), String> {
         ".format(",
         ".mount(",
         ".put(",
+        ".fill_from(",
+        ".make_link(",
+        ".make_name(",
+        ".make_pipe(",
+        ".dress(",
     ];
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agent/src");
     let mut found = BTreeMap::new();
-    for folder in ["disk", "disk/image", "volume", "volume/on_disk"] {
+    for folder in ["disk", "disk/image", "volume", "volume/content", "volume/on_disk"] {
         for entry in std::fs::read_dir(sources.join(folder)).expect("the sources are there") {
             let path = entry.expect("the sources are there").path();
             if path.extension().is_none_or(|extension| extension != "rs") {

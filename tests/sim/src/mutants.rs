@@ -273,6 +273,13 @@ pub const MUTANTS: &[Mutant] = &[
         why: "a clone is empty (I6)",
     },
     Mutant {
+        name: "agent-imports-nothing",
+        file: "agent/core/src/volume/derive.rs",
+        from: "            Some(Origin::Directory { path }) => VolumeEffect::Import { spec, path, purgeable },",
+        to: "            Some(Origin::Directory { .. }) => VolumeEffect::Create { spec, purgeable },",
+        why: "an imported volume is empty (I6)",
+    },
+    Mutant {
         name: "agent-rolls-back-to-the-present",
         file: "agent/core/src/volume/derive.rs",
         from: "                VolumeEffect::RollBack { spec, snapshot, safety }\n",

@@ -19,6 +19,7 @@ use berth_model::resources::{DiskSource, Resource, Resources};
 use berth_model::role::Role;
 use berth_model::schedule::{Keep, SchedulePlan};
 use berth_model::snapshot::Snapshot;
+use berth_model::transfer::Import;
 use berth_model::units::{Bytes, Scalar};
 use berth_model::volume::{Volume, VolumeState};
 use std::collections::{BTreeMap, BTreeSet};
@@ -299,15 +300,20 @@ impl Operator {
     }
 
     fn create(&mut self, agent: AgentId) -> Request {
+        let length = usize::try_from(self.dice.between(1, 40)).unwrap_or(1);
+        let path = format!("/{}", "d".repeat(length));
+        let import = (self.dice.below(4) == 0).then(|| Import::Directory { path: path.into() });
+        let named = import.is_some() || self.dice.flip();
         Request::CreateVolume {
             name: self.name(),
             role: self.role(),
             principal: None,
             size: Bytes::from_mib(self.dice.between(10, 1_500)),
-            agent: self.dice.flip().then_some(agent),
+            agent: named.then_some(agent),
             disk: DiskChoice::Any,
             container_path: Arc::from("data"),
             access: self.access(),
+            import,
         }
     }
 
@@ -381,6 +387,7 @@ impl Operator {
                 disk: DiskChoice::Any,
                 container_path: Arc::from("../escape"),
                 access: Access::default(),
+                import: None,
             },
         })
     }

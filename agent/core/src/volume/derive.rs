@@ -14,6 +14,7 @@ use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{OperationId, VolumeId};
 use berth_model::record::{LedgerSnapshot, LedgerVolume};
 use berth_model::snapshot::{Origin, SnapshotSpec, SnapshotState};
+use berth_model::units::Bytes;
 use berth_model::volume::{VolumeSpec, VolumeState};
 
 impl Agent {
@@ -25,7 +26,9 @@ impl Agent {
         origin: Box<Origin>,
     ) {
         match *origin {
-            Origin::Clone { .. } => self.begin_unless_known(spec, operation, Some(origin)),
+            Origin::Clone { .. } | Origin::Directory { .. } => {
+                self.begin_unless_known(spec, operation, Some(origin));
+            },
             Origin::Orphan => self.adopt_orphan(spec, operation),
             Origin::RollBack { ref snapshot, ref safety } => {
                 let (snapshot, safety) = (snapshot.clone(), safety.clone());
@@ -171,7 +174,11 @@ impl Agent {
     }
 
     /// Begins the effect that makes a volume from its origin.
-    pub(super) fn effect_of(&self, spec: VolumeSpec) -> VolumeEffect {
+    pub(super) fn effect_of(
+        &self,
+        spec: VolumeSpec,
+        purgeable: Vec<(VolumeSpec, Bytes)>,
+    ) -> VolumeEffect {
         let origin = self.books.volumes().get(&spec.id).and_then(|v| v.origin.as_deref());
         match origin.cloned() {
             Some(Origin::Clone { snapshot }) => VolumeEffect::Clone { spec, snapshot },
@@ -179,13 +186,23 @@ impl Agent {
                 VolumeEffect::RollBack { spec, snapshot, safety }
             },
             Some(Origin::Orphan) => VolumeEffect::Adopt { spec },
+            Some(Origin::Directory { path }) => VolumeEffect::Import { spec, path, purgeable },
             // Only a volume with an origin asks for this effect; looking changes nothing.
             None => VolumeEffect::Verify { spec, place: crate::effect::Place::Live },
         }
     }
 
-    /// Takes the outcome of making a volume from a snapshot in.
-    pub(super) fn derived(&mut self, volume: LedgerVolume, outcome: VolumeOutcome) {
+    /// Takes the outcome of making a volume from its origin in.
+    pub(super) fn derived(
+        &mut self,
+        volume: LedgerVolume,
+        held: &[VolumeId],
+        outcome: VolumeOutcome,
+    ) {
+        if volume.origin.as_ref().is_some_and(|origin| origin.is_import()) {
+            self.made(volume, held, outcome);
+            return;
+        }
         let rolls_back = volume.origin.as_ref().is_some_and(|origin| origin.is_roll_back());
         let id = volume.spec.id;
         match outcome {

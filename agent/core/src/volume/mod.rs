@@ -49,7 +49,7 @@ enum Kind {
     VerifyLive,
     VerifyTrash,
     Usage,
-    /// From its origin: a clone, a roll back, an orphan.
+    /// From its origin: a clone, a roll back, an orphan, an import.
     Derive,
     Snapshot(SnapshotId),
     EraseSnapshot(SnapshotId),
@@ -210,8 +210,11 @@ impl Agent {
 
     fn begin(&mut self, spec: VolumeSpec, kind: Kind) {
         let (id, token) = (spec.id, self.next_token());
+        let origin = self.books.volumes().get(&id).and_then(|volume| volume.origin.as_ref());
+        let imports = origin.is_some_and(|origin| origin.is_import());
         let purgeable = match kind {
             Kind::Create | Kind::Restore | Kind::Resize => self.purgeable(&spec),
+            Kind::Derive if imports => self.purgeable(&spec),
             Kind::Trash
             | Kind::Access
             | Kind::Purge
@@ -229,7 +232,8 @@ impl Agent {
         }
         let wanted = self.books.volumes().get(&id).and_then(|volume| volume.resize);
         let access = self.books.volumes().get(&id).and_then(|volume| volume.setting);
-        let derived = (kind == Kind::Derive).then(|| self.effect_of(spec.clone()));
+        let derived =
+            (kind == Kind::Derive).then(|| self.effect_of(spec.clone(), purgeable.clone()));
         let watch = self.watch(id);
         watch.busy = Some(Busy::Effect { token, kind, held });
         if let Some(effect) = derived {

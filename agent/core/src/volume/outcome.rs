@@ -83,7 +83,7 @@ impl Agent {
                 }
             },
             (Kind::Usage, VolumeState::Ready) => self.measured(&volume, outcome),
-            (Kind::Derive, VolumeState::Creating) => self.derived(volume, outcome),
+            (Kind::Derive, VolumeState::Creating) => self.derived(volume, held, outcome),
             (
                 Kind::Create
                 | Kind::Restore

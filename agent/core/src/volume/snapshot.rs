@@ -300,6 +300,6 @@ impl Watch {
 pub(super) fn is_safety(origin: Option<&Origin>, id: SnapshotId) -> bool {
     match origin {
         Some(Origin::RollBack { safety, .. }) => safety.id == id,
-        Some(Origin::Clone { .. } | Origin::Orphan) | None => false,
+        Some(Origin::Clone { .. } | Origin::Orphan | Origin::Directory { .. }) | None => false,
     }
 }

@@ -4,10 +4,12 @@
 //! It does not know volumes, markers or disks. Invariant: whoever makes, moves, deletes or syncs something on a disk
 //! does it through a [`Node`], so that a test sees every such call with the place in the source it comes from.
 
+pub mod copying;
 pub mod image;
 mod paths;
 pub mod raw;
 pub mod real;
+mod real_copying;
 mod real_image;
 mod snapshot;
 
@@ -85,7 +87,7 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
 /// mount. [`Node`] says what each does.
 #[expect(missing_docs, reason = "documented once, at the methods of Node that call them")]
 #[expect(clippy::missing_errors_doc, reason = "documented once, at the methods of Node")]
-pub trait Calls: image::Images + raw::Bytes + fmt::Debug + Send + Sync {
+pub trait Calls: copying::Copies + image::Images + raw::Bytes + fmt::Debug + Send + Sync {
     fn raw(&self) -> Raw<'_>;
     fn directory(&self, site: Site, name: &OsStr) -> Result<Box<dyn Calls>, Errno>;
     fn make_directory(&self, site: Site, name: &OsStr, mode: u32) -> Result<(), Errno>;

@@ -115,7 +115,7 @@ impl OnDisk {
         Ok(group)
     }
 
-    fn left_alone(&self, spec: &VolumeSpec, error: RemoveError) -> Fault {
+    pub(super) fn left_alone(&self, spec: &VolumeSpec, error: RemoveError) -> Fault {
         if let RemoveError::Io { source, .. } = &error
             && is_broken(*source)
         {

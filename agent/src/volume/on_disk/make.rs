@@ -1,5 +1,6 @@
 //! CREATE: made under an unfinished name, limited, bound to its marker and synced, then renamed into place.
 
+use super::super::content::Content;
 use super::super::driver::{Fault, Found};
 use super::super::identity::{self, Binding, Identity};
 use super::super::look::{self, Target, look};
@@ -14,8 +15,12 @@ use berth_model::volume::VolumeSpec;
 use rustix::io::Errno;
 
 impl OnDisk {
-    /// Makes sure that the volume is live.
-    pub(super) fn make(&self, spec: &VolumeSpec) -> Result<Found, Fault> {
+    /// Makes sure that the volume is live, empty or with this content.
+    pub(super) fn make(
+        &self,
+        spec: &VolumeSpec,
+        content: Option<&mut dyn Content>,
+    ) -> Result<Found, Fault> {
         let handle = self.disk.writable().map_err(|reason| self.refused(spec, reason))?;
         let target = Target::live(spec);
         match look(&self.disk, &handle, spec, target.clone()) {
@@ -52,8 +57,10 @@ impl OnDisk {
         }
         let kind = self.kind_for(spec)?;
         self.prepare(&handle, spec, kind).map_err(|errno| self.take_back(&handle, spec, errno))?;
-        if let Some(format) = kind.image() {
-            self.fill(&handle, spec, format)?;
+        match (kind.image(), content) {
+            (Some(format), content) => self.fill(&handle, spec, format, content)?,
+            (None, Some(content)) => self.put_in(&handle, spec, content)?,
+            (None, None) => {},
         }
         let parent = &handle.volumes;
         parent
@@ -88,8 +95,8 @@ impl OnDisk {
         ))
     }
 
-    /// Removes what a crash or a failure left of making this volume. Only emptiness is removed,
-    /// and an image that never got its name: nobody was given it.
+    /// Removes what a crash or a failure left of making this volume. Only emptiness is removed, and what never got its
+    /// name: an image, and the beginnings of a copy below the volume's own identity. Nobody was given them.
     pub(super) fn sweep(&self, handle: &Handle, spec: &VolumeSpec) -> Result<(), Fault> {
         let entry = look::unfinished_entry(spec.id);
         let parent = &handle.volumes;
@@ -101,6 +108,7 @@ impl OnDisk {
         if marked.is_some_and(|identity| identity.driver.image().is_some()) {
             Self::unbuild(parent, &entry).map_err(&unclear)?;
         }
+        self.empty_copy(handle, spec)?;
         self.release(parent, &entry, spec.id).map_err(&unclear)?;
         marker::remove(&handle.meta, &spec.id.to_string()).map_err(&unclear)?;
         match parent.remove_directory(&entry) {
@@ -166,7 +174,7 @@ impl OnDisk {
     }
 
     /// After a failure before the volume got its name: take everything back, or say that it could not be.
-    fn take_back(&self, handle: &Handle, spec: &VolumeSpec, errno: Errno) -> Fault {
+    pub(super) fn take_back(&self, handle: &Handle, spec: &VolumeSpec, errno: Errno) -> Fault {
         let reason = self.reason(spec, "making", errno);
         if is_broken(errno) {
             return Fault::Unclear(reason);

@@ -3,10 +3,11 @@
 //!
 //! Invariant: what fails or is stopped half way is taken back whole; nobody was given what is in it.
 
+use super::super::content::{Content, Stop};
 use super::super::driver::Fault;
 use super::super::identity::{self, Binding, Identity};
 use super::super::look;
-use super::{OnDisk, access};
+use super::{OnDisk, access, import};
 use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
 use crate::disk::image::Format;
@@ -24,6 +25,7 @@ impl OnDisk {
         handle: &Handle,
         spec: &VolumeSpec,
         kind: Format,
+        content: Option<&mut dyn Content>,
     ) -> Result<(), Fault> {
         let home = look::home(&self.disk, handle);
         let identity = Identity::of(spec, home, DriverKind::Image(kind), Binding::Attribute);
@@ -31,12 +33,18 @@ impl OnDisk {
         let made = handle
             .volumes
             .directory(&entry)
-            .map_err(|errno| self.file_failed("opening an unfinished volume", errno))
-            .and_then(|directory| self.build(&directory, spec, &identity, kind));
-        let Err(reason) = made else { return Ok(()) };
-        Err(match self.sweep(handle, spec) {
-            Ok(()) => Fault::Failed(reason),
-            Err(_second) => Fault::Unclear(reason),
+            .map_err(|errno| Stop::Content(self.file_failed("opening an unfinished volume", errno)))
+            .and_then(|directory| self.build(&directory, spec, &identity, (kind, content)));
+        let Err(stop) = made else { return Ok(()) };
+        let swept = self.sweep(handle, spec);
+        Err(match (stop, swept) {
+            (Stop::Content(reason), Ok(())) => Fault::Failed(reason),
+            (Stop::Content(reason), Err(_second)) => Fault::Unclear(reason),
+            (Stop::Volume { doing, errno }, swept) => {
+                let reason = self.image_failed(&doing, errno);
+                if swept.is_ok() { Fault::Failed(reason) } else { Fault::Unclear(reason) }
+            },
+            (Stop::Stopped, _swept) => Fault::Unclear(import::stopping(spec)),
         })
     }
 
@@ -46,16 +54,16 @@ impl OnDisk {
         directory: &Node,
         spec: &VolumeSpec,
         identity: &Identity,
-        kind: Format,
-    ) -> Result<(), Rejection> {
+        (kind, content): (Format, Option<&mut dyn Content>),
+    ) -> Result<(), Stop> {
         let (id, size) = (identity.id, identity.size.get());
         let failed = |doing: &str| {
             let doing = format!("{doing} the image of volume {id}");
-            move |errno| self.image_failed(&doing, errno)
+            move |errno| Stop::Content(self.image_failed(&doing, errno))
         };
         let on_disk = |doing: &str| {
             let doing = format!("{doing} the image of volume {id}");
-            move |errno| self.file_failed(&doing, errno)
+            move |errno| Stop::Content(self.file_failed(&doing, errno))
         };
         let file = directory.create(FILE).map_err(on_disk("making"))?;
         if directory.is_btrfs().map_err(on_disk("making"))? {
@@ -65,8 +73,8 @@ impl OnDisk {
         file.allocate(size).map_err(on_disk("allocating"))?;
         let unusable = |said: String| {
             let text = format!("making the image of volume {id} failed: {said}");
-            Rejection::new(ErrorCode::VolumeUnavailable, text)
-                .remedy("see berth disk list for what this disk can do")
+            let unusable = Rejection::new(ErrorCode::VolumeUnavailable, text);
+            Stop::Content(unusable.remedy("see berth disk list for what this disk can do"))
         };
         let device = file.attach().map_err(|errno| unusable(no_device(errno)))?;
         device.format(kind).map_err(unusable)?;
@@ -77,13 +85,16 @@ impl OnDisk {
             Ok(()) | Err(Errno::NOENT) => {},
             Err(errno) => return Err(failed("emptying")(errno)),
         }
-        root.set_mode(0o700)
-            .and_then(|()| access::give(root, spec.access))
-            .map_err(failed("setting the owner or mode of"))?;
+        root.set_mode(0o700).map_err(failed("setting the mode of"))?;
         if !identity::write_attribute(root, identity).map_err(failed("marking"))? {
             return Err(unusable("its file system takes no attributes".to_owned()));
         }
-        root.sync_file_system().map_err(failed("syncing"))?;
+        match content {
+            Some(content) => self.put_into(root, spec, content)?,
+            None => access::give(root, spec.access)
+                .and_then(|()| root.sync_file_system())
+                .map_err(failed("giving its access to, and syncing"))?,
+        }
         file.sync().and_then(|()| directory.sync()).map_err(on_disk("syncing"))
     }
 

@@ -10,6 +10,7 @@ mod access;
 mod derive;
 mod erase;
 mod image;
+mod import;
 mod make;
 mod make_image;
 mod orphan;
@@ -21,6 +22,7 @@ mod room;
 mod snapshot;
 mod snapshot_look;
 
+use super::content::Content;
 use super::driver::{Capabilities, Driver, Fault, Found, Snapshots};
 use super::look::{self, Here, Target, look};
 use super::usage::measure;
@@ -207,7 +209,11 @@ impl Driver for OnDisk {
     }
 
     fn ensure(&self, spec: &VolumeSpec) -> Result<Found, Fault> {
-        self.make(spec)
+        self.make(spec, None)
+    }
+
+    fn import(&self, spec: &VolumeSpec, content: &mut dyn Content) -> Result<Found, Fault> {
+        self.make(spec, Some(content))
     }
 
     fn relocate(&self, spec: &VolumeSpec, to: Place) -> Result<Option<Found>, Fault> {

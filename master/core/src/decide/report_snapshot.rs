@@ -126,7 +126,13 @@ fn rolled_with<'a>(state: &'a State, entry: &SnapshotEntry) -> Option<&'a Volume
         {
             Some(volume)
         },
-        Some(Origin::RollBack { .. } | Origin::Clone { .. } | Origin::Orphan) | None => None,
+        Some(
+            Origin::RollBack { .. }
+            | Origin::Clone { .. }
+            | Origin::Orphan
+            | Origin::Directory { .. },
+        )
+        | None => None,
     }
 }
 

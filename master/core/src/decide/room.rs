@@ -2,6 +2,7 @@
 
 use super::create::{NewVolume, accepted, free_name};
 use super::disk::{self, check_disk};
+use super::import;
 use super::order::{Asked, Order, Source};
 use super::reserve::RowChanges;
 use crate::event::Event;
@@ -35,7 +36,7 @@ pub(crate) struct Wish<'a> {
     pub(crate) agent: Option<AgentId>,
     pub(crate) disk: &'a DiskChoice,
     pub(crate) container_path: &'a Arc<str>,
-    /// The snapshot it is made from.
+    /// What it is made from.
     pub(crate) origin: Option<&'a Origin>,
     pub(crate) access: Access,
 }
@@ -99,7 +100,7 @@ fn check_wish(wish: &Wish<'_>) -> Result<(), Rejection> {
         .remedy("name a role such as storage/mysql")
         .field("role"));
     }
-    Ok(())
+    import::check_agent(wish)
 }
 
 fn find<'a>(state: &'a State, wish: &Wish<'_>) -> Result<Room<'a>, Rejection> {
@@ -126,7 +127,7 @@ fn find<'a>(state: &'a State, wish: &Wish<'_>) -> Result<Room<'a>, Rejection> {
     for agent in &agents {
         for source in chosen(state, agent, wish.disk, profile) {
             disks += 1;
-            match check_disk(state, agent, &source) {
+            match import::takes(wish, &source).and_then(|()| check_disk(state, agent, &source)) {
                 Ok(()) => rooms.extend(rooms_on(agent, &source, wish)),
                 Err(rejection) => left_out = Some(rejection),
             }

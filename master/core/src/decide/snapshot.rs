@@ -230,7 +230,7 @@ fn check_no_source(state: &State, entry: &SnapshotEntry) -> Result<(), Rejection
             && volume.volume.origin.as_ref().is_some_and(|origin| match &**origin {
                 Origin::Clone { snapshot } => snapshot.id == id,
                 Origin::RollBack { snapshot, safety } => snapshot.id == id || safety.id == id,
-                Origin::Orphan => false,
+                Origin::Orphan | Origin::Directory { .. } => false,
             })
     });
     match made {

@@ -82,6 +82,11 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
                 observed.used = Some(measured.bytes);
             }
         },
+        AgentEvent::VolumeProgressed { volume, progress } => {
+            if let Some(entry) = state.volumes.get_mut(&volume) {
+                entry.progress = Some(progress);
+            }
+        },
         AgentEvent::ReadStarted { read, agent } => drop(state.reads.insert(read, agent)),
         AgentEvent::ReadEnded(read) => drop(state.reads.remove(&read)),
         AgentEvent::Armed { at, timer } => state.timers.arm(at, timer),

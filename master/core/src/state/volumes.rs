@@ -2,6 +2,7 @@
 
 use berth_model::resources::Resource;
 use berth_model::task::TaskKey;
+use berth_model::transfer::Progress;
 use berth_model::units::Bytes;
 use berth_model::usage::History;
 use berth_model::volume::{Enforcement, Volume, VolumeReport, VolumeState};
@@ -23,6 +24,8 @@ pub(crate) struct VolumeEntry {
     pub(crate) observed: Option<Observed>,
     /// Of its present life, since this process began.
     pub(crate) measured: History,
+    /// How far its content is that comes from outside, since this process began.
+    pub(crate) progress: Option<Progress>,
 }
 
 /// The soft part of a report.
@@ -58,6 +61,7 @@ impl VolumeEntry {
             waiting: BTreeSet::new(),
             observed: None,
             measured: History::default(),
+            progress: None,
         }
     }
     /// The volume as a resource.

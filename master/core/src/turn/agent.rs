@@ -2,6 +2,7 @@
 
 use super::Turn;
 use crate::boundary::Output;
+use crate::decide;
 use crate::decide::admit;
 use crate::decide::adopt;
 use crate::decide::orphan;
@@ -12,11 +13,12 @@ use crate::event::{AgentEvent, Event, TaskEvent};
 use crate::state::State;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework;
-use berth_model::id::{AgentId, SessionId, SnapshotId, VolumeId};
+use berth_model::id::{AgentId, SessionId, SnapshotId, TransferId, VolumeId};
 use berth_model::link::{FromAgent, OutputStream, Registration, ToAgent};
 use berth_model::record::RegistryRecord;
 use berth_model::snapshot::SnapshotReport;
 use berth_model::task::{TaskKey, TaskStatus};
+use berth_model::transfer::TransferWish;
 use berth_model::volume::VolumeReport;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,6 +58,14 @@ impl Turn<'_> {
                     let entry = self.state.volumes.get(&volume);
                     if entry.is_some_and(|e| e.volume.agent == agent) {
                         self.apply(AgentEvent::VolumeMeasured { volume, measured }.into());
+                    }
+                }
+            },
+            FromAgent::Progress(volumes) => {
+                for (volume, progress) in volumes {
+                    let entry = self.state.volumes.get(&volume);
+                    if entry.is_some_and(|e| e.volume.agent == agent) {
+                        self.apply(AgentEvent::VolumeProgressed { volume, progress }.into());
                     }
                 }
             },
@@ -250,6 +260,13 @@ impl Turn<'_> {
         if live == Some(session) {
             let events = adopt::lost(self.state, agent, self.now);
             self.apply_all(events);
+        }
+    }
+
+    pub(super) fn transfer(&mut self, transfer: TransferId, wish: &TransferWish) {
+        match decide::transfer::order(self.state, wish) {
+            Ok((agent, order)) => self.tell(agent, ToAgent::Transfer { transfer, order }),
+            Err(reason) => self.say(Output::TransferRefused { transfer, reason }),
         }
     }
 

@@ -64,6 +64,7 @@ impl<'a> Turn<'a> {
                 let key = TaskKey { framework, task };
                 self.read_file(read, key, stream, offset, length);
             },
+            Input::Transfer { transfer, wish } => self.transfer(transfer, &wish),
             Input::Tick => {},
         }
         self.finish()

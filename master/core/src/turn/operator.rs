@@ -16,7 +16,9 @@ use berth_model::operation::OperationState;
 use berth_model::operator::{Property, Request, VolumeChoice};
 use berth_model::orphan::OrphanChoice;
 use berth_model::resources::Resources;
+use berth_model::snapshot::Origin;
 use berth_model::task::TaskKey;
+use berth_model::transfer::Import;
 use berth_model::units::Timestamp;
 use std::time::Duration;
 
@@ -96,7 +98,9 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
             disk,
             container_path,
             access,
+            import,
         } => {
+            let origin = import.as_ref().map(origin_of);
             let wish = Wish {
                 name,
                 role,
@@ -105,7 +109,7 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
                 agent: *agent,
                 disk,
                 container_path,
-                origin: None,
+                origin: origin.as_ref(),
                 access: *access,
             };
             create_volume(state, &wish, asked)
@@ -167,6 +171,12 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
         Request::Property { volume, property } => say(state, asked, volume, property),
         Request::AdoptOrphan { orphan } => adopt_orphan(state, asked, orphan),
         Request::PurgeOrphan { orphan } => purge_orphan(state, asked, orphan),
+    }
+}
+
+fn origin_of(import: &Import) -> Origin {
+    match import {
+        Import::Directory { path } => Origin::Directory { path: path.clone() },
     }
 }
 

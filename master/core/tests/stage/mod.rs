@@ -387,6 +387,7 @@ pub fn create_request(name: &str, owner: &str, size: u64) -> Request {
         disk: DiskChoice::Any,
         container_path: Arc::from("data"),
         access: berth_model::access::Access::default(),
+        import: None,
     }
 }
 pub fn ensured(step: &Step) -> Option<VolumeSpec> {

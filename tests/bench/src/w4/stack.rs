@@ -149,6 +149,7 @@ impl Stack {
                 disk: DiskChoice::Any,
                 container_path: Arc::from("data"),
                 access: berth_model::access::Access::default(),
+                import: None,
             };
             self.submit(request);
         }
@@ -241,6 +242,7 @@ impl Stack {
                 Output::ToFramework { .. }
                 | Output::CloseFramework { .. }
                 | Output::FileData { .. }
+                | Output::TransferRefused { .. }
                 | Output::Changed(_) => {},
             }
         }
@@ -294,6 +296,7 @@ impl Stack {
                 AgentOutput::Container(_)
                 | AgentOutput::ReadFile { .. }
                 | AgentOutput::PurgeOrphan { .. }
+                | AgentOutput::Transfer { .. }
                 | AgentOutput::Log { .. }
                 | AgentOutput::Stopped => {},
             }

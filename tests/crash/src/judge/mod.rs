@@ -9,7 +9,7 @@ mod project;
 mod snapshot;
 
 use crate::books::{Books, Data, Record, Stage};
-use crate::scene::{DEEPER, STRANGERS, files_of, rows};
+use crate::scene::{DEEPER, LEADS_TO, STRANGERS, files_of, imported, rows};
 use crate::sim::tree::{Content, Inode, ROOT, Tree};
 use berth_model::access::Access;
 use berth_model::units::Bytes;
@@ -171,6 +171,14 @@ fn volume(tree: &Tree, books: &Books, record: &Record, wrong: &mut Vec<String>) 
     wrong.extend(complaints.into_iter().map(|text| format!("{of}: {text}")));
 }
 
+/// What a volume holds once it is made from something.
+fn copied(books: &Books, record: &Record) -> Data {
+    match record.stage {
+        Stage::Cloning(snapshot) => books.snapshots[snapshot].data,
+        _imported => imported(),
+    }
+}
+
 /// Where the volume lies, as far as it must be whole there.
 fn expected(
     books: &Books,
@@ -212,9 +220,10 @@ fn expected(
             not_in_trash(complaints);
             vec![at(live, vec![generation])]
         },
-        Stage::Cloning(snapshot) => {
+        Stage::Cloning(_) | Stage::Importing => {
             not_in_trash(complaints);
-            vec![Expected { data: books.snapshots[snapshot].data, ..at(live, vec![generation]) }]
+            let data = copied(books, record);
+            vec![Expected { data, ..at(live, vec![generation]) }]
         },
         Stage::Ready | Stage::Resizing(_) | Stage::Setting => {
             not_in_trash(complaints);
@@ -360,6 +369,15 @@ fn content(tree: &Tree, path: &str, data: Data) -> Vec<String> {
     }
     if wanted.contains("base/table") {
         wanted.insert("base".to_owned());
+    }
+    if data.by == imported().by {
+        // A copy has the link and the pipe as well.
+        for (name, leads_to) in [("link", LEADS_TO), ("pipe", "")] {
+            if tree.file(&format!("{path}/{name}")) != Some(leads_to.as_bytes()) {
+                wrong.push(format!("I1: {path}/{name} is lost or damaged"));
+            }
+            wanted.insert(name.to_owned());
+        }
     }
     let mut below = vec![String::new()];
     while let Some(folder) = below.pop() {

@@ -73,6 +73,16 @@ pub enum Call {
     Facts,
     ReadAt,
     WriteAt,
+    Entry,
+    Content,
+    Target,
+    Attributes,
+    Fill,
+    Checksum,
+    MakeLink,
+    MakeName,
+    MakePipe,
+    Dress,
 }
 
 impl Call {
@@ -112,6 +122,11 @@ impl Call {
                 | Self::Mount
                 | Self::Put
                 | Self::WriteAt
+                | Self::Fill
+                | Self::MakeLink
+                | Self::MakeName
+                | Self::MakePipe
+                | Self::Dress
         )
     }
 

@@ -6,6 +6,7 @@
 mod call;
 mod calls;
 pub mod change;
+mod copies;
 mod device;
 pub mod fast;
 mod images;

@@ -68,6 +68,8 @@ pub struct Inode {
     pub project: u32,
     /// Nothing may be written in it, of a subvolume's root.
     pub read_only: bool,
+    /// The file of which it is another name.
+    pub twin: Option<Number>,
 }
 
 impl Inode {
@@ -83,6 +85,7 @@ impl Inode {
             limit: None,
             project: 0,
             read_only: false,
+            twin: None,
         }
     }
 

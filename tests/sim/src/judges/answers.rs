@@ -46,7 +46,7 @@ impl Judges {
                 continue;
             }
             match record.kind {
-                OperationKind::Create | OperationKind::Clone => {
+                OperationKind::Create | OperationKind::Clone | OperationKind::Import => {
                     let ended = self.births.get(id).zip(entry).is_none_or(|(birth, v)| {
                         world.history.destroy_was_asked(*id, &birth.role, &v.spec.name)
                     });
@@ -113,7 +113,10 @@ impl Judges {
             let implies = grows
                 || matches!(
                     record.kind,
-                    OperationKind::Create | OperationKind::Restore | OperationKind::Clone
+                    OperationKind::Create
+                        | OperationKind::Restore
+                        | OperationKind::Clone
+                        | OperationKind::Import
                 );
             if matches!(record.state, OperationState::Failed(_)) && !implies {
                 continue;

@@ -1,7 +1,7 @@
 //! What lies on the disks, against what was asked and written down (I1, I2, I6, I9, I11).
 
 use super::{Judges, volume, volumes};
-use crate::volumes::{Slot, is_the_one};
+use crate::volumes::{FIRST_WRITE, Slot, is_the_one};
 use crate::world::{AgentMachine, World};
 use berth_agent_core::effect::{Place, VolumeEffect};
 use berth_model::id::VolumeId;
@@ -83,7 +83,7 @@ impl Judges {
 
     /// A life that ends must have been asked for, and written down on both sides before.
     fn judge_end(&mut self, world: &World, id: VolumeId, slot: &Slot) {
-        let unused = slot.content == 0 && !self.ready_ever.contains(&id);
+        let unused = slot.content < FIRST_WRITE && !self.ready_ever.contains(&id);
         if self.vandalised.contains(&id) || unused {
             return;
         }
@@ -236,6 +236,7 @@ impl Judges {
             VolumeEffect::Verify { .. } | VolumeEffect::Usage { .. } => true,
             VolumeEffect::RollBack { .. }
             | VolumeEffect::Clone { .. }
+            | VolumeEffect::Import { .. }
             | VolumeEffect::Adopt { .. } => state == Some(VolumeState::Creating),
             VolumeEffect::Snapshot { snapshot, .. } => {
                 durable.snapshot(snapshot.id) == Some(SnapshotState::Creating)
@@ -268,6 +269,7 @@ impl Judges {
             | VolumeEffect::EraseSnapshot { .. }
             | VolumeEffect::VerifySnapshot { .. }
             | VolumeEffect::Clone { .. }
+            | VolumeEffect::Import { .. }
             | VolumeEffect::Adopt { .. }
             | VolumeEffect::SetAccess { .. } => true,
         };

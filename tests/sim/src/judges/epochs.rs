@@ -89,9 +89,11 @@ impl Judges {
             | Output::Container(_)
             | Output::ReadFile { .. }
             | Output::PurgeOrphan { .. } => true,
-            Output::Send(_) | Output::Disconnect { .. } | Output::Log { .. } | Output::Stopped => {
-                false
-            },
+            Output::Send(_)
+            | Output::Disconnect { .. }
+            | Output::Transfer { .. }
+            | Output::Log { .. }
+            | Output::Stopped => false,
         });
         let written = step.records.iter().fold(stored, |highest, record| match record {
             LedgerRecord::Epoch { epoch, .. } => *epoch,

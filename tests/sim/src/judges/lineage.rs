@@ -6,7 +6,7 @@
 
 use super::{Judges, volume};
 use crate::history::Wish;
-use crate::volumes::{Replaced, Slot};
+use crate::volumes::{Replaced, Slot, imported};
 use crate::world::{AgentMachine, World};
 use berth_agent_core::effect::Place;
 use berth_model::id::{OperationId, SnapshotId, VolumeId};
@@ -32,6 +32,8 @@ pub(super) struct Descent {
     rolls: BTreeMap<(VolumeId, u64), Roll>,
     /// By the new volume.
     clones: BTreeMap<VolumeId, (OperationId, SnapshotId)>,
+    /// What a new volume holds of a directory.
+    pub(super) imports: BTreeMap<VolumeId, (OperationId, u64)>,
     /// What a snapshot held when it was first durable.
     contents: BTreeMap<SnapshotId, u64>,
     /// What the volume held when a snapshot of it was begun.
@@ -87,6 +89,9 @@ impl Judges {
             Some(Origin::Clone { snapshot }) => {
                 self.descent.clones.entry(id).or_insert((operation, snapshot.id));
             },
+            Some(Origin::Directory { path }) => {
+                self.descent.imports.entry(id).or_insert((operation, imported(path)));
+            },
             Some(Origin::RollBack { .. } | Origin::Orphan) | None => {},
         }
     }
@@ -98,7 +103,7 @@ impl Judges {
         }
     }
 
-    fn is_excused(&self, machine: &AgentMachine, id: VolumeId) -> bool {
+    pub(super) fn is_excused(&self, machine: &AgentMachine, id: VolumeId) -> bool {
         self.rolled_back || machine.strayed || self.vandalised.contains(&id)
     }
 
@@ -258,7 +263,8 @@ impl Judges {
         };
         let wanted = match from {
             Some(snapshot) => self.descent.contents.get(&snapshot).copied(),
-            None => Some(0),
+            None if is_next => Some(0),
+            None => Some(self.imported(world, id)),
         };
         if wanted != Some(new.content) {
             let text = format!("volume {id} is new with {new:?}, {from:?} holds {wanted:?}");
@@ -296,6 +302,7 @@ impl Judges {
                     None => Some("the registry never had it".to_owned()),
                 }
             },
+            OperationKind::Import => self.lacks_import(world, record.id),
             OperationKind::Grow | OperationKind::Shrink => {
                 record.volumes.iter().find_map(|id| self.of_another_size(world, record.id, *id))
             },
@@ -372,7 +379,7 @@ impl Judges {
 }
 
 /// Did a client ask for it under this id?
-fn was_asked(world: &World, id: OperationId, is_it: impl Fn(&Request) -> bool) -> bool {
+pub(super) fn was_asked(world: &World, id: OperationId, is_it: impl Fn(&Request) -> bool) -> bool {
     world.history.operations.get(&id).is_some_and(|asked| {
         asked.wishes.iter().any(|wish| match wish {
             Wish::Request(request) => is_it(request),
@@ -381,7 +388,7 @@ fn was_asked(world: &World, id: OperationId, is_it: impl Fn(&Request) -> bool) -
     })
 }
 
-fn machine_of(world: &World, id: VolumeId) -> Option<&AgentMachine> {
+pub(super) fn machine_of(world: &World, id: VolumeId) -> Option<&AgentMachine> {
     let agent = volume(world.master.registry.records(), id)?.agent;
     world.agents.iter().find(|machine| machine.id == agent)
 }

@@ -11,6 +11,7 @@ mod disks;
 mod epochs;
 mod fold;
 mod healed;
+mod imports;
 mod lineage;
 mod snapshots;
 mod tasks;

@@ -83,6 +83,14 @@ impl Volumes {
         match effect {
             VolumeEffect::Create { spec, purgeable } => self.create(agent, spec, purgeable),
             VolumeEffect::Restore { spec, purgeable } => self.restore(agent, spec, purgeable),
+            VolumeEffect::Import { spec, path, purgeable } => {
+                let is_new = !self.seen.contains_key(&spec.id);
+                let outcome = self.create(agent, spec, purgeable);
+                if let Some(slot) = self.seen.get_mut(&spec.id).filter(|_| is_new) {
+                    slot.content = imported(path);
+                }
+                outcome
+            },
             VolumeEffect::Resize { spec, size, purgeable } => {
                 self.resize(agent, spec, *size, purgeable)
             },
@@ -126,6 +134,7 @@ impl Volumes {
             VolumeEffect::Create { spec, .. }
             | VolumeEffect::Restore { spec, .. }
             | VolumeEffect::RollBack { spec, .. }
+            | VolumeEffect::Import { spec, .. }
             | VolumeEffect::Clone { spec, .. } => self.seen.get(&spec.id).is_some_and(|slot| {
                 slot.place == Place::Live && is_the_one(slot, agent, spec.generation)
             }),
@@ -253,6 +262,7 @@ impl Volumes {
             | VolumeEffect::VerifySnapshot { .. }
             | VolumeEffect::RollBack { .. }
             | VolumeEffect::Clone { .. }
+            | VolumeEffect::Import { .. }
             | VolumeEffect::Adopt { .. } => {},
         }
     }
@@ -349,6 +359,15 @@ impl Volumes {
         }
         before
     }
+}
+
+/// The first content that a task writes; later ones are higher, what volumes are made with is lower.
+pub const FIRST_WRITE: u64 = 1 << 20;
+
+/// What a copy of a directory holds.
+#[must_use]
+pub fn imported(path: &str) -> u64 {
+    path.len() as u64
 }
 
 /// Does the marker name this agent and generation?

@@ -167,6 +167,7 @@ impl World {
             | Input::DisksAdopted(_)
             | Input::FileData { .. }
             | Input::OrphanPurged { .. }
+            | Input::Progress(_)
             | Input::Tick
             | Input::Shutdown { .. } => None,
         };
@@ -270,6 +271,8 @@ impl World {
                     let outcome = self.orphan_goes(at, &order);
                     self.agent_input(at, Input::OrphanPurged { operation, outcome });
                 },
+                // Nobody asks here: it changes nothing.
+                Output::Transfer { .. } => {},
                 Output::Log { severity, message } => {
                     self.note(|| format!("  agent {at} {severity:?}: {message}"));
                 },

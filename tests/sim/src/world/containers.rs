@@ -3,7 +3,7 @@
 
 use super::World;
 use crate::queue::Event;
-use crate::volumes::is_the_one;
+use crate::volumes::{FIRST_WRITE, is_the_one};
 use berth_agent_core::Input;
 use berth_agent_core::effect::{ContainerEffect, ContainerEvent, Exit, Place};
 use berth_model::error::{ErrorCode, Rejection};
@@ -183,7 +183,7 @@ impl World {
     }
 
     fn task_writes(&mut self, at: usize, id: VolumeId) {
-        let content = self.lineage.len() as u64 + 1;
+        let content = FIRST_WRITE + self.lineage.len() as u64;
         if let Some(before) = self.agents[at].volumes.write(id, content) {
             self.lineage.insert(content, before);
         }

@@ -17,6 +17,7 @@ fn concerned(effect: &VolumeEffect) -> Vec<VolumeId> {
     match effect {
         VolumeEffect::Create { purgeable, .. }
         | VolumeEffect::Restore { purgeable, .. }
+        | VolumeEffect::Import { purgeable, .. }
         | VolumeEffect::Resize { purgeable, .. } => {
             ids.extend(purgeable.iter().map(|(spec, _)| spec.id));
         },
@@ -52,6 +53,7 @@ fn roll_back(effect: &VolumeEffect) -> Option<RollBack<'_>> {
         | VolumeEffect::VerifySnapshot { .. }
         | VolumeEffect::Clone { .. }
         | VolumeEffect::Adopt { .. }
+        | VolumeEffect::Import { .. }
         | VolumeEffect::SetAccess { .. } => None,
     }
 }
@@ -62,6 +64,7 @@ fn is_copying(effect: &VolumeEffect) -> bool {
         VolumeEffect::Snapshot { .. }
         | VolumeEffect::EraseSnapshot { .. }
         | VolumeEffect::RollBack { .. }
+        | VolumeEffect::Import { .. }
         | VolumeEffect::Clone { .. } => true,
         VolumeEffect::Create { .. }
         | VolumeEffect::Restore { .. }
@@ -112,6 +115,7 @@ impl World {
                 | VolumeEffect::Restore { .. }
                 | VolumeEffect::Resize { .. }
                 | VolumeEffect::RollBack { .. }
+                | VolumeEffect::Import { .. }
                 | VolumeEffect::Clone { .. }
         );
         let fate = if making && self.now < machine.full_until {

@@ -158,6 +158,7 @@ impl World {
             | Input::FrameworkDisconnected { .. }
             | Input::Operator { .. }
             | Input::ReadFile { .. }
+            | Input::Transfer { .. }
             | Input::Tick => None,
         };
         let step = process.core.step(now, input);

@@ -51,7 +51,7 @@ impl World {
                     self.send(conn, Side::Master, Packet::Answer { reply, operation, result });
                 }
             },
-            Output::FileData { .. } => {},
+            Output::FileData { .. } | Output::TransferRefused { .. } => {},
             Output::Changed(Change::Operation(record)) => {
                 let watchers: Vec<u64> = self
                     .network

@@ -1,0 +1,327 @@
+//! A tree that is made like another: owners, modes, times, extended attributes, links and names of files with several.
+//!
+//! Not copied: times of access and of change, which belong to the copy, inode flags, attributes of links and pipes, and
+//! properties of btrfs. Invariant: what is written is written through handles below the root that was given.
+
+use super::survey::{Key, print};
+use super::walk::{Visit, Visitor, changed, source_failed};
+use super::{Counter, Stop};
+use crate::disk::fs::Node;
+use crate::disk::fs::copying::{CopyError, Entry, EntryKind, Look};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::fingerprint;
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// Properties of one file system, which mean nothing on another.
+const NOT_COPIED: &str = "btrfs.";
+
+/// What the copy of an entry must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// Of everything that a copy keeps but its content.
+    print: u64,
+    /// Of its content, when it was read.
+    checksum: Option<u32>,
+}
+
+/// Everything of an entry that its copy has as well.
+fn kept(name: &OsStr, entry: &Entry, target: Option<&OsStr>) -> u64 {
+    let length = if entry.kind == EntryKind::Directory { 0 } else { entry.length };
+    let Look { uid, gid, mode, modified } = Look::of(entry);
+    // Not every file system keeps parts of a second.
+    let text = format!(
+        "{name:?} {:?} {mode:?} {uid} {gid} {length} {} {target:?}",
+        entry.kind, modified.0
+    );
+    fingerprint(text.as_bytes())
+}
+
+pub(super) struct Copier<'a> {
+    pub(super) shown: &'a Path,
+    pub(super) counter: &'a Counter,
+    /// What each entry was at the survey.
+    pub(super) prints: std::slice::Iter<'a, u64>,
+    pub(super) root: &'a Node,
+    /// The directories from the root to where the walk is, without the root.
+    levels: Vec<Node>,
+    /// Where a file of several names has its first.
+    first: BTreeMap<Key, PathBuf>,
+    /// What was made, in the order of the walk.
+    pub(super) made: Vec<Wanted>,
+}
+
+impl<'a> Copier<'a> {
+    pub(super) fn new(
+        shown: &'a Path,
+        counter: &'a Counter,
+        prints: &'a [u64],
+        root: &'a Node,
+    ) -> Self {
+        let prints = prints.iter();
+        let (levels, first, made) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Self { shown, counter, prints, root, levels, first, made }
+    }
+
+    fn to(&self) -> &Node {
+        self.levels.last().unwrap_or(self.root)
+    }
+
+    /// It is what it was at the survey.
+    fn is_same(&mut self, here: Visit<'_>) -> Result<(), Stop> {
+        self.counter.add_entry()?;
+        if self.prints.next() == Some(&print(here)) {
+            return Ok(());
+        }
+        Err(changed(&self.shown.join(here.path)))
+    }
+
+    fn failed(&self, doing: &str, path: &Path) -> impl Fn(Errno) -> Stop + use<> {
+        Stop::volume(format!("{doing} the copy of {}", self.shown.join(path).display()))
+    }
+
+    fn attributes(&self, path: &Path, from: &Node, to: &Node) -> Result<(), Stop> {
+        let all = from.attributes();
+        let all = all.map_err(|errno| self.unread("reading the attributes of", path, errno))?;
+        for (name, value) in all.iter().filter(|(name, _value)| !name.starts_with(NOT_COPIED)) {
+            match to.set_attribute(name, value) {
+                Ok(()) => {},
+                Err(Errno::NOTSUP) => {
+                    let at = self.shown.join(path);
+                    let text = format!(
+                        "{} has the attribute {name}, which the volume's file system does not take",
+                        at.display()
+                    );
+                    let refused = Rejection::new(ErrorCode::ImportRefused, text);
+                    let remedy = "choose another disk, or remove the attribute";
+                    return Err(Stop::Content(refused.remedy(remedy)));
+                },
+                Err(errno) => return Err(self.failed("marking", path)(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, here: Visit<'_>, parent: &Node) -> Result<(), Stop> {
+        let Visit { name, path, entry } = here;
+        let key = (entry.device, entry.inode);
+        let failed = self.failed("making", path);
+        if let Some(first) = self.first.get(&key) {
+            let to = self.to();
+            to.make_name(name, (self.root, first.as_os_str())).map_err(failed)?;
+            // It is told apart from its first name by nothing; that one was compared.
+            self.made.push(Wanted { print: kept(name, entry, None), checksum: None });
+            return Ok(());
+        }
+        let from = parent.content(name);
+        let from = from.map_err(|errno| self.unread("opening", path, errno))?;
+        let parent = self.to();
+        let to = parent.create(name).map_err(failed)?;
+        let told = |bytes| self.counter.add_bytes(bytes);
+        let copied = to.fill_from(&from, &told).map_err(|error| match error {
+            CopyError::From(errno) => self.unread("reading", path, errno),
+            CopyError::To(errno) => self.failed("writing", path)(errno),
+            CopyError::Stopped => Stop::Stopped,
+        })?;
+        let now = from.entry(None);
+        let now = now.map_err(|errno| self.unread("looking at", path, errno))?;
+        if now != *entry || copied.length != entry.length {
+            return Err(changed(&self.shown.join(path)));
+        }
+        let failed = self.failed("dressing", path);
+        to.dress(None, &Look::of(entry)).map_err(failed)?;
+        self.attributes(path, &from, &to)?;
+        if entry.names > 1 {
+            self.first.insert(key, path.to_owned());
+        }
+        self.made.push(Wanted { print: kept(name, entry, None), checksum: copied.checksum });
+        Ok(())
+    }
+}
+
+impl Visitor for Copier<'_> {
+    fn enter(&mut self, here: Visit<'_>, _directory: &Node) -> Result<(), Stop> {
+        self.is_same(here)?;
+        if here.path.as_os_str().is_empty() {
+            return Ok(());
+        }
+        let failed = self.failed("making", here.path);
+        let to = self.to();
+        to.make_directory(here.name, 0o700).map_err(&failed)?;
+        let made = to.directory(here.name).map_err(failed)?;
+        self.levels.push(made);
+        self.made.push(Wanted { print: kept(here.name, here.entry, None), checksum: None });
+        Ok(())
+    }
+
+    fn leave(&mut self, here: Visit<'_>, directory: &Node) -> Result<(), Stop> {
+        let to = self.levels.pop();
+        let to = to.as_ref().unwrap_or(self.root);
+        let failed = self.failed("dressing", here.path);
+        to.dress(None, &Look::of(here.entry)).map_err(failed)?;
+        self.attributes(here.path, directory, to)
+    }
+
+    fn leaf(&mut self, here: Visit<'_>, parent: &Node) -> Result<(), Stop> {
+        self.is_same(here)?;
+        let Visit { name, path, entry } = here;
+        let failed = self.failed("making", path);
+        let target = match entry.kind {
+            EntryKind::File => return self.file(here, parent),
+            EntryKind::Link => {
+                let target = parent.target(name);
+                let target = target.map_err(|errno| self.unread("reading", path, errno))?;
+                let to = self.to();
+                to.make_link(name, &target).map_err(&failed)?;
+                Some(target)
+            },
+            EntryKind::Pipe => {
+                let to = self.to();
+                to.make_pipe(name).map_err(&failed)?;
+                None
+            },
+            EntryKind::Socket => return Ok(()),
+            // Refused by the survey.
+            EntryKind::Device | EntryKind::Directory => {
+                return Err(changed(&self.shown.join(path)));
+            },
+        };
+        let to = self.to();
+        to.dress(Some(name), &Look::of(entry)).map_err(failed)?;
+        self.made.push(Wanted { print: kept(name, entry, target.as_deref()), checksum: None });
+        Ok(())
+    }
+
+    fn mounted(&mut self, here: Visit<'_>) -> Result<(), Stop> {
+        Err(changed(&self.shown.join(here.path)))
+    }
+
+    fn too_deep(&mut self, here: Visit<'_>) -> Result<(), Stop> {
+        Err(changed(&self.shown.join(here.path)))
+    }
+
+    fn unread(&self, doing: &str, path: &Path, errno: Errno) -> Stop {
+        source_failed(self.shown, doing, path, errno)
+    }
+}
+
+/// Compares a copy with what was to be there, its contents read from the disk again.
+pub(super) struct Comparer<'a> {
+    pub(super) counter: &'a Counter,
+    pub(super) wanted: std::slice::Iter<'a, Wanted>,
+}
+
+impl Comparer<'_> {
+    fn differs(&self, path: &Path, how: &str) -> Stop {
+        // The content of a volume is not shown to be what was written: the disk is not to be trusted.
+        Stop::Volume { doing: format!("comparing {} ({how})", path.display()), errno: Errno::IO }
+    }
+
+    fn next(&mut self, here: Visit<'_>, target: Option<&OsStr>) -> Result<Option<u32>, Stop> {
+        self.counter.check()?;
+        match self.wanted.next() {
+            None => Err(self.differs(here.path, "it was not copied")),
+            Some(wanted) if wanted.print != kept(here.name, here.entry, target) => {
+                Err(self.differs(here.path, "it is not what was copied"))
+            },
+            Some(wanted) => Ok(wanted.checksum),
+        }
+    }
+
+    /// Everything that was copied was there.
+    pub(super) fn end(mut self) -> Result<(), Stop> {
+        match self.wanted.next() {
+            None => Ok(()),
+            Some(_missing) => Err(self.differs(Path::new("the copy"), "something is missing")),
+        }
+    }
+}
+
+impl Visitor for Comparer<'_> {
+    fn enter(&mut self, here: Visit<'_>, _directory: &Node) -> Result<(), Stop> {
+        if here.path.as_os_str().is_empty() {
+            return Ok(());
+        }
+        self.next(here, None).map(drop)
+    }
+
+    fn leave(&mut self, _here: Visit<'_>, _directory: &Node) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn leaf(&mut self, here: Visit<'_>, parent: &Node) -> Result<(), Stop> {
+        let unread = |errno| self.unread("reading", here.path, errno);
+        let target = match here.entry.kind {
+            EntryKind::Link => Some(parent.target(here.name).map_err(unread)?),
+            EntryKind::File
+            | EntryKind::Directory
+            | EntryKind::Pipe
+            | EntryKind::Socket
+            | EntryKind::Device => None,
+        };
+        let Some(checksum) = self.next(here, target.as_deref())? else { return Ok(()) };
+        let unread = |errno| self.unread("reading", here.path, errno);
+        let file = parent.content(here.name).map_err(unread)?;
+        let found = file.checksum(&|_bytes| !self.counter.is_stopped());
+        match found {
+            Ok(found) if found == checksum => Ok(()),
+            Ok(_other) => {
+                Err(self.differs(here.path, "its checksum is not that of what was copied"))
+            },
+            Err(Errno::INTR) => Err(Stop::Stopped),
+            Err(errno) => Err(self.unread("reading", here.path, errno)),
+        }
+    }
+
+    fn mounted(&mut self, here: Visit<'_>) -> Result<(), Stop> {
+        Err(self.differs(here.path, "something is mounted there"))
+    }
+
+    fn too_deep(&mut self, here: Visit<'_>) -> Result<(), Stop> {
+        Err(self.differs(here.path, "it was not copied"))
+    }
+
+    fn unread(&self, doing: &str, path: &Path, errno: Errno) -> Stop {
+        Stop::Volume { doing: format!("{doing} {}", path.display()), errno }
+    }
+}
+
+/// Looks once more whether everything of the source is what it was.
+pub(super) struct Again<'a> {
+    pub(super) shown: &'a Path,
+    pub(super) counter: &'a Counter,
+    pub(super) prints: std::slice::Iter<'a, u64>,
+}
+
+impl Again<'_> {
+    fn is_same(&mut self, here: Visit<'_>) -> Result<(), Stop> {
+        self.counter.check()?;
+        if self.prints.next() == Some(&print(here)) {
+            return Ok(());
+        }
+        Err(changed(&self.shown.join(here.path)))
+    }
+}
+
+impl Visitor for Again<'_> {
+    fn enter(&mut self, here: Visit<'_>, _directory: &Node) -> Result<(), Stop> {
+        self.is_same(here)
+    }
+    fn leave(&mut self, _here: Visit<'_>, _directory: &Node) -> Result<(), Stop> {
+        Ok(())
+    }
+    fn leaf(&mut self, here: Visit<'_>, _parent: &Node) -> Result<(), Stop> {
+        self.is_same(here)
+    }
+    fn mounted(&mut self, here: Visit<'_>) -> Result<(), Stop> {
+        Err(changed(&self.shown.join(here.path)))
+    }
+    fn too_deep(&mut self, here: Visit<'_>) -> Result<(), Stop> {
+        Err(changed(&self.shown.join(here.path)))
+    }
+    fn unread(&self, doing: &str, path: &Path, errno: Errno) -> Stop {
+        source_failed(self.shown, doing, path, errno)
+    }
+}

@@ -1,0 +1,99 @@
+//! Volumes with content from outside: where it may come from, how far it is, and its end when the agent stops.
+
+use super::Volumes;
+use super::content::{self, Counter, Directory, Sources};
+use super::driver::{Driver, Fault, Found};
+use berth_agent_core::effect::Place;
+use berth_model::error::Rejection;
+use berth_model::id::VolumeId;
+use berth_model::transfer::{Progress, Survey};
+use berth_model::units::Bytes;
+use berth_model::volume::VolumeSpec;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What imports share.
+#[derive(Debug)]
+pub(super) struct Imports {
+    sources: Sources,
+    under_way: Mutex<BTreeMap<VolumeId, Arc<Counter>>>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Default for Imports {
+    fn default() -> Self {
+        let stopped = Arc::new(AtomicBool::new(false));
+        Self { sources: Sources::none(), under_way: Mutex::default(), stopped }
+    }
+}
+
+impl Imports {
+    fn begin(&self, id: VolumeId) -> Arc<Counter> {
+        let counter = Arc::new(Counter::new(Arc::clone(&self.stopped)));
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.insert(id, Arc::clone(&counter));
+        counter
+    }
+
+    fn end(&self, id: VolumeId) {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+}
+
+impl Volumes {
+    /// The same, where these directories of the machine may be imported; the agent's own are left out: `own` and its
+    /// disks.
+    #[must_use]
+    pub fn importing(mut self, allowed: Vec<PathBuf>, mut own: Vec<PathBuf>) -> Self {
+        own.extend(self.disks.all().iter().map(|disk| disk.root().to_path_buf()));
+        self.imports.sources = Sources::host(allowed, own);
+        self
+    }
+
+    /// The same with other sources, for tests.
+    #[must_use]
+    pub fn with_sources(mut self, sources: Sources) -> Self {
+        self.imports.sources = sources;
+        self
+    }
+
+    /// How far the volumes are that get their content from outside now.
+    #[must_use]
+    pub fn progress(&self) -> Vec<(VolumeId, Progress)> {
+        let under_way = self.imports.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.iter().map(|(id, counter)| (*id, counter.progress())).collect()
+    }
+
+    /// Ends what takes long; it is begun again by the next agent.
+    pub fn stop(&self) {
+        self.imports.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// What an import of this directory would meet.
+    ///
+    /// # Errors
+    /// It must not be read, or it cannot.
+    pub fn survey(&self, path: &str, size: Bytes) -> Result<Survey, Rejection> {
+        let (source, shown) = self.imports.sources.open(path)?;
+        let counter = Counter::new(Arc::clone(&self.imports.stopped));
+        content::survey(&source, &shown, size, &counter)
+    }
+
+    pub(super) fn import(
+        &self,
+        driver: &dyn Driver,
+        spec: &VolumeSpec,
+        path: &str,
+        purgeable: &[(VolumeSpec, Bytes)],
+        purged: &mut Vec<VolumeId>,
+    ) -> Result<Found, Fault> {
+        self.make_room(driver, spec, Place::Live, purgeable, purged)?;
+        let counter = self.imports.begin(spec.id);
+        let mut content = Directory::new(&self.imports.sources, path, spec.size, counter);
+        let made = driver.import(spec, &mut content);
+        self.imports.end(spec.id);
+        made
+    }
+}

@@ -1,0 +1,81 @@
+//! Volumes with content from outside.
+
+use super::operation;
+use super::volume::show_one;
+use crate::args::{Act, Change, Trial, VolumeImport};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::output::{self, note};
+use crate::rows::SurveyRow;
+use crate::verbs::list::{disk_choice, find_agent};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::{OperationId, Principal};
+use berth_model::operator::{DiskChoice, Request};
+use berth_model::transfer::Import;
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often somebody who waits is told how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(2);
+
+/// `berth volume import`.
+pub(crate) async fn import(command: &VolumeImport) -> Result<(), Failure> {
+    let Trial { dry_run, act: Act { change, read } } = &command.trial;
+    let client = Client::connect(&read.connect).await?;
+    let agent = find_agent(&client.agents().await?, &command.agent)?.info.id;
+    let principal = command.principal.as_deref().map(Principal::new).transpose();
+    let principal = principal.map_err(|e| {
+        Failure::from(Rejection::new(ErrorCode::InvalidId, e.to_string()).field("principal"))
+    })?;
+    let request = Request::CreateVolume {
+        name: command.name.clone(),
+        role: command.role.clone(),
+        principal,
+        size: command.size,
+        agent: Some(agent),
+        disk: match &command.profile {
+            Some(profile) => DiskChoice::Profile(profile.clone()),
+            None => disk_choice(command.disk.as_deref()),
+        },
+        container_path: Arc::from(command.container_path.as_str()),
+        access: command.access.access(),
+        import: Some(Import::Directory { path: Arc::clone(&command.path) }),
+    };
+    if *dry_run {
+        client.submit(Client::mint(), request, true).await?;
+        let survey = client.survey(agent, &command.path, command.size).await?;
+        output::one(&SurveyRow::new(&survey), &read.show)?;
+        return match survey.refusals.first() {
+            Some(first) => Err(Failure::from(first.clone())),
+            None => Ok(()),
+        };
+    }
+    let id = change.request_id.unwrap_or_else(Client::mint);
+    let change = Change { request_id: Some(id), ..change.clone() };
+    let done = tokio::select! {
+        done = operation::submit(&client, request, &change, &read.show) => done?,
+        () = tell(&client, id) => None,
+    };
+    match done.and_then(|record| record.volumes.first().copied()) {
+        Some(id) => show_one(&client, id, &read.show).await,
+        None => Ok(()),
+    }
+}
+
+/// Tells the person how far it is; never ends.
+async fn tell(client: &Client, id: OperationId) {
+    let mut told = String::new();
+    loop {
+        tokio::time::sleep(TOLD_EVERY).await;
+        if !std::io::stderr().is_terminal() {
+            continue;
+        }
+        // What cannot be asked now is asked again; the operation itself says how it ends.
+        let Ok(record) = client.wait(id, Duration::ZERO).await else { continue };
+        if let Some(text) = record.notes.last().filter(|text| **text != told) {
+            note(text);
+            told.clone_from(text);
+        }
+    }
+}

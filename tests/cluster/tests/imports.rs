@@ -1,0 +1,260 @@
+//! Directories that become volumes, on real daemons: what is reported before, what is copied, what is refused, and kills in
+//! between.
+
+use anyhow::{Context, ensure};
+use berth_cluster_tests::{Pair, Run, run, wait_until};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn must(pair: &Pair, args: &[&str]) -> anyhow::Result<Run> {
+    let run = pair.berth(args)?;
+    ensure!(run.code == 0, "berth {} ended with {}: {}", args.join(" "), run.code, run.stderr);
+    Ok(run)
+}
+
+fn refused(run: &Run, code: i32, words: &[&str]) -> anyhow::Result<()> {
+    let missing: Vec<_> = words.iter().filter(|word| !run.stderr.contains(**word)).collect();
+    ensure!(run.code == code && missing.is_empty(), "wanted {code}, missing {missing:?}: {run:?}");
+    Ok(())
+}
+
+/// Everything of a tree that a copy keeps, one line each; times of links and of the top's parents left out.
+fn listed(top: &Path) -> anyhow::Result<String> {
+    let script = r#"cd "$1" && find . -mindepth 1 -printf '%p %y %m %U:%G %s %Ts %l\n' | sort
+        find . -type f -exec sha256sum {} + | sort -k2
+        find . -type f -links +1 -printf '%n %p\n' | sort
+        getfattr -R -d -m '^user\.' . 2>/dev/null | sort"#;
+    let listed = run(Path::new("/bin/sh"), &["-c", script, "sh", &top.display().to_string()], &[])?;
+    // The directories' own lengths are the file system's business.
+    let lines = listed.stdout.lines().map(|line| {
+        let mut words: Vec<&str> = line.split(' ').collect();
+        if words.get(1) == Some(&"d") {
+            words[4] = "-";
+        }
+        words.join(" ")
+    });
+    let own = |line: &String| !line.contains("user.berth.volume");
+    Ok(lines.filter(own).collect::<Vec<_>>().join("\n"))
+}
+
+/// A directory with something of every kind.
+fn source(at: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(at.join("base/deep"))?;
+    fs::write(at.join("base/rows"), "all the rows".repeat(1_000))?;
+    fs::hard_link(at.join("base/rows"), at.join("base/deep/same"))?;
+    fs::write(at.join("empty"), "")?;
+    fs::set_permissions(at.join("empty"), fs::Permissions::from_mode(0o4751))?;
+    symlink("base/rows", at.join("link"))?;
+    symlink("/nowhere", at.join("dangling"))?;
+    let mut sparse = File::create(at.join("sparse"))?;
+    sparse.seek(SeekFrom::Start(64 << 20))?;
+    sparse.write_all(b"end")?;
+    let pipe = run(Path::new("/usr/bin/mkfifo"), &[&at.join("pipe").display().to_string()], &[])?;
+    ensure!(pipe.code == 0, "{pipe:?}");
+    let rows = at.join("base/rows").display().to_string();
+    // Without the tools or the privilege the rest is compared all the same.
+    run(Path::new("/usr/bin/setfattr"), &["-n", "user.note", "-v", "kept", &rows], &[]).ok();
+    run(
+        Path::new("/bin/chown"),
+        &["-h", "1234:4321", &at.join("empty").display().to_string()],
+        &[],
+    )?;
+    fs::set_permissions(at.join("empty"), fs::Permissions::from_mode(0o4751))?;
+    let old = ["-h", "-d", "2001-02-03 04:05:06", &at.join("link").display().to_string(), &rows]
+        .map(str::to_owned);
+    let old: Vec<&str> = old.iter().map(String::as_str).collect();
+    ensure!(run(Path::new("/usr/bin/touch"), &old, &[])?.code == 0, "touch");
+    Ok(())
+}
+
+fn volume(pair: &Pair, name: &str) -> anyhow::Result<Option<Value>> {
+    let all = pair.items(&["volume", "list"])?;
+    Ok(all.into_iter().find(|volume| volume["name"] == name))
+}
+
+fn place(volume: &Value) -> anyhow::Result<PathBuf> {
+    Ok(PathBuf::from(volume["host_path"].as_str().context("host_path")?))
+}
+
+/// What lies among the volumes of the agent's disk.
+fn on_disk(dir: &Path) -> anyhow::Result<Vec<String>> {
+    let names = fs::read_dir(dir.join("agent/disk/volumes"))?;
+    Ok(names.filter_map(|name| name.ok()?.file_name().into_string().ok()).collect())
+}
+
+struct Scene {
+    dir: tempfile::TempDir,
+    pair: Pair,
+    source: PathBuf,
+}
+
+impl Scene {
+    fn new() -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let data = dir.path().canonicalize()?.join("srv");
+        let source = data.join("data");
+        source_dir(&source)?;
+        let allowed = data.display().to_string();
+        let mut pair = Pair::new(dir.path())?.with_agent_flags(&["--import-from", &allowed]);
+        pair.start()?;
+        Ok(Self { dir, pair, source })
+    }
+
+    fn args<'a>(&self, name: &'a str, path: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        let fixed = ["volume", "import", name, "--role", "tests", "--agent", "host-1", "--path"];
+        [&fixed[..], &[path], more].concat()
+    }
+
+    fn import(&self, name: &str, path: &Path, more: &[&str]) -> anyhow::Result<Run> {
+        let path = path.display().to_string();
+        self.pair.berth(&self.args(name, &path, more))
+    }
+}
+
+fn source_dir(at: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(at)?;
+    source(at)
+}
+
+#[test]
+fn a_directory_is_reported_then_copied_with_everything_and_stays_as_it_is() -> anyhow::Result<()> {
+    let scene = Scene::new()?;
+    let (pair, source) = (&scene.pair, &scene.source);
+    let before = listed(source)?;
+    let dry = scene.import("data", source, &["--size", "8MiB", "--dry-run", "-o", "json"])?;
+    ensure!(dry.code == 0, "{dry:?}");
+    let told: Value = serde_json::from_str(&dry.stdout)?;
+    for (key, wanted) in [
+        ("files", 3),
+        ("directories", 3),
+        ("links", 2),
+        ("pipes", 1),
+        ("hard_links", 1),
+        ("sparse_files", 1),
+        ("devices", 0),
+        ("size_bytes", 8 << 20),
+    ] {
+        ensure!(told[key] == wanted, "{key} of {told}");
+    }
+    ensure!(told["fits"] == true && told["refusals"] == serde_json::json!([]), "{told}");
+    ensure!(told["length_bytes"].as_u64().is_some_and(|length| length > 64 << 20), "{told}");
+    ensure!(told["bytes"].as_u64().is_some_and(|bytes| bytes < 8 << 20), "{told}");
+    ensure!(volume(pair, "data")?.is_none(), "a dry run makes nothing");
+
+    let done = scene.import("data", source, &["--size", "8MiB"])?;
+    ensure!(done.code == 0, "{done:?}\n{}", pair.log_tails());
+    let made = volume(pair, "data")?.context("it is there")?;
+    ensure!(made["state"] == "READY", "{made}");
+    let copy = place(&made)?;
+    ensure!(listed(&copy)? == before, "{}\n---\n{before}", listed(&copy)?);
+    ensure!(listed(source)? == before, "the source has changed");
+    let sparse = fs::metadata(copy.join("sparse"))?;
+    ensure!(sparse.blocks() * 512 < 1 << 20, "a hole was filled: {sparse:?}");
+    let operations = pair.items(&["operation", "list"])?;
+    let import = operations.iter().find(|of| of["kind"] == "IMPORT").context("it is listed")?;
+    ensure!(import["state"] == "DONE", "{import}");
+    Ok(())
+}
+
+#[test]
+fn what_does_not_fit_or_must_not_be_read_is_refused_and_nothing_of_it_stays() -> anyhow::Result<()>
+{
+    let scene = Scene::new()?;
+    let (pair, source, dir) = (&scene.pair, &scene.source, scene.dir.path().canonicalize()?);
+    let size = ["--size", "8MiB"];
+    let elsewhere = dir.join("elsewhere");
+    fs::create_dir(&elsewhere)?;
+    refused(&scene.import("no", &elsewhere, &size)?, 5, &["IMPORT_NOT_ALLOWED", "import_from"])?;
+    let trial = ["--size", "8MiB", "--dry-run"];
+    refused(&scene.import("no", &elsewhere, &trial)?, 5, &["IMPORT_NOT_ALLOWED", "import_from"])?;
+    let link = dir.join("srv/way");
+    symlink(&elsewhere, &link)?;
+    refused(&scene.import("no", &link, &size)?, 5, &["IMPORT_NOT_ALLOWED", "symbolic link"])?;
+    fs::remove_file(&link)?;
+    refused(&scene.import("no", &dir.join("srv/../elsewhere"), &size)?, 2, &["the part .."])?;
+    refused(&scene.import("no", &dir.join("srv/absent"), &size)?, 4, &["is not there"])?;
+
+    fs::write(source.join("large"), vec![1; 9 << 20])?;
+    for more in [&size[..], &trial] {
+        refused(&scene.import("no", source, more)?, 4, &["IMPORT_REFUSED", "does not fit"])?;
+    }
+    fs::remove_file(source.join("large"))?;
+
+    let open = File::options().append(true).open(source.join("base/rows"))?;
+    let mut writer = Command::new("sleep").arg("60").stdin(Stdio::null()).stdout(open).spawn()?;
+    let dry = scene.import("no", source, &["--size", "8MiB", "--dry-run", "-o", "json"])?;
+    let real = scene.import("no", source, &size)?;
+    writer.kill()?;
+    writer.wait()?;
+    let told: Value = serde_json::from_str(&dry.stdout)?;
+    ensure!(
+        told["open_by"][0]["command"] == "sleep" && told["open_by"][0]["writes"] == true,
+        "{told}"
+    );
+    refused(&real, 4, &["IMPORT_REFUSED", "open for writing", "sleep"])?;
+
+    let left = on_disk(&dir)?;
+    ensure!(left.is_empty(), "there is {left:?}");
+    ensure!(pair.items(&["reservation", "list"])?.is_empty(), "nothing stays reserved");
+    // The name is free: the same command does it once nothing speaks against it.
+    let done = scene.import("no", source, &size)?;
+    ensure!(done.code == 0, "{done:?}");
+    Ok(())
+}
+
+#[test]
+fn an_agent_that_is_killed_while_it_copies_begins_again_and_half_a_copy_is_never_ready()
+-> anyhow::Result<()> {
+    let mut scene = Scene::new()?;
+    let many = scene.source.join("many");
+    fs::create_dir(&many)?;
+    for number in 0..3_000 {
+        fs::write(many.join(format!("{number}")), vec![7; 20_000])?;
+    }
+    let id = "0123456789abcdef0123456789abcdef";
+    let path = scene.source.display().to_string();
+    let args = scene.args("data", &path, &["--size", "200MiB", "--detach", "--request-id", id]);
+    must(&scene.pair, &args)?;
+    let dir = scene.dir.path().to_owned();
+    let half = wait_until("a half copy", PATIENCE, || {
+        let names = on_disk(&dir)?;
+        let half = names.iter().find(|name| name.starts_with('.')).context("none yet")?;
+        let half = dir.join("agent/disk/volumes").join(half);
+        ensure!(half.join("many").exists(), "it has only begun");
+        Ok(half)
+    })?;
+    scene.pair.kill_both()?;
+    ensure!(half.exists(), "it was cut off half way");
+    scene.pair.start()?;
+    must(&scene.pair, &["operation", "wait", id])?;
+    let made = volume(&scene.pair, "data")?.context("it is there")?;
+    ensure!(made["state"] == "READY", "{made}");
+    ensure!(listed(&place(&made)?)? == listed(&scene.source)?, "the copy differs");
+    let names = on_disk(&dir)?;
+    ensure!(names.len() == 1 && !names[0].starts_with('.'), "{names:?}");
+
+    // Killed again, and the source has something by then that cannot be taken: nothing of it stays.
+    let id = "1123456789abcdef0123456789abcdef";
+    let args = scene.args("more", &path, &["--size", "200MiB", "--detach", "--request-id", id]);
+    must(&scene.pair, &args)?;
+    wait_until("another half copy", PATIENCE, || {
+        ensure!(on_disk(&dir)?.iter().any(|name| name.starts_with('.')), "none yet");
+        Ok(())
+    })?;
+    scene.pair.kill_agent()?;
+    fs::write(scene.source.join("large"), vec![1; 250 << 20])?;
+    scene.pair.start_agent()?;
+    scene.pair.wait_registered()?;
+    let ended = scene.pair.berth(&["operation", "wait", id])?;
+    refused(&ended, 4, &["IMPORT_REFUSED", "does not fit"])?;
+    let names = on_disk(&dir)?;
+    ensure!(names.len() == 1 && !names[0].starts_with('.'), "{names:?}");
+    Ok(())
+}
