@@ -3,6 +3,7 @@
 use super::ErrorRow;
 use crate::output::{Cell, Row};
 use berth_model::transfer::Survey;
+use berth_model::units::Bytes;
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -25,7 +26,7 @@ pub(crate) struct OpenByRow {
 pub(crate) struct SurveyRow {
     pub(crate) path: String,
     /// What a copy takes, holes left out.
-    pub(crate) bytes: u64,
+    pub(crate) copy_bytes: u64,
     /// The lengths of all files, holes included.
     pub(crate) length_bytes: u64,
     /// The size that was asked for.
@@ -66,7 +67,7 @@ impl SurveyRow {
         };
         Self {
             path: survey.path.to_string(),
-            bytes: survey.bytes.get(),
+            copy_bytes: survey.bytes.get(),
             length_bytes: survey.length.get(),
             size_bytes: survey.size.get(),
             fits: survey.bytes <= survey.size,
@@ -96,7 +97,7 @@ impl Row for SurveyRow {
         let entries = self.files + self.directories + self.links + self.pipes;
         vec![
             Cell::text(&self.path),
-            Cell::text(self.bytes),
+            Cell::text(Bytes::new(self.copy_bytes)),
             Cell::text(entries),
             Cell::text(self.refusals.len()),
         ]
