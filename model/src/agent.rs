@@ -74,6 +74,9 @@ pub struct Disk {
     pub media: Media,
     /// Directories on it that the agent's ledger does not explain.
     pub orphans: Vec<Orphan>,
+    /// The drivers whose volumes can have no snapshots here, each with the reason. Of the others an agent says nothing,
+    /// as one of an earlier release does of all.
+    pub no_snapshots: BTreeMap<Arc<str>, String>,
 }
 
 /// What an agent declares about itself.

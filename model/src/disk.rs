@@ -257,6 +257,7 @@ mod tests {
             health,
             media,
             orphans: Vec::new(),
+            no_snapshots: BTreeMap::new(),
         }
     }
 

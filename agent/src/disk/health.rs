@@ -389,8 +389,8 @@ impl Disk {
             free: state.free,
             health,
             media: state.media,
-            // The volumes' part of this crate knows what belongs there.
             orphans: Vec::new(),
+            no_snapshots: super::keeps::no_snapshots(choice),
         }
     }
 

@@ -11,6 +11,7 @@ pub mod filesystem;
 pub mod fs;
 mod health;
 pub mod image;
+pub mod keeps;
 pub mod marker;
 pub mod media;
 pub mod mounts;

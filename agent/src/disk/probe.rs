@@ -72,9 +72,7 @@ impl DriverKind {
 impl std::str::FromStr for DriverKind {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {
-        let plain = [Self::Directory, Self::Btrfs, Self::ProjectQuota, Self::Mount, Self::Block];
-        let images = Format::ALL.map(Self::Image);
-        plain.into_iter().chain(images).find(|kind| kind.as_str() == text).ok_or(())
+        super::keeps::drivers().find(|kind| kind.as_str() == text).ok_or(())
     }
 }
 
@@ -89,11 +87,13 @@ pub struct Choice {
     pub formats: Vec<Format>,
     /// Why no volume can be made now, although those that are there can be used.
     pub refusal: Option<Rejection>,
+    /// Why images can have no snapshots here; nothing when they can, or when it was not tried.
+    pub unshared: Option<String>,
 }
 
 impl Choice {
     fn plain(driver: DriverKind, reason: impl Into<String>) -> Self {
-        Self { driver, reason: reason.into(), formats: Vec::new(), refusal: None }
+        Self { driver, reason: reason.into(), formats: Vec::new(), refusal: None, unshared: None }
     }
 
     /// The trial did not succeed on a disk that has something to keep.
@@ -264,8 +264,13 @@ fn images(wanted: Option<Format>, handle: &Handle, root: &Path) -> Result<Choice
         .remedy("install what is missing, or declare it with driver=auto")
         .into());
     };
+    let unshared = match trial::share(&handle.meta) {
+        Ok(unshared) => unshared,
+        Err(failed) if failed.is_broken => return Err(broken(root, &failed.reason)),
+        Err(failed) => Some(failed.reason),
+    };
     let reason = format!("declared; {}", said.join("; "));
-    Ok(Choice { driver: DriverKind::Image(*first), reason, formats: able, refusal: None })
+    Ok(Choice { driver: DriverKind::Image(*first), reason, formats: able, refusal: None, unshared })
 }
 
 /// Can this disk have subvolumes whose quota stops a writer?

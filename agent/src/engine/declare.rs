@@ -120,6 +120,7 @@ mod tests {
             health: DiskHealth::Ok,
             media: berth_model::agent::Media::Unknown,
             orphans: Vec::new(),
+            no_snapshots: std::collections::BTreeMap::new(),
         }
     }
 

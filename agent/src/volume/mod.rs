@@ -52,11 +52,12 @@ impl Volumes {
     /// The volumes on these disks.
     #[must_use]
     pub fn new(disks: Arc<Disks>) -> Self {
-        let drivers = disks
+        let drivers: BTreeMap<_, _> = disks
             .all()
             .iter()
             .map(|disk| (disk.source().clone(), OnDisk::new(Arc::clone(disk))))
             .collect();
+        drivers.values().for_each(OnDisk::thaw_all_left);
         let devices = disks
             .blocks()
             .iter()

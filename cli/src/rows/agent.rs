@@ -27,6 +27,8 @@ pub(crate) struct DiskRow {
     pub(crate) free_bytes: u64,
     pub(crate) health: String,
     pub(crate) media: String,
+    /// Does it keep snapshots of the volumes that are made on it now? "yes", or "no" with the reason.
+    pub(crate) snapshots: String,
 }
 
 impl DiskRow {
@@ -48,6 +50,10 @@ impl DiskRow {
                 DiskHealth::Faulty(why) => format!("faulty: {why}"),
             },
             media: disk.media.as_str().to_owned(),
+            snapshots: match disk.no_snapshots.get(&disk.driver) {
+                None => "yes".to_owned(),
+                Some(why) => format!("no: {why}"),
+            },
         }
     }
 }

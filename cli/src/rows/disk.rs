@@ -393,6 +393,7 @@ mod tests {
                 health: fault.map_or(DiskHealth::Ok, |why| DiskHealth::Faulty(why.to_owned())),
                 media: Media::Unknown,
                 orphans: Vec::new(),
+                no_snapshots: BTreeMap::new(),
             },
             agent: AgentId::from_u128(1),
             hostname: Arc::from("host-1"),

@@ -160,6 +160,7 @@ mod tests {
             health: DiskHealth::Ok,
             media: Media::Unknown,
             orphans: Vec::new(),
+            no_snapshots: std::collections::BTreeMap::new(),
         }
     }
 

@@ -8,10 +8,12 @@ use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{SessionId, SnapshotId, SnapshotName};
 use berth_model::link::{Registration, ToAgent};
 use berth_model::operator::{Request, VolumeChoice};
+use berth_model::schedule::{Keep, SchedulePlan};
 use berth_model::snapshot::{Origin, SnapshotReport, SnapshotSpec, SnapshotState};
 use berth_model::volume::{VolumeReport, VolumeSpec, VolumeState};
 use stage::{Stage, agent_id, info, messages, op, operations, report, session, vname};
 use std::sync::Arc;
+use std::time::Duration;
 
 const MACHINE: &str = "cpus:2;mem:2048;disk:10240";
 
@@ -340,4 +342,45 @@ fn a_clone_is_a_volume_of_its_own_with_room_reserved() {
     assert_eq!(operations(&step), [("CLONE", "DONE", None)]);
     let (answer, _) = stage.operator(84, Request::PurgeVolume { volume: volume.id });
     assert_eq!(answer, Ok(op(84)));
+}
+
+#[test]
+fn a_volume_whose_disk_keeps_none_is_refused_a_snapshot_and_a_schedule_at_once() {
+    let mut stage = Stage::new();
+    let mut told = info(agent_id(1), MACHINE);
+    let why = "a plain directory has one content";
+    told.disks[0].no_snapshots.insert(Arc::from("directory"), why.to_owned());
+    let over = session(1);
+    let registration = stage.registration(told, over);
+    stage.register_as(registration);
+    let volume = stage.make_volume(1, over, "data", 1024);
+    let text = format!(
+        "volume data ({}) can have no snapshots: it was made by driver directory on disk ROOT of agent {}, and {why}",
+        volume.id,
+        agent_id(1)
+    );
+    let plan = SchedulePlan {
+        every: Duration::from_secs(60),
+        keep: Keep { last: 1, ..Keep::default() },
+        freeze: None,
+    };
+    let schedule =
+        Request::SetSchedule { volume: VolumeChoice::Id(volume.id), plan, principal: None };
+    for (id, request) in [(20, take(&volume, "one")), (21, schedule.clone())] {
+        let (answer, step) = stage.operator(id, request);
+        let refused = answer.expect_err("refused");
+        assert_eq!((refused.code, refused.message.as_str()), (ErrorCode::Unsupported, &*text));
+        assert_eq!((step.writes, states(&stage)), (vec![], vec![]));
+    }
+    // What made the volume counts, not what the disk makes now, and an agent that says nothing is believed to keep them.
+    let mut told = info(agent_id(1), MACHINE);
+    told.disks[0].no_snapshots.insert(Arc::from("image:xfs"), why.to_owned());
+    stage.restart();
+    let over = session(stage.fresh());
+    let volumes = vec![report(&volume, VolumeState::Ready)];
+    let registration = Registration { volumes, ..stage.registration(told, over) };
+    stage.register_as(registration);
+    for (id, request) in [(22, take(&volume, "one")), (23, schedule)] {
+        assert_eq!(stage.operator(id, request).0, Ok(op(id)));
+    }
 }

@@ -41,6 +41,7 @@ fn stage() -> Stage {
             health: DiskHealth::Ok,
             media: Media::Unknown,
             orphans: Vec::new(),
+            no_snapshots: std::collections::BTreeMap::new(),
         });
     }
     let registration = stage.registration(machine, session(1));

@@ -47,6 +47,7 @@ impl Wire for Disk {
             health,
             media,
             orphans,
+            no_snapshots,
         } = self;
         v1::Disk {
             disk_id: id.to_string(),
@@ -64,6 +65,10 @@ impl Wire for Disk {
             },
             media: media_number(*media),
             orphans: field::messages(orphans),
+            no_snapshots: no_snapshots
+                .iter()
+                .map(|(driver, why)| (driver.to_string(), why.clone()))
+                .collect(),
         }
     }
 
@@ -81,6 +86,7 @@ impl Wire for Disk {
             faulty,
             media,
             orphans,
+            no_snapshots,
         } = message;
         Ok(Self {
             id: field::id(&disk_id, &at.field("disk_id"))?,
@@ -95,6 +101,10 @@ impl Wire for Disk {
             health: faulty.map_or(DiskHealth::Ok, DiskHealth::Faulty),
             media: media_of(media),
             orphans: field::list(orphans, &at.field("orphans"))?,
+            no_snapshots: no_snapshots
+                .into_iter()
+                .map(|(driver, why)| (Arc::from(driver), why))
+                .collect(),
         })
     }
 }

@@ -9,6 +9,8 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub fn program() -> BoxedStrategy<Program> {
     prop_oneof![
@@ -102,10 +104,13 @@ pub fn media() -> BoxedStrategy<Media> {
 pub fn disk() -> BoxedStrategy<Disk> {
     let health = prop_oneof![Just(DiskHealth::Ok), text().prop_map(DiskHealth::Faulty)];
     let last = (arc(), enforcement(), bytes(), bytes(), health, media(), vec(orphan(), 0..3));
-    ((disk_id(), arc(), source(), arc(), arc()), last)
+    let refused = map().prop_map(|map| {
+        map.into_iter().map(|(driver, why)| (Arc::from(driver), why)).collect::<BTreeMap<_, _>>()
+    });
+    ((disk_id(), arc(), source(), arc(), arc(), refused), last)
         .prop_map(
             |(
-                (id, name, source, root, driver),
+                (id, name, source, root, driver, no_snapshots),
                 (driver_reason, enforcement, size, free, health, media, orphans),
             )| Disk {
                 id,
@@ -120,6 +125,7 @@ pub fn disk() -> BoxedStrategy<Disk> {
                 health,
                 media,
                 orphans,
+                no_snapshots,
             },
         )
         .boxed()

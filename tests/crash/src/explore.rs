@@ -86,6 +86,10 @@ impl<'a> Explorer<'a> {
             self.complain(&way, complaint);
         }
         let last = files.storage();
+        let intents = last.seen().names("/agent/disk/.meta");
+        if last.is_any_frozen() || intents.iter().any(|name| name.starts_with("frozen.")) {
+            self.complain(&way, &format!("a file system is left frozen: {intents:?}"));
+        }
         if depth > 0 {
             self.crash(&files, &initial, &run, run.at(0), depth, &format!("{way} [at once]"));
             let mut storage = &initial;

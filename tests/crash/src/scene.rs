@@ -42,7 +42,10 @@ impl Setup {
     /// Does the driver keep snapshots here?
     #[must_use]
     pub fn has_snapshots(&self) -> bool {
-        self.traits.has_subvolumes && self.format().is_none()
+        match self.format() {
+            Some(_image) => self.traits.has_reflinks,
+            None => self.traits.has_subvolumes,
+        }
     }
 
     /// May the volume get this size? Not below what it uses, and not above what is free; of images only btrfs gets
@@ -74,7 +77,13 @@ impl Setup {
 }
 
 const fn plain(model: Model, has_attributes: bool) -> Traits {
-    Traits { model, has_attributes, has_subvolumes: false, has_projects: false }
+    Traits {
+        model,
+        has_attributes,
+        has_subvolumes: false,
+        has_projects: false,
+        has_reflinks: false,
+    }
 }
 
 /// Every combination that differs.
@@ -126,7 +135,8 @@ pub const SETUPS: [Setup; 11] = [
 
 const fn image(name: &'static str, model: Model, format: Format) -> Setup {
     let has_subvolumes = matches!(model, Model::Btrfs);
-    let traits = Traits { has_subvolumes, ..plain(model, true) };
+    let has_reflinks = !matches!(model, Model::Ext4);
+    let traits = Traits { has_subvolumes, has_reflinks, ..plain(model, true) };
     Setup { name, traits, driver: DriverChoice::Image(Some(format)) }
 }
 

@@ -62,6 +62,7 @@ fn machine() -> SimFs {
         has_attributes: true,
         has_subvolumes: false,
         has_projects: false,
+        has_reflinks: false,
     };
     let files = SimFs::new(traits, &["agent"]);
     files.add_device("raw");

@@ -40,7 +40,7 @@ const NOT_EXPLORED: [&str; 1] = ["agent/src/volume/on_disk/orphan.rs"];
 
 /// The call sites of the disks' and the drivers' sources that change something or make it durable, by file and line.
 fn written_down() -> BTreeMap<(String, u32), String> {
-    const CALLS: [&str; 37] = [
+    const CALLS: [&str; 42] = [
         "settle(",
         ".make_directory(",
         ".create(",
@@ -78,6 +78,11 @@ fn written_down() -> BTreeMap<(String, u32), String> {
         ".make_name(",
         ".make_pipe(",
         ".dress(",
+        "settle_where(",
+        ".share(",
+        ".freeze(",
+        ".thaw(",
+        ".renew(",
     ];
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agent/src");
     let mut found = BTreeMap::new();

@@ -102,7 +102,15 @@ fn spec(number: u128, disk: &Stage) -> VolumeSpec {
 /// # Panics
 /// The driver breaks a promise.
 pub fn check_snapshots(volumes: &Volumes, disk: &DiskSource) {
-    let disk = &Stage { source: disk.clone(), size: Bytes::from_mib(64) };
+    check_snapshots_sized(volumes, disk, Bytes::from_mib(64));
+}
+
+/// The same with volumes of this size.
+///
+/// # Panics
+/// The driver breaks a promise.
+pub fn check_snapshots_sized(volumes: &Volumes, disk: &DiskSource, size: Bytes) {
+    let disk = &Stage { source: disk.clone(), size };
     are_taken_once(volumes, disk);
     are_rolled_back_to(volumes, disk);
     are_cloned(volumes, disk);

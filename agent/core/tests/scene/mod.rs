@@ -40,6 +40,7 @@ pub fn info() -> AgentInfo {
             health: DiskHealth::Ok,
             media: berth_model::agent::Media::Unknown,
             orphans: vec![],
+            no_snapshots: BTreeMap::new(),
         }],
         limitations: vec![],
         version: Arc::from("0"),

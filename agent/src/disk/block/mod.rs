@@ -220,6 +220,7 @@ impl BlockDisk {
             health,
             media: state.media,
             orphans: Vec::new(),
+            no_snapshots: crate::disk::keeps::no_snapshots(None),
         }
     }
 

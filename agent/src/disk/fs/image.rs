@@ -43,6 +43,10 @@ pub trait Images {
     fn give_size(&self, site: Site, format: Format, bytes: u64) -> Result<(), Errno>;
     fn shown(&self, site: Site, name: &str) -> Result<Option<Box<dyn Calls>>, Errno>;
     fn unmount(&self, site: Site, name: &str) -> Result<(), Errno>;
+    fn share(&self, site: Site, of: Raw<'_>) -> Result<(), Errno>;
+    fn shared(&self, site: Site) -> Result<u64, Errno>;
+    fn freeze(&self, site: Site) -> Result<(), Errno>;
+    fn thaw(&self, site: Site) -> Result<(), Errno>;
 }
 
 /// A file that is attached as a block device. [`Device`] says what each call does.
@@ -52,6 +56,7 @@ pub trait Block: fmt::Debug + Send + Sync {
     fn number(&self) -> u32;
     fn read_size(&self, site: Site) -> Result<(), Errno>;
     fn format(&self, site: Site, format: Format) -> Result<(), String>;
+    fn renew(&self, site: Site, format: Format) -> Result<(), String>;
     fn mount(&self, site: Site, format: Format) -> Result<Box<dyn Unseen>, String>;
     fn holds(&self, site: Site, root: Raw<'_>, format: Format) -> Result<u64, Errno>;
 }
@@ -86,6 +91,12 @@ impl Device {
     #[track_caller]
     pub fn format(&self, format: Format) -> Result<(), String> {
         self.0.format(Location::caller(), format)
+    }
+
+    /// Gives the file system on it, which is mounted nowhere, a uuid that no other has.
+    #[track_caller]
+    pub fn renew(&self, format: Format) -> Result<(), String> {
+        self.0.renew(Location::caller(), format)
     }
 
     /// Mounts it where nobody sees it.
@@ -199,5 +210,31 @@ impl Node {
     #[track_caller]
     pub fn unmount(&self, name: &str) -> Result<(), Errno> {
         self.0.unmount(Location::caller(), name)
+    }
+
+    /// This empty file gets the content of another one, and shares its blocks until one of them is written: OPNOTSUPP or
+    /// INVAL where the file system cannot.
+    #[track_caller]
+    pub fn share(&self, of: &Self) -> Result<(), Errno> {
+        self.0.share(Location::caller(), of.raw())
+    }
+
+    /// How many bytes of this file another one has as well. So much more is taken when all of it is written.
+    #[track_caller]
+    pub fn shared(&self) -> Result<u64, Errno> {
+        self.0.shared(Location::caller())
+    }
+
+    /// Everything in the file system of this root is on its device, and whoever writes waits, until it is thawed: also
+    /// when this process is no more. BUSY when it is frozen already.
+    #[track_caller]
+    pub fn freeze(&self) -> Result<(), Errno> {
+        self.0.freeze(Location::caller())
+    }
+
+    /// Lets those who wait go on. INVAL when it is not frozen.
+    #[track_caller]
+    pub fn thaw(&self) -> Result<(), Errno> {
+        self.0.thaw(Location::caller())
     }
 }

@@ -6,7 +6,7 @@ use super::image::{Block, Filled, Images, Unseen};
 use super::real::{self, Open};
 use super::{Calls, Node, Raw, Site};
 use crate::disk::image::device::{self, Device};
-use crate::disk::image::{Format, format, grow, point};
+use crate::disk::image::{Format, format, grow, point, still};
 use rustix::fs::{AtFlags, FallocateFlags, IFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -92,6 +92,24 @@ impl Images for Open {
     fn unmount(&self, _site: Site, name: &str) -> Result<(), Errno> {
         point::take(self.0.as_fd(), name)
     }
+
+    fn share(&self, _site: Site, of: Raw<'_>) -> Result<(), Errno> {
+        rustix::fs::ioctl_ficlone(&self.0, descriptor(of)?)
+    }
+
+    fn shared(&self, _site: Site) -> Result<u64, Errno> {
+        still::shared(self.0.as_fd())
+    }
+
+    fn freeze(&self, _site: Site) -> Result<(), Errno> {
+        // What there is to write is written before anybody has to wait for it.
+        rustix::fs::syncfs(&self.0)?;
+        still::freeze(self.0.as_fd())
+    }
+
+    fn thaw(&self, _site: Site) -> Result<(), Errno> {
+        still::thaw(self.0.as_fd())
+    }
 }
 
 impl Block for Device {
@@ -105,6 +123,10 @@ impl Block for Device {
 
     fn format(&self, _site: Site, format: Format) -> Result<(), String> {
         format::make(format, &self.path())
+    }
+
+    fn renew(&self, _site: Site, format: Format) -> Result<(), String> {
+        format::renew(format, &self.path())
     }
 
     fn mount(&self, _site: Site, format: Format) -> Result<Box<dyn Unseen>, String> {

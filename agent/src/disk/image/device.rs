@@ -268,13 +268,24 @@ fn attach_new(file: BorrowedFd<'_>, window: Window) -> Result<Device, Errno> {
     Err(refused)
 }
 
+/// Of an XFS with small sectors: those. A file that shares blocks with another is read and written in larger ones, and the
+/// device would have these, on which such an XFS cannot be mounted. Of everything else 0: what suits the file.
+fn sector_size(file: BorrowedFd<'_>) -> u32 {
+    let mut start = [0; 104];
+    let length = rustix::io::pread(file, &mut start, 0).unwrap_or_default();
+    let small = 512_u16.to_be_bytes();
+    let is_small = length == start.len() && start.starts_with(b"XFSB") && start.ends_with(&small);
+    if is_small { 512 } else { 0 }
+}
+
 #[expect(unsafe_code, reason = "an ioctl whose argument is declared above")]
 fn configure(node: BorrowedFd<'_>, file: BorrowedFd<'_>, window: Window) -> Result<(), Errno> {
     let mut info = NO_INFO;
     (info.offset, info.size_limit) = (window.offset, window.bytes);
     info.flags = FLAG_AUTOCLEAR | FLAG_DIRECT_IO;
     let fd = u32::try_from(file.as_raw_fd()).map_err(|_negative| Errno::BADF)?;
-    let config = Config { fd, block_size: 0, info, reserved: [0; 8] };
+    let block_size = if window == ALL { sector_size(file) } else { 0 };
+    let config = Config { fd, block_size, info, reserved: [0; 8] };
     // SAFETY: LOOP_CONFIGURE reads one `struct loop_config`, which Config mirrors.
     unsafe { ioctl::ioctl(node, ioctl::Setter::<CONFIGURE, Config>::new(config)) }
 }

@@ -1,4 +1,4 @@
-//! Making file systems with the tools of the machine: no library makes them.
+//! Making file systems, and giving them another uuid, with the tools of the machine: no library does it.
 //!
 //! What is allocated stays allocated: no tool is let to discard. A tool that is missing is named with its package.
 
@@ -6,6 +6,8 @@ use super::Format;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// e2fsck has corrected something, which is what it was asked for.
+const CORRECTED: i32 = 1;
 const PLACES: [&str; 6] =
     ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
 /// Makes an empty file system on the device.
@@ -14,17 +16,61 @@ const PLACES: [&str; 6] =
 /// The tool is missing or says why it failed.
 pub fn make(format: Format, device: &str) -> Result<(), String> {
     let (name, package) = match format {
-        Format::Xfs => ("mkfs.xfs", "xfsprogs"),
-        Format::Ext4 => ("mkfs.ext4", "e2fsprogs"),
-        Format::Btrfs => ("mkfs.btrfs", "btrfs-progs"),
+        Format::Xfs => ("mkfs.xfs", XFS),
+        Format::Ext4 => ("mkfs.ext4", EXT4),
+        Format::Btrfs => ("mkfs.btrfs", BTRFS),
     };
+    let options: &[&str] = match format {
+        // Nothing is held back for root, which agents and their services often are. With a seed of its own for checksums
+        // another uuid does not mean to write all of them anew.
+        Format::Ext4 => {
+            &["-q", "-b", "4096", "-m", "0", "-E", "nodiscard", "-O", "metadata_csum_seed"]
+        },
+        // Sectors that also suit a device whose file shares blocks.
+        Format::Xfs => &["-q", "-K", "-s", "size=4096"],
+        Format::Btrfs => &["-q", "-K"],
+    };
+    run((name, package), options, device, 0).map(drop)
+}
+
+/// Gives the file system on the device, mounted nowhere and clean, a uuid that no other has.
+///
+/// # Errors
+/// A tool is missing or says why it failed.
+pub fn renew(format: Format, device: &str) -> Result<(), String> {
+    match format {
+        Format::Xfs => {
+            let words = ["-x", "-p", "xfs_admin", "-c", "uuid generate"];
+            let said = run(("xfs_db", XFS), &words, device, 0)?;
+            // It ends well whatever becomes of it.
+            if said.contains("new UUID") { Ok(()) } else { Err("xfs_db gave no uuid".to_owned()) }
+        },
+        Format::Ext4 => {
+            let tool = ("tune2fs", EXT4);
+            run(tool, &["-U", "random"], device, 0).or_else(|_unchecked| {
+                // One without that seed has to be checked before.
+                run(("e2fsck", EXT4), &["-f", "-p"], device, CORRECTED)?;
+                run(tool, &["-U", "random"], device, 0)
+            })?;
+            Ok(())
+        },
+        Format::Btrfs => run(("btrfstune", BTRFS), &["-f", "-m"], device, 0).map(drop),
+    }
+}
+
+const XFS: &str = "xfsprogs";
+const EXT4: &str = "e2fsprogs";
+const BTRFS: &str = "btrfs-progs";
+
+/// Runs a tool of a package on the device; exit codes up to `fine` are success. What it printed.
+fn run(
+    (name, package): (&str, &str),
+    options: &[&str],
+    device: &str,
+    fine: i32,
+) -> Result<String, String> {
     let program = find(name)
         .ok_or_else(|| format!("there is no {name} on this machine: install {package}"))?;
-    let options: &[&str] = match format {
-        // Nothing is held back for root, which agents and their services often are.
-        Format::Ext4 => &["-q", "-b", "4096", "-m", "0", "-E", "nodiscard"],
-        Format::Xfs | Format::Btrfs => &["-q", "-K"],
-    };
     let output = Command::new(program)
         .args(options)
         .arg(device)
@@ -32,8 +78,8 @@ pub fn make(format: Format, device: &str) -> Result<(), String> {
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("{name} cannot be started ({error})"))?;
-    if output.status.success() {
-        return Ok(());
+    if output.status.code().is_some_and(|code| code <= fine) {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let first = said.lines().map(str::trim).find(|line| !line.is_empty());

@@ -52,6 +52,7 @@ pub fn attempt(meta: &Node, format: Format) -> Result<Ability, Failed> {
 
 /// Named like every image, in a directory of its own.
 const PLACE: &str = ".probe-image";
+const COPY: &str = "copy";
 
 fn clear(meta: &Node) -> Result<(), Errno> {
     let directory = match meta.directory(PLACE) {
@@ -59,9 +60,41 @@ fn clear(meta: &Node) -> Result<(), Errno> {
         Err(Errno::NOENT) => return Ok(()),
         Err(errno) => return Err(errno),
     };
-    match directory.unlink(device::FILE) {
-        Ok(()) | Err(Errno::NOENT) => meta.remove_directory(PLACE),
-        Err(errno) => Err(errno),
+    for name in [device::FILE, COPY] {
+        match directory.unlink(name) {
+            Ok(()) | Err(Errno::NOENT) => {},
+            Err(errno) => return Err(errno),
+        }
+    }
+    meta.remove_directory(PLACE)
+}
+
+/// Tries whether files can share their blocks, which snapshots of images need. Why not; nothing when they can.
+///
+/// # Errors
+/// The trial itself failed.
+pub fn share(meta: &Node) -> Result<Option<String>, Failed> {
+    let clear = || clear(meta).map_err(of_disk("clearing a trial of shared blocks"));
+    clear()?;
+    let of_trial = of_disk("trying shared blocks");
+    let prepared = meta.make_directory(PLACE, 0o700).and_then(|()| {
+        let directory = meta.directory(PLACE)?;
+        let file = directory.create(device::FILE)?;
+        let copy = directory.create(COPY)?;
+        if directory.is_btrfs()? {
+            file.write_in_place()?;
+            copy.write_in_place()?;
+        }
+        file.allocate(MIB).map(|()| (file, copy))
+    });
+    let tried = prepared.map(|(file, copy)| copy.share(&file)).map_err(of_trial)?;
+    clear()?;
+    match tried {
+        Ok(()) => Ok(None),
+        Err(errno) if is_broken(errno) => Err(of_disk("sharing blocks")(errno)),
+        Err(errno) => Ok(Some(format!(
+            "the file system of the disk cannot share blocks between files ({errno}); XFS (as it is made by default) and btrfs can"
+        ))),
     }
 }
 

@@ -13,22 +13,26 @@
 use super::super::driver::{Fault, Found};
 use super::super::identity::{self, Binding, Identity};
 use super::super::look::{self, Target, look};
-use super::snapshot::{FOLDER, label, tree_of};
-use super::{OnDisk, access, settle};
+use super::snapshot::{FOLDER, label};
+use super::{OnDisk, access, settle, settle_where};
 use crate::disk::adopt::Handle;
 use crate::disk::fs::{Access, Node};
+use crate::disk::image::Format;
 use crate::disk::probe::DriverKind;
 use crate::disk::remove::volume_attribute;
-use crate::disk::{code_of, is_broken, marker};
+use crate::disk::{is_broken, marker};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::VolumeId;
 use berth_model::snapshot::SnapshotSpec;
 use berth_model::volume::VolumeSpec;
 use rustix::io::Errno;
 
-/// The kind of the marker of a life that a roll back ended.
-const REPLACED: &str = "berth-replaced";
+/// Why a content could not be made aside.
+pub(super) struct Unmade {
+    pub(super) reason: Rejection,
+    /// One that speaks of the disk when the disk is at fault.
+    pub(super) errno: Errno,
+}
 
 impl OnDisk {
     /// CLONE.
@@ -60,19 +64,27 @@ impl OnDisk {
             self.clear(&handle, &folder, spec)?;
             return Err(Fault::Failed(lost(snapshot)));
         };
+        let image = self.image_of(&handle, snapshot)?;
+        if image.is_some() {
+            let what = format!("volume {id} needs");
+            if let Err(fault) = self.refuse_full(spec.size.get(), 0, &what) {
+                self.clear(&handle, &folder, spec)?;
+                return Err(fault);
+            }
+        }
         self.put_away(&folder, spec)?;
-        let made = self.make_aside(&handle, &folder, spec, &source);
+        let made = self.make_aside(&handle, &folder, spec, (&source, image));
         // A deletion takes its name first: while it has its name, all of it was there to be copied.
         if made.is_ok() && self.whole(&handle, snapshot)?.is_none() {
             self.clear(&handle, &folder, spec)?;
             return Err(Fault::Failed(lost(snapshot)));
         }
         let made = made.and_then(|identity| {
-            marker::write(&handle.meta, &id, &identity.encode())?;
-            folder.rename(aside(spec), &handle.volumes, &target.entry)
+            marker::write(&handle.meta, &id, &identity.encode())
+                .and_then(|()| folder.rename(aside(spec), &handle.volumes, &target.entry))
+                .map_err(|errno| Unmade { reason: self.reason(spec, "cloning", errno), errno })
         });
-        if let Err(errno) = made {
-            let reason = self.reason(spec, "cloning", errno);
+        if let Err(Unmade { reason, errno }) = made {
             return Err(match self.clear(&handle, &folder, spec) {
                 Ok(()) if errno == Errno::EXIST => {
                     Fault::Foreign(Rejection { code: ErrorCode::DirectoryExists, ..reason })
@@ -91,18 +103,40 @@ impl OnDisk {
         spec: &VolumeSpec,
         target: Target,
     ) -> Result<Found, Fault> {
-        settle(&handle.volumes, DriverKind::Btrfs).map_err(self.unclear(spec, "syncing"))?;
+        settle_where(&handle.volumes).map_err(self.unclear(spec, "syncing"))?;
         // The volume is there; what cannot be deleted now goes with its purge.
         self.clear_aside(folder, spec).ok();
+        if !folder.is_btrfs().map_err(self.unclear(spec, "syncing"))? {
+            // Also when there was nothing: whoever deleted it may have died before that was synced. On btrfs everything
+            // was synced above.
+            folder.sync().map_err(self.unclear(spec, "syncing"))?;
+        }
         let here = look(&self.disk, handle, spec, target)?.ok_or_else(|| {
             let text = format!("volume {} vanished while it was made", spec.id);
             Fault::Unclear(Rejection::new(ErrorCode::VolumeUnavailable, text))
         })?;
+        self.ready(handle, &here)?;
         Ok(self.found(&here, Place::Live))
     }
 
     /// Makes the content aside, complete but for its place.
     fn make_aside(
+        &self,
+        handle: &Handle,
+        folder: &Node,
+        spec: &VolumeSpec,
+        (source, image): (&Node, Option<Format>),
+    ) -> Result<Identity, Unmade> {
+        match image {
+            Some(kind) => self.make_image_aside(handle, folder, spec, source, kind),
+            None => self.make_subvolume_aside(handle, folder, spec, source).map_err(|errno| {
+                let reason = self.reason(spec, "making from a snapshot", errno);
+                Unmade { reason, errno }
+            }),
+        }
+    }
+
+    fn make_subvolume_aside(
         &self,
         handle: &Handle,
         folder: &Node,
@@ -205,11 +239,14 @@ impl OnDisk {
         };
         // Until the live directory is moved, a failure leaves everything as it was, the claim on it taken back.
         let failed = |fault: Fault| match (fault, &live) {
-            (Fault::Unclear(reason) | Fault::Foreign(reason), Some(_))
-                if marker::remove(&handle.meta, &gone).is_ok()
-                    && self.clear_aside(&folder, spec).is_ok() =>
-            {
-                Fault::Failed(reason)
+            (
+                Fault::Unclear(reason) | Fault::Foreign(reason) | Fault::Failed(reason),
+                Some(here),
+            ) => {
+                let is_as_before = marker::remove(&handle.meta, &gone).is_ok()
+                    && self.clear_aside(&folder, spec).is_ok()
+                    && self.ready(&handle, here).is_ok();
+                if is_as_before { Fault::Failed(reason) } else { Fault::Unclear(reason) }
             },
             (fault, _) => fault,
         };
@@ -220,19 +257,24 @@ impl OnDisk {
         if live.is_some() && self.whole(&handle, safety).map_err(failed)?.is_none() {
             return Err(failed(Fault::Unclear(lost(safety))));
         }
+        let image = self.image_of(&handle, snapshot).map_err(failed)?;
         if let Some(here) = &live {
             self.refuse_mounted(here, spec).map_err(failed)?;
+            self.refuse_full_for_life(here, spec).map_err(failed)?;
         }
         self.put_away(&folder, spec).map_err(failed)?;
         let unclear = self.unclear(spec, "rolling back");
         let identity = self
-            .make_aside(&handle, &folder, spec, &source)
-            .map_err(|errno| failed(unclear(errno)))?;
+            .make_aside(&handle, &folder, spec, (&source, image))
+            .map_err(|unmade| failed(Fault::Unclear(unmade.reason)))?;
         if let Some(here) = &live {
+            if let Some(format) = here.identity.driver.image() {
+                self.deactivate(&handle, here, format).map_err(failed)?;
+            }
             self.mark_replaced(&handle, &here.directory, &last, safety)
                 .and_then(|()| handle.volumes.rename(&here.entry, &handle.trash, &gone))
                 .map_err(|errno| failed(unclear(errno)))?;
-            settle(&handle.volumes, DriverKind::Btrfs).map_err(&unclear)?;
+            settle_where(&handle.volumes).map_err(&unclear)?;
         }
         let target = Target::live(spec);
         marker::write(&handle.meta, &spec.id.to_string(), &identity.encode())
@@ -240,126 +282,6 @@ impl OnDisk {
             .map_err(unclear)?;
         self.arrived(&handle, &folder, spec, target).map(Some)
     }
-
-    fn mark_replaced(
-        &self,
-        handle: &Handle,
-        directory: &Node,
-        last: &VolumeSpec,
-        safety: &SnapshotSpec,
-    ) -> Result<(), Errno> {
-        let tree = tree_of(directory)?.ok_or(Errno::INVAL)?;
-        let fields = [
-            ("volume", last.id.to_string()),
-            ("generation", last.generation.to_string()),
-            ("agent", self.disk.agent().to_string()),
-            ("disk", handle.id.to_string()),
-            ("safety", safety.id.to_string()),
-            ("subvolume", tree.to_string()),
-        ];
-        let text = marker::encode(REPLACED, &fields);
-        marker::write(&handle.meta, &look::trash_entry(last.id, last.generation), &text)
-    }
-
-    /// Is this life of a volume one that a roll back ended? It is when the volume has gone on to another.
-    pub(super) fn is_replaced(
-        &self,
-        handle: &Handle,
-        volume: VolumeId,
-        generation: u64,
-    ) -> Result<bool, Fault> {
-        let entry = look::trash_entry(volume, generation);
-        if !handle.meta.exists(&entry).map_err(unread(volume, &entry))? {
-            return Ok(false);
-        }
-        let now = look::read_marker(&self.disk, handle, volume)?;
-        Ok(now.is_none_or(|now| now.generation > generation))
-    }
-
-    /// Takes back the claim, left by a roll back that failed, that this life of a volume was replaced.
-    pub(super) fn disclaim(&self, handle: &Handle, entry: &str, id: VolumeId) -> Result<(), Fault> {
-        let failed = unread(id, entry);
-        if handle.meta.exists(entry).map_err(&failed)? {
-            marker::remove(&handle.meta, entry).map_err(failed)?;
-        }
-        Ok(())
-    }
-
-    /// Deletes the life that a roll back ended, with the snapshot that has its content.
-    pub(super) fn erase_replaced_by(
-        &self,
-        handle: &Handle,
-        safety: &SnapshotSpec,
-    ) -> Result<(), Fault> {
-        let entry = look::trash_entry(safety.of.id, safety.of.generation);
-        self.erase_replaced(handle, safety.of.id, &entry, Some(safety))
-    }
-
-    /// Deletes all lives of a volume that roll backs ended: the volume itself is being purged.
-    pub(super) fn erase_all_replaced(
-        &self,
-        handle: &Handle,
-        spec: &VolumeSpec,
-    ) -> Result<(), Fault> {
-        let id = spec.id.to_string();
-        let names = handle.meta.all_names().map_err(self.unclear(spec, "purging"))?;
-        let own = |name: &&String| {
-            name.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with('.'))
-        };
-        for name in names.iter().filter(own) {
-            self.erase_replaced(handle, spec.id, name, None)?;
-        }
-        Ok(())
-    }
-
-    fn erase_replaced(
-        &self,
-        handle: &Handle,
-        volume: VolumeId,
-        entry: &str,
-        safety: Option<&SnapshotSpec>,
-    ) -> Result<(), Fault> {
-        let what = format!("the replaced content {entry} of volume {volume}");
-        let unclear =
-            |text: String| Fault::Unclear(Rejection::new(ErrorCode::VolumeUnavailable, text));
-        let fields = marker::read(&handle.meta, entry, REPLACED)
-            .map_err(|error| unclear(format!("the marker of {what} cannot be had: {error}")))?;
-        let Some(fields) = fields else { return Ok(()) };
-        if safety.is_some_and(|safety| fields.get("safety") != Some(&safety.id.to_string())) {
-            return Ok(());
-        }
-        let failed = |errno: Errno| Fault::Unclear(self.why(&format!("deleting {what}"), errno));
-        let life = marker::value(&fields, "generation")
-            .map_err(|error| unclear(format!("the marker of {what} cannot be had: {error}")))?;
-        if !self.is_replaced(handle, volume, life)? {
-            // The volume itself is in that life. Its own purge deletes it.
-            return match safety {
-                Some(_) => Ok(()),
-                None => marker::remove(&handle.meta, entry).map_err(failed),
-            };
-        }
-        let trash = &handle.trash;
-        match trash.directory(entry) {
-            Ok(directory) => {
-                let tree = tree_of(&directory).map_err(failed)?.map(|tree| tree.to_string());
-                if tree.as_ref() != fields.get("subvolume") {
-                    let text = format!("{what} is another subvolume than its marker says");
-                    let reason = Rejection::new(ErrorCode::VolumeUnavailable, text);
-                    return Err(Fault::Foreign(reason.remedy("it is left as it is")));
-                }
-                drop(directory);
-                self.empty(trash, entry, &volume, &what)?;
-            },
-            Err(Errno::NOENT) => {},
-            Err(errno) => return Err(failed(errno)),
-        }
-        marker::remove(&handle.meta, entry).map_err(failed)
-    }
-}
-
-fn unread(volume: VolumeId, entry: &str) -> impl Fn(Errno) -> Fault {
-    let text = format!("the marker {entry} of volume {volume} cannot be looked for");
-    move |errno| Fault::Unclear(Rejection::new(code_of(errno), format!("{text} ({errno})")))
 }
 
 /// The live volume in either life.
@@ -367,7 +289,7 @@ fn either(spec: &VolumeSpec, last: &VolumeSpec) -> Target {
     Target { generations: vec![last.generation, spec.generation], ..Target::live(spec) }
 }
 
-fn aside(spec: &VolumeSpec) -> String {
+pub(super) fn aside(spec: &VolumeSpec) -> String {
     format!(".{}.{}.new", spec.id, spec.generation)
 }
 

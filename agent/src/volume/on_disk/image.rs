@@ -53,6 +53,7 @@ impl OnDisk {
         }
         let file = self.file(here)?;
         let unclear = |errno| self.image_unclear("mounting", id, errno);
+        self.thaw_left(handle, id).map_err(unclear)?;
         let name = id.to_string();
         if let Some(root) = handle.root.shown(&name).map_err(unclear)? {
             return match root.device(&file, kind).map_err(unclear)? {
@@ -88,6 +89,7 @@ impl OnDisk {
         let file = self.file(here)?;
         let name = id.to_string();
         let unclear = |errno| self.image_unclear("unmounting", id, errno);
+        self.thaw_left(handle, id).map_err(unclear)?;
         if let Some(root) = handle.root.shown(&name).map_err(unclear)? {
             if root.device(&file, kind).map_err(unclear)?.is_none() {
                 return Err(foreign(

@@ -8,7 +8,9 @@
 
 mod access;
 mod derive;
+mod derive_image;
 mod erase;
+mod frozen;
 mod image;
 mod import;
 mod make;
@@ -16,10 +18,12 @@ mod make_image;
 mod orphan;
 mod project;
 mod relocate;
+mod replaced;
 mod resize;
 mod resize_image;
 mod room;
 mod snapshot;
+mod snapshot_image;
 mod snapshot_look;
 
 use super::content::Content;
@@ -279,7 +283,11 @@ impl Driver for OnDisk {
             let text = format!("disk {} does not answer ({errno})", self.disk.root().display());
             Fault::Unclear(Rejection::new(code_of(errno), text))
         })?;
-        Ok(Bytes::new(room.free))
+        let owed = self.owed(&handle).map_err(|errno| {
+            let text = format!("disk {} does not answer ({errno})", self.disk.root().display());
+            Fault::Unclear(Rejection::new(code_of(errno), text))
+        })?;
+        Ok(Bytes::new(room.free.saturating_sub(owed)))
     }
 
     // Which volumes can have one depends on what made each, so it is refused when one is taken.
@@ -310,6 +318,12 @@ fn settle(directory: &Node, kind: DriverKind) -> Result<(), Errno> {
         | DriverKind::Block => directory.sync(),
         DriverKind::Btrfs => directory.sync_file_system(),
     }
+}
+
+/// As [`settle`], for a directory that may hold subvolumes where there are any.
+#[track_caller]
+fn settle_where(directory: &Node) -> Result<(), Errno> {
+    if directory.is_btrfs()? { directory.sync_file_system() } else { directory.sync() }
 }
 
 /// What a volume without a file system of its own uses, or why that cannot be told.

@@ -53,5 +53,8 @@ fn begun(handle: &Handle, spec: &VolumeSpec) -> Bytes {
 }
 
 fn image(directory: &Node) -> Result<Bytes, Errno> {
-    directory.allocated(FILE).map(Bytes::new)
+    let allocated = directory.allocated(FILE)?;
+    // What a snapshot has as well stays.
+    let shared = directory.file(FILE).and_then(|file| file.shared()).unwrap_or_default();
+    Ok(Bytes::new(allocated.saturating_sub(shared)))
 }

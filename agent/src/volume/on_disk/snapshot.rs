@@ -1,8 +1,9 @@
-//! Snapshots on btrfs: read-only subvolumes below `.snapshots/` of the disk, each with a marker of its own in `.meta`.
+//! Snapshots: below `.snapshots/` of the disk, each with a marker of its own in `.meta`. On btrfs they are read-only
+//! subvolumes; those of images are directories with a file (`snapshot_image`).
 //!
 //! Layout: `.snapshots/<snapshot>` is a whole snapshot; `.snapshots/.<snapshot>.tmp` one that is being taken;
 //! `.snapshots/<snapshot>.going` one that is being deleted; `.snapshots/.<volume>.<generation>.new` the content of a
-//! volume that is being made from one (`derive`), with `.going` behind it when it is being deleted. Taking one copies nothing, so it costs the same for any size.
+//! volume that is being made from one (`derive`), with `.going` behind it when it is being deleted. Taking one copies no data, so it costs about the same for any size.
 //!
 //! Invariants that hold after a crash at any step: (a) what lies under a snapshot's own name is whole and synced, and its
 //! marker, which names the very subvolume, was there before it; (b) a marker alone is a lost snapshot, unless it is being
@@ -11,9 +12,11 @@
 use super::super::driver::{Fault, Snapshots};
 use super::super::identity;
 use super::super::look::{self, Target, look};
-use super::{OnDisk, settle};
+use super::{OnDisk, settle, settle_where};
 use crate::disk::adopt::Handle;
 use crate::disk::fs::{Access, Node};
+use crate::disk::image::device::FILE;
+use crate::disk::keeps;
 use crate::disk::marker;
 use crate::disk::probe::DriverKind;
 use crate::disk::remove::{self, Limits, RemoveError, volume_attribute};
@@ -35,16 +38,17 @@ impl Snapshots for OnDisk {
         let handle = self.disk.writable().map_err(Fault::Unclear)?;
         let live = look(&self.disk, &handle, &snapshot.of, Target::live(&snapshot.of));
         // Nothing is made on a disk whose volumes can have none.
-        if let Ok(Some(here)) = &live
-            && here.identity.driver != DriverKind::Btrfs
-        {
-            return Err(Fault::Failed(unsupported(snapshot, here.identity.driver)));
+        if let Ok(Some(here)) = &live {
+            let (driver, choice) = (here.identity.driver, self.disk.choice());
+            if let Some(why) = keeps::why_none(choice.as_ref(), driver) {
+                return Err(Fault::Failed(unsupported(snapshot, driver, why)));
+            }
         }
         let folder = self.folder(&handle, snapshot)?;
         let unclear = self.about(snapshot, "taking");
         if self.whole(&handle, snapshot)?.is_some() {
             // Asked again: what was done before a crash may not have been synced.
-            settle(&folder, DriverKind::Btrfs).map_err(unclear)?;
+            settle_where(&folder).map_err(unclear)?;
             return Ok(self.shown(&snapshot.id.to_string()));
         }
         self.refuse_lost_snapshot(&handle, &folder, snapshot)?;
@@ -60,27 +64,25 @@ impl Snapshots for OnDisk {
                     .remedy("nothing was taken; look for the volume's data"),
             ));
         };
-        let nested = here.directory.nested();
-        if let Some(name) = nested.map_err(self.about(snapshot, "looking at the volume of"))? {
-            let text = format!(
-                "{} cannot be taken: {name} in the volume is a subvolume of its own, which would be missing in it",
-                label(snapshot)
-            );
-            return Err(Fault::Failed(
-                Rejection::new(ErrorCode::Unsupported, text)
-                    .remedy("make a plain directory of it: copy what it holds, then delete it"),
-            ));
-        }
         let beginning = unfinished(snapshot.id);
-        let begun = folder
-            .snapshot(&beginning, &here.directory, Access::ReadOnly)
-            .and_then(|()| settle(&folder, DriverKind::Btrfs))
-            .and_then(|()| self.mark(&handle, &folder, &beginning, snapshot));
-        begun.map_err(|errno| self.give_up(&handle, &folder, snapshot, errno))?;
+        match here.identity.driver.image() {
+            Some(kind) => {
+                let taken = self.take_image(&handle, &folder, &here, kind, snapshot);
+                taken.map_err(|fault| self.swept(&handle, &folder, snapshot, fault))?;
+            },
+            None => {
+                self.refuse_nested(&here.directory, snapshot)?;
+                folder
+                    .snapshot(&beginning, &here.directory, Access::ReadOnly)
+                    .and_then(|()| settle(&folder, DriverKind::Btrfs))
+                    .and_then(|()| self.mark(&handle, &folder, &beginning, snapshot, None))
+                    .map_err(|errno| self.give_up(&handle, &folder, snapshot, errno))?;
+            },
+        }
         folder
             .rename(&beginning, &folder, snapshot.id.to_string())
             .map_err(|errno| self.give_up(&handle, &folder, snapshot, errno))?;
-        settle(&folder, DriverKind::Btrfs).map_err(self.about(snapshot, "taking"))?;
+        settle_where(&folder).map_err(self.about(snapshot, "taking"))?;
         Ok(self.shown(&snapshot.id.to_string()))
     }
 
@@ -101,7 +103,7 @@ impl Snapshots for OnDisk {
             folder.rename(snapshot.id.to_string(), &folder, &going).map_err(&unclear)?;
         }
         // Also when it was done before: whoever renamed or deleted it may have died before that was synced.
-        settle(&folder, DriverKind::Btrfs).map_err(&unclear)?;
+        settle_where(&folder).map_err(&unclear)?;
         if self.at(&handle, &folder, &going, snapshot)?.is_some() {
             self.empty(&folder, &going, &snapshot.of.id, &label(snapshot))?;
         }
@@ -180,6 +182,35 @@ impl OnDisk {
         self.empty(folder, &entry, &snapshot.of.id, &label(snapshot))
     }
 
+    /// A subvolume in the volume would be missing in a snapshot of it.
+    fn refuse_nested(&self, volume: &Node, snapshot: &SnapshotSpec) -> Result<(), Fault> {
+        let nested = volume.nested().map_err(self.about(snapshot, "looking at the volume of"))?;
+        let Some(name) = nested else { return Ok(()) };
+        let text = format!(
+            "{} cannot be taken: {name} in the volume is a subvolume of its own, which would be missing in it",
+            label(snapshot)
+        );
+        Err(Fault::Failed(
+            Rejection::new(ErrorCode::Unsupported, text)
+                .remedy("make a plain directory of it: copy what it holds, then delete it"),
+        ))
+    }
+
+    /// After a failure that the fault tells of: what was begun goes. Said for certain only when it did.
+    fn swept(
+        &self,
+        handle: &Handle,
+        folder: &Node,
+        snapshot: &SnapshotSpec,
+        fault: Fault,
+    ) -> Fault {
+        let swept = self.sweep_beginning(handle, folder, snapshot);
+        match (fault, swept) {
+            (Fault::Failed(reason), Err(_left)) => Fault::Unclear(reason),
+            (fault, _swept) => fault,
+        }
+    }
+
     fn give_up(
         &self,
         handle: &Handle,
@@ -230,7 +261,7 @@ impl OnDisk {
                 Fault::Unclear(Rejection::new(ErrorCode::VolumeUnavailable, text))
             },
         })?;
-        settle(parent, DriverKind::Btrfs).map_err(failed)?;
+        settle_where(parent).map_err(failed)?;
         if let Some(group) = group {
             // A group that stays behind is empty and harms nobody.
             parent.forget_quota(group).ok();
@@ -243,10 +274,15 @@ impl OnDisk {
         directory: &Node,
         snapshot: &SnapshotSpec,
     ) -> Result<(), Fault> {
-        let mounted = directory.mounts().map_err(|error| {
+        let mut mounted = directory.mounts().map_err(|error| {
             let text = format!("looking for mounts of {} failed: {error}", label(snapshot));
             Fault::Unclear(Rejection::new(ErrorCode::VolumeUnavailable, text))
         })?;
+        if let Ok(file) = directory.file(FILE)
+            && let Some(device) = file.attached().map_err(self.about(snapshot, "looking for"))?
+        {
+            mounted.push(format!("/dev/loop{}", device.number()));
+        }
         if mounted.is_empty() {
             return Ok(());
         }
@@ -293,7 +329,15 @@ pub(super) fn label(snapshot: &SnapshotSpec) -> String {
     format!("snapshot {} ({}) of volume {}", snapshot.name, snapshot.id, snapshot.of.name)
 }
 
-fn unfinished(id: SnapshotId) -> String {
+/// By what a marker knows a directory again: the number of its subvolume, or its inode.
+pub(super) fn trace_of(directory: &Node) -> Result<(&'static str, String), Errno> {
+    Ok(match tree_of(directory)? {
+        Some(tree) => ("subvolume", tree.to_string()),
+        None => ("inode", directory.position()?.inode.to_string()),
+    })
+}
+
+pub(super) fn unfinished(id: SnapshotId) -> String {
     format!(".{id}.tmp")
 }
 
@@ -305,12 +349,13 @@ pub(super) fn tree_of(directory: &Node) -> Result<Option<u64>, Errno> {
     directory.subvolume().map(Some)
 }
 
-fn unsupported(snapshot: &SnapshotSpec, driver: DriverKind) -> Rejection {
+fn unsupported(snapshot: &SnapshotSpec, driver: DriverKind, why: &str) -> Rejection {
     let text = format!(
-        "{} cannot be taken: the volume was made by driver {}, and only btrfs keeps a content beside it",
+        "{} cannot be taken: the volume was made by driver {}, and {why}",
         label(snapshot),
         driver.as_str()
     );
-    Rejection::new(ErrorCode::Unsupported, text)
-        .remedy("use a disk on btrfs with quotas for volumes that need snapshots")
+    Rejection::new(ErrorCode::Unsupported, text).remedy(
+        "for volumes that need snapshots use a disk on btrfs with quotas, or images on XFS or btrfs",
+    )
 }

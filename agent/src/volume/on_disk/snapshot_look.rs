@@ -1,11 +1,13 @@
 //! Looking at what lies where a snapshot should be: is it there, and is it the one that is meant? Its marker names the
-//! very subvolume, which no other subvolume of the file system will ever be.
+//! very subvolume, which no other subvolume of the file system will ever be, or the inode of the directory with its image.
 
 use super::super::driver::Fault;
 use super::OnDisk;
-use super::snapshot::{FOLDER, label, tree_of};
+use super::snapshot::{FOLDER, label, trace_of};
 use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
+use crate::disk::image::Format;
+use crate::disk::image::device::FILE;
 use crate::disk::marker::{self, Fields, ReadError};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::snapshot::SnapshotSpec;
@@ -28,6 +30,24 @@ impl OnDisk {
         };
         let found = self.at(handle, &folder, &snapshot.id.to_string(), snapshot)?;
         let Some(directory) = found else { return Ok(None) };
+        let fields = self.snapshot_marker(handle, snapshot)?.unwrap_or_default();
+        if let Some(length) = fields.get("length") {
+            return match directory.file(FILE).and_then(|file| file.length()) {
+                Ok(found) if found.to_string() == *length => Ok(Some(directory)),
+                Ok(found) => {
+                    let text = format!(
+                        "{} has {found} bytes, its marker says {length}, so it was changed",
+                        label(snapshot)
+                    );
+                    Err(Fault::Foreign(Rejection::new(ErrorCode::SnapshotNotReady, text)))
+                },
+                Err(Errno::NOENT) => {
+                    let text = format!("{} has no image in it", label(snapshot));
+                    Err(Fault::Foreign(Rejection::new(ErrorCode::SnapshotNotReady, text)))
+                },
+                Err(errno) => Err(self.about(snapshot, "looking at")(errno)),
+            };
+        }
         match directory.is_read_only() {
             Ok(true) => Ok(Some(directory)),
             Ok(false) => {
@@ -65,17 +85,28 @@ impl OnDisk {
         let Some(fields) = self.snapshot_marker(handle, snapshot)? else {
             return Err(foreign("it has no marker".to_owned()));
         };
-        let tree = tree_of(&directory).map_err(&unclear)?;
-        let wanted = self.fields(handle, snapshot, tree.unwrap_or_default());
+        let own = trace_of(&directory).map_err(&unclear)?;
+        let wanted = self.fields(handle, snapshot, own);
         let differs = wanted.iter().find(|(key, value)| fields.get(*key) != Some(value));
-        if tree.is_none() {
-            return Err(foreign("it is no subvolume".to_owned()));
-        }
         if let Some((key, value)) = differs {
             let found = fields.get(*key).map_or("nothing", String::as_str);
             return Err(foreign(format!("its marker says {key} {found}, expected {value}")));
         }
         Ok(Some(directory))
+    }
+
+    /// The kind of file system in the image that a snapshot is; nothing of one that is a subvolume.
+    pub(super) fn image_of(
+        &self,
+        handle: &Handle,
+        snapshot: &SnapshotSpec,
+    ) -> Result<Option<Format>, Fault> {
+        let fields = self.snapshot_marker(handle, snapshot)?.unwrap_or_default();
+        let Some(text) = fields.get("image") else { return Ok(None) };
+        text.parse().map(Some).map_err(|()| {
+            let text = format!("{} holds a file system {text}, which is unknown", label(snapshot));
+            Fault::Foreign(Rejection::new(ErrorCode::SnapshotNotReady, text))
+        })
     }
 
     pub(super) fn snapshot_marker(
@@ -97,7 +128,7 @@ impl OnDisk {
         &self,
         handle: &Handle,
         snapshot: &SnapshotSpec,
-        tree: u64,
+        own: (&'static str, String),
     ) -> Vec<(&'static str, String)> {
         let of = &snapshot.of;
         vec![
@@ -108,7 +139,7 @@ impl OnDisk {
             ("role", of.role.to_string()),
             ("agent", self.disk.agent().to_string()),
             ("disk", handle.id.to_string()),
-            ("subvolume", tree.to_string()),
+            own,
         ]
     }
 
@@ -118,10 +149,14 @@ impl OnDisk {
         folder: &Node,
         entry: &str,
         snapshot: &SnapshotSpec,
+        image: Option<Format>,
     ) -> Result<(), Errno> {
         let directory = folder.directory(entry)?;
-        let tree = tree_of(&directory)?.ok_or(Errno::INVAL)?;
-        let mut fields = self.fields(handle, snapshot, tree);
+        let mut fields = self.fields(handle, snapshot, trace_of(&directory)?);
+        if let Some(format) = image {
+            fields.push(("image", format.to_string()));
+            fields.push(("length", directory.file(FILE)?.length()?.to_string()));
+        }
         fields.push(("name", snapshot.name.to_string()));
         fields.push(("of", snapshot.of.name.to_string()));
         let text = marker::encode(KIND, &fields);

@@ -7,7 +7,7 @@
 use super::order::Asked;
 use super::rescind::{faulty_sources, rescind};
 use crate::event::Event;
-use crate::state::{Agent, State};
+use crate::state::{Agent, State, VolumeEntry};
 use berth_model::agent::{Disk, DiskHealth};
 use berth_model::disk::{Cordon, DiskProfile, DiskRecord, DiskRequest, ProfileRequest};
 use berth_model::error::{ErrorCode, Rejection};
@@ -74,6 +74,22 @@ pub(crate) fn check_health(agent: &Agent, source: &DiskSource) -> Result<(), Rej
         .remedy("choose another disk")),
         Some(DiskHealth::Ok) | None => Ok(()),
     }
+}
+
+/// Refuses snapshots of a volume whose driver keeps none on its disk, as far as the agent has said so.
+pub(crate) fn check_keeps_snapshots(state: &State, entry: &VolumeEntry) -> Result<(), Rejection> {
+    let (volume, spec) = (&entry.volume, &entry.volume.spec);
+    let disks = state.agents.get(&volume.agent).map(|agent| &agent.info.disks);
+    let disk = disks.into_iter().flatten().find(|disk| disk.source == spec.source);
+    let (Some(disk), Some(observed)) = (disk, &entry.observed) else { return Ok(()) };
+    let Some(why) = disk.no_snapshots.get(&observed.driver) else { return Ok(()) };
+    let text = format!(
+        "volume {} ({}) can have no snapshots: it was made by driver {} on disk {} of agent {}, and {why}",
+        spec.name, spec.id, observed.driver, spec.source, volume.agent
+    );
+    Err(Rejection::new(ErrorCode::Unsupported, text)
+        .remedy("use a disk that keeps them for volumes that need snapshots; `berth disk show` says which do")
+        .field("volume"))
 }
 
 /// Refuses a disk on which nothing new is to go.

@@ -5,6 +5,7 @@
 //! by the same decisions that operators call for, under ids made from the time. Rules: only READY snapshots that this volume's
 //! schedule took are deleted, never a held one, never the newest.
 
+use super::disk::check_keeps_snapshots;
 use super::keep::{Taken, falls_out};
 use super::order::{Asked, Order, Source};
 use super::snapshot::{self, Wanted};
@@ -42,6 +43,7 @@ pub(crate) fn set(
             .remedy(error.remedy)
             .field(error.field)
     })?;
+    check_keeps_snapshots(state, entry)?;
     let before = state.schedules.get(&spec.id);
     let same = before.filter(|before| before.plan.every == plan.every);
     let schedule = SnapshotSchedule {

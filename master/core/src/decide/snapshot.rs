@@ -6,7 +6,7 @@
 
 use super::create::accepted;
 use super::destroy::{check_unused, under_way};
-use super::disk::check_health;
+use super::disk::{check_health, check_keeps_snapshots};
 use super::order::{Asked, Order};
 use super::protect::check_unprotected;
 use super::report_derived::rolls_back;
@@ -54,6 +54,7 @@ pub(crate) fn create(
     check_ready(order.state, entry)?;
     let spec = &entry.volume.spec;
     check_health(order.agent, &spec.source)?;
+    check_keeps_snapshots(order.state, entry)?;
     let snapshot = new(order.asked, entry, wanted, "auto", 0);
     let mut events = free_name(order.state, &snapshot.spec)?;
     let operation = order.asked.id;
@@ -312,6 +313,7 @@ pub(crate) fn roll_back(
     }
     check_unused(state, entry)?;
     check_health(order.agent, &spec.source)?;
+    check_keeps_snapshots(state, entry)?;
     if snapshot.snapshot.state != SnapshotState::Ready {
         return Err(not_ready(snapshot));
     }

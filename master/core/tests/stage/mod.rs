@@ -99,6 +99,7 @@ pub fn info(id: AgentId, declared: &str) -> AgentInfo {
             health: DiskHealth::Ok,
             media: Media::Hdd,
             orphans: Vec::new(),
+            no_snapshots: BTreeMap::new(),
         }],
         limitations: Vec::new(),
         version: Arc::from("0"),

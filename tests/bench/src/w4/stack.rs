@@ -84,6 +84,7 @@ fn info() -> anyhow::Result<AgentInfo> {
             health: DiskHealth::Ok,
             media: Media::Unknown,
             orphans: Vec::new(),
+            no_snapshots: BTreeMap::new(),
         }],
         limitations: Vec::new(),
         version: Arc::from("bench"),

@@ -67,6 +67,11 @@ pub enum Call {
     Format,
     Mount,
     Holds,
+    Share,
+    Shared,
+    Freeze,
+    Thaw,
+    Renew,
     Put,
     RawDevice,
     RawNumber,
@@ -121,6 +126,10 @@ impl Call {
                 | Self::Format
                 | Self::Mount
                 | Self::Put
+                | Self::Share
+                | Self::Freeze
+                | Self::Thaw
+                | Self::Renew
                 | Self::WriteAt
                 | Self::Fill
                 | Self::MakeLink
@@ -144,6 +153,9 @@ impl Call {
                 | Self::Holds
                 | Self::Shown
                 | Self::Put
+                | Self::Renew
+                | Self::Freeze
+                | Self::Thaw
                 | Self::Unmount
         )
     }

@@ -26,6 +26,8 @@ pub(super) struct Mounted {
     pub storage: Box<Storage>,
     /// Under which name; nobody sees it without.
     pub name: Option<String>,
+    /// Whoever writes waits, also when the process that froze it is gone.
+    pub frozen: bool,
 }
 
 impl Mounted {
@@ -112,6 +114,18 @@ impl Storage {
         if let Some(device) = self.devices.get_mut(&file) {
             device.mounted = None;
         }
+    }
+
+    /// Does whoever writes to the file system in this file wait?
+    pub(super) fn is_frozen(&self, file: Number) -> bool {
+        let mounted = self.devices.get(&file).and_then(|device| device.mounted.as_ref());
+        mounted.is_some_and(|mounted| mounted.frozen)
+    }
+
+    /// Does anybody who writes wait?
+    #[must_use]
+    pub fn is_any_frozen(&self) -> bool {
+        self.devices.keys().any(|file| self.is_frozen(*file))
     }
 
     /// The file whose file system is seen under this name.

@@ -190,10 +190,64 @@ impl Images for Handle {
         Ok(file.map(|file| self.files.handle(Some(file), ROOT)))
     }
 
+    fn share(&self, site: Site, of: Raw<'_>) -> Result<(), Errno> {
+        let of = number(of)?;
+        self.files.perform(self.image, site, (Call::Share, &nothing), |state| {
+            if !state.has_reflinks {
+                return Err(Errno::OPNOTSUPP);
+            }
+            // What the kernel knows of a device reaches the file first.
+            state.storage.flush(of);
+            let (length, _allocated) = state.storage.seen().lengths(of);
+            let change = Change::Length { number: self.number, length, allocated: length };
+            state.storage.change(change);
+            if let Some(medium) = state.storage.seen().medium(of) {
+                let is_journaled = false;
+                state.storage.change(Change::Blocks { number: self.number, medium, is_journaled });
+            }
+            Ok(())
+        })
+    }
+
+    // Room has no end here.
+    fn shared(&self, site: Site) -> Result<u64, Errno> {
+        self.ask(site, Call::Shared, |_state| Ok(0))
+    }
+
+    fn freeze(&self, site: Site) -> Result<(), Errno> {
+        let file = self.image.ok_or(Errno::OPNOTSUPP)?;
+        self.files.perform(None, site, (Call::Freeze, &nothing), |state| {
+            let mounted = state.device(file)?.mounted.as_mut().ok_or(Errno::STALE)?;
+            if mounted.frozen {
+                return Err(Errno::BUSY);
+            }
+            mounted.frozen = true;
+            mounted.storage.sync_all();
+            state.storage.flush(file);
+            Ok(())
+        })
+    }
+
+    fn thaw(&self, site: Site) -> Result<(), Errno> {
+        let file = self.image.ok_or(Errno::OPNOTSUPP)?;
+        self.files.perform(None, site, (Call::Thaw, &nothing), |state| {
+            let mounted = state.device(file)?.mounted.as_mut().ok_or(Errno::STALE)?;
+            if !mounted.frozen {
+                return Err(Errno::INVAL);
+            }
+            mounted.frozen = false;
+            Ok(())
+        })
+    }
+
     fn unmount(&self, site: Site, name: &str) -> Result<(), Errno> {
         let arguments = || name.to_owned();
         self.files.perform(None, site, (Call::Unmount, &arguments), |state| {
             if let Some(file) = state.storage.shown(name) {
+                if state.device(file)?.mounted.as_ref().is_some_and(|mounted| mounted.frozen) {
+                    // It would stay frozen where nobody reaches it.
+                    return Err(Errno::DEADLK);
+                }
                 state.storage.unmount(file);
                 state.storage.let_go(file, false);
             }
@@ -234,6 +288,33 @@ impl Block for Held {
         made.map_err(|errno| format!("making {format} failed ({errno})"))
     }
 
+    fn renew(&self, site: Site, format: Format) -> Result<(), String> {
+        let begins = || "begins".to_owned();
+        let renewed = self
+            .files
+            .perform(None, site, (Call::Renew, &begins), |state| {
+                if state.device(self.file)?.mounted.is_some() {
+                    return Err(Errno::BUSY);
+                }
+                let medium = state.storage.seen().medium(self.file).ok_or(Errno::INVAL)?;
+                state.write_blocks(self.file, Medium::Torn);
+                Ok(medium)
+            })
+            .and_then(|medium| {
+                self.files.perform(None, site, (Call::Renew, &nothing), |state| {
+                    match &*medium {
+                        Medium::Whole { format: found, .. } if *found == format => {},
+                        Medium::Whole { .. } | Medium::Blank | Medium::Torn => {
+                            return Err(Errno::INVAL);
+                        },
+                    }
+                    state.write_blocks(self.file, (*medium).clone());
+                    Ok(())
+                })
+            });
+        renewed.map_err(|errno| format!("giving {format} another uuid failed ({errno})"))
+    }
+
     fn mount(&self, site: Site, format: Format) -> Result<Box<dyn Unseen>, String> {
         let mounted = self.files.perform(None, site, (Call::Mount, &nothing), |state| {
             let medium = state.storage.seen().medium(self.file).ok_or(Errno::INVAL)?;
@@ -243,7 +324,8 @@ impl Block for Held {
                     if *found == format && medium.size() <= device.size =>
                 {
                     let storage = Box::new(Storage::new(model_of(format), tree.clone()));
-                    device.mounted = Some(Mounted { format, storage, name: None });
+                    let frozen = false;
+                    device.mounted = Some(Mounted { format, storage, name: None, frozen });
                     Ok(())
                 },
                 Medium::Whole { .. } | Medium::Blank | Medium::Torn => Err(Errno::INVAL),

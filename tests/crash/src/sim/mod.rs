@@ -43,6 +43,7 @@ struct State {
     has_attributes: bool,
     is_btrfs: bool,
     has_projects: bool,
+    has_reflinks: bool,
     is_recording: bool,
     events: Vec<Event>,
     calls: usize,
@@ -69,6 +70,8 @@ pub struct Traits {
     pub has_subvolumes: bool,
     /// There are projects and quotas of theirs.
     pub has_projects: bool,
+    /// Files can share blocks.
+    pub has_reflinks: bool,
 }
 
 impl SimFs {
@@ -86,6 +89,7 @@ impl SimFs {
             has_attributes: traits.has_attributes,
             is_btrfs: traits.has_subvolumes,
             has_projects: traits.has_projects,
+            has_reflinks: traits.has_reflinks,
             is_recording: false,
             events: Vec::new(),
             calls: 0,
@@ -204,6 +208,8 @@ impl SimFs {
         let number = state.calls;
         state.calls += 1;
         let fault = state.fault.filter(|fault| fault.at == number);
+        // Nobody would ever answer.
+        let waits = call.is_change() && image.is_some_and(|file| state.storage.is_frozen(file));
         let outcome = match fault {
             Some(fault) => {
                 state.fault = None;
@@ -211,6 +217,7 @@ impl SimFs {
                 state.failed = Some((site, in_image));
                 Err(fault.errno)
             },
+            None if waits => Err(Errno::DEADLK),
             None if call.is_sync() && state.ignored == Some(site) => {
                 let storage = state.storage.clone();
                 let answer = state.on(image, work);

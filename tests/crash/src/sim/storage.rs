@@ -96,7 +96,7 @@ impl Storage {
         for (file, device) in &self.devices {
             (file, device.size).hash(&mut hasher);
             if let Some(mounted) = &device.mounted {
-                (&mounted.name, mounted.storage.fingerprint()).hash(&mut hasher);
+                (&mounted.name, mounted.frozen, mounted.storage.fingerprint()).hash(&mut hasher);
             }
         }
         hasher.finish()

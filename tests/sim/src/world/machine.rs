@@ -178,5 +178,6 @@ fn disk(dice: &mut Dice, name: &str, source: DiskSource, mib: u64) -> Disk {
         health: DiskHealth::Ok,
         media: Media::Unknown,
         orphans: Vec::new(),
+        no_snapshots: BTreeMap::new(),
     }
 }
