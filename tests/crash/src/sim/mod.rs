@@ -11,11 +11,12 @@ mod device;
 pub mod fast;
 mod images;
 mod raw;
+mod snapshot;
 pub mod storage;
 pub mod tree;
 
 use berth_agent::disk::filesystem::Position;
-use berth_agent::disk::fs::{Access, Calls, FileSystem, Site};
+use berth_agent::disk::fs::{Calls, FileSystem, Site};
 pub use call::{Call, CallSite, Event, changing};
 use change::Change;
 use rustix::io::Errno;
@@ -366,42 +367,6 @@ impl State {
         let inode = Inode::new(Content::Directory(BTreeMap::new()), 0o755, number);
         let inode = Box::new(inode);
         self.storage.change(Change::Make { dir, name: name.to_owned(), number, inode });
-        Ok(())
-    }
-}
-
-impl State {
-    fn check_empty(&self, number: Number) -> Result<(), Errno> {
-        if self.entries(number)?.is_empty() { Ok(()) } else { Err(Errno::NOTEMPTY) }
-    }
-
-    fn check_projects(&self) -> Result<(), Errno> {
-        if self.has_projects { Ok(()) } else { Err(Errno::NOSYS) }
-    }
-
-    /// A subvolume with what another holds, as of now.
-    fn snapshot(
-        &mut self,
-        dir: Number,
-        name: &str,
-        of: Number,
-        access: Access,
-    ) -> Result<(), Errno> {
-        if !self.is_btrfs {
-            return Err(Errno::NOTTY);
-        }
-        if self.inode(of)?.subvolume != of || of == ROOT {
-            return Err(Errno::INVAL);
-        }
-        self.writable(dir)?;
-        if self.entries(dir)?.contains_key(name) {
-            return Err(Errno::EXIST);
-        }
-        let (mut inodes, of) = self.storage.seen().copy(of, self.storage.fresh());
-        if let Some((_number, root)) = inodes.first_mut() {
-            root.read_only = access == Access::ReadOnly;
-        }
-        self.storage.change(Change::Snapshot { dir, name: name.to_owned(), inodes, of });
         Ok(())
     }
 }
