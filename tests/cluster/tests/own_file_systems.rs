@@ -290,3 +290,50 @@ fn a_task_gets_the_file_system_of_its_image_and_no_more_than_that() {
         Ok(())
     });
 }
+
+#[test]
+fn a_snapshot_of_an_image_is_rolled_back_to_and_cloned_under_real_daemons() {
+    in_private_mounts(&["mkfs.xfs", "mkfs.ext4", "mount", "umount"], async |dir| {
+        let root = dir.join("d1");
+        mount_new("xfs", 1500, &root);
+        let shown = root.display().to_string();
+        let declared = format!("root={shown},driver=image:ext4,name=d1,size=600MiB");
+        let mut pair = Pair::new(&dir)?.with_agent_flags(&["--disk", &declared]);
+        pair.start()?;
+        let listed = disk(&pair)?;
+        ensure!(listed["driver"] == "image:ext4" && listed["snapshots"] == "yes", "{listed}");
+        let made = create(&pair, "data", "100MiB")?;
+        let path = PathBuf::from(made["host_path"].as_str().context("path")?);
+        let must = |words: &[&str]| -> anyhow::Result<()> {
+            let ran = pair.berth(words)?;
+            ensure!(ran.code == 0, "{words:?}: {}", ran.stderr);
+            Ok(())
+        };
+        std::fs::write(path.join("rows"), "good")?;
+        must(&["snapshot", "create", "data", "--role", "tests", "--name", "one"])?;
+        std::fs::write(path.join("rows"), "bad")?;
+        must(&["volume", "clone", "data", "copy", "--snapshot", "one"])?;
+        let copy = PathBuf::from(volume(&pair, "copy")?["host_path"].as_str().context("path")?);
+        ensure!(std::fs::read_to_string(copy.join("rows"))? == "good", "the clone");
+        must(&["volume", "rollback", "data", "--to", "one", "--yes"])?;
+        ensure!(std::fs::read_to_string(path.join("rows"))? == "good", "rolled back");
+
+        // As after a restart of the machine.
+        pair.kill_agent()?;
+        unmount_images(&root);
+        pair.start_agent()?;
+        pair.wait_registered()?;
+        for (path, name) in [(&path, "data"), (&copy, "copy")] {
+            wait_until("the volumes to be seen again", PATIENCE, || {
+                let content = std::fs::read_to_string(path.join("rows")).unwrap_or_default();
+                ensure!(content == "good", "{name} has {content:?}");
+                Ok(())
+            })?;
+        }
+        ensure!(pair.items(&["snapshot", "list"])?.len() == 2, "one, and what was replaced");
+        drop(pair);
+        unmount_images(&root);
+        let _gone = run("umount", &["-l", &shown]);
+        Ok(())
+    });
+}

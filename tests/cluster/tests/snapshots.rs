@@ -1,4 +1,4 @@
-//! Snapshots on the command line: on btrfs all of their life, on a plain directory the refusal.
+//! Snapshots on the command line: on btrfs all of their life, on a plain directory the refusal at once.
 
 use anyhow::{Context, ensure};
 use berth_cluster_tests::{Cluster, Run, wait_until};
@@ -15,7 +15,7 @@ fn refused(run: &Run, code: i32, words: &[&str]) -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_directory_volume_refuses_and_the_failed_record_can_be_deleted() -> anyhow::Result<()> {
+fn a_directory_volume_is_refused_a_snapshot_and_a_schedule_at_once() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;
     if on_btrfs(dir.path())? {
@@ -23,15 +23,17 @@ fn a_directory_volume_refuses_and_the_failed_record_can_be_deleted() -> anyhow::
         return Ok(());
     }
     let cluster = Cluster::start(dir.path(), &["--agents", "1"])?;
+    let disk = cluster.items(&["disk", "list"])?.swap_remove(0);
+    ensure!(disk["snapshots"] == "no: a directory has one content", "{disk}");
     cluster.json(&["volume", "create", "a", "--role", "tests", "--size", "64MiB"])?;
-    let told = cluster.berth(&["snapshot", "create", "a", "--role", "tests", "--name", "one"])?;
-    refused(&told, 2, &["UNSUPPORTED", "driver directory", "btrfs"])?;
-    let listed = cluster.items(&["snapshot", "list"])?;
-    ensure!(listed.len() == 1 && listed[0]["state"] == "FAILED", "{listed:?}");
-    let told = cluster.berth(&["snapshot", "delete", "a@one", "--yes", "--confirm", "one"])?;
-    ensure!(told.code == 0, "{told:?}");
-    ensure!(cluster.items(&["snapshot", "list"])?.is_empty(), "the record is gone");
-    refused(&cluster.berth(&["snapshot", "show", "one"])?, 3, &["UNKNOWN_SNAPSHOT"])?;
+    let words = ["UNSUPPORTED", "driver directory", "a directory has one content"];
+    let take = ["snapshot", "create", "a", "--role", "tests", "--name", "one"];
+    let set = ["snapshot", "schedule", "set", "a", "--every", "1h", "--keep", "3"];
+    for call in [&take[..], &set[..]] {
+        refused(&cluster.berth(call)?, 2, &words)?;
+    }
+    ensure!(cluster.items(&["snapshot", "list"])?.is_empty(), "there is no record");
+    ensure!(cluster.items(&["snapshot", "schedule", "list"])?.is_empty(), "there is no schedule");
     cluster.stop()
 }
 

@@ -40,7 +40,7 @@ const NOT_EXPLORED: [&str; 1] = ["agent/src/volume/on_disk/orphan.rs"];
 
 /// The call sites of the disks' and the drivers' sources that change something or make it durable, by file and line.
 fn written_down() -> BTreeMap<(String, u32), String> {
-    const CALLS: [&str; 42] = [
+    const CALLS: [&str; 43] = [
         "settle(",
         ".make_directory(",
         ".create(",
@@ -79,6 +79,7 @@ fn written_down() -> BTreeMap<(String, u32), String> {
         ".make_pipe(",
         ".dress(",
         "settle_where(",
+        "settle_order(",
         ".share(",
         ".freeze(",
         ".thaw(",

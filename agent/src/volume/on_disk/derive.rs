@@ -14,7 +14,7 @@ use super::super::driver::{Fault, Found};
 use super::super::identity::{self, Binding, Identity};
 use super::super::look::{self, Target, look};
 use super::snapshot::{FOLDER, label};
-use super::{OnDisk, access, settle, settle_where};
+use super::{OnDisk, access, settle, settle_order};
 use crate::disk::adopt::Handle;
 use crate::disk::fs::{Access, Node};
 use crate::disk::image::Format;
@@ -103,12 +103,11 @@ impl OnDisk {
         spec: &VolumeSpec,
         target: Target,
     ) -> Result<Found, Fault> {
-        settle_where(&handle.volumes).map_err(self.unclear(spec, "syncing"))?;
+        settle_order(&handle.volumes).map_err(self.unclear(spec, "syncing"))?;
         // The volume is there; what cannot be deleted now goes with its purge.
         self.clear_aside(folder, spec).ok();
         if !folder.is_btrfs().map_err(self.unclear(spec, "syncing"))? {
-            // Also when there was nothing: whoever deleted it may have died before that was synced. On btrfs everything
-            // was synced above.
+            // It came from there. Also what somebody deleted who died before that was synced.
             folder.sync().map_err(self.unclear(spec, "syncing"))?;
         }
         let here = look(&self.disk, handle, spec, target)?.ok_or_else(|| {
@@ -274,7 +273,7 @@ impl OnDisk {
             self.mark_replaced(&handle, &here.directory, &last, safety)
                 .and_then(|()| handle.volumes.rename(&here.entry, &handle.trash, &gone))
                 .map_err(|errno| failed(unclear(errno)))?;
-            settle_where(&handle.volumes).map_err(&unclear)?;
+            settle_order(&handle.volumes).map_err(&unclear)?;
         }
         let target = Target::live(spec);
         marker::write(&handle.meta, &spec.id.to_string(), &identity.encode())

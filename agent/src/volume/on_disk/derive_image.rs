@@ -8,7 +8,7 @@ use super::super::identity::{self, Binding, Identity};
 use super::super::look;
 use super::derive::{Unmade, aside};
 use super::snapshot_image::empty_image;
-use super::{OnDisk, access, settle_where};
+use super::{OnDisk, access, settle_order};
 use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
 use crate::disk::image::Format;
@@ -78,7 +78,7 @@ impl OnDisk {
         }
         access::give(root, spec.access).map_err(inside)?;
         root.sync_file_system().map_err(inside)?;
-        file.sync().and_then(|()| settle_where(folder)).map_err(on_disk)?;
+        file.sync().and_then(|()| settle_order(folder)).map_err(on_disk)?;
         Ok(identity)
     }
 }

@@ -326,6 +326,13 @@ fn settle_where(directory: &Node) -> Result<(), Errno> {
     if directory.is_btrfs()? { directory.sync_file_system() } else { directory.sync() }
 }
 
+/// Before something that must not be durable without what was done in this directory: on btrfs names become durable in any
+/// order. Elsewhere they do in the order in which they were changed.
+#[track_caller]
+fn settle_order(directory: &Node) -> Result<(), Errno> {
+    if directory.is_btrfs()? { directory.sync_file_system() } else { Ok(()) }
+}
+
 /// What a volume without a file system of its own uses, or why that cannot be told.
 fn used(here: &Here) -> Result<Measured, String> {
     match here.identity.driver {

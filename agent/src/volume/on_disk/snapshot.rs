@@ -12,7 +12,7 @@
 use super::super::driver::{Fault, Snapshots};
 use super::super::identity;
 use super::super::look::{self, Target, look};
-use super::{OnDisk, settle, settle_where};
+use super::{OnDisk, settle, settle_order, settle_where};
 use crate::disk::adopt::Handle;
 use crate::disk::fs::{Access, Node};
 use crate::disk::image::device::FILE;
@@ -103,7 +103,7 @@ impl Snapshots for OnDisk {
             folder.rename(snapshot.id.to_string(), &folder, &going).map_err(&unclear)?;
         }
         // Also when it was done before: whoever renamed or deleted it may have died before that was synced.
-        settle_where(&folder).map_err(&unclear)?;
+        settle_order(&folder).map_err(&unclear)?;
         if self.at(&handle, &folder, &going, snapshot)?.is_some() {
             self.empty(&folder, &going, &snapshot.of.id, &label(snapshot))?;
         }

@@ -8,7 +8,7 @@
 use super::super::driver::{Driver as _, Fault};
 use super::super::look::{self, Here};
 use super::snapshot::{FOLDER, label, unfinished};
-use super::{OnDisk, settle_where};
+use super::{OnDisk, settle_order};
 use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
 use crate::disk::image::Format;
@@ -57,7 +57,7 @@ impl OnDisk {
             self.while_still(handle, &root, here.identity.id, || copy.share(&live))?;
         }
         copy.sync()
-            .and_then(|()| settle_where(folder))
+            .and_then(|()| settle_order(folder))
             .and_then(|()| self.mark(handle, folder, &beginning, snapshot, Some(kind)))
             .map_err(self.about(snapshot, "taking"))
     }
