@@ -1,8 +1,10 @@
 //! The command line's way to the cluster: typed calls over gRPC, failures with the server's own words.
 
-use crate::args::Connect;
+use crate::args::{Change, Connect};
+use crate::caller;
 use crate::failure::{Failure, exit};
 use berth_framework_core::document::Format;
+use berth_model::audit::{AuditCheck, AuditEntry, AuditView, Said};
 use berth_model::disk::DiskProfile;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, FrameworkId, OperationId, TaskId};
@@ -17,12 +19,15 @@ use berth_model::view::{
     SnapshotView, TaskView, VolumeView,
 };
 use berth_proto::address::Address;
-use berth_proto::convert::{LogRequest, MESSAGE_BYTES_MAX, from_wire, list_from_wire, to_wire};
+use berth_proto::convert::{
+    AuditRequest, LogRequest, MESSAGE_BYTES_MAX, VerifyRequest, from_wire, list_from_wire, to_wire,
+};
 use berth_proto::service::v1 as services;
 use berth_proto::service::v1::services_client::ServicesClient;
 use berth_proto::status::from_status;
 use berth_proto::v1;
 use berth_proto::v1::operator_client::OperatorClient;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
@@ -85,6 +90,10 @@ pub(crate) async fn probe(address: &str) -> Result<Probe, Failure> {
     let frameworks = client.frameworks(false).await?;
     let scheduler = frameworks.iter().any(|f| f.connected && &*f.info.name == SCHEDULER);
     Ok(Probe { agents: cluster.agents_registered, scheduler })
+}
+
+fn said(change: &Change, in_earnest: bool) -> Said {
+    Said { who: caller::who(), reason: change.reason.as_deref().map(Arc::from), in_earnest }
 }
 
 macro_rules! list {
@@ -164,17 +173,15 @@ impl Client {
         list!(self, list_roles, v1::ListRolesRequest {}, roles)
     }
 
-    /// Submits a change; with `only_check` asks whether it would be accepted.
+    /// Submits a change.
     pub(crate) async fn submit(
         &self,
         id: OperationId,
         request: Request,
-        only_check: bool,
+        change: &Change,
     ) -> Result<OperationId, Failure> {
-        let message = to_wire(&(id, request));
-        let mut operator = self.operator.clone();
-        let reply =
-            if only_check { operator.check(message).await } else { operator.submit(message).await };
+        let message = to_wire(&(id, request, said(change, false)));
+        let reply = self.operator.clone().submit(message).await;
         let text = reply.map_err(|s| failed(&s))?.into_inner().operation_id;
         text.parse().map_err(|e: berth_model::id::IdError| Failure::local(e.to_string()))
     }
@@ -192,6 +199,47 @@ impl Client {
             size_bytes: size.get(),
         };
         let reply = self.operator.clone().survey_directory(request).await;
+        from_wire(reply.map_err(|s| failed(&s))?.into_inner()).map_err(Failure::from)
+    }
+
+    /// Asks whether a change would be accepted, before somebody is asked to confirm it: unless it is a trial, a refusal
+    /// is one.
+    pub(crate) async fn admit(
+        &self,
+        request: Request,
+        change: &Change,
+        dry_run: bool,
+    ) -> Result<(), Failure> {
+        let id = change.request_id.unwrap_or_else(Self::mint);
+        let message = to_wire(&(id, request, said(change, !dry_run)));
+        self.operator.clone().check(message).await.map(drop).map_err(|s| failed(&s))
+    }
+
+    /// Asks whether a change would be accepted; leaves no trace.
+    pub(crate) async fn check(&self, request: Request) -> Result<(), Failure> {
+        let message = to_wire(&(Self::mint(), request, Said::default()));
+        self.operator.clone().check(message).await.map(drop).map_err(|s| failed(&s))
+    }
+
+    /// A part of the audit log, newest first, and where to ask on.
+    pub(crate) async fn audit(
+        &self,
+        wanted: &AuditRequest,
+    ) -> Result<(Vec<AuditEntry>, Option<u64>, AuditView), Failure> {
+        let reply = self.operator.clone().list_audit(to_wire(wanted)).await;
+        let v1::ListAuditReply { entries, next_before_seq, log } =
+            reply.map_err(|s| failed(&s))?.into_inner();
+        let entries = list_from_wire(entries, "entries").map_err(Failure::from)?;
+        let log = from_wire(log.unwrap_or_default()).map_err(Failure::from)?;
+        Ok((entries, next_before_seq, log))
+    }
+
+    /// Checks a part of the audit log. Also answers whether there is more to check.
+    pub(crate) async fn verify_audit(
+        &self,
+        wanted: &VerifyRequest,
+    ) -> Result<(AuditCheck, bool), Failure> {
+        let reply = self.operator.clone().verify_audit(to_wire(wanted)).await;
         from_wire(reply.map_err(|s| failed(&s))?.into_inner()).map_err(Failure::from)
     }
 

@@ -76,7 +76,8 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::UnknownProfile
         | ErrorCode::UnknownSnapshot
         | ErrorCode::UnknownOrphan
-        | ErrorCode::UnknownSchedule => exit::NOT_FOUND,
+        | ErrorCode::UnknownSchedule
+        | ErrorCode::UnknownAuditEntry => exit::NOT_FOUND,
         ErrorCode::StaleOffer
         | ErrorCode::StaleEpoch
         | ErrorCode::RequestIdReused
@@ -105,6 +106,7 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::SourceChanged => exit::CONFLICT,
         ErrorCode::NotPrivileged | ErrorCode::ImportNotAllowed => exit::NOT_ALLOWED,
         ErrorCode::Unavailable | ErrorCode::AgentUnreachable => exit::UNREACHABLE,
+        ErrorCode::AuditBroken => exit::PROBLEMS,
         ErrorCode::TimedOut => exit::TIMED_OUT,
         ErrorCode::SafeMode | ErrorCode::ConfirmationRequired | ErrorCode::VolumeProtected => {
             exit::GUARD

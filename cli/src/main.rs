@@ -4,6 +4,7 @@
 //! error, and the exit code says what kind of end it was (docs/errors.md).
 
 mod args;
+mod caller;
 mod client;
 mod confirm;
 mod dev;
@@ -19,8 +20,8 @@ use clap::{CommandFactory, Parser};
 use failure::Failure;
 use std::process::ExitCode;
 use verbs::{
-    daemon, disk, document, list, operation, orphan, profile, reservation, service, snapshot, task,
-    volume,
+    audit, daemon, disk, document, list, operation, orphan, profile, reservation, service,
+    snapshot, task, volume,
 };
 
 /// The master's work is many small values; this allocator handles them in less time than the system's.
@@ -86,6 +87,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Apply(command) => document::apply(&command).await,
         Command::Validate(command) => document::validate(&command),
         Command::Orphan(command) => orphan::run(&command).await,
+        Command::Audit(command) => audit::run(&command).await,
         Command::Completion { shell } => completion(shell),
         Command::Version => output::line(&format!("berth {}", env!("CARGO_PKG_VERSION"))),
         // Handled before the runtime exists.

@@ -19,6 +19,10 @@ pub struct MasterConfig {
     pub heartbeat: Duration,
     /// How long an offer may stay unanswered before it is rescinded; never by default, as in Mesos.
     pub offer_timeout: Option<Duration>,
+    /// How many entries the audit log keeps at least. Default a million, some hundred MB.
+    pub audit_entries: u64,
+    /// Entries older than this are removed from the audit log; never by default.
+    pub audit_age: Option<Duration>,
 }
 
 /// The file's form: every key may be left out, no other is allowed.
@@ -30,6 +34,8 @@ struct File {
     agent_timeout: Option<String>,
     heartbeat: Option<String>,
     offer_timeout: Option<String>,
+    audit_entries: Option<u64>,
+    audit_age: Option<String>,
 }
 
 /// Why settings cannot be used.
@@ -89,6 +95,8 @@ impl MasterConfig {
             agent_timeout,
             heartbeat,
             offer_timeout,
+            audit_entries,
+            audit_age,
         } = settings;
         let work_dir = work_dir.or(file_dir).ok_or_else(|| ConfigError::Value {
             key: "--work-dir",
@@ -103,7 +111,22 @@ impl MasterConfig {
                 .unwrap_or(Duration::from_secs(75)),
             heartbeat: span("heartbeat", heartbeat.as_deref())?.unwrap_or(Duration::from_secs(15)),
             offer_timeout: span("offer_timeout", offer_timeout.as_deref())?,
+            audit_entries: entries(audit_entries)?,
+            audit_age: span("audit_age", audit_age.as_deref())?,
         })
+    }
+}
+
+/// Fewer would not tell of one busy day.
+const AUDIT_ENTRIES_MIN: u64 = 1_000;
+
+fn entries(wanted: Option<u64>) -> Result<u64, ConfigError> {
+    match wanted {
+        Some(count) if count < AUDIT_ENTRIES_MIN => Err(ConfigError::Value {
+            key: "audit_entries",
+            what: format!("{count} is below {AUDIT_ENTRIES_MIN}"),
+        }),
+        wanted => Ok(wanted.unwrap_or(1_000_000)),
     }
 }
 
@@ -148,6 +171,8 @@ mod tests {
             agent_timeout: Duration::from_secs(75),
             heartbeat: Duration::from_secs(2),
             offer_timeout: None,
+            audit_entries: 1_000_000,
+            audit_age: None,
         };
         assert_eq!(config, wanted);
     }
@@ -157,6 +182,8 @@ mod tests {
         for (text, wanted) in [
             ("heartbeat = \"2s\"", "--work-dir: say where the registry is kept"),
             ("work_dir=\"w\"\nheartbeat=\"2\"", "heartbeat: \"2\" is not a duration"),
+            ("work_dir=\"w\"\naudit_entries=999", "audit_entries: 999 is below 1000"),
+            ("work_dir=\"w\"\naudit_age=\"0s\"", "audit_age: zero is not allowed"),
             ("work_dir=\"w\"\nheartbeat=\"0s\"", "heartbeat: zero is not allowed"),
             ("work_dir=\"w\"\nlisten=\"x\"", "--listen: \"x\" is not IP:PORT"),
             ("workdir=\"w\"", "configuration FILE: TOML parse error"),

@@ -53,6 +53,8 @@ pub async fn run(
         heartbeat: config.heartbeat,
         agent_timeout: config.agent_timeout,
         offer_timeout: config.offer_timeout,
+        audit_entries: config.audit_entries,
+        audit_age: config.audit_age,
     };
     let (engine, handle) = Engine::start(Box::new(store), &settings)?;
     let mut running = tokio::spawn(engine.run());

@@ -182,6 +182,10 @@ codes! {
     SourceChanged => "SOURCE_CHANGED", Later;
     /// The stream between an agent and whoever asked it broke.
     TransferFailed => "TRANSFER_FAILED", Later;
+    /// The audit log has no such entry.
+    UnknownAuditEntry => "UNKNOWN_AUDIT_ENTRY", Never;
+    /// An entry of the audit log is not as it was written.
+    AuditBroken => "AUDIT_BROKEN", Never;
 }
 
 impl ErrorCode {

@@ -1,5 +1,6 @@
 //! Operations: state changes with an id that can be asked for, waited on and repeated safely.
 
+use crate::audit::Said;
 use crate::error::Rejection;
 use crate::id::{AgentId, FrameworkId, OperationId, VolumeId};
 use crate::orphan::OrphanOrder;
@@ -260,4 +261,6 @@ pub struct OperationRecord {
     pub finished: Option<Timestamp>,
     /// The data without a record that the agent is to delete.
     pub orphan: Option<Box<OrphanOrder>>,
+    /// Who asked and why, as the caller said it; of a framework's operation, `framework` says who.
+    pub said: Said,
 }

@@ -5,6 +5,7 @@
 
 use crate::access::Access;
 use crate::agent::AgentInfo;
+use crate::audit::{AuditKey, AuditRecord};
 use crate::disk::{DiskProfile, DiskRecord};
 use crate::error::Rejection;
 use crate::framework::FrameworkInfo;
@@ -59,6 +60,8 @@ pub enum RegistryRecord {
     Snapshot(Arc<Snapshot>),
     /// The schedule of a volume's snapshots.
     Schedule(Arc<SnapshotSchedule>),
+    /// A part of the audit log.
+    Audit(AuditRecord),
 }
 
 /// One row of dynamically reserved resources: everything of one agent with the same name, disk and stack.
@@ -113,6 +116,8 @@ pub enum RegistryKey {
     Snapshot(SnapshotId),
     /// The schedule of a volume.
     Schedule(VolumeId),
+    /// A part of the audit log.
+    Audit(AuditKey),
 }
 
 impl RegistryRecord {
@@ -131,6 +136,7 @@ impl RegistryRecord {
             Self::Profile(profile) => RegistryKey::Profile(profile.name.clone()),
             Self::Snapshot(snapshot) => RegistryKey::Snapshot(snapshot.spec.id),
             Self::Schedule(schedule) => RegistryKey::Schedule(schedule.volume),
+            Self::Audit(record) => RegistryKey::Audit(record.key()),
         }
     }
 }

@@ -17,7 +17,7 @@ pub fn fingerprint(message: &impl Message) -> u64 {
 #[must_use]
 pub fn request(request: &Request) -> u64 {
     let request = Some(convert::request_to_wire(request));
-    fingerprint(&v1::SubmitRequest { operation_id: String::new(), request })
+    fingerprint(&v1::SubmitRequest { request, ..v1::SubmitRequest::default() })
 }
 
 /// The fingerprint of an operation of an ACCEPT, without its operation id.

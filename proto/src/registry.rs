@@ -7,6 +7,7 @@
 use crate::convert;
 use crate::registry_wire::v1 as wire;
 use crate::versioned::{self, DecodeError};
+use berth_model::audit::AuditKey;
 use berth_model::id::IdError;
 use berth_model::record::{RegistryKey, RegistryRecord};
 use std::str::FromStr;
@@ -26,6 +27,10 @@ pub fn encode_key(key: &RegistryKey) -> Vec<u8> {
         RegistryKey::Profile(name) => format!("profile/{name}"),
         RegistryKey::Snapshot(id) => format!("snapshot/{id}"),
         RegistryKey::Schedule(id) => format!("schedule/{id}"),
+        RegistryKey::Audit(AuditKey::Head) => "audit/head".to_owned(),
+        // Of one length, so that their order is that of the numbers.
+        RegistryKey::Audit(AuditKey::Mark(seq)) => format!("audit/mark/{seq:020}"),
+        RegistryKey::Audit(AuditKey::Entry(seq)) => format!("audit/entry/{seq:020}"),
     };
     text.into_bytes()
 }
@@ -53,6 +58,7 @@ pub fn decode_key(key: &[u8]) -> Result<RegistryKey, DecodeError> {
         "profile" => id_of(id).map(RegistryKey::Profile),
         "snapshot" => id_of(id).map(RegistryKey::Snapshot),
         "schedule" => id_of(id).map(RegistryKey::Schedule),
+        "audit" => audit_key(id).map(RegistryKey::Audit),
         other => Err(format!("no kind of record is called {other:?}")),
     };
     let decoded = decoded.map_err(error)?;
@@ -60,6 +66,16 @@ pub fn decode_key(key: &[u8]) -> Result<RegistryKey, DecodeError> {
         return Err(error("the key is not written as Berth writes it".to_owned()));
     }
     Ok(decoded)
+}
+
+fn audit_key(text: &str) -> Result<AuditKey, String> {
+    let number = |text: &str| text.parse().map_err(|e| format!("{text:?} is no number: {e}"));
+    match text.split_once('/') {
+        None if text == "head" => Ok(AuditKey::Head),
+        Some(("mark", seq)) => number(seq).map(AuditKey::Mark),
+        Some(("entry", seq)) => number(seq).map(AuditKey::Entry),
+        None | Some(_) => Err(format!("no part of the audit log is called {text:?}")),
+    }
 }
 
 /// Key and value of a record.

@@ -43,7 +43,8 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::UnknownProfile
         | ErrorCode::UnknownSnapshot
         | ErrorCode::UnknownOrphan
-        | ErrorCode::UnknownSchedule => Code::NotFound,
+        | ErrorCode::UnknownSchedule
+        | ErrorCode::UnknownAuditEntry => Code::NotFound,
         ErrorCode::RequestIdReused
         | ErrorCode::VolumeExists
         | ErrorCode::DirectoryExists
@@ -85,7 +86,8 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::DiskFaulty
         | ErrorCode::LedgerCorrupt
         | ErrorCode::LedgerRolledBack
-        | ErrorCode::RegistryCorrupt => Code::DataLoss,
+        | ErrorCode::RegistryCorrupt
+        | ErrorCode::AuditBroken => Code::DataLoss,
         ErrorCode::VolumeUnavailable
         | ErrorCode::AgentUnreachable
         | ErrorCode::TransferFailed

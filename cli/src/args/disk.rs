@@ -1,6 +1,6 @@
 //! Disks and profiles.
 
-use super::{Act, Read, Trial, profile_name, reason, size};
+use super::{Act, Read, Trial, profile_name, size};
 use crate::confirm::Confirm;
 use crate::output::Show;
 use berth_model::id::ProfileName;
@@ -30,21 +30,16 @@ pub(crate) enum Disk {
         #[command(flatten)]
         read: Read,
     },
-    /// Put nothing new on a disk; volumes on it stay usable and stay offered to their roles
+    /// Put nothing new on a disk; volumes on it stay usable and stay offered to their roles. The reason is shown wherever the
+    /// disk is refused
     Cordon {
         #[command(flatten)]
         change: DiskChange,
-        /// Why; shown wherever the disk is refused
-        #[arg(long, default_value = "", hide_default_value = true, value_parser = reason)]
-        reason: String,
     },
     /// Use a cordoned disk again
     Uncordon {
         #[command(flatten)]
         change: DiskChange,
-        /// Why; kept with the operation
-        #[arg(long, default_value = "", hide_default_value = true, value_parser = reason)]
-        reason: String,
     },
     /// Set labels with KEY=VALUE, remove them with KEY-
     Label {

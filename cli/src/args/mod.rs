@@ -1,5 +1,6 @@
 //! The command line as a tree of types.
 
+mod audit;
 mod daemon;
 mod disk;
 mod orphan;
@@ -7,6 +8,7 @@ mod snapshot;
 mod storage;
 mod work;
 
+pub(crate) use audit::{Audit, AuditList, AuditVerify, OfOperation};
 pub(crate) use daemon::{Agent, AgentRun, Master, MasterRun, Scheduler, SchedulerRun};
 pub(crate) use disk::{
     Disk, DiskAdd, DiskChange, DiskMap, DiskScan, Health, Profile, ProfileCreate,
@@ -87,6 +89,9 @@ pub(crate) enum Command {
     /// Look at data without a record and records without data; adopt or purge them
     #[command(subcommand, visible_alias = "orphans")]
     Orphan(Orphan),
+    /// Look at who did what and why, and check that the log is as it was written
+    #[command(subcommand)]
+    Audit(Audit),
     /// Print a completion script for a shell
     Completion {
         /// Which shell
@@ -163,6 +168,9 @@ pub(crate) struct Change {
     /// The operation's id, so that a repeated command does not act twice
     #[arg(long, value_parser = operation_id, help_heading = "Waiting")]
     pub(crate) request_id: Option<OperationId>,
+    /// Why; kept with the operation and in the audit log
+    #[arg(long, value_parser = reason, help_heading = "Safety")]
+    pub(crate) reason: Option<String>,
 }
 
 /// Flags of commands that change something and show it as it is then.

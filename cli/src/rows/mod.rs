@@ -4,6 +4,7 @@
 //! since the Unix epoch and end in `_ms`.
 
 mod agent;
+mod audit;
 mod disk;
 mod framework;
 mod orphan;
@@ -15,6 +16,7 @@ mod transfer;
 mod usage;
 
 pub(crate) use agent::AgentRow;
+pub(crate) use audit::{AuditRow, CheckRow};
 pub(crate) use disk::{DiskDetail, DiskRow, HealthRow, MatchRow, ProfileRow};
 pub(crate) use framework::{FrameworkRow, OfferRow, RoleRow};
 pub(crate) use orphan::OrphanRow;

@@ -102,6 +102,8 @@ pub(crate) struct OperationRow {
     pub(crate) finished_ms: Option<u64>,
     pub(crate) notes: Vec<String>,
     pub(crate) error: Option<ErrorRow>,
+    pub(crate) who: String,
+    pub(crate) reason: Option<String>,
     #[serde(skip)]
     pub(crate) now: Timestamp,
 }
@@ -123,6 +125,11 @@ impl OperationRow {
                 OperationState::Failed(error) => Some(ErrorRow::from(error)),
                 OperationState::Accepted | OperationState::Done => None,
             },
+            who: match &record.framework {
+                Some(id) => format!("framework {id}"),
+                None => record.said.who.to_string(),
+            },
+            reason: record.said.reason.as_ref().map(ToString::to_string),
             now,
         }
     }
@@ -130,7 +137,7 @@ impl OperationRow {
 
 impl Row for OperationRow {
     const COLUMNS: &'static [&'static str] =
-        &["OPERATION", "KIND", "STATE", "OBJECT", "AGE", "TOOK", "FRAMEWORK", "ERROR"];
+        &["OPERATION", "KIND", "STATE", "OBJECT", "AGE", "TOOK", "WHO", "REASON", "ERROR"];
     const NARROW: usize = 6;
     fn cells(&self) -> Vec<Cell> {
         let took = self.finished_ms.map(|end| {
@@ -148,7 +155,8 @@ impl Row for OperationRow {
             Cell::text(cut(&self.object, 60)),
             Cell::text(age(self.now, self.accepted_ms)),
             Cell::maybe(took),
-            Cell::maybe(self.framework_id.as_ref()),
+            Cell::text(cut(&self.who, 40)),
+            Cell::maybe(self.reason.as_ref().map(|text| cut(text, 60))),
             Cell::maybe(self.error.as_ref().map(|e| e.message.clone())),
         ]
     }

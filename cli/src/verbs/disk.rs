@@ -33,14 +33,14 @@ pub(crate) async fn run(command: &Disk) -> Result<(), Failure> {
         },
         Disk::Map(args) => map(args).await,
         Disk::Health { disk, read } => health(disk.as_deref(), read).await,
-        Disk::Cordon { change, reason } => {
+        Disk::Cordon { change } => {
             let plan = "nothing new would go on it; its volumes stay usable";
-            let reason = reason.clone();
+            let reason = change.trial.act.change.reason.clone().unwrap_or_default();
             say(change, plan, |disk| DiskRequest::Cordon { disk, reason }).await
         },
-        Disk::Uncordon { change, reason } => {
+        Disk::Uncordon { change } => {
             let plan = "it would be used again";
-            let reason = reason.clone();
+            let reason = change.trial.act.change.reason.clone().unwrap_or_default();
             say(change, plan, |disk| DiskRequest::Uncordon { disk, reason }).await
         },
         Disk::Label { change, labels } => {
@@ -158,7 +158,7 @@ async fn say(
     };
     let request = Request::Disk(request(id));
     if *dry_run {
-        client.submit(Client::mint(), request, true).await?;
+        client.check(request).await?;
         return output::planned(&format!("disk {disk}: {plan}"), &read.show);
     }
     match operation::submit(&client, request, change, &read.show).await? {

@@ -1,5 +1,6 @@
 //! What each command does: look up what is meant, ask the cluster, print rows.
 
+pub(crate) mod audit;
 pub(crate) mod daemon;
 pub(crate) mod disk;
 pub(crate) mod document;

@@ -28,7 +28,7 @@ pub(crate) async fn submit(
     show: &Show,
 ) -> Result<Option<OperationRecord>, Failure> {
     let id = change.request_id.unwrap_or_else(Client::mint);
-    let accepted = client.submit(id, request, false).await.map_err(|mut failure| {
+    let accepted = client.submit(id, request, change).await.map_err(|mut failure| {
         if failure.error.code == ErrorCode::Unavailable {
             failure.error = failure.error.remedy(format!(
                 "it may have been accepted: repeat the command with --request-id {id}, it does not act twice"
@@ -219,6 +219,7 @@ pub(crate) async fn run(command: &Operation) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use berth_model::audit::Said;
     use berth_model::id::VolumeId;
     use berth_model::units::Timestamp;
 
@@ -237,6 +238,7 @@ mod tests {
             accepted: Timestamp::default(),
             finished: None,
             orphan: None,
+            said: Said::default(),
         };
         let volume = record(OperationKind::Destroy, "volume data.2 of role storage/db");
         let snapshot =

@@ -95,7 +95,7 @@ async fn adopt(which: &OneOrphan, trial: &Trial) -> Result<(), Failure> {
     };
     let request = Request::AdoptOrphan { orphan: choice(row) };
     if *dry_run {
-        client.submit(Client::mint(), request, true).await?;
+        client.check(request).await?;
         let text = match row.path.as_str() {
             "" => format!("would look whether the data is back of {}", row.shown()),
             _ => format!("would make a volume again of {}", row.shown()),
@@ -127,7 +127,7 @@ async fn purge(which: &OneOrphan, confirm: &TypedName, act: &Act) -> Result<(), 
         return operation::submit_and_show(&client, request, change, &read.show).await;
     }
     // What cannot be done is said before anybody is asked to confirm it.
-    client.submit(Client::mint(), request.clone(), true).await?;
+    client.admit(request.clone(), change, confirm.safety.dry_run).await?;
     let what = match row.path.as_str() {
         "" => "its record is forgotten; should its data be back, it goes to the trash",
         _ => "its data is deleted for good",

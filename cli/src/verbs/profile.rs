@@ -54,7 +54,7 @@ pub(crate) async fn run(command: &Profile) -> Result<(), Failure> {
             if earlier.is_known() {
                 return operation::submit_and_show(&client, request, change, &read.show).await;
             }
-            client.submit(Client::mint(), request.clone(), true).await?;
+            client.admit(request.clone(), change, confirm.dry_run).await?;
             let impact =
                 format!("profile {profile} is forgotten; volumes placed by it stay where they are");
             if confirm.dry_run {
@@ -91,7 +91,7 @@ async fn create(create: &ProfileCreate) -> Result<(), Failure> {
     let client = Client::connect(&read.connect).await?;
     let request = Request::Profile(ProfileRequest::Create(profile.clone()));
     if *dry_run {
-        client.submit(Client::mint(), request, true).await?;
+        client.check(request).await?;
         let row = ProfileRow::new(&profile, &views(&client).await?);
         let text =
             format!("would create profile {name}, satisfied now by {} disks", row.disks.len());

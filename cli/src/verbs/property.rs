@@ -61,7 +61,7 @@ async fn say(
     let id = view.volume.spec.id;
     let request = Request::Property { volume: VolumeChoice::Id(id), property };
     if *dry_run && !earlier.is_known() {
-        client.submit(Client::mint(), request, true).await?;
+        client.check(request).await?;
         return output::planned(&planned(view), &read.show);
     }
     match operation::submit(&client, request, change, &read.show).await? {

@@ -76,7 +76,7 @@ pub(crate) async fn run(command: &Reservation) -> Result<(), Failure> {
                 ));
             }
             if confirm.dry_run {
-                client.submit(Client::mint(), request, true).await?;
+                client.check(request).await?;
                 return output::planned("would give its unused part back", &read.show);
             }
             ask("its unused part goes back to everybody", confirm)?;
@@ -108,7 +108,7 @@ async fn create(create: &ReservationCreate) -> Result<(), Failure> {
     }
     let request = Request::Reserve { agent: agent.info.id, resources: reserved.clone() };
     if *dry_run {
-        client.submit(Client::mint(), request, true).await?;
+        client.check(request).await?;
         let text = format!("would reserve {reserved} on agent {}", agent.info.hostname);
         return output::planned(&text, &read.show);
     }

@@ -70,7 +70,7 @@ pub(crate) async fn run(command: &Schedule) -> Result<(), Failure> {
             if earlier.is_known() {
                 return operation::submit_and_show(&client, request, change, &read.show).await;
             }
-            client.submit(Client::mint(), request.clone(), true).await?;
+            client.admit(request.clone(), change, confirm.dry_run).await?;
             let text = format!(
                 "snapshots of volume {}/{} are not taken any more, and none is deleted by the clock; {} stay",
                 view.role, view.name, view.kept
@@ -128,7 +128,7 @@ async fn set(set: &ScheduleSet) -> Result<(), Failure> {
     let principal = principal(set.principal.as_deref())?;
     let request = Request::SetSchedule { volume: VolumeChoice::Id(volume.id), plan, principal };
     if *dry_run && !earlier.is_known() {
-        client.submit(Client::mint(), request, true).await?;
+        client.check(request).await?;
         return output::planned(&text, &read.show);
     }
     match operation::submit(&client, request, change, &read.show).await? {

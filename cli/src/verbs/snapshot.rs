@@ -101,7 +101,7 @@ pub(crate) async fn run(command: &Snapshot) -> Result<(), Failure> {
                 return operation::submit_and_show(&client, request, change, &read.show).await;
             }
             // What cannot be done is said before anybody is asked to confirm it.
-            client.submit(Client::mint(), request.clone(), true).await?;
+            client.admit(request.clone(), change, confirm.safety.dry_run).await?;
             let impact = format!("{}\n  it is deleted for good; its volume stays", shown(view));
             if confirm.safety.dry_run {
                 return output::planned(&format!("would delete for good:\n{impact}"), &read.show);
@@ -153,7 +153,7 @@ pub(crate) async fn create(create: &SnapshotCreate) -> Result<(), Failure> {
         freeze,
     };
     if *dry_run {
-        client.submit(Client::mint(), request, true).await?;
+        client.check(request).await?;
         let spec = &view.volume.spec;
         let text = format!("would take a snapshot of volume {}/{}", spec.role, spec.name);
         return output::planned(&text, &read.show);
@@ -232,7 +232,7 @@ pub(crate) async fn rollback(command: &VolumeRollback) -> Result<(), Failure> {
         return operation::submit_and_show(&client, request, change, &read.show).await;
     }
     // What cannot be done is said before anybody is asked to confirm it.
-    client.submit(Client::mint(), request.clone(), true).await?;
+    client.admit(request.clone(), change, command.confirm.dry_run).await?;
     note(&impact_of_rollback(view, to));
     let text =
         "what it holds now is first kept as a snapshot before-rollback-…; nothing is deleted";
@@ -298,16 +298,16 @@ pub(crate) async fn clone(command: &VolumeClone) -> Result<(), Failure> {
                 Request::CreateSnapshot { volume, name: None, principal: None, freeze: None };
             if !earlier.is_known() {
                 // A refusal of the volume would leave the snapshot behind.
-                client.submit(Client::mint(), room_for(command, view)?, true).await?;
+                client.admit(room_for(command, view)?, change, *dry_run).await?;
             }
             if *dry_run {
-                client.submit(Client::mint(), take, true).await?;
+                client.check(take).await?;
                 let text = format!("would take a snapshot and make volume {} from it", command.new);
                 return output::planned(&text, &read.show);
             }
             // Under an id that follows from the command's own, so that a repeated command takes no second one.
             let id = OperationId::from_u128(derive(asked.as_u128(), 1));
-            let id = client.submit(id, take, false).await?;
+            let id = client.submit(id, take, change).await?;
             let record = operation::wait(&client, id, change.timeout).await?;
             let Some(taken) = taken_by(&client, record.id).await? else {
                 let text = format!("the snapshot of operation {id} is not there any more");
@@ -320,7 +320,7 @@ pub(crate) async fn clone(command: &VolumeClone) -> Result<(), Failure> {
         },
     };
     if *dry_run {
-        client.submit(Client::mint(), request, true).await?;
+        client.check(request).await?;
         let text = format!("would make volume {} from the snapshot", command.new);
         return output::planned(&text, &read.show);
     }

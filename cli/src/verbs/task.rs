@@ -83,7 +83,7 @@ pub(crate) async fn run(command: &Task) -> Result<(), Failure> {
                 return operation::submit_and_show(&client, request, change, &read.show).await;
             }
             if confirm.dry_run {
-                client.submit(Client::mint(), request, true).await?;
+                client.check(request).await?;
                 return output::planned(&format!("would end {impact}"), &read.show);
             }
             ask(&impact, confirm)?;

@@ -43,7 +43,7 @@ pub(crate) async fn import(command: &VolumeImport) -> Result<(), Failure> {
         import: Some(Import::Directory { path: Arc::clone(&command.path) }),
     };
     if *dry_run {
-        client.submit(Client::mint(), request, true).await?;
+        client.check(request).await?;
         let survey = client.survey(agent, &command.path, command.size).await?;
         output::one(&SurveyRow::new(&survey), &read.show)?;
         return match survey.refusals.first() {

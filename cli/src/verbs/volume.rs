@@ -117,7 +117,7 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
                 return operation::submit_and_show(&client, request, change, &read.show).await;
             }
             // What cannot be done is said before anybody is asked to confirm it.
-            client.submit(Client::mint(), request.clone(), true).await?;
+            client.admit(request.clone(), change, confirm.dry_run).await?;
             let (plan, question) = fate(view.volume.state);
             if confirm.dry_run {
                 return output::planned(plan, &read.show);
@@ -168,7 +168,7 @@ async fn resize(which: &OneVolume, size: Bytes, trial: &Trial) -> Result<(), Fai
     let (id, from) = (volume.spec.id, volume.spec.size);
     let request = Request::ResizeVolume { volume: VolumeChoice::Id(id), size };
     if *dry_run {
-        client.submit(Client::mint(), request, true).await?;
+        client.check(request).await?;
         let name = &volume.spec.name;
         let plan = if size < from {
             format!(
@@ -281,7 +281,7 @@ async fn create(create: &VolumeCreate) -> Result<(), Failure> {
         import: None,
     };
     if *dry_run {
-        client.submit(Client::mint(), request, true).await?;
+        client.check(request).await?;
         let text =
             format!("would create volume {}/{} of {}", create.role, create.name, create.size);
         return output::planned(&text, &read.show);
@@ -321,7 +321,7 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
             };
             let request = Request::RestoreVolume { volume: id };
             if *dry_run {
-                client.submit(Client::mint(), request, true).await?;
+                client.check(request).await?;
                 let text = "would take it out of the trash, reserving what is missing";
                 return output::planned(text, &read.show);
             }
@@ -345,7 +345,7 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
             if earlier.is_known() {
                 return operation::submit_and_show(&client, request, change, &read.show).await;
             }
-            client.submit(Client::mint(), request.clone(), true).await?;
+            client.admit(request.clone(), change, confirm.safety.dry_run).await?;
             let mut impact = format!("{}\n  its data is deleted for good", impact(view));
             if let Some(text) = snapshots_of(&client, view).await? {
                 impact.push_str(&format!("\n  {text} with it for good"));

@@ -1,5 +1,6 @@
 //! The values that cross the core's edge: what happens to it, and what it wants done.
 
+use berth_model::audit::Said;
 use berth_model::error::Rejection;
 use berth_model::framework::{Call, Event};
 use berth_model::id::{AgentId, FrameworkId, OperationId, SessionId, TaskId, TransferId};
@@ -58,6 +59,19 @@ pub enum Input {
         fingerprint: u64,
         /// What is wanted.
         request: Request,
+        /// By whom and why.
+        said: Said,
+    },
+    /// What an operator means to ask for was looked at beforehand, and is refused: for the audit log.
+    Refused {
+        /// Names the operation that does not come to be.
+        operation: OperationId,
+        /// What was wanted.
+        request: Request,
+        /// By whom and why.
+        said: Said,
+        /// Why not.
+        error: Rejection,
     },
     /// Somebody wants to read a task's output.
     ReadFile {

@@ -35,6 +35,19 @@ pub struct Config {
     /// How many removed frameworks are remembered, so that their ids stay refused and their tasks on
     /// agents that come back late are ended.
     pub frameworks_kept: usize,
+    /// How many entries the audit log keeps at least; beyond it the oldest segment goes.
+    pub audit_entries: u64,
+    /// Segments whose last entry is older than this go, however few are left; never by default.
+    pub audit_age: Option<Duration>,
+    /// How many entries a segment of the audit log has: they go together.
+    pub audit_segment: u64,
+    /// How many refusals may be written at once; later one more every ten seconds, the others are counted. None: no refusal
+    /// is written.
+    pub audit_refusals: u64,
+    /// The number of the last entry that is stored, readable or not: what comes is numbered behind it.
+    pub audit_last: u64,
+    /// What the shell could not read of the audit log. It stops nothing, but it is said.
+    pub audit_fault: Option<String>,
 }
 
 impl Config {
@@ -54,6 +67,12 @@ impl Config {
             operations_kept: 10_000,
             tasks_kept: 1_000,
             frameworks_kept: 1_000,
+            audit_entries: 1_000_000,
+            audit_age: None,
+            audit_segment: 256,
+            audit_refusals: 100,
+            audit_last: 0,
+            audit_fault: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! the registry's writes.
 
 use crate::boundary::Output;
-use crate::state::{Filter, FilterKey, Kill, Task, Timer};
+use crate::state::{Filter, FilterKey, Kill, Refusals, Task, Timer};
 use berth_model::agent::Disk;
 use berth_model::id::{AgentId, FrameworkId, OfferId, SessionId, SnapshotId, VolumeId};
 use berth_model::link::ToAgent;
@@ -32,6 +32,8 @@ pub(crate) enum Event {
     Framework(FrameworkEvent),
     /// Soft, about a task.
     Task(TaskEvent),
+    /// Soft: how many refusals the audit log may take in.
+    Refusals(Refusals),
     /// Changes nothing here.
     Say(Box<Output>),
     /// A message over the agent's live connection; dropped when there is none, since everything

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod allocator;
+pub mod audit;
 mod boundary;
 mod config;
 mod decide;

@@ -1,11 +1,13 @@
 //! Views of the books, as lists show them. The registry's current revision is known to the shell only;
 //! the cluster's row carries the one the term began with.
 
+use crate::audit::beginning;
 use crate::decide::disk::labels;
 use crate::decide::orphan::is_orphan;
 use crate::decide::schedule;
 use crate::state::{Agent, State, VolumeEntry, sum_of};
 use berth_model::agent::Disk;
+use berth_model::audit::{AuditHead, AuditView};
 use berth_model::disk::DiskProfile;
 use berth_model::id::{AgentId, FrameworkId, OperationId, ProfileName};
 use berth_model::offer::Offer;
@@ -40,6 +42,14 @@ pub fn clusters(state: &State) -> Vec<ClusterView> {
         agents_total: state.agents.len() as u64,
         frameworks_connected: connected as u64,
     }]
+}
+
+/// The audit log's ends, and what was wrong with it at the start.
+#[must_use]
+pub fn audit(state: &State) -> AuditView {
+    let anchor = beginning(state.config.cluster);
+    let begun = AuditHead { seq: 0, hash: anchor, trimmed: 0, anchor };
+    AuditView { head: state.audit.head.unwrap_or(begun), fault: state.audit.fault.clone() }
 }
 
 /// The agents.

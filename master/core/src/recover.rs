@@ -1,5 +1,6 @@
 //! Takes up a registry: folds its records, then opens the term.
 
+use crate::audit::resume;
 use crate::boundary::{RecoverError, Step};
 use crate::config::Config;
 use crate::decide::order::ended;
@@ -20,7 +21,9 @@ pub(crate) fn recover(
 ) -> Result<(State, Step), RecoverError> {
     let next_framework = check_meta(&config, &records)?;
     let mut state = State::new(config);
+    let entries = resume::entries(&records);
     fold(&mut state, now, records)?;
+    resume::resume(&mut state, &entries);
     check_books(&state)?;
     let mut turn = Turn::new(&mut state, now);
     open_term(&mut turn, next_framework, now);
@@ -42,7 +45,8 @@ fn check_meta(config: &Config, records: &[RegistryRecord]) -> Result<u64, Recove
         | RegistryRecord::Disk(_)
         | RegistryRecord::Profile(_)
         | RegistryRecord::Snapshot(_)
-        | RegistryRecord::Schedule(_) => None,
+        | RegistryRecord::Schedule(_)
+        | RegistryRecord::Audit(_) => None,
     });
     match meta {
         None if records.is_empty() => Ok(1),
@@ -73,6 +77,7 @@ fn rank(record: &RegistryRecord) -> (u8, usize) {
         RegistryRecord::Disk(_) | RegistryRecord::Profile(_) => (7, 0),
         RegistryRecord::Snapshot(_) => (8, 0),
         RegistryRecord::Schedule(_) => (9, 0),
+        RegistryRecord::Audit(_) => (10, 0),
     }
 }
 
@@ -102,7 +107,8 @@ fn fold(
             | RegistryRecord::Framework(_)
             | RegistryRecord::Operation(_)
             | RegistryRecord::Profile(_)
-            | RegistryRecord::Schedule(_) => None,
+            | RegistryRecord::Schedule(_)
+            | RegistryRecord::Audit(_) => None,
         };
         if let Some((agent, object)) = names.filter(|(agent, _)| !state.agents.contains_key(agent))
         {
@@ -131,6 +137,7 @@ fn open_term(turn: &mut Turn<'_>, next_framework: u64, now: Timestamp) {
         epoch: config.epoch,
         next_framework,
     }));
+    turn.opened();
     let arm = |at: Timestamp, timer: Timer| AgentEvent::Armed { at, timer }.into();
     turn.apply(arm(now.after(config.heartbeat), Timer::Heartbeat));
     turn.apply(arm(now.after(config.reregister_window), Timer::ReregisterWindow));

@@ -6,6 +6,7 @@ mod stage;
 
 use berth_master_core::{Input, Output, Step, query};
 use berth_model::access::{Access, Mode};
+use berth_model::audit::Said;
 use berth_model::disk::DiskRequest;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::{Call, Filters};
@@ -623,7 +624,13 @@ impl World {
         let before = self.stage.master.state().clone();
         let operation: OperationId = op(u128::from(self.dice.roll(400)));
         let fingerprint = self.dice.roll(2);
-        let step = self.put(Input::Operator { reply: 1, operation, fingerprint, request });
+        let step = self.put(Input::Operator {
+            reply: 1,
+            operation,
+            fingerprint,
+            request,
+            said: Said::default(),
+        });
         let refused = step.outputs.iter().find_map(|output| match output {
             Output::Reply { result: Err(rejection), .. } => Some(rejection.clone()),
             _ => None,

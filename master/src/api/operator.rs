@@ -1,7 +1,8 @@
 //! Operators' calls: submit and wait, lists, task output, changes as they happen.
 
-use crate::engine::{FileRange, Handle, Reading};
+use crate::engine::{FileRange, Handle, Reading, audit};
 use berth_master_core::query;
+use berth_model::audit::Said;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{FrameworkId, OperationId, TaskId};
 use berth_model::operation::OperationRecord;
@@ -64,16 +65,18 @@ impl Operator for Operators {
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Answer<v1::SubmitReply> {
         let message = request.into_inner();
-        let (operation, request) = from_wire::<(OperationId, _)>(message).map_err(refuse)?;
+        let (operation, request, said) =
+            from_wire::<(OperationId, _, Said)>(message).map_err(refuse)?;
         let print = fingerprint::request(&request);
-        let accepted = self.handle.submit(operation, print, request).await.map_err(refuse)?;
+        let accepted = self.handle.submit(operation, print, request, said).await.map_err(refuse)?;
         Ok(Response::new(v1::SubmitReply { operation_id: accepted.to_string() }))
     }
 
     async fn check(&self, request: Request<v1::SubmitRequest>) -> Answer<v1::SubmitReply> {
         let message = request.into_inner();
-        let (operation, request) = from_wire::<(OperationId, _)>(message).map_err(refuse)?;
-        self.handle.check(request).await.map_err(refuse)?;
+        let (operation, request, said) =
+            from_wire::<(OperationId, _, Said)>(message).map_err(refuse)?;
+        self.handle.check(operation, request, said).await.map_err(refuse)?;
         Ok(Response::new(v1::SubmitReply { operation_id: operation.to_string() }))
     }
 
@@ -221,6 +224,29 @@ impl Operator for Operators {
     ) -> Answer<v1::ListProfilesReply> {
         let profiles = self.read(|r| query::profiles(r.state)).await?;
         Ok(Response::new(v1::ListProfilesReply { profiles: list_to_wire(&profiles) }))
+    }
+
+    async fn list_audit(
+        &self,
+        request: Request<v1::ListAuditRequest>,
+    ) -> Answer<v1::ListAuditReply> {
+        let wanted = from_wire(request.into_inner()).map_err(refuse)?;
+        let audit::Listed { entries, next, log } =
+            audit::list(&self.handle, wanted).await.map_err(refuse)?;
+        Ok(Response::new(v1::ListAuditReply {
+            entries: list_to_wire(&entries),
+            next_before_seq: next,
+            log: Some(to_wire(&log)),
+        }))
+    }
+
+    async fn verify_audit(
+        &self,
+        request: Request<v1::VerifyAuditRequest>,
+    ) -> Answer<v1::VerifyAuditReply> {
+        let wanted = from_wire(request.into_inner()).map_err(refuse)?;
+        let check = audit::verify(&self.handle, wanted).await.map_err(refuse)?;
+        Ok(Response::new(to_wire(&check)))
     }
 
     async fn read_task_log(

@@ -1,8 +1,11 @@
 //! The handle: how the API talks to the engine, through one bounded queue.
 
+use super::committer::LogPart;
 use super::outlets::{AgentOutlet, FrameworkOutlet};
+use crate::registry::Record;
 use crate::relay::Relay;
 use berth_master_core::{Input, State};
+use berth_model::audit::Said;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{FrameworkId, OperationId, SessionId, TaskId};
 use berth_model::link::OutputStream;
@@ -52,10 +55,18 @@ pub(super) enum Message {
         operation: OperationId,
         fingerprint: u64,
         request: Box<Request>,
+        said: Said,
         answer: oneshot::Sender<Result<OperationId, Rejection>>,
     },
+    ReadLog {
+        from: Vec<u8>,
+        limit: usize,
+        answer: oneshot::Sender<LogPart>,
+    },
     Check {
+        operation: OperationId,
         request: Box<Request>,
+        said: Said,
         answer: oneshot::Sender<Result<(), Rejection>>,
     },
     RefuseCall {
@@ -136,19 +147,26 @@ impl Handle {
         operation: OperationId,
         fingerprint: u64,
         request: Request,
+        said: Said,
     ) -> Result<OperationId, Rejection> {
         let (answer, answered) = oneshot::channel();
         let request = Box::new(request);
-        self.send(Message::Submit { operation, fingerprint, request, answer }).await?;
+        self.send(Message::Submit { operation, fingerprint, request, said, answer }).await?;
         answered.await.map_err(|_dropped| stopping())?
     }
-    /// Would [`Handle::submit`] accept this now? Changes nothing.
+    /// Would [`Handle::submit`] accept this now? Changes nothing; a refusal of what was asked in earnest is noted.
     ///
     /// # Errors
     /// It would be refused, or the engine has ended.
-    pub async fn check(&self, request: Request) -> Result<(), Rejection> {
+    pub async fn check(
+        &self,
+        operation: OperationId,
+        request: Request,
+        said: Said,
+    ) -> Result<(), Rejection> {
         let (answer, answered) = oneshot::channel();
-        self.send(Message::Check { request: Box::new(request), answer }).await?;
+        let request = Box::new(request);
+        self.send(Message::Check { operation, request, said, answer }).await?;
         answered.await.map_err(|_dropped| stopping())?
     }
     /// Answers a framework's call that never reached the core because it is malformed.
@@ -197,6 +215,23 @@ impl Handle {
             )
             .remedy("see `berth agent list`, then try again")),
         }
+    }
+    /// Reads a part of the log, as it is synced.
+    ///
+    /// # Errors
+    /// It cannot be read, too many read at once, or the engine has ended.
+    pub(super) async fn read_log(
+        &self,
+        from: Vec<u8>,
+        limit: usize,
+    ) -> Result<Vec<Record>, Rejection> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Message::ReadLog { from, limit, answer }).await?;
+        let part = answered.await.map_err(|_dropped| {
+            let text = "read the audit log: too many read it at once, or the master is stopping";
+            Rejection::new(ErrorCode::Unavailable, text).remedy("try again in a moment")
+        })?;
+        part.map_err(|e| Rejection::new(ErrorCode::RegistryCorrupt, e.to_string()))
     }
     /// Reads the state; the answer leaves once what it saw is synced.
     ///

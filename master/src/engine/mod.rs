@@ -5,6 +5,7 @@
 //! (group commit, no timer). Nothing of a batch leaves before the batch is synced. A failed commit ends the engine:
 //! restart is the only recovery.
 
+pub mod audit;
 mod batch;
 mod committer;
 mod handle;
@@ -85,6 +86,10 @@ pub struct EngineConfig {
     pub agent_timeout: Duration,
     /// See [`Config::offer_timeout`].
     pub offer_timeout: Option<Duration>,
+    /// See [`Config::audit_entries`].
+    pub audit_entries: u64,
+    /// See [`Config::audit_age`].
+    pub audit_age: Option<Duration>,
 }
 
 impl Engine {
@@ -97,12 +102,14 @@ impl Engine {
         settings: &EngineConfig,
     ) -> Result<(Self, Handle), EngineError> {
         let clock = Clock::start();
-        let Loaded { revision, records } = store.load()?;
-        let records = records
+        let Loaded { revision, records, log, log_fault } = store.load()?;
+        let mut records = records
             .iter()
             .map(|(key, value)| registry::decode(key, value))
             .collect::<Result<Vec<_>, _>>()
             .map_err(EngineError::Record)?;
+        let tail = audit::tail(&log, log_fault);
+        records.extend(tail.entries);
         let (cluster, epoch) = records
             .iter()
             .find_map(|record| match record {
@@ -115,10 +122,17 @@ impl Engine {
             heartbeat: settings.heartbeat,
             agent_timeout: settings.agent_timeout,
             offer_timeout: settings.offer_timeout,
+            audit_entries: settings.audit_entries,
+            audit_age: settings.audit_age,
+            audit_fault: tail.fault,
+            audit_last: tail.last,
             ..Config::new(cluster, epoch, revision)
         };
         let (core, step) =
             Master::recover(config, records, clock.now()).map_err(EngineError::Recover)?;
+        if let Some(fault) = berth_master_core::query::audit(core.state()).fault {
+            error!(%fault, "the audit log is damaged; see `berth audit verify`");
+        }
         let encoded = encode(&step.writes);
         let revision = store.commit(revision, &encoded)?;
         info!(%cluster, epoch, revision, "epoch opened");
@@ -212,17 +226,23 @@ impl Engine {
                 self.step(*first);
             },
             Message::Watch(sender) => self.outlets.watch(sender),
-            Message::Submit { operation, fingerprint, request, answer } => {
+            Message::Submit { operation, fingerprint, request, said, answer } => {
                 let reply = self.outlets.expect_reply(answer);
-                self.step(Input::Operator { reply, operation, fingerprint, request: *request });
+                let request = *request;
+                self.step(Input::Operator { reply, operation, fingerprint, request, said });
             },
+            Message::ReadLog { from, limit, answer } => self.committer.read(from, limit, answer),
             Message::ReadFile { range, answer } => {
                 let read = self.outlets.expect_file(answer);
                 let FileRange { framework, task, stream, offset, length } = range;
                 self.step(Input::ReadFile { read, framework, task, stream, offset, length });
             },
-            Message::Check { request, answer } => {
+            Message::Check { operation, request, said, answer } => {
                 let outcome = self.core.check(self.clock.now(), &request);
+                if let (Err(error), true) = (&outcome, said.in_earnest) {
+                    let (request, error) = (*request, error.clone());
+                    self.step(Input::Refused { operation, request, said, error });
+                }
                 self.open.add_delivery(Box::new(move || drop(answer.send(outcome))));
             },
             Message::RefuseCall { session, call, error } => {

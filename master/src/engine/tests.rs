@@ -2,9 +2,10 @@
 //! to a connection goes with it.
 
 use super::{AgentOutlet, Engine, EngineConfig, EngineError, FrameworkOutlet, Handle};
-use crate::registry::{Change, FailingStore, Loaded, MemoryStore, Store, StoreError};
+use crate::registry::{Change, FailingStore, Loaded, MemoryStore, Record, Store, StoreError};
 use berth_master_core::{Input, query};
 use berth_model::agent::AgentInfo;
+use berth_model::audit::Said;
 use berth_model::error::ErrorCode;
 use berth_model::framework::{Call, Event, FrameworkInfo};
 use berth_model::id::{AgentId, ClusterId, OperationId, SessionId};
@@ -40,6 +41,9 @@ impl Store for Gated {
         }
         self.inner.commit(expected, batch)
     }
+    fn read_log(&mut self, from: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.inner.read_log(from, limit)
+    }
 }
 
 fn start(store: impl Store + 'static) -> (Handle, JoinHandle<Result<(), EngineError>>) {
@@ -48,6 +52,8 @@ fn start(store: impl Store + 'static) -> (Handle, JoinHandle<Result<(), EngineEr
         heartbeat: Duration::from_secs(15),
         agent_timeout: Duration::from_secs(75),
         offer_timeout: None,
+        audit_entries: 1_000_000,
+        audit_age: None,
     };
     let (engine, handle) = Engine::start(Box::new(store), &settings).unwrap();
     (handle, tokio::spawn(engine.run()))
@@ -105,7 +111,8 @@ async fn nothing_leaves_before_its_batch_is_synced() {
     // Asked while the first batch is on its way to the disk: what they see is not synced yet.
     let mut listed = Box::pin(handle.query(|r| query::agents(r.state).len()));
     let refused = Request::Release { reservation: berth_model::id::ReservationId::from_u128(9) };
-    let mut submitted = Box::pin(handle.submit(OperationId::from_u128(3), 1, refused));
+    let mut submitted =
+        Box::pin(handle.submit(OperationId::from_u128(3), 1, refused, Said::default()));
     for _ in 0..100 {
         assert_eq!((&mut listed).now_or_never(), None);
         assert_eq!((&mut submitted).now_or_never(), None);

@@ -1,6 +1,6 @@
 //! Stores without a disk: one that keeps everything in memory, and a double that fails on demand.
 
-use super::{Change, Loaded, Store, StoreError};
+use super::{Change, LOG, LOG_TAIL, Loaded, Record, Store, StoreError};
 use std::collections::BTreeMap;
 
 /// Keeps records in memory; for tests and benches.
@@ -12,8 +12,13 @@ pub struct MemoryStore {
 
 impl Store for MemoryStore {
     fn load(&mut self) -> Result<Loaded, StoreError> {
-        let records = self.records.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-        Ok(Loaded { revision: self.revision, records })
+        let (mut log, records): (Vec<_>, Vec<_>) = self
+            .records
+            .iter()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .partition(|(key, _)| key.starts_with(LOG));
+        log.drain(..log.len().saturating_sub(LOG_TAIL));
+        Ok(Loaded { revision: self.revision, records, log, log_fault: None })
     }
 
     fn commit(&mut self, expected: u64, batch: &[Change]) -> Result<u64, StoreError> {
@@ -28,6 +33,12 @@ impl Store for MemoryStore {
         }
         self.revision += 1;
         Ok(self.revision)
+    }
+
+    fn read_log(&mut self, from: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
+        let start = from.max(LOG).to_vec();
+        let behind = self.records.range(start..).take_while(|(key, _)| key.starts_with(LOG));
+        Ok(behind.take(limit).map(|(k, v)| (k.clone(), v.clone())).collect())
     }
 }
 
@@ -60,5 +71,9 @@ impl<S: Store> Store for FailingStore<S> {
         };
         self.good = left;
         self.inner.commit(expected, batch)
+    }
+
+    fn read_log(&mut self, from: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.inner.read_log(from, limit)
     }
 }

@@ -1,4 +1,4 @@
-//! The registry: the master's durable records behind a trait of two methods.
+//! The registry: the master's durable records behind a trait of three methods.
 //!
 //! A store knows keys and values as bytes and one revision that grows by one with each batch. It does not
 //! know what the records mean. Invariant: when `commit` answers, the batch is on stable storage as a whole; when it
@@ -32,18 +32,30 @@ pub enum Change {
     },
 }
 
-/// Everything a store holds.
+/// What lies under keys that begin so is a log: its last records are loaded, the others are read when somebody asks.
+pub const LOG: &[u8] = b"audit/entry/";
+/// How many records of the log are loaded.
+pub const LOG_TAIL: usize = 512;
+
+/// A key and its value.
+pub type Record = (Vec<u8>, Vec<u8>);
+
+/// What a store holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
     /// The number of the last committed batch; 0 when there was none.
     pub revision: u64,
-    /// All records, ordered by key.
-    pub records: Vec<(Vec<u8>, Vec<u8>)>,
+    /// All records but those of the log, ordered by key.
+    pub records: Vec<Record>,
+    /// The last [`LOG_TAIL`] records of the log, ordered by key.
+    pub log: Vec<Record>,
+    /// Why the log cannot be read. What depends on the other records does not depend on it.
+    pub log_fault: Option<String>,
 }
 
 /// Where the registry lives.
 pub trait Store: Send {
-    /// Reads everything, verifying checksums.
+    /// Reads everything but the log, of which only the end, verifying checksums.
     ///
     /// # Errors
     /// The store is damaged, or holds less than it once acknowledged.
@@ -55,6 +67,12 @@ pub trait Store: Send {
     /// Somebody else has written (`expected` is not the current revision), or the write or sync failed. After any
     /// error every later call fails too.
     fn commit(&mut self, expected: u64, batch: &[Change]) -> Result<u64, StoreError>;
+
+    /// At most `limit` records of the log, from this key on, ordered by key.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn read_log(&mut self, from: &[u8], limit: usize) -> Result<Vec<Record>, StoreError>;
 }
 
 /// Why a registry cannot be read or written.

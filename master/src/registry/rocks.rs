@@ -5,10 +5,10 @@
 //! lag behind the database after a power cut, but never run ahead of what was synced, so a database below it has
 //! lost acknowledged batches (a log cut at a record boundary, which no checksum inside the log can show).
 
-use super::{Change, Loaded, Store, StoreError};
+use super::{Change, LOG, LOG_TAIL, Loaded, Record, Store, StoreError};
 use rocksdb::{
-    DB, DBRecoveryMode, IteratorMode, MemtableFactory, Options, ReadOptions, WriteBatch,
-    WriteOptions,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME,
+    Direction, IteratorMode, MemtableFactory, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 
 const REVISION_KEY: &[u8] = b"!revision";
 const ACKNOWLEDGED: &str = "acknowledged";
+/// The log has a column family of its own: it is read in parts while the master runs, and never as a whole. A batch
+/// over both is one record of the write-ahead log.
+const LOG_FAMILY: &str = "audit";
 
 /// A RocksDB database in a folder.
 pub struct RocksStore {
@@ -38,6 +41,7 @@ impl std::fmt::Debug for RocksStore {
 fn options() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
+    options.create_missing_column_families(true);
     options.set_paranoid_checks(true);
     // An incomplete last record is what a crash leaves and is dropped; a checksum that does not match is not.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
@@ -50,6 +54,14 @@ fn options() -> Options {
     options.set_max_background_jobs(1);
     options.set_keep_log_file_num(4);
     options.set_max_open_files(64);
+    options
+}
+
+/// The log is searched, so its memtable is a search tree.
+fn log_options() -> Options {
+    let mut options = Options::default();
+    options.set_paranoid_checks(true);
+    options.set_write_buffer_size(4 << 20);
     options
 }
 
@@ -74,7 +86,12 @@ impl RocksStore {
                 what: "the file CURRENT is missing while others are there".to_owned(),
             });
         }
-        let db = DB::open(&options(), path).map_err(|e| open_error(&shown, &e))?;
+        let families = [
+            ColumnFamilyDescriptor::new(DEFAULT_COLUMN_FAMILY_NAME, options()),
+            ColumnFamilyDescriptor::new(LOG_FAMILY, log_options()),
+        ];
+        let db = DB::open_cf_descriptors(&options(), path, families)
+            .map_err(|e| open_error(&shown, &e))?;
         let revision = read_revision(&db, &shown)?;
         let has_mark = mark_path.exists();
         if revision > 0 && !has_mark {
@@ -100,6 +117,21 @@ impl RocksStore {
         let store = Self { path: path.to_owned(), db, acknowledged, revision, poisoned: false };
         store.check_acknowledged()?;
         Ok(store)
+    }
+
+    fn log(&self) -> Result<&ColumnFamily, StoreError> {
+        let family = self.db.cf_handle(LOG_FAMILY);
+        family.ok_or_else(|| self.corrupt("the audit log's column family is not there"))
+    }
+
+    fn read_from(&self, mode: IteratorMode<'_>, limit: usize) -> Result<Vec<Record>, StoreError> {
+        let mut reading = ReadOptions::default();
+        reading.set_verify_checksums(true);
+        let found = self.db.iterator_cf_opt(self.log()?, reading, mode).take(limit);
+        found
+            .map(|item| item.map(|(key, value)| (key.into_vec(), value.into_vec())))
+            .collect::<Result<_, _>>()
+            .map_err(|e| self.corrupt(format!("the audit log: {e}")))
     }
 
     fn shown(&self) -> String {
@@ -152,8 +184,13 @@ impl RocksStore {
 
     fn write_batch(&self, revision: u64, batch: &[Change]) -> Result<(), StoreError> {
         let mut writes = WriteBatch::default();
+        let log = self.log()?;
         for change in batch {
             match change {
+                Change::Put { key, value } if key.starts_with(LOG) => {
+                    writes.put_cf(log, key, value);
+                },
+                Change::Delete { key } if key.starts_with(LOG) => writes.delete_cf(log, key),
                 Change::Put { key, value } => writes.put(key, value),
                 Change::Delete { key } => writes.delete(key),
             }
@@ -219,7 +256,18 @@ impl Store for RocksStore {
                 records.push((key.into_vec(), value.into_vec()));
             }
         }
-        Ok(Loaded { revision: self.revision, records })
+        let (log, log_fault) = match self.read_from(IteratorMode::End, LOG_TAIL) {
+            Ok(mut log) => {
+                log.reverse();
+                (log, None)
+            },
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        Ok(Loaded { revision: self.revision, records, log, log_fault })
+    }
+
+    fn read_log(&mut self, from: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.read_from(IteratorMode::From(from, Direction::Forward), limit)
     }
 
     fn commit(&mut self, expected: u64, batch: &[Change]) -> Result<u64, StoreError> {
@@ -321,6 +369,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_registry_of_the_release_without_a_log_gets_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = DB::open(&options(), folder.path()).unwrap();
+        before.put("v/1", "x").unwrap();
+        before.put(REVISION_KEY, 1_u64.to_be_bytes()).unwrap();
+        drop(before);
+        std::fs::write(folder.path().join(ACKNOWLEDGED), []).unwrap();
+        let mut store = RocksStore::open(folder.path()).unwrap();
+        let loaded = store.load().unwrap();
+        let records = vec![(b"v/1".to_vec(), b"x".to_vec())];
+        assert_eq!(loaded, Loaded { revision: 1, records, ..Loaded::default() });
+        store.commit(1, &[put("audit/entry/1", "e")]).unwrap();
+        drop(store);
+        let log = vec![(b"audit/entry/1".to_vec(), b"e".to_vec())];
+        assert_eq!(reopen(folder.path()).unwrap().log, log);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod access;
 mod agent;
 mod at;
+mod audit;
 mod disk;
 mod error;
 mod field;
@@ -29,6 +30,7 @@ mod view;
 mod volume;
 
 pub use at::At;
+pub use audit::{AuditRequest, VerifyRequest};
 pub use field::{LIST_MAX, TEXT_MAX};
 pub use log::LogRequest;
 pub(crate) use operation::action_to_wire;

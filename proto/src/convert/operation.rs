@@ -1,15 +1,18 @@
 //! Operations inside an ACCEPT, and the records of operations.
 
+use super::audit::{self, who_to_wire};
 use super::field::{self, Choice, choice};
 use super::resource::{called_sum, some, sum_to_wire};
 use super::{At, Wire};
 use crate::v1;
 use crate::v1::offer_operation as body;
+use berth_model::audit::Said;
 use berth_model::error::Rejection;
 use berth_model::operation::{
     Action, OfferOperation, OperationKind, OperationRecord, OperationState,
 };
 use berth_model::units::Timestamp;
+use std::sync::Arc;
 
 choice!(
     OperationKind,
@@ -171,6 +174,8 @@ impl Wire for OperationRecord {
             accepted,
             finished,
             orphan,
+            // A record is of what was meant.
+            said: Said { who, reason, in_earnest: _ },
         } = self;
         let (stage, error) = match state {
             OperationState::Accepted => (Stage::Accepted, None),
@@ -191,6 +196,8 @@ impl Wire for OperationRecord {
             accepted_ms: accepted.ms(),
             finished_ms: finished.map(Timestamp::ms),
             orphan: orphan.as_deref().map(Wire::to_wire),
+            who: who_to_wire(who),
+            reason: reason.as_ref().map(ToString::to_string),
         }
     }
 
@@ -209,6 +216,8 @@ impl Wire for OperationRecord {
             accepted_ms,
             finished_ms,
             orphan,
+            who: caller,
+            reason,
         } = message;
         let error_at = at.field("error");
         let state = match (Stage::read(state, &at.field("state"))?, error) {
@@ -235,6 +244,11 @@ impl Wire for OperationRecord {
             accepted: Timestamp::from_ms(accepted_ms),
             finished: field::point(finished_ms),
             orphan: field::optional(orphan, &at.field("orphan"))?.map(Box::new),
+            said: Said {
+                who: audit::who(caller, &at.field("who"))?,
+                reason: reason.map(Arc::from),
+                in_earnest: false,
+            },
         })
     }
 }

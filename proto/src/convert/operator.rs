@@ -1,5 +1,6 @@
 //! What operators ask.
 
+use super::audit;
 use super::disk::{self, disk_request_to_wire, profile_request_to_wire};
 use super::field;
 use super::orphan;
@@ -10,6 +11,7 @@ use super::{At, Wire, access};
 use crate::v1;
 use crate::v1::submit_request as submit;
 use crate::v1::{disk_choice, volume_choice};
+use berth_model::audit::{Said, Who};
 use berth_model::disk::ProfileRequest;
 use berth_model::error::Rejection;
 use berth_model::id::{OperationId, Principal, SnapshotName};
@@ -83,22 +85,37 @@ impl Wire for VolumeChoice {
     }
 }
 
-/// A call and the id of the operation it asks for.
-impl Wire for (OperationId, Request) {
+/// A call, the id of the operation it asks for, and who asks for it and why.
+impl Wire for (OperationId, Request, Said) {
     type Message = v1::SubmitRequest;
 
     fn to_wire(&self) -> v1::SubmitRequest {
-        let (id, request) = self;
-        v1::SubmitRequest { operation_id: id.to_string(), request: Some(request_to_wire(request)) }
+        let (id, request, Said { who, reason, in_earnest }) = self;
+        let claimed_by = match who {
+            Who::Claimed(name) => Some(name.to_string()),
+            // Nobody else speaks through a call.
+            Who::Unknown | Who::Framework { .. } | Who::Berth => None,
+        };
+        v1::SubmitRequest {
+            operation_id: id.to_string(),
+            request: Some(request_to_wire(request)),
+            claimed_by,
+            reason: reason.as_ref().map(ToString::to_string),
+            in_earnest: *in_earnest,
+        }
     }
 
     fn from_wire(message: v1::SubmitRequest, at: &At<'_>) -> Result<Self, Rejection> {
-        let v1::SubmitRequest { operation_id, request } = message;
+        let v1::SubmitRequest { operation_id, request, claimed_by, reason, in_earnest } = message;
         let id = field::id(&operation_id, &at.field("operation_id"))?;
         let request = request.ok_or_else(|| {
             at.field("request").invalid("the call says not what to do", "set one of its requests")
         })?;
-        Ok((id, read_request(request, at)?))
+        Ok((
+            id,
+            read_request(request, at)?,
+            Said { in_earnest, ..audit::said(claimed_by, reason, at)? },
+        ))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::field::{self, Choice, choice};
 use super::{At, Wire};
 use crate::{ledger_wire, registry_wire};
+use berth_model::audit::AuditRecord;
 use berth_model::error::Rejection;
 use berth_model::orphan::LedgerOrphan;
 use berth_model::record::{
@@ -43,6 +44,9 @@ impl Wire for RegistryRecord {
             Self::Profile(profile) => Stored::Profile(profile.to_wire()),
             Self::Snapshot(snapshot) => Stored::Snapshot(snapshot.to_wire()),
             Self::Schedule(schedule) => Stored::Schedule(schedule.to_wire()),
+            Self::Audit(AuditRecord::Head(head)) => Stored::AuditHead(head.to_wire()),
+            Self::Audit(AuditRecord::Mark(mark)) => Stored::AuditMark(mark.to_wire()),
+            Self::Audit(AuditRecord::Entry(entry)) => Stored::AuditEntry(entry.to_wire()),
         };
         registry_wire::v1::RegistryRecord { record: Some(record) }
     }
@@ -80,6 +84,18 @@ impl Wire for RegistryRecord {
             },
             Stored::Schedule(schedule) => {
                 Wire::from_wire(schedule, &at.field("schedule")).map(Self::Schedule)
+            },
+            Stored::AuditHead(head) => {
+                let head = Wire::from_wire(head, &at.field("audit_head"))?;
+                Ok(Self::Audit(AuditRecord::Head(head)))
+            },
+            Stored::AuditMark(mark) => {
+                let mark = Wire::from_wire(mark, &at.field("audit_mark"))?;
+                Ok(Self::Audit(AuditRecord::Mark(mark)))
+            },
+            Stored::AuditEntry(entry) => {
+                let entry = Wire::from_wire(entry, &at.field("audit_entry"))?;
+                Ok(Self::Audit(AuditRecord::Entry(entry)))
             },
         }
     }

@@ -4,6 +4,7 @@
 
 use crate::nouns::*;
 use crate::tasks::{disk, media};
+use berth_model::audit::Said;
 use berth_model::disk::{Cordon, DiskProfile, DiskRecord, DiskRequest, HealthWish, ProfileRequest};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{OperationId, ProfileName};
@@ -77,9 +78,13 @@ pub fn disk_view() -> BoxedStrategy<DiskView> {
 }
 
 fn refused(request: submit::Request) -> (String, String) {
-    let message = v1::SubmitRequest { operation_id: "0".repeat(32), request: Some(request) };
+    let message = v1::SubmitRequest {
+        operation_id: "0".repeat(32),
+        request: Some(request),
+        ..Default::default()
+    };
     let Rejection { code, message, field, .. } =
-        from_wire::<(OperationId, Request)>(message).unwrap_err();
+        from_wire::<(OperationId, Request, Said)>(message).unwrap_err();
     assert_eq!(code, ErrorCode::InvalidArgument, "{message}");
     (field, message)
 }

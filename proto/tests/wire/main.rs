@@ -1,6 +1,8 @@
 //! What goes out comes back, what is malformed is refused by name, and the formats do not change unseen.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod descriptor;
 mod disks;
 #[cfg(test)]

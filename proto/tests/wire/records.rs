@@ -1,5 +1,6 @@
 //! Arbitrary values of the model: calls, messages, records, views.
 
+use crate::audit::said;
 use crate::disks::{disk_profile, disk_record, disk_request, profile_name, profile_request};
 use crate::nouns::*;
 use crate::tasks::*;
@@ -75,13 +76,13 @@ pub fn operation_record() -> BoxedStrategy<OperationRecord> {
     (
         (operation_id(), select(OperationKind::ALL.to_vec()), any::<u64>(), of(framework())),
         (of(agent()), vec(volume_id(), 0..3), text(), state),
-        (vec(text(), 0..3), time(), of(time()), of(orphan_order())),
+        (vec(text(), 0..3), time(), of(time()), of(orphan_order()), said()),
     )
         .prop_map(
             |(
                 (id, kind, fingerprint, framework),
                 (agent, volumes, object, state),
-                (notes, accepted, finished, orphan),
+                (notes, accepted, finished, orphan, said),
             )| OperationRecord {
                 id,
                 kind,
@@ -95,6 +96,7 @@ pub fn operation_record() -> BoxedStrategy<OperationRecord> {
                 accepted,
                 finished,
                 orphan: orphan.map(Box::new),
+                said,
             },
         )
         .boxed()
@@ -437,6 +439,7 @@ pub fn registry_record() -> BoxedStrategy<RegistryRecord> {
         disk_profile().prop_map(|r| RegistryRecord::Profile(Arc::new(r))),
         snapshot().prop_map(|r| RegistryRecord::Snapshot(Arc::new(r))),
         schedule().prop_map(|r| RegistryRecord::Schedule(Arc::new(r))),
+        crate::audit::record(),
     ]
     .boxed()
 }

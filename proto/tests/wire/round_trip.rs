@@ -1,6 +1,6 @@
 //! Model to wire to model, for every noun.
 
-use crate::{disks, nouns, records, tasks, transfers, views};
+use crate::{audit, disks, nouns, records, tasks, transfers, views};
 use berth_proto::convert::{Wire, from_wire, to_wire};
 use proptest::prelude::*;
 use prost::Message;
@@ -57,7 +57,11 @@ round_trips! {
     events: records::event();
     messages_from_agents: records::from_agent();
     envelopes: records::envelope();
-    requests: (nouns::operation_id(), records::request());
+    requests: (nouns::operation_id(), records::request(), audit::claim());
+    audit_entries: audit::entry();
+    audit_requests: audit::list_request();
+    audit_checks_wanted: audit::verify_request();
+    audit_checks: audit::check();
     log_requests: records::log_request();
     reservation_rows: records::row();
     ledger_records: records::ledger_record();

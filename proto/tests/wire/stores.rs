@@ -3,6 +3,7 @@
 
 use crate::nouns;
 use crate::records::{ledger_record, registry_record, request};
+use berth_model::audit::Said;
 use berth_model::id::{ClusterId, OperationId, VolumeId};
 use berth_model::record::{LedgerRecord, RegistryKey, RegistryRecord};
 use berth_proto::{DecodeError, convert, fingerprint, ledger, registry};
@@ -72,7 +73,7 @@ proptest! {
         ids in any::<(u128, u128)>(),
     ) {
         let fingerprint_of = |id: u128, request| {
-            let pair = (OperationId::from_u128(id), request);
+            let pair = (OperationId::from_u128(id), request, Said::default());
             let mut message = convert::to_wire(&pair);
             message.operation_id.clear();
             fingerprint(&message)

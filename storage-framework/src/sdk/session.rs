@@ -51,6 +51,7 @@ impl Default for Options {
 
 /// What happens to a session.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "most notices are events")]
 pub enum Notice {
     /// A connection is open; the first call must be SUBSCRIBE.
     Connected(Caller),

@@ -307,4 +307,25 @@ pub const MUTANTS: &[Mutant] = &[
         to: "        let mut spec = spec;\n        spec.of.generation = self.books.volumes().get(&volume).map_or(1, |v| v.spec.generation);\n        let effect = match kind {\n",
         why: "a snapshot of an earlier life is no longer found (I6)",
     },
+    Mutant {
+        name: "master-forgets-ends-in-the-audit-log",
+        file: "master/core/src/audit/gather.rs",
+        from: "Some(ended) => !ended && record.state.is_final(),",
+        to: "Some(_) => false,",
+        why: "an operation ends without an entry (I19)",
+    },
+    Mutant {
+        name: "master-chains-to-the-wrong-entry",
+        file: "master/core/src/audit/gather.rs",
+        from: "(head.seq, head.hash) = (entry.seq, entry.hash);",
+        to: "head.seq = entry.seq;",
+        why: "an entry of the audit log can be changed unseen (I19)",
+    },
+    Mutant {
+        name: "master-keeps-the-audit-logs-old-beginning",
+        file: "master/core/src/audit/gather.rs",
+        from: "head = AuditHead { trimmed: mark.seq, anchor: mark.hash, ..head };",
+        to: "head = AuditHead { trimmed: mark.seq.saturating_sub(1), anchor: mark.hash, ..head };",
+        why: "the audit log lacks an entry that it says is there (I19)",
+    },
 ];

@@ -84,7 +84,8 @@ impl Sight {
                 | RegistryRecord::Profile(_)
                 | RegistryRecord::AgentSeq { .. }
                 | RegistryRecord::Operation(_)
-                | RegistryRecord::Schedule(_) => {},
+                | RegistryRecord::Schedule(_)
+                | RegistryRecord::Audit(_) => {},
             }
         }
         sight

@@ -44,7 +44,7 @@ const SIMULATION: &[&str] = &[
 /// Crates from elsewhere that a package of decisions may use, because they compute and do nothing else.
 const PURE_CRATES: [(&str, &[&str]); 4] = [
     ("berth-model", &["thiserror"]),
-    ("berth-master-core", &["thiserror"]),
+    ("berth-master-core", &["sha2", "thiserror"]),
     ("berth-agent-core", &["thiserror"]),
     (
         "berth-framework-core",

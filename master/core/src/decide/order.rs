@@ -3,6 +3,7 @@
 use super::rescind;
 use crate::event::Event;
 use crate::state::{Agent, State};
+use berth_model::audit::Said;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, FrameworkId, OperationId, Principal, VolumeId};
 use berth_model::operation::{OperationKind, OperationRecord, OperationState};
@@ -18,6 +19,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) kind: OperationKind,
     pub(crate) fingerprint: u64,
     pub(crate) framework: Option<&'a FrameworkId>,
+    /// What an operator said of who he is and why he asks.
+    pub(crate) said: Option<&'a Said>,
     pub(crate) now: Timestamp,
 }
 
@@ -43,6 +46,7 @@ impl Asked<'_> {
             notes: Vec::new(),
             accepted: self.now,
             orphan: None,
+            said: self.said.cloned().unwrap_or_default(),
         }
     }
 }

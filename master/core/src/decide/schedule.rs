@@ -11,6 +11,7 @@ use super::order::{Asked, Order, Source};
 use super::snapshot::{self, Wanted};
 use crate::event::Event;
 use crate::state::{State, VolumeEntry};
+use berth_model::audit::{Said, Who};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{OperationId, Principal, SnapshotId, SnapshotName, VolumeId, derive};
 use berth_model::operation::{OperationKind, OperationState};
@@ -203,8 +204,11 @@ pub(crate) fn take(state: &State, volume: VolumeId, now: Timestamp) -> Vec<Event
     }
 }
 
-const fn asked<'a>(id: OperationId, kind: OperationKind, now: Timestamp) -> Asked<'a> {
-    Asked { id, kind, fingerprint: 0, framework: None, now }
+/// Nobody asks: Berth keeps what somebody once set.
+const BY_ITSELF: Said = Said { who: Who::Berth, reason: None, in_earnest: false };
+
+fn asked<'a>(id: OperationId, kind: OperationKind, now: Timestamp) -> Asked<'a> {
+    Asked { id, kind, fingerprint: 0, framework: None, said: Some(&BY_ITSELF), now }
 }
 
 fn attempt(

@@ -5,10 +5,11 @@
 
 use super::{placing, stir, wake};
 use crate::state::{
-    Agent, Books, Framework, Pool, RowKey, SnapshotEntry, State, Timer, VolumeEntry, base_of,
-    sum_of,
+    Agent, Audit, Books, Framework, Pool, RowKey, SnapshotEntry, State, Timer, VolumeEntry,
+    base_of, sum_of,
 };
 use berth_model::agent::AgentInfo;
+use berth_model::audit::{AuditKey, AuditRecord};
 use berth_model::disk::DiskRecord;
 use berth_model::id::{
     AgentId, DiskId, FrameworkId, OperationId, ReservationId, SnapshotId, VolumeId,
@@ -45,6 +46,7 @@ pub(super) fn put(state: &mut State, now: Timestamp, record: RegistryRecord) {
             state.schedules.insert(volume, schedule);
             wake(state, now, volume);
         },
+        RegistryRecord::Audit(record) => put_audit(&mut state.audit, &record),
     }
 }
 
@@ -63,6 +65,17 @@ pub(super) fn delete(state: &mut State, now: Timestamp, key: &RegistryKey) {
         RegistryKey::Profile(name) => drop(state.profiles.remove(name)),
         RegistryKey::Snapshot(id) => delete_snapshot(state, now, *id),
         RegistryKey::Schedule(volume) => drop(state.schedules.remove(volume)),
+        RegistryKey::Audit(AuditKey::Mark(seq)) => drop(state.audit.marks.remove(seq)),
+        // The head is never removed, and entries are not in the books.
+        RegistryKey::Audit(AuditKey::Head | AuditKey::Entry(_)) => {},
+    }
+}
+
+fn put_audit(audit: &mut Audit, record: &AuditRecord) {
+    match record {
+        AuditRecord::Head(head) => audit.head = Some(*head),
+        AuditRecord::Mark(mark) => drop(audit.marks.insert(mark.seq, *mark)),
+        AuditRecord::Entry(_) => {},
     }
 }
 

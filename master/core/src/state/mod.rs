@@ -6,6 +6,7 @@
 //! volumes.
 
 mod agents;
+mod audit;
 mod books;
 mod frameworks;
 mod rows;
@@ -16,6 +17,7 @@ mod timers;
 mod volumes;
 
 pub(crate) use agents::{Agent, Link};
+pub(crate) use audit::{Audit, Refusals};
 pub(crate) use books::{Books, Pool, sum_of};
 pub(crate) use frameworks::{Filter, FilterKey, Framework};
 pub(crate) use rows::{RowKey, base_of};
@@ -81,6 +83,8 @@ pub struct State {
     pub(crate) profiles: BTreeMap<ProfileName, Arc<DiskProfile>>,
     /// The schedules of volumes' snapshots.
     pub(crate) schedules: BTreeMap<VolumeId, Arc<SnapshotSchedule>>,
+    /// The ends of the audit log.
+    pub(crate) audit: Audit,
 }
 
 impl State {
@@ -112,6 +116,7 @@ impl State {
             disks: BTreeMap::new(),
             profiles: BTreeMap::new(),
             schedules: BTreeMap::new(),
+            audit: Audit::default(),
         }
     }
 

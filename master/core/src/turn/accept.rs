@@ -314,6 +314,7 @@ fn asked<'a>(
         kind: operation.action.kind(),
         fingerprint: mark(&operation.action),
         framework: Some(id),
+        said: None,
         now,
     }
 }

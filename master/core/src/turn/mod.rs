@@ -11,6 +11,7 @@ mod time;
 
 pub(crate) use operator::check;
 
+use crate::audit::gather::Gathered;
 use crate::boundary::{Input, Output, Step};
 use crate::decide::launch;
 use crate::event::{AgentEvent, Event, FrameworkEvent, TaskEvent};
@@ -33,11 +34,12 @@ pub(crate) struct Turn<'a> {
     state: &'a mut State,
     now: Timestamp,
     step: Step,
+    audit: Gathered,
 }
 
 impl<'a> Turn<'a> {
     pub(crate) fn new(state: &'a mut State, now: Timestamp) -> Self {
-        Self { state, now, step: Step::default() }
+        Self { state, now, step: Step::default(), audit: Gathered::default() }
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -57,8 +59,11 @@ impl<'a> Turn<'a> {
             Input::FrameworkDisconnected { framework, session } => {
                 self.framework_disconnected(&framework, session);
             },
-            Input::Operator { reply, operation, fingerprint, request } => {
-                self.operator(reply, operation, fingerprint, &request);
+            Input::Operator { reply, operation, fingerprint, request, said } => {
+                self.operator(reply, (operation, fingerprint), &request, &said);
+            },
+            Input::Refused { operation, request, said, error } => {
+                self.refused(operation, &request, &said, error);
             },
             Input::ReadFile { read, framework, task, stream, offset, length } => {
                 let key = TaskKey { framework, task };
@@ -74,7 +79,15 @@ impl<'a> Turn<'a> {
     pub(crate) fn finish(mut self) -> Step {
         self.run_timers();
         self.forget();
+        let gathered = std::mem::take(&mut self.audit);
+        let entries = gathered.into_events(self.state, self.now);
+        self.apply_all(entries);
         self.step
+    }
+
+    /// Notes that a term begins.
+    pub(crate) fn opened(&mut self) {
+        self.audit.opened();
     }
 
     fn apply_all(&mut self, events: impl IntoIterator<Item = Event>) {
@@ -87,10 +100,12 @@ impl<'a> Turn<'a> {
     pub(crate) fn apply(&mut self, event: Event) {
         match &event {
             Event::Put(record) => {
+                self.audit.put(self.state, record);
                 self.step.writes.push(RegistryWrite::Put(record.clone()));
                 self.announce_record(record);
             },
             Event::Delete(key) => {
+                self.audit.delete(self.state, key);
                 self.step.writes.push(RegistryWrite::Delete(key.clone()));
                 self.announce_removal(key);
             },
@@ -115,7 +130,7 @@ impl<'a> Turn<'a> {
             Event::Say(output) => self.say((**output).clone()),
             Event::Tell { agent, message } => self.tell(*agent, (**message).clone()),
             Event::Inform { framework, event } => self.inform(framework, (**event).clone()),
-            Event::Agent(_) | Event::Framework(_) | Event::Task(_) => {},
+            Event::Agent(_) | Event::Framework(_) | Event::Task(_) | Event::Refusals(_) => {},
         }
         evolve(self.state, self.now, event);
     }
@@ -158,7 +173,8 @@ impl<'a> Turn<'a> {
             | RegistryRecord::Framework(_)
             | RegistryRecord::Disk(_)
             | RegistryRecord::Profile(_)
-            | RegistryRecord::Schedule(_) => {},
+            | RegistryRecord::Schedule(_)
+            | RegistryRecord::Audit(_) => {},
         }
     }
     fn announce_operation(&mut self, operation: &Arc<OperationRecord>) {

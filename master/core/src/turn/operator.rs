@@ -1,6 +1,8 @@
 //! What operators call for.
 
 use super::Turn;
+use crate::audit::gather::Refused;
+use crate::audit::words;
 use crate::boundary::Output;
 use crate::decide::kill::{kill, teardown};
 use crate::decide::order::{Asked, Order, Source, answered_before};
@@ -10,6 +12,7 @@ use crate::decide::{
 };
 use crate::event::Event;
 use crate::state::{Agent, Kill, Pool, State, VolumeEntry, sum_of};
+use berth_model::audit::Said;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, FrameworkId, OperationId, ReservationId, TaskId, VolumeId};
 use berth_model::operation::OperationState;
@@ -20,16 +23,31 @@ use berth_model::snapshot::Origin;
 use berth_model::task::TaskKey;
 use berth_model::transfer::Import;
 use berth_model::units::Timestamp;
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Turn<'_> {
+    /// A request comes to nothing.
+    pub(super) fn refused(
+        &mut self,
+        operation: OperationId,
+        request: &Request,
+        said: &Said,
+        error: Rejection,
+    ) {
+        let (kind, object) = (request.kind(), words::object(request));
+        let said = with_own_reason(said, request);
+        self.audit.refused(Refused { operation, kind, said, object, error });
+    }
+
     pub(super) fn operator(
         &mut self,
         reply: u64,
-        operation: OperationId,
-        fingerprint: u64,
+        (operation, fingerprint): (OperationId, u64),
         request: &Request,
+        said: &Said,
     ) {
+        let said = &with_own_reason(said, request);
         let result = match answered_before(self.state, operation, fingerprint) {
             Ok(Some(_)) => Ok(Vec::new()),
             Err(rejection) => Err(rejection),
@@ -39,6 +57,7 @@ impl Turn<'_> {
                     kind: request.kind(),
                     fingerprint,
                     framework: None,
+                    said: Some(said),
                     now: self.now,
                 };
                 decide(self.state, asked, request)
@@ -50,7 +69,10 @@ impl Turn<'_> {
                 self.say(Output::Reply { reply, result: Ok(operation) });
                 self.apply_all(events);
             },
-            Err(rejection) => self.say(Output::Reply { reply, result: Err(rejection) }),
+            Err(rejection) => {
+                self.refused(operation, request, said, rejection.clone());
+                self.say(Output::Reply { reply, result: Err(rejection) });
+            },
         }
         if let Request::Teardown { framework } = request
             && let Some(session) = self.state.frameworks.get(framework).and_then(|f| f.session)
@@ -60,10 +82,16 @@ impl Turn<'_> {
     }
 }
 
+fn with_own_reason(said: &Said, request: &Request) -> Said {
+    let own_reason = words::own_reason(request).map(Arc::from);
+    Said { reason: said.reason.clone().or(own_reason), in_earnest: false, ..said.clone() }
+}
+
 /// Would this request be accepted now? Nothing changes and nothing is recorded.
 pub(crate) fn check(state: &State, now: Timestamp, request: &Request) -> Result<(), Rejection> {
     let id = OperationId::from_u128(0);
-    let asked = Asked { id, kind: request.kind(), fingerprint: 0, framework: None, now };
+    let asked =
+        Asked { id, kind: request.kind(), fingerprint: 0, framework: None, said: None, now };
     decide(state, asked, request).map(drop)
 }
 

@@ -7,6 +7,7 @@ pub mod orphan;
 
 use berth_master_core::{Config, Input, Master, Output, Step, invariants, query};
 use berth_model::agent::{AgentInfo, Disk, DiskHealth, Media};
+use berth_model::audit::Said;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::{Call, Event, Filters, FrameworkInfo};
 use berth_model::id::{
@@ -177,6 +178,10 @@ pub fn status(
     }
 }
 
+pub fn cluster() -> ClusterId {
+    ClusterId::from_u128(0xabcd_ef01 << 96)
+}
+
 pub struct Stage {
     pub master: Master,
     pub now: Timestamp,
@@ -191,7 +196,9 @@ impl Stage {
         Self::with(|_| {})
     }
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::new(ClusterId::from_u128(0xabcd_ef01 << 96), 1, 0);
+        let mut config = Config::new(cluster(), 1, 0);
+        // So that a refusal can be shown to change nothing at all.
+        config.audit_refusals = 0;
         change(&mut config);
         let now = Timestamp::from_ms(1_000_000);
         let (master, step) = Master::recover(config, Vec::new(), now).unwrap();
@@ -212,11 +219,12 @@ impl Stage {
         let violations = invariants::check(self.master.state());
         assert!(violations.is_empty(), "{violations:#?}");
     }
-    /// One input; the invariants hold after it.
+    /// One input; the invariants hold after it. What it writes to the audit log is stored, and left out of the answer.
     pub fn put(&mut self, input: Input) -> Step {
         let step = self.master.step(self.now, input);
         self.store(&step);
-        step
+        let is_audit = |write: &RegistryWrite| matches!(write.key(), RegistryKey::Audit(_));
+        Step { writes: step.writes.into_iter().filter(|w| !is_audit(w)).collect(), ..step }
     }
     pub fn advance(&mut self, span: Duration) -> Step {
         self.now = self.now.after(span);
@@ -230,7 +238,10 @@ impl Stage {
     /// The master dies and another takes up its registry.
     pub fn restart(&mut self) -> Step {
         self.epoch += 1;
-        let config = Config::new(ClusterId::from_u128(0xabcd_ef01 << 96), self.epoch, 0);
+        let config = Config { audit_refusals: 0, ..Config::new(cluster(), self.epoch, 0) };
+        self.restart_with(config)
+    }
+    pub fn restart_with(&mut self, config: Config) -> Step {
         let records = self.registry.values().cloned().collect();
         let (master, step) = Master::recover(config, records, self.now).unwrap();
         self.master = master;
@@ -347,7 +358,13 @@ impl Stage {
         request: Request,
     ) -> (Result<OperationId, Rejection>, Step) {
         let fingerprint = berth_model::id::fingerprint(format!("{request:?}").as_bytes());
-        let step = self.put(Input::Operator { reply: 9, operation: op(id), fingerprint, request });
+        let step = self.put(Input::Operator {
+            reply: 9,
+            operation: op(id),
+            fingerprint,
+            request,
+            said: Said::default(),
+        });
         let answer = step.outputs.iter().find_map(|output| match output {
             Output::Reply { reply: 9, result } => Some(result.clone()),
             _ => None,

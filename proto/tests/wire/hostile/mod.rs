@@ -3,6 +3,7 @@
 mod orphans;
 mod resources;
 
+use berth_model::audit::Said;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::{Call, Filters};
 use berth_model::id::OperationId;
@@ -92,7 +93,7 @@ fn launch(change: impl FnOnce(&mut v1::TaskInfo)) -> v1::SchedulerCall {
 }
 
 fn submit(request: submit::Request) -> v1::SubmitRequest {
-    v1::SubmitRequest { operation_id: ID.to_owned(), request: Some(request) }
+    v1::SubmitRequest { operation_id: ID.to_owned(), request: Some(request), ..Default::default() }
 }
 
 fn create_volume(change: impl FnOnce(&mut submit::CreateVolume)) -> v1::SubmitRequest {
@@ -118,7 +119,7 @@ impl Refusals {
         self.read::<(u64, Call)>(line, message);
     }
     fn submit(&mut self, line: &'static str, message: v1::SubmitRequest) {
-        self.read::<(OperationId, Request)>(line, message);
+        self.read::<(OperationId, Request, Said)>(line, message);
     }
     fn check(self) {
         let lines = |list: Vec<String>| list.join("\n");
@@ -140,7 +141,7 @@ fn the_messages_the_cases_are_made_of_are_accepted() {
     for call in [reserve(|_| {}), create(|_| {})] {
         from_wire::<(u64, Call)>(call).unwrap();
     }
-    let (_, request) = from_wire::<(OperationId, Request)>(create_volume(|_| {})).unwrap();
+    let (_, request, _) = from_wire::<(OperationId, Request, Said)>(create_volume(|_| {})).unwrap();
     let Request::CreateVolume { disk, agent, .. } = request else { panic!("not a create") };
     assert_eq!((disk, agent), (DiskChoice::Any, None));
 }
@@ -221,7 +222,28 @@ fn malformed_frames_of_calls_are_refused() {
     );
     cases.submit(
         "request | INVALID_ARGUMENT | the call says not what to do | set one of its requests",
-        v1::SubmitRequest { operation_id: ID.to_owned(), request: None },
+        v1::SubmitRequest { operation_id: ID.to_owned(), ..Default::default() },
+    );
+    cases.check();
+}
+
+#[test]
+fn malformed_callers_are_refused() {
+    let mut cases = Refusals(Vec::new());
+    let said = |claimed_by: &str, reason: &str| v1::SubmitRequest {
+        claimed_by: Some(claimed_by.to_owned()),
+        reason: Some(reason.to_owned()),
+        ..create_volume(|_| {})
+    };
+    cases.submit(
+        "claimed_by | INVALID_ARGUMENT | the name of the caller is empty, longer than 255 bytes, or holds control \
+         characters | write user@host, or leave it out",
+        said("a\nb", ""),
+    );
+    cases.submit(
+        "reason | INVALID_ARGUMENT | the reason is longer than 1000 bytes or holds control characters | write a \
+         shorter or plainer text",
+        said("a@b", "\u{7}"),
     );
     cases.check();
 }
@@ -417,7 +439,7 @@ fn schedules_that_cannot_be_are_refused() {
     let with = |change: &dyn Fn(&mut v1::SchedulePlan)| {
         set(&|message| change(message.plan.as_mut().unwrap()))
     };
-    from_wire::<(OperationId, Request)>(set(&|_| {})).unwrap();
+    from_wire::<(OperationId, Request, Said)>(set(&|_| {})).unwrap();
     let mut cases = Refusals(Vec::new());
     cases.submit(
         "set_schedule.plan | INVALID_ARGUMENT | a required field is missing | set the field",

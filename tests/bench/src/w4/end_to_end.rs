@@ -29,6 +29,7 @@ async fn create(mut client: OperatorClient<Channel>, name: String) -> anyhow::Re
     let submit = v1::SubmitRequest {
         operation_id: id.clone(),
         request: Some(v1::submit_request::Request::CreateVolume(request)),
+        ..Default::default()
     };
     client.submit(submit).await.context("submit")?;
     let wait = v1::WaitOperationRequest { operation_id: id, timeout_ms: 60_000 };

@@ -14,6 +14,7 @@ use berth_ledger::journal::{Journal, Options};
 use berth_master::registry::{self, Change as Write, RocksStore, Store};
 use berth_master_core::{Config, Input, Master, Output};
 use berth_model::agent::{AgentInfo, Disk, DiskHealth, Media};
+use berth_model::audit::Said;
 use berth_model::id::{
     AgentId, ClusterId, DiskId, OperationId, SessionId, VolumeId, VolumeName, derive,
 };
@@ -180,6 +181,7 @@ impl Stack {
             operation,
             fingerprint: self.minted,
             request,
+            said: Said::default(),
         });
     }
 

@@ -106,7 +106,8 @@ impl Judges {
                 | RegistryRecord::Disk(_)
                 | RegistryRecord::Profile(_)
                 | RegistryRecord::Snapshot(_)
-                | RegistryRecord::Schedule(_) => {},
+                | RegistryRecord::Schedule(_)
+                | RegistryRecord::Audit(_) => {},
             }
         }
         let mut reserved: BTreeMap<(AgentId, Name, DiskSource), i64> = BTreeMap::new();
@@ -171,7 +172,8 @@ impl Judges {
                 | RegistryRecord::Disk(_)
                 | RegistryRecord::Profile(_)
                 | RegistryRecord::Snapshot(_)
-                | RegistryRecord::Schedule(_) => {},
+                | RegistryRecord::Schedule(_)
+                | RegistryRecord::Audit(_) => {},
             }
         }
         room

@@ -21,7 +21,8 @@ impl Judges {
             | RegistryRecord::Operation(_)
             | RegistryRecord::Profile(_)
             | RegistryRecord::Snapshot(_)
-            | RegistryRecord::Schedule(_) => None,
+            | RegistryRecord::Schedule(_)
+            | RegistryRecord::Audit(_) => None,
         };
         let mut cordoned: BTreeSet<DiskId> =
             registry.records().values().filter_map(cordon).collect();

@@ -181,7 +181,8 @@ impl Judges {
                     | RegistryRecord::Disk(_)
                     | RegistryRecord::Profile(_)
                     | RegistryRecord::Snapshot(_)
-                    | RegistryRecord::Schedule(_),
+                    | RegistryRecord::Schedule(_)
+                    | RegistryRecord::Audit(_),
                 )
                 | RegistryWrite::Delete(
                     RegistryKey::Meta
@@ -193,7 +194,8 @@ impl Judges {
                     | RegistryKey::Disk(_)
                     | RegistryKey::Profile(_)
                     | RegistryKey::Snapshot(_)
-                    | RegistryKey::Schedule(_),
+                    | RegistryKey::Schedule(_)
+                    | RegistryKey::Audit(_),
                 ) => false,
             };
             if destroyed && was_proven {

@@ -100,7 +100,8 @@ fn unfinished(world: &World) -> Vec<String> {
         | RegistryRecord::Disk(_)
         | RegistryRecord::Profile(_)
         | RegistryRecord::Snapshot(_)
-        | RegistryRecord::Schedule(_) => None,
+        | RegistryRecord::Schedule(_)
+        | RegistryRecord::Audit(_) => None,
     });
     open.collect()
 }

@@ -72,7 +72,8 @@ impl Judges {
                 | RegistryRecord::Operation(_)
                 | RegistryRecord::Disk(_)
                 | RegistryRecord::Profile(_)
-                | RegistryRecord::Schedule(_) => {},
+                | RegistryRecord::Schedule(_)
+                | RegistryRecord::Audit(_) => {},
             }
         }
     }

@@ -5,6 +5,7 @@
 //! invariant. Invariant: a judge never changes the world.
 
 mod answers;
+mod audit;
 mod books;
 mod cordons;
 mod disks;
@@ -16,6 +17,7 @@ mod lineage;
 mod snapshots;
 mod tasks;
 
+pub use audit::why;
 pub use epochs::RollbackProof;
 pub use fold::Fold;
 
@@ -141,6 +143,7 @@ impl Judges {
         self.remember_descent(world);
         self.judge_owners(world);
         self.judge_conservation(world);
+        self.judge_log(&world.master.registry);
         if !self.rolled_back {
             self.judge_answers(world);
             if self.looks.is_multiple_of(16) {
@@ -165,7 +168,8 @@ fn volumes(
         | RegistryRecord::Disk(_)
         | RegistryRecord::Profile(_)
         | RegistryRecord::Snapshot(_)
-        | RegistryRecord::Schedule(_) => None,
+        | RegistryRecord::Schedule(_)
+        | RegistryRecord::Audit(_) => None,
     })
 }
 

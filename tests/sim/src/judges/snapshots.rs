@@ -109,7 +109,8 @@ impl Judges {
             | RegistryRecord::Operation(_)
             | RegistryRecord::Disk(_)
             | RegistryRecord::Profile(_)
-            | RegistryRecord::Schedule(_) => false,
+            | RegistryRecord::Schedule(_)
+            | RegistryRecord::Audit(_) => false,
         };
         let stays = pruned.held || !world.master.registry.records().values().any(newer);
         // A registry from a backup does not know what was held, or what failed, since then.
@@ -142,7 +143,8 @@ impl Judges {
                 | RegistryRecord::Operation(_)
                 | RegistryRecord::Disk(_)
                 | RegistryRecord::Profile(_)
-                | RegistryRecord::Schedule(_) => false,
+                | RegistryRecord::Schedule(_)
+                | RegistryRecord::Audit(_) => false,
             })
     }
 }

@@ -10,10 +10,12 @@ use crate::queue::Event;
 use crate::registry::Registry;
 use crate::tally::Fault;
 use berth_master_core::{Config, Input, Master, Output, Step};
+use berth_model::audit::{Said, Who};
 use berth_model::id::{ClusterId, FrameworkId, OperationId, SessionId, fingerprint};
 use berth_model::link::FromAgent;
 use berth_model::record::{RegistryKey, RegistryRecord, RegistryWrite};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What outlives the master's process.
@@ -98,7 +100,8 @@ impl World {
             | RegistryRecord::Disk(_)
             | RegistryRecord::Profile(_)
             | RegistryRecord::Snapshot(_)
-            | RegistryRecord::Schedule(_) => None,
+            | RegistryRecord::Schedule(_)
+            | RegistryRecord::Audit(_) => None,
         });
         let (cluster, epoch) =
             stored.unwrap_or_else(|| (ClusterId::from_u128(self.master.dice.id()), 0));
@@ -106,6 +109,9 @@ impl World {
             heartbeat: Duration::from_secs(5),
             agent_timeout: Duration::from_secs(25),
             reregister_window: Duration::from_secs(90),
+            // Short enough that long runs remove entries.
+            audit_entries: 40,
+            audit_segment: 8,
             ..Config::new(cluster, epoch + 1, revision)
         };
         let now = self.clock(self.master.skew);
@@ -157,6 +163,7 @@ impl World {
             | Input::Framework { .. }
             | Input::FrameworkDisconnected { .. }
             | Input::Operator { .. }
+            | Input::Refused { .. }
             | Input::ReadFile { .. }
             | Input::Transfer { .. }
             | Input::Tick => None,
@@ -217,6 +224,7 @@ impl World {
         let Some(process) = &mut self.master.process else { return };
         let Some(batch) = process.flying.take() else { return };
         self.judges.master_places(&self.master.registry, &batch.writes);
+        self.judges.master_notes(&self.master.registry, &batch.writes);
         let done = self.master.registry.commit(process.revision, &batch.writes, breach);
         self.dirt.registry = true;
         match done {
@@ -241,6 +249,7 @@ impl World {
         let Some(process) = &mut self.master.process else { return };
         let Some(batch) = process.flying.take() else { return };
         self.judges.master_places(&self.master.registry, &batch.writes);
+        self.judges.master_notes(&self.master.registry, &batch.writes);
         let registry = &mut self.master.registry;
         if registry.commit(process.revision, &batch.writes, self.options.breach).is_ok() {
             self.dirt.registry = true;
@@ -337,7 +346,12 @@ impl World {
                 process.replied += 1;
                 process.replies.insert(process.replied, (conn, reply, operation));
                 let fingerprint = fingerprint(format!("{request:?}").as_bytes());
-                Input::Operator { reply: process.replied, operation, fingerprint, request }
+                let said = Said {
+                    who: Who::Claimed(Arc::from("operator@sim")),
+                    reason: Some(Arc::from(crate::judges::why(operation))),
+                    in_earnest: false,
+                };
+                Input::Operator { reply: process.replied, operation, fingerprint, request, said }
             },
             Packet::ToAgent(_) | Packet::Event(_) | Packet::Answer { .. } | Packet::Ended(_) => {
                 return;

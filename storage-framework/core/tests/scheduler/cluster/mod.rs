@@ -236,6 +236,7 @@ impl Cluster {
             accepted: self.now,
             finished: None,
             orphan: None,
+            said: Default::default(),
         }));
     }
 

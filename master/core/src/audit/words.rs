@@ -1,0 +1,70 @@
+//! What a refused request was about, in words; an accepted one has its operation's own.
+
+use berth_model::disk::{DiskRequest, ProfileRequest};
+use berth_model::operator::{Property, Request, VolumeChoice};
+use berth_model::orphan::OrphanChoice;
+
+pub(crate) fn object(request: &Request) -> String {
+    match request {
+        Request::Reserve { agent, resources } | Request::Unreserve { agent, resources } => {
+            format!("{resources} on agent {agent}")
+        },
+        Request::Release { reservation } => format!("reservation {reservation}"),
+        Request::CreateVolume { name, role, size, .. } => {
+            format!("volume {name} of role {role}, {size}")
+        },
+        Request::DestroyVolume { volume }
+        | Request::CreateSnapshot { volume, .. }
+        | Request::SetSchedule { volume, .. }
+        | Request::DeleteSchedule { volume } => chosen(volume),
+        Request::ResizeVolume { volume, size } => format!("{} to {size}", chosen(volume)),
+        Request::RestoreVolume { volume } | Request::PurgeVolume { volume } => {
+            format!("volume {volume}")
+        },
+        Request::Teardown { framework } => format!("framework {framework}"),
+        Request::KillTask { framework, task, .. } => format!("task {framework}/{task}"),
+        Request::Disk(
+            DiskRequest::Cordon { disk, .. }
+            | DiskRequest::Uncordon { disk, .. }
+            | DiskRequest::Label { disk, .. },
+        ) => format!("disk {disk}"),
+        Request::Profile(ProfileRequest::Create(profile)) => format!("profile {}", profile.name),
+        Request::Profile(ProfileRequest::Delete(name)) => format!("profile {name}"),
+        Request::DeleteSnapshot { snapshot } | Request::HoldSnapshot { snapshot, .. } => {
+            format!("snapshot {snapshot}")
+        },
+        Request::RollBackVolume { volume, snapshot } => {
+            format!("{} to snapshot {snapshot}", chosen(volume))
+        },
+        Request::CloneVolume { snapshot, name, .. } => {
+            format!("volume {name} from snapshot {snapshot}")
+        },
+        Request::AdoptOrphan { orphan } | Request::PurgeOrphan { orphan } => match orphan {
+            OrphanChoice::Data { agent, path } => format!("{path} on agent {agent}"),
+            OrphanChoice::Record(volume) => chosen(volume),
+        },
+        Request::Property { volume, property: Property::Protected(_) } => chosen(volume),
+        Request::Property { volume, property: Property::Access(access) } => {
+            format!("{}: {access}", chosen(volume))
+        },
+    }
+}
+
+fn chosen(volume: &VolumeChoice) -> String {
+    match volume {
+        VolumeChoice::Id(id) => format!("volume {id}"),
+        VolumeChoice::Named { role: Some(role), name } => format!("volume {name} of role {role}"),
+        VolumeChoice::Named { role: None, name } => format!("volume {name}"),
+    }
+}
+
+/// Why a disk is cordoned is also why the operation was asked for.
+pub(crate) fn own_reason(request: &Request) -> Option<&str> {
+    if let Request::Disk(DiskRequest::Cordon { reason, .. } | DiskRequest::Uncordon { reason, .. }) =
+        request
+        && !reason.is_empty()
+    {
+        return Some(reason);
+    }
+    None
+}
