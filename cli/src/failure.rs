@@ -124,6 +124,7 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::MountPointMissing
         | ErrorCode::LaunchFailed
         | ErrorCode::TransferFailed
+        | ErrorCode::CopyDiffers
         | ErrorCode::LedgerCorrupt
         | ErrorCode::LedgerRolledBack
         | ErrorCode::RegistryCorrupt

@@ -182,6 +182,8 @@ codes! {
     SourceChanged => "SOURCE_CHANGED", Later;
     /// The stream between an agent and whoever asked it broke.
     TransferFailed => "TRANSFER_FAILED", Later;
+    /// What was copied into a volume is not what is there now.
+    CopyDiffers => "COPY_DIFFERS", AfterRefresh;
     /// The audit log has no such entry.
     UnknownAuditEntry => "UNKNOWN_AUDIT_ENTRY", Never;
     /// An entry of the audit log is not as it was written.

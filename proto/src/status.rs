@@ -87,6 +87,7 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::LedgerCorrupt
         | ErrorCode::LedgerRolledBack
         | ErrorCode::RegistryCorrupt
+        | ErrorCode::CopyDiffers
         | ErrorCode::AuditBroken => Code::DataLoss,
         ErrorCode::VolumeUnavailable
         | ErrorCode::AgentUnreachable

@@ -99,14 +99,12 @@ pub enum VolumeEffect {
         snapshot: SnapshotSpec,
     },
     /// Make a volume with a copy of what a directory of the machine holds, everything synced and compared. The directory
-    /// stays as it is. Nothing of a copy that is not whole remains.
+    /// stays as it is. Nothing of a copy that is not whole remains, and no trash is purged for it.
     Import {
         /// What is wanted.
         spec: VolumeSpec,
         /// Which directory.
         path: Arc<str>,
-        /// Trashed volumes that may be purged for room, oldest first.
-        purgeable: Vec<(VolumeSpec, Bytes)>,
     },
     /// Give the root directory of the live volume this owner and mode, in use or not, synced. `Failed`: it has the old ones.
     SetAccess {

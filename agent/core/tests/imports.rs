@@ -21,7 +21,7 @@ fn import(number: u128, op: u128) -> ToAgent {
 
 fn wanted(number: u128) -> VolumeEffect {
     let path = Arc::from("/srv/data");
-    VolumeEffect::Import { spec: spec(number, 1), path, purgeable: Vec::new() }
+    VolumeEffect::Import { spec: spec(number, 1), path }
 }
 
 fn effects(outputs: &[Output]) -> Vec<VolumeEffect> {

@@ -4,7 +4,7 @@ use super::Volumes;
 use super::content::{self, Counter, Directory, Sources};
 use super::driver::{Driver, Fault, Found};
 use berth_agent_core::effect::Place;
-use berth_model::error::Rejection;
+use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
 use berth_model::transfer::{Progress, Survey};
 use berth_model::units::Bytes;
@@ -13,6 +13,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// An import takes no room from others.
+const NO_ROOM: &str = "an import purges no trash by itself: delete trash of that disk for good (berth volume trash list, berth volume trash purge), \
+                       choose another disk, or ask for a smaller volume";
 
 /// What imports share.
 #[derive(Debug)]
@@ -30,15 +34,25 @@ impl Default for Imports {
 }
 
 impl Imports {
-    fn begin(&self, id: VolumeId) -> Arc<Counter> {
+    fn begin(&self, id: VolumeId) -> UnderWay<'_> {
         let counter = Arc::new(Counter::new(Arc::clone(&self.stopped)));
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         under_way.insert(id, Arc::clone(&counter));
-        counter
+        UnderWay { imports: self, id, counter }
     }
+}
 
-    fn end(&self, id: VolumeId) {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+/// An import is told of as long as this exists, however it ends.
+struct UnderWay<'a> {
+    imports: &'a Imports,
+    id: VolumeId,
+    counter: Arc<Counter>,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let under_way = self.imports.under_way.lock();
+        under_way.unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
 
@@ -81,19 +95,27 @@ impl Volumes {
         content::survey(&source, &shown, size, &counter)
     }
 
+    /// Nothing is purged for it: what speaks against it is found out on the way, and trash that it held would be held
+    /// for hours.
     pub(super) fn import(
         &self,
         driver: &dyn Driver,
         spec: &VolumeSpec,
         path: &str,
-        purgeable: &[(VolumeSpec, Bytes)],
-        purged: &mut Vec<VolumeId>,
     ) -> Result<Found, Fault> {
-        self.make_room(driver, spec, Place::Live, purgeable, purged)?;
-        let counter = self.imports.begin(spec.id);
+        self.make_room(driver, spec, Place::Live, &[], &mut Vec::new()).map_err(purge_first)?;
+        let under_way = self.imports.begin(spec.id);
+        let counter = Arc::clone(&under_way.counter);
         let mut content = Directory::new(&self.imports.sources, path, spec.size, counter);
-        let made = driver.import(spec, &mut content);
-        self.imports.end(spec.id);
-        made
+        driver.import(spec, &mut content)
+    }
+}
+
+fn purge_first(fault: Fault) -> Fault {
+    match fault {
+        Fault::Failed(reason) if reason.code == ErrorCode::DiskFull => {
+            Fault::Failed(Rejection { remedy: NO_ROOM.to_owned(), ..reason })
+        },
+        other => other,
     }
 }

@@ -126,9 +126,7 @@ impl Volumes {
                 .make_room(driver, spec, Place::Live, purgeable, &mut purged)
                 .and_then(|()| driver.ensure(spec))
                 .map(Some),
-            VolumeEffect::Import { spec, path, purgeable } => {
-                self.import(driver, spec, path, purgeable, &mut purged).map(Some)
-            },
+            VolumeEffect::Import { spec, path } => self.import(driver, spec, path).map(Some),
             VolumeEffect::Restore { spec, purgeable } => self
                 .make_room(driver, spec, Place::Trash, purgeable, &mut purged)
                 .and_then(|()| driver.relocate(spec, Place::Live)),

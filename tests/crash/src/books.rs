@@ -278,7 +278,7 @@ impl Books {
                 Some(VolumeEffect::RollBack { spec, snapshot, safety })
             },
             Stage::Cloning(snapshot) => Some(VolumeEffect::Clone { spec, snapshot: of(snapshot) }),
-            Stage::Importing => Some(VolumeEffect::Import { spec, path: SOURCE.into(), purgeable }),
+            Stage::Importing => Some(VolumeEffect::Import { spec, path: SOURCE.into() }),
             Stage::Setting => Some(VolumeEffect::SetAccess { spec, access: other_access() }),
         }
     }

@@ -14,7 +14,6 @@ use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{OperationId, VolumeId};
 use berth_model::record::{LedgerSnapshot, LedgerVolume};
 use berth_model::snapshot::{Origin, SnapshotSpec, SnapshotState};
-use berth_model::units::Bytes;
 use berth_model::volume::{VolumeSpec, VolumeState};
 
 impl Agent {
@@ -174,11 +173,7 @@ impl Agent {
     }
 
     /// Begins the effect that makes a volume from its origin.
-    pub(super) fn effect_of(
-        &self,
-        spec: VolumeSpec,
-        purgeable: Vec<(VolumeSpec, Bytes)>,
-    ) -> VolumeEffect {
+    pub(super) fn effect_of(&self, spec: VolumeSpec) -> VolumeEffect {
         let origin = self.books.volumes().get(&spec.id).and_then(|v| v.origin.as_deref());
         match origin.cloned() {
             Some(Origin::Clone { snapshot }) => VolumeEffect::Clone { spec, snapshot },
@@ -186,7 +181,7 @@ impl Agent {
                 VolumeEffect::RollBack { spec, snapshot, safety }
             },
             Some(Origin::Orphan) => VolumeEffect::Adopt { spec },
-            Some(Origin::Directory { path }) => VolumeEffect::Import { spec, path, purgeable },
+            Some(Origin::Directory { path }) => VolumeEffect::Import { spec, path },
             // Only a volume with an origin asks for this effect; looking changes nothing.
             None => VolumeEffect::Verify { spec, place: crate::effect::Place::Live },
         }

@@ -210,11 +210,9 @@ impl Agent {
 
     fn begin(&mut self, spec: VolumeSpec, kind: Kind) {
         let (id, token) = (spec.id, self.next_token());
-        let origin = self.books.volumes().get(&id).and_then(|volume| volume.origin.as_ref());
-        let imports = origin.is_some_and(|origin| origin.is_import());
         let purgeable = match kind {
             Kind::Create | Kind::Restore | Kind::Resize => self.purgeable(&spec),
-            Kind::Derive if imports => self.purgeable(&spec),
+            // An import takes hours, during which nobody could have back what it holds: it purges nothing.
             Kind::Trash
             | Kind::Access
             | Kind::Purge
@@ -232,8 +230,7 @@ impl Agent {
         }
         let wanted = self.books.volumes().get(&id).and_then(|volume| volume.resize);
         let access = self.books.volumes().get(&id).and_then(|volume| volume.setting);
-        let derived =
-            (kind == Kind::Derive).then(|| self.effect_of(spec.clone(), purgeable.clone()));
+        let derived = (kind == Kind::Derive).then(|| self.effect_of(spec.clone()));
         let watch = self.watch(id);
         watch.busy = Some(Busy::Effect { token, kind, held });
         if let Some(effect) = derived {

@@ -3,11 +3,11 @@
 //! Not copied: times of access and of change, which belong to the copy, inode flags, attributes of links and pipes, and
 //! properties of btrfs. Invariant: what is written is written through handles below the root that was given.
 
-use super::survey::{Key, print};
+use super::survey::{IDENTITIES, Key, print};
 use super::walk::{Visit, Visitor, changed, source_failed};
 use super::{Counter, Stop};
 use crate::disk::fs::Node;
-use crate::disk::fs::copying::{CopyError, Entry, EntryKind, Look};
+use crate::disk::fs::copying::{Attribute, CopyError, Entry, EntryKind, Look, Told};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::fingerprint;
 use rustix::io::Errno;
@@ -18,13 +18,33 @@ use std::path::{Path, PathBuf};
 /// Properties of one file system, which mean nothing on another.
 const NOT_COPIED: &str = "btrfs.";
 
+/// Whose values every file system gives back as they were set. Others it may put differently or leave to the mode (ACLs),
+/// or the kernel adds to them (labels).
+const COMPARED: [&str; 2] = ["user.", "trusted."];
+
 /// What the copy of an entry must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     /// Of everything that a copy keeps but its content.
     print: u64,
     /// Of its content, when it was read.
     checksum: Option<u32>,
+    /// Those attributes that are compared, a number for each.
+    attributes: Box<[u64]>,
+}
+
+impl Wanted {
+    fn new(print: u64) -> Self {
+        Self { print, checksum: None, attributes: Box::default() }
+    }
+}
+
+/// A number for each attribute that is compared.
+fn compared(attributes: &[Attribute]) -> Box<[u64]> {
+    let of_attribute =
+        |(name, value): &Attribute| fingerprint(&[name.as_bytes(), value.as_slice()].join(&0));
+    let is_compared = |name: &str| COMPARED.iter().any(|start| name.starts_with(start));
+    attributes.iter().filter(|(name, _value)| is_compared(name)).map(of_attribute).collect()
 }
 
 /// Everything of an entry that its copy has as well.
@@ -45,8 +65,10 @@ pub(super) struct Copier<'a> {
     /// What each entry was at the survey.
     pub(super) prints: std::slice::Iter<'a, u64>,
     pub(super) root: &'a Node,
-    /// The directories from the root to where the walk is, without the root.
-    levels: Vec<Node>,
+    /// Is told of the bytes of contents, and answers whether to go on.
+    told: Told<'a>,
+    /// The directories from the root to where the walk is, without the root, each with its place in `made`.
+    levels: Vec<(Node, usize)>,
     /// Where a file of several names has its first.
     first: BTreeMap<Key, PathBuf>,
     /// What was made, in the order of the walk.
@@ -59,14 +81,15 @@ impl<'a> Copier<'a> {
         counter: &'a Counter,
         prints: &'a [u64],
         root: &'a Node,
+        told: Told<'a>,
     ) -> Self {
         let prints = prints.iter();
         let (levels, first, made) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { shown, counter, prints, root, levels, first, made }
+        Self { shown, counter, prints, root, told, levels, first, made }
     }
 
     fn to(&self) -> &Node {
-        self.levels.last().unwrap_or(self.root)
+        self.levels.last().map_or(self.root, |(node, _at)| node)
     }
 
     /// It is what it was at the survey.
@@ -82,9 +105,39 @@ impl<'a> Copier<'a> {
         Stop::volume(format!("{doing} the copy of {}", self.shown.join(path).display()))
     }
 
-    fn attributes(&self, path: &Path, from: &Node, to: &Node) -> Result<(), Stop> {
+    /// Gives the copy owner, mode and time. Every file system knows a span of time only, and takes its end for what lies
+    /// outside.
+    fn dress(
+        &self,
+        path: &Path,
+        (to, name): (&Node, Option<&OsStr>),
+        entry: &Entry,
+    ) -> Result<(), Stop> {
+        let failed = self.failed("dressing", path);
+        let wanted = Look::of(entry);
+        to.dress(name, &wanted).map_err(&failed)?;
+        let has = to.entry(name).map_err(failed)?;
+        if has.modified.0 == wanted.modified.0 {
+            return Ok(());
+        }
+        let text = format!(
+            "{} was changed {} seconds after 1970, a time that the volume's file system does not know (it took {})",
+            self.shown.join(path).display(),
+            wanted.modified.0,
+            has.modified.0
+        );
+        let refused = Rejection::new(ErrorCode::ImportRefused, text);
+        Err(Stop::Content(refused.remedy("set its time with touch, or choose another disk")))
+    }
+
+    /// Copies the attributes; answers with those that are compared.
+    fn attributes(&self, path: &Path, from: &Node, to: &Node) -> Result<Box<[u64]>, Stop> {
         let all = from.attributes();
         let all = all.map_err(|errno| self.unread("reading the attributes of", path, errno))?;
+        // The survey saw none: a copy with the identity of a volume would be taken for one ever after.
+        if all.iter().any(|(name, _value)| IDENTITIES.contains(&name.as_str())) {
+            return Err(changed(&self.shown.join(path)));
+        }
         for (name, value) in all.iter().filter(|(name, _value)| !name.starts_with(NOT_COPIED)) {
             match to.set_attribute(name, value) {
                 Ok(()) => {},
@@ -101,7 +154,7 @@ impl<'a> Copier<'a> {
                 Err(errno) => return Err(self.failed("marking", path)(errno)),
             }
         }
-        Ok(())
+        Ok(compared(&all))
     }
 
     fn file(&mut self, here: Visit<'_>, parent: &Node) -> Result<(), Stop> {
@@ -112,15 +165,14 @@ impl<'a> Copier<'a> {
             let to = self.to();
             to.make_name(name, (self.root, first.as_os_str())).map_err(failed)?;
             // It is told apart from its first name by nothing; that one was compared.
-            self.made.push(Wanted { print: kept(name, entry, None), checksum: None });
+            self.made.push(Wanted::new(kept(name, entry, None)));
             return Ok(());
         }
         let from = parent.content(name);
         let from = from.map_err(|errno| self.unread("opening", path, errno))?;
         let parent = self.to();
         let to = parent.create(name).map_err(failed)?;
-        let told = |bytes| self.counter.add_bytes(bytes);
-        let copied = to.fill_from(&from, &told).map_err(|error| match error {
+        let copied = to.fill_from(&from, self.told).map_err(|error| match error {
             CopyError::From(errno) => self.unread("reading", path, errno),
             CopyError::To(errno) => self.failed("writing", path)(errno),
             CopyError::Stopped => Stop::Stopped,
@@ -130,13 +182,13 @@ impl<'a> Copier<'a> {
         if now != *entry || copied.length != entry.length {
             return Err(changed(&self.shown.join(path)));
         }
-        let failed = self.failed("dressing", path);
-        to.dress(None, &Look::of(entry)).map_err(failed)?;
-        self.attributes(path, &from, &to)?;
+        self.dress(path, (&to, None), entry)?;
+        let attributes = self.attributes(path, &from, &to)?;
         if entry.names > 1 {
             self.first.insert(key, path.to_owned());
         }
-        self.made.push(Wanted { print: kept(name, entry, None), checksum: copied.checksum });
+        let (print, checksum) = (kept(name, entry, None), copied.checksum);
+        self.made.push(Wanted { print, checksum, attributes });
         Ok(())
     }
 }
@@ -151,17 +203,21 @@ impl Visitor for Copier<'_> {
         let to = self.to();
         to.make_directory(here.name, 0o700).map_err(&failed)?;
         let made = to.directory(here.name).map_err(failed)?;
-        self.levels.push(made);
-        self.made.push(Wanted { print: kept(here.name, here.entry, None), checksum: None });
+        self.levels.push((made, self.made.len()));
+        self.made.push(Wanted::new(kept(here.name, here.entry, None)));
         Ok(())
     }
 
     fn leave(&mut self, here: Visit<'_>, directory: &Node) -> Result<(), Stop> {
-        let to = self.levels.pop();
-        let to = to.as_ref().unwrap_or(self.root);
-        let failed = self.failed("dressing", here.path);
-        to.dress(None, &Look::of(here.entry)).map_err(failed)?;
-        self.attributes(here.path, directory, to)
+        let level = self.levels.pop();
+        let to = level.as_ref().map_or(self.root, |(node, _at)| node);
+        self.dress(here.path, (to, None), here.entry)?;
+        let attributes = self.attributes(here.path, directory, to)?;
+        let made = level.as_ref().and_then(|(_node, at)| self.made.get_mut(*at));
+        if let Some(wanted) = made {
+            wanted.attributes = attributes;
+        }
+        Ok(())
     }
 
     fn leaf(&mut self, here: Visit<'_>, parent: &Node) -> Result<(), Stop> {
@@ -188,9 +244,8 @@ impl Visitor for Copier<'_> {
                 return Err(changed(&self.shown.join(path)));
             },
         };
-        let to = self.to();
-        to.dress(Some(name), &Look::of(entry)).map_err(failed)?;
-        self.made.push(Wanted { print: kept(name, entry, target.as_deref()), checksum: None });
+        self.dress(path, (self.to(), Some(name)), entry)?;
+        self.made.push(Wanted::new(kept(name, entry, target.as_deref())));
         Ok(())
     }
 
@@ -200,6 +255,9 @@ impl Visitor for Copier<'_> {
 
     fn too_deep(&mut self, here: Visit<'_>) -> Result<(), Stop> {
         Err(changed(&self.shown.join(here.path)))
+    }
+    fn too_many(&self, path: &Path, _what: &str) -> Stop {
+        changed(&self.shown.join(path))
     }
 
     fn unread(&self, doing: &str, path: &Path, errno: Errno) -> Stop {
@@ -213,21 +271,37 @@ pub(super) struct Comparer<'a> {
     pub(super) wanted: std::slice::Iter<'a, Wanted>,
 }
 
-impl Comparer<'_> {
+impl<'a> Comparer<'a> {
     fn differs(&self, path: &Path, how: &str) -> Stop {
-        // The content of a volume is not shown to be what was written: the disk is not to be trusted.
-        Stop::Volume { doing: format!("comparing {} ({how})", path.display()), errno: Errno::IO }
+        // The call did not fail, so nothing follows for the other volumes of the disk.
+        let text = format!("the copy differs from what was copied at {}: {how}", path.display());
+        let differs = Rejection::new(ErrorCode::CopyDiffers, text);
+        Stop::Content(differs.remedy(
+            "look into the kernel log, check the disk and its file system, then import again",
+        ))
     }
 
-    fn next(&mut self, here: Visit<'_>, target: Option<&OsStr>) -> Result<Option<u32>, Stop> {
+    fn next(&mut self, here: Visit<'_>, target: Option<&OsStr>) -> Result<&'a Wanted, Stop> {
         self.counter.check()?;
         match self.wanted.next() {
             None => Err(self.differs(here.path, "it was not copied")),
             Some(wanted) if wanted.print != kept(here.name, here.entry, target) => {
                 Err(self.differs(here.path, "it is not what was copied"))
             },
-            Some(wanted) => Ok(wanted.checksum),
+            Some(wanted) => Ok(wanted),
         }
+    }
+
+    fn has_attributes(&self, path: &Path, node: &Node, wanted: &[u64]) -> Result<(), Stop> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let unread = |errno| self.unread("reading the attributes of", path, errno);
+        let has = compared(&node.attributes().map_err(unread)?);
+        if wanted.iter().all(|one| has.contains(one)) {
+            return Ok(());
+        }
+        Err(self.differs(path, "its attributes are not what was copied"))
     }
 
     /// Everything that was copied was there.
@@ -240,11 +314,12 @@ impl Comparer<'_> {
 }
 
 impl Visitor for Comparer<'_> {
-    fn enter(&mut self, here: Visit<'_>, _directory: &Node) -> Result<(), Stop> {
+    fn enter(&mut self, here: Visit<'_>, directory: &Node) -> Result<(), Stop> {
         if here.path.as_os_str().is_empty() {
             return Ok(());
         }
-        self.next(here, None).map(drop)
+        let wanted = self.next(here, None)?;
+        self.has_attributes(here.path, directory, &wanted.attributes)
     }
 
     fn leave(&mut self, _here: Visit<'_>, _directory: &Node) -> Result<(), Stop> {
@@ -261,9 +336,14 @@ impl Visitor for Comparer<'_> {
             | EntryKind::Socket
             | EntryKind::Device => None,
         };
-        let Some(checksum) = self.next(here, target.as_deref())? else { return Ok(()) };
+        let wanted = self.next(here, target.as_deref())?;
+        if wanted.checksum.is_none() && wanted.attributes.is_empty() {
+            return Ok(());
+        }
         let unread = |errno| self.unread("reading", here.path, errno);
         let file = parent.content(here.name).map_err(unread)?;
+        self.has_attributes(here.path, &file, &wanted.attributes)?;
+        let Some(checksum) = wanted.checksum else { return Ok(()) };
         let found = file.checksum(&|_bytes| !self.counter.is_stopped());
         match found {
             Ok(found) if found == checksum => Ok(()),
@@ -281,6 +361,10 @@ impl Visitor for Comparer<'_> {
 
     fn too_deep(&mut self, here: Visit<'_>) -> Result<(), Stop> {
         Err(self.differs(here.path, "it was not copied"))
+    }
+
+    fn too_many(&self, path: &Path, what: &str) -> Stop {
+        self.differs(path, what)
     }
 
     fn unread(&self, doing: &str, path: &Path, errno: Errno) -> Stop {
@@ -320,6 +404,9 @@ impl Visitor for Again<'_> {
     }
     fn too_deep(&mut self, here: Visit<'_>) -> Result<(), Stop> {
         Err(changed(&self.shown.join(here.path)))
+    }
+    fn too_many(&self, path: &Path, _what: &str) -> Stop {
+        changed(&self.shown.join(path))
     }
     fn unread(&self, doing: &str, path: &Path, errno: Errno) -> Stop {
         source_failed(self.shown, doing, path, errno)

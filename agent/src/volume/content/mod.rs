@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// Why a volume did not get its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// What it is to be filled with is not fit for it.
+    /// What it is to be filled with is not fit for it, or is not what it has got.
     Content(Rejection),
     /// The volume does not take it.
     Volume {

@@ -4,7 +4,7 @@
 //! them would be no copy, and a device in a volume is a way to the host's own. Sockets are left out, since nothing is in
 //! them; that is counted.
 
-use super::walk::{DEPTH_MAX, Visit, Visitor, source_failed, walk};
+use super::walk::{DEPTH_MAX, Most, Visit, Visitor, source_failed, walk_within};
 use super::{Counter, Stop, open_by};
 use crate::disk::fs::Node;
 use crate::disk::fs::copying::EntryKind;
@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 /// How many of a kind are told.
 const TOLD_MAX: usize = 16;
+/// What carries one of these is, or was, a volume.
+pub(super) const IDENTITIES: [&str; 2] = [VOLUME_XATTR, VOLUME_XATTR_UNPRIVILEGED];
 /// The smallest thing that a file system gives out.
 const BLOCK: u64 = 4096;
 
@@ -94,8 +96,7 @@ impl Look<'_> {
         survey.attributes += u64::from(!all.is_empty());
         let is_acl = |name: &str| name.starts_with("system.posix_acl");
         survey.acls += u64::from(all.iter().any(|(name, _value)| is_acl(name)));
-        let own = [VOLUME_XATTR, VOLUME_XATTR_UNPRIVILEGED];
-        if all.iter().any(|(name, _value)| own.contains(&name.as_str())) {
+        if all.iter().any(|(name, _value)| IDENTITIES.contains(&name.as_str())) {
             self.refuse(
                 here.path,
                 "carries the identity of a volume",
@@ -174,6 +175,14 @@ impl Visitor for Look<'_> {
         Ok(())
     }
 
+    fn too_many(&self, path: &Path, what: &str) -> Stop {
+        let text = format!("{} {what}", self.shown.join(path).display());
+        let refused = Rejection::new(ErrorCode::ImportRefused, text);
+        Stop::Content(
+            refused.remedy("import the directories below it one by one, or pack them before"),
+        )
+    }
+
     fn unread(&self, doing: &str, path: &Path, errno: Errno) -> Stop {
         source_failed(self.shown, doing, path, errno)
     }
@@ -190,6 +199,15 @@ pub(super) fn look(
     size: Bytes,
     counter: &Counter,
 ) -> Result<Seen, Stop> {
+    look_within(source, (shown, size), counter, Most::default())
+}
+
+fn look_within(
+    source: &Node,
+    (shown, size): (&Path, Bytes),
+    counter: &Counter,
+    most: Most,
+) -> Result<Seen, Stop> {
     let mut look = Look {
         shown,
         counter,
@@ -197,7 +215,7 @@ pub(super) fn look(
         owners: BTreeMap::new(),
         linked: BTreeSet::new(),
     };
-    walk(source, &mut look)?;
+    walk_within(source, &mut look, most)?;
     let Look { mut seen, owners, .. } = look;
     let mut owners: Vec<OwnerCount> =
         owners.into_iter().map(|((uid, gid), entries)| OwnerCount { uid, gid, entries }).collect();
@@ -254,4 +272,32 @@ pub fn survey(
     })?;
     ask_who(&mut seen);
     Ok(seen.survey)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::OwnedFd;
+
+    #[test]
+    fn what_holds_more_entries_than_can_be_remembered_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        for name in ["a", "a/1", "a/2", "b"] {
+            std::fs::create_dir(base.path().join(name)).unwrap();
+        }
+        let source = Node::from(OwnedFd::from(std::fs::File::open(base.path()).unwrap()));
+        let size = Bytes::from_mib(1);
+        let counter = Counter::default();
+        let of = |all, together| {
+            look_within(&source, (base.path(), size), &counter, Most { all, together })
+        };
+        assert_eq!(of(5, 2).unwrap().survey.directories, 5);
+        for (all, together, said) in [(4, 2, "more than 4 entries"), (5, 1, "more than 1 names")] {
+            let Err(Stop::Content(refused)) = of(all, together) else {
+                panic!("{all} and {together} were not kept to")
+            };
+            assert_eq!(refused.code, ErrorCode::ImportRefused);
+            assert!(refused.message.contains(said), "{refused}");
+        }
+    }
 }

@@ -14,6 +14,21 @@ use std::path::{Path, PathBuf};
 /// Each level keeps a directory open, on either side of a copy.
 pub(super) const DEPTH_MAX: usize = 200;
 
+/// How many entries a walk visits: of each something is remembered, of a source and its copy about a hundred bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    /// In all, the top included.
+    pub(super) all: usize,
+    /// In one directory.
+    pub(super) together: usize,
+}
+
+impl Default for Most {
+    fn default() -> Self {
+        Self { all: 4_000_000, together: 1_000_000 }
+    }
+}
+
 /// An entry that the walk has come to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Visit<'a> {
@@ -37,6 +52,8 @@ pub(super) trait Visitor {
     fn mounted(&mut self, here: Visit<'_>) -> Result<(), Stop>;
     /// A directory that is too deep to be entered.
     fn too_deep(&mut self, here: Visit<'_>) -> Result<(), Stop>;
+    /// There are more entries than a walk visits.
+    fn too_many(&self, path: &Path, what: &str) -> Stop;
     /// An entry, or the names of a directory, cannot be read.
     fn unread(&self, doing: &str, path: &Path, errno: Errno) -> Stop;
 }
@@ -91,21 +108,32 @@ fn names_of(
     directory: &Node,
     path: &Path,
     visitor: &dyn Visitor,
+    most: Most,
 ) -> Result<std::vec::IntoIter<OsString>, Stop> {
-    let names = directory.names(usize::MAX);
+    let names = directory.names(most.together.saturating_add(1));
     let mut names = names.map_err(|errno| visitor.unread("reading", path, errno))?;
+    if names.len() > most.together {
+        let what = format!("holds more than {} names side by side", most.together);
+        return Err(visitor.too_many(path, &what));
+    }
     names.sort_unstable();
     Ok(names.into_iter())
 }
 
 /// Visits everything below an open directory, itself first and last.
 pub(super) fn walk(top: &Node, visitor: &mut dyn Visitor) -> Result<(), Stop> {
+    walk_within(top, visitor, Most::default())
+}
+
+/// The same with these bounds.
+pub(super) fn walk_within(top: &Node, visitor: &mut dyn Visitor, most: Most) -> Result<(), Stop> {
+    let mut visited = 1;
     let mut path = PathBuf::new();
     let entry = top.entry(None).map_err(|errno| visitor.unread("looking at", &path, errno))?;
     let mount = entry.mount;
     let visit = Visit { name: OsStr::new(""), path: &path, entry: &entry };
     visitor.enter(visit, top)?;
-    let names = names_of(top, &path, visitor)?;
+    let names = names_of(top, &path, visitor, most)?;
     let directory = Held::Top(top);
     let mut levels = vec![Level { directory, name: OsString::new(), entry, names }];
     while let (depth, Some(level)) = (levels.len(), levels.last_mut()) {
@@ -116,6 +144,11 @@ pub(super) fn walk(top: &Node, visitor: &mut dyn Visitor) -> Result<(), Stop> {
             path.pop();
             continue;
         };
+        visited += 1;
+        if visited > most.all {
+            let what = format!("is part of more than {} entries", most.all);
+            return Err(visitor.too_many(&path, &what));
+        }
         path.push(&name);
         let entry = level.directory.node().entry(Some(&name));
         let entry = entry.map_err(|errno| visitor.unread("looking at", &path, errno))?;
@@ -133,7 +166,7 @@ pub(super) fn walk(top: &Node, visitor: &mut dyn Visitor) -> Result<(), Stop> {
             let directory = level.directory.node().directory(&name);
             let directory = directory.map_err(|errno| visitor.unread("opening", &path, errno))?;
             visitor.enter(visit, &directory)?;
-            let names = names_of(&directory, &path, visitor)?;
+            let names = names_of(&directory, &path, visitor, most)?;
             levels.push(Level { directory: Held::Below(directory), name, entry, names });
         }
     }

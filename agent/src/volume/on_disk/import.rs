@@ -14,6 +14,7 @@ use crate::disk::remove::{self, Limits};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::volume::VolumeSpec;
+use rustix::io::Errno;
 
 /// The agent ends before the content is there.
 pub(super) fn stopping(spec: &VolumeSpec) -> Rejection {
@@ -38,6 +39,10 @@ impl OnDisk {
             Stop::Content(reason) => match self.sweep(handle, spec) {
                 Ok(()) => Fault::Failed(reason),
                 Err(_second) => Fault::Unclear(reason),
+            },
+            Stop::Volume { doing, errno: Errno::DQUOT } => match self.sweep(handle, spec) {
+                Ok(()) => Fault::Failed(too_small(spec, &doing)),
+                Err(_second) => Fault::Unclear(too_small(spec, &doing)),
             },
             Stop::Volume { doing, errno } => match self.take_back(handle, spec, errno) {
                 Fault::Failed(reason) => Fault::Failed(named(reason, &doing)),
@@ -100,6 +105,12 @@ impl OnDisk {
         }
         here.directory.sync_file_system().map_err(unclear)
     }
+}
+
+/// The volume is full, not the disk it lies on.
+pub(super) fn too_small(spec: &VolumeSpec, doing: &str) -> Rejection {
+    let text = format!("{doing} failed: volume {} of {} is full", spec.id, spec.size);
+    Rejection::new(ErrorCode::ImportRefused, text).remedy("ask for a larger volume")
 }
 
 fn named(mut reason: Rejection, doing: &str) -> Rejection {

@@ -41,7 +41,10 @@ impl OnDisk {
             (Stop::Content(reason), Ok(())) => Fault::Failed(reason),
             (Stop::Content(reason), Err(_second)) => Fault::Unclear(reason),
             (Stop::Volume { doing, errno }, swept) => {
-                let reason = self.image_failed(&doing, errno);
+                let reason = match errno {
+                    Errno::NOSPC | Errno::DQUOT => import::too_small(spec, &doing),
+                    errno => self.image_failed(&doing, errno),
+                };
                 if swept.is_ok() { Fault::Failed(reason) } else { Fault::Unclear(reason) }
             },
             (Stop::Stopped, _swept) => Fault::Unclear(import::stopping(spec)),

@@ -14,6 +14,7 @@ use berth_model::operation::OperationState;
 use berth_model::record::RegistryKey;
 use berth_model::resources::{Resource, Resources};
 use berth_model::role::Role;
+use berth_model::snapshot::Origin;
 use berth_model::task::TaskKey;
 use berth_model::volume::{Volume, VolumeState};
 
@@ -118,7 +119,7 @@ fn is_only_a_record(entry: &VolumeEntry) -> Result<bool, Rejection> {
         VolumeState::Failed | VolumeState::Gone => Ok(true),
         VolumeState::Creating => {
             Err(refused(format!("volume {name} ({id}) is still being made by operation {}", volume.operation))
-                .remedy("wait for that operation, then delete the volume"))
+                .remedy(still_made(volume)))
         },
         VolumeState::Tombstoned => {
             Err(refused(format!("volume {name} ({id}) is being destroyed by operation {}", volume.operation))
@@ -133,6 +134,15 @@ fn is_only_a_record(entry: &VolumeEntry) -> Result<bool, Rejection> {
             Err(refused(format!("volume {name} ({id}) is quarantined: its data is never deleted"))
                 .remedy("look at its path on the agent, move the data away by hand, restart the agent, then delete the record"))
         },
+    }
+}
+
+fn still_made(volume: &Volume) -> &'static str {
+    if volume.origin.as_deref().is_some_and(Origin::is_import) {
+        "wait for that operation, then delete the volume; an import ends sooner when its directory is taken out of \
+         import_from of the agent's settings and the agent is restarted"
+    } else {
+        "wait for that operation, then delete the volume"
     }
 }
 

@@ -83,9 +83,9 @@ impl Volumes {
         match effect {
             VolumeEffect::Create { spec, purgeable } => self.create(agent, spec, purgeable),
             VolumeEffect::Restore { spec, purgeable } => self.restore(agent, spec, purgeable),
-            VolumeEffect::Import { spec, path, purgeable } => {
+            VolumeEffect::Import { spec, path } => {
                 let is_new = !self.seen.contains_key(&spec.id);
-                let outcome = self.create(agent, spec, purgeable);
+                let outcome = self.create(agent, spec, &[]);
                 if let Some(slot) = self.seen.get_mut(&spec.id).filter(|_| is_new) {
                     slot.content = imported(path);
                 }

@@ -17,7 +17,6 @@ fn concerned(effect: &VolumeEffect) -> Vec<VolumeId> {
     match effect {
         VolumeEffect::Create { purgeable, .. }
         | VolumeEffect::Restore { purgeable, .. }
-        | VolumeEffect::Import { purgeable, .. }
         | VolumeEffect::Resize { purgeable, .. } => {
             ids.extend(purgeable.iter().map(|(spec, _)| spec.id));
         },
@@ -31,6 +30,7 @@ fn concerned(effect: &VolumeEffect) -> Vec<VolumeId> {
         | VolumeEffect::RollBack { .. }
         | VolumeEffect::Clone { .. }
         | VolumeEffect::SetAccess { .. }
+        | VolumeEffect::Import { .. }
         | VolumeEffect::Adopt { .. } => {},
     }
     ids
