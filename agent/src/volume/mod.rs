@@ -32,6 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// The volumes of one agent. Every method blocks on the disk and may be called from any thread; effects on one
 /// volume must not overlap.
@@ -87,6 +88,13 @@ impl Volumes {
             strange: Mutex::default(),
             imports: import::Imports::default(),
         }
+    }
+
+    /// The same with another patience while the file system of an image stands still, for tests.
+    #[must_use]
+    pub fn holding_still(mut self, patience: Duration) -> Self {
+        self.drivers.values_mut().for_each(|driver| driver.set_patience(patience));
+        self
     }
 
     /// The disks under them.

@@ -215,6 +215,10 @@ fn fail(
     if site.call.is_sync() && is_answered {
         explorer.complain(&way, &format!("claimed after a failed sync: {:?}", ending.outcomes));
     }
+    let is_promise = site.call == Call::Shared && !site.file.ends_with("/room.rs");
+    if is_promise && is_answered {
+        explorer.complain(&way, "room is given out without knowing what others may take");
+    }
     let in_doubt = fault.errno == Errno::IO && site.call.is_change();
     // What fails in an image concerns its volume; its disk goes on.
     let of_disk = !files.failed_in_image();

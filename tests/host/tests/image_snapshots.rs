@@ -279,6 +279,111 @@ fn what_a_dead_agent_left_frozen_goes_on_at_the_next_start_and_what_others_froze
 }
 
 #[test]
+fn what_was_left_frozen_where_nobody_sees_it_goes_on_when_it_is_mounted_again() {
+    for kind in Format::ALL {
+        on("xfs", 3000, kind, |stage| {
+            let volumes = stage.open();
+            let volume = stage.usual(1);
+            let live = place(&volumes.create(&volume));
+            drop(volumes);
+            // A task holds it in its own mount namespace; here an open file does.
+            let held = fs::File::open(&live).expect("it opens");
+            still::freeze(held.as_fd()).expect("it freezes");
+            let intent = intent(stage, &volume);
+            let _gone = run("umount", &["-l", &live.to_string_lossy()]);
+            let volumes = stage.open();
+            assert!(intent.exists(), "nothing was thawed");
+            let again = place(&volumes.verify(&volume));
+            assert!(!intent.exists());
+            assert!(!is_frozen(&again), "{kind}");
+            write(&again, "rows");
+            drop(held);
+            // Nothing is left to be thawed when nothing is attached.
+            drop(volumes);
+            unmount_images(&stage.root);
+            let intent = self::intent(stage, &volume);
+            let volumes = stage.open();
+            assert!(!intent.exists());
+            assert_eq!(read(&place(&volumes.verify(&volume))), "rows");
+        });
+    }
+}
+
+#[test]
+fn room_is_given_out_once_however_many_ask_at_a_time() {
+    on("xfs", 1500, Format::Ext4, |stage| {
+        let volumes = stage.open();
+        let size = Bytes::from_mib(256);
+        let of = |number| VolumeSpec { size, ..stage.usual(number) };
+        let all = [of(1), of(2), of(3)];
+        for volume in &all {
+            let live = place(&volumes.create(volume));
+            let file = fs::File::create(live.join("rows")).unwrap();
+            (&file).write_all(&vec![0x5a; 180 << 20]).and_then(|()| file.sync_all()).unwrap();
+        }
+        // Two snapshots have room.
+        let looks_free = || {
+            let room = rustix::fs::statvfs(&stage.root).expect("the disk answers");
+            room.f_bavail * room.f_frsize / MIB
+        };
+        assert!((540..740).contains(&looks_free()), "{} MiB", looks_free());
+        for round in 0..3 {
+            let one = |index: usize| snapshot(100 * round + 11 + index as u128, &all[index]);
+            let copy = of(50);
+            let fresh = VolumeSpec { size: Bytes::from_mib(300), ..stage.usual(60) };
+            let outcomes: Vec<String> = std::thread::scope(|scope| {
+                let snapshots: Vec<_> = (0..3)
+                    .map(|index| {
+                        let (volumes, one) = (&volumes, one(index));
+                        scope.spawn(move || brief(&volumes.take(&one)))
+                    })
+                    .collect();
+                let created = scope.spawn(|| brief(&volumes.create(&fresh)));
+                snapshots.into_iter().chain([created]).map(|one| one.join().unwrap()).collect()
+            });
+            let given = outcomes.iter().filter(|outcome| *outcome == "present").count();
+            let refused = outcomes.iter().filter(|outcome| *outcome == "failed DISK_FULL").count();
+            assert_eq!((given, refused), (2, 2), "{round}: {outcomes:?}");
+            // What the others do not get, a clone gets neither.
+            let taken = (0..3).find(|index| outcomes[*index] == "present").unwrap();
+            let cloned = brief(&volumes.clone_from(&copy, &one(taken)));
+            assert_eq!(cloned, "failed DISK_FULL");
+            for index in 0..3 {
+                assert_eq!(brief(&volumes.forget(&one(index))), "absent");
+            }
+            if outcomes[3] == "present" {
+                assert_eq!(brief(&volumes.trash(&fresh)), "present");
+                assert_eq!(brief(&volumes.purge(&fresh)), "absent");
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_being_made_from_a_snapshot_keeps_its_room() {
+    on("xfs", 1500, Format::Ext4, |stage| {
+        let volumes = stage.open();
+        let volume = VolumeSpec { size: Bytes::from_mib(256), ..stage.usual(1) };
+        let one = snapshot(11, &volume);
+        let live = place(&volumes.create(&volume));
+        let file = fs::File::create(live.join("rows")).unwrap();
+        (&file).write_all(&vec![0x5a; 180 << 20]).and_then(|()| file.sync_all()).unwrap();
+        let kept = place(&volumes.take(&one));
+        let room = rustix::fs::statvfs(&stage.root).expect("the disk answers");
+        let free = room.f_bavail * room.f_frsize / MIB;
+        let rest = VolumeSpec { size: Bytes::from_mib(free - 300), ..stage.usual(2) };
+        // An agent was stopped between sharing the blocks and giving the clone its place.
+        let aside = stage.root.join(".snapshots").join(format!(".{}.1.new", stage.usual(3).id));
+        fs::create_dir(&aside).unwrap();
+        let copy = fs::File::create(aside.join("image")).unwrap();
+        rustix::fs::ioctl_ficlone(&copy, fs::File::open(kept.join("image")).unwrap()).unwrap();
+        assert_eq!(brief(&volumes.create(&rest)), "failed DISK_FULL");
+        fs::remove_dir_all(&aside).unwrap();
+        assert_eq!(brief(&volumes.create(&rest)), "present");
+    });
+}
+
+#[test]
 fn a_disk_that_shares_no_blocks_says_so_and_takes_none() {
     on("ext4", 600, Format::Ext4, |stage| {
         let volumes = stage.open();

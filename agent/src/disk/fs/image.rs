@@ -45,6 +45,7 @@ pub trait Images {
     fn unmount(&self, site: Site, name: &str) -> Result<(), Errno>;
     fn share(&self, site: Site, of: Raw<'_>) -> Result<(), Errno>;
     fn shared(&self, site: Site) -> Result<u64, Errno>;
+    fn write_out(&self, site: Site) -> Result<(), Errno>;
     fn freeze(&self, site: Site) -> Result<(), Errno>;
     fn thaw(&self, site: Site) -> Result<(), Errno>;
 }
@@ -223,6 +224,13 @@ impl Node {
     #[track_caller]
     pub fn shared(&self) -> Result<u64, Errno> {
         self.0.shared(Location::caller())
+    }
+
+    /// What there is to write in the file system of this root is written, so that freezing it finds little. It promises
+    /// nothing: what is written meanwhile is left out.
+    #[track_caller]
+    pub fn write_out(&self) -> Result<(), Errno> {
+        self.0.write_out(Location::caller())
     }
 
     /// Everything in the file system of this root is on its device, and whoever writes waits, until it is thawed: also

@@ -101,9 +101,11 @@ impl Images for Open {
         still::shared(self.0.as_fd())
     }
 
+    fn write_out(&self, _site: Site) -> Result<(), Errno> {
+        rustix::fs::syncfs(&self.0)
+    }
+
     fn freeze(&self, _site: Site) -> Result<(), Errno> {
-        // What there is to write is written before anybody has to wait for it.
-        rustix::fs::syncfs(&self.0)?;
         still::freeze(self.0.as_fd())
     }
 

@@ -12,7 +12,7 @@
 
 use super::super::driver::{Fault, Found};
 use super::super::identity::{self, Binding, Identity};
-use super::super::look::{self, Target, look};
+use super::super::look::{self, Here, Target, look};
 use super::snapshot::{FOLDER, label};
 use super::{OnDisk, access, settle, settle_order};
 use crate::disk::adopt::Handle;
@@ -65,15 +65,8 @@ impl OnDisk {
             return Err(Fault::Failed(lost(snapshot)));
         };
         let image = self.image_of(&handle, snapshot)?;
-        if image.is_some() {
-            let what = format!("volume {id} needs");
-            if let Err(fault) = self.refuse_full(spec.size.get(), 0, &what) {
-                self.clear(&handle, &folder, spec)?;
-                return Err(fault);
-            }
-        }
         self.put_away(&folder, spec)?;
-        let made = self.make_aside(&handle, &folder, spec, (&source, image));
+        let made = self.make_aside(&handle, &folder, spec, (&source, image), None);
         // A deletion takes its name first: while it has its name, all of it was there to be copied.
         if made.is_ok() && self.whole(&handle, snapshot)?.is_none() {
             self.clear(&handle, &folder, spec)?;
@@ -118,16 +111,17 @@ impl OnDisk {
         Ok(self.found(&here, Place::Live))
     }
 
-    /// Makes the content aside, complete but for its place.
+    /// Makes the content aside, complete but for its place, which may be that of another life.
     fn make_aside(
         &self,
         handle: &Handle,
         folder: &Node,
         spec: &VolumeSpec,
         (source, image): (&Node, Option<Format>),
+        replaced: Option<&Here>,
     ) -> Result<Identity, Unmade> {
         match image {
-            Some(kind) => self.make_image_aside(handle, folder, spec, source, kind),
+            Some(kind) => self.make_image_aside(handle, folder, spec, (source, kind), replaced),
             None => self.make_subvolume_aside(handle, folder, spec, source).map_err(|errno| {
                 let reason = self.reason(spec, "making from a snapshot", errno);
                 Unmade { reason, errno }
@@ -259,12 +253,11 @@ impl OnDisk {
         let image = self.image_of(&handle, snapshot).map_err(failed)?;
         if let Some(here) = &live {
             self.refuse_mounted(here, spec).map_err(failed)?;
-            self.refuse_full_for_life(here, spec).map_err(failed)?;
         }
         self.put_away(&folder, spec).map_err(failed)?;
         let unclear = self.unclear(spec, "rolling back");
         let identity = self
-            .make_aside(&handle, &folder, spec, (&source, image))
+            .make_aside(&handle, &folder, spec, (&source, image), live.as_ref())
             .map_err(|unmade| failed(Fault::Unclear(unmade.reason)))?;
         if let Some(here) = &live {
             if let Some(format) = here.identity.driver.image() {
@@ -290,6 +283,11 @@ fn either(spec: &VolumeSpec, last: &VolumeSpec) -> Target {
 
 pub(super) fn aside(spec: &VolumeSpec) -> String {
     format!(".{}.{}.new", spec.id, spec.generation)
+}
+
+/// Is it the name of what is made aside, of whichever volume?
+pub(super) fn is_aside(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(".new")
 }
 
 fn going(spec: &VolumeSpec) -> String {

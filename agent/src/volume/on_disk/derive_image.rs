@@ -5,7 +5,7 @@
 //! whole by whoever asked, and the snapshot is never written.
 
 use super::super::identity::{self, Binding, Identity};
-use super::super::look;
+use super::super::look::{self, Here};
 use super::derive::{Unmade, aside};
 use super::snapshot_image::empty_image;
 use super::{OnDisk, access, settle_order};
@@ -26,8 +26,8 @@ impl OnDisk {
         handle: &Handle,
         folder: &Node,
         spec: &VolumeSpec,
-        source: &Node,
-        kind: Format,
+        (source, kind): (&Node, Format),
+        replaced: Option<&Here>,
     ) -> Result<Identity, Unmade> {
         let id = spec.id;
         let on_disk = |errno: Errno| {
@@ -48,14 +48,28 @@ impl OnDisk {
             if !identity::write_attribute(&directory, &identity)? {
                 return Err(Errno::NOTSUP);
             }
-            let file = empty_image(&directory)?;
-            file.share(&source.file(FILE)?)?;
-            let has = file.length()?;
-            // What was never written is allocated in the original and is a hole here.
-            file.allocate(spec.size.get())?;
-            Ok((file, has))
+            Ok((empty_image(&directory)?, source.file(FILE)?))
         });
-        let (file, has) = made.map_err(on_disk)?;
+        let (file, original) = made.map_err(on_disk)?;
+        let has = {
+            let _alone = self.room_alone();
+            let needed = spec.size.get();
+            self.owed_by(replaced)
+                .and_then(|back| {
+                    self.refuse_full(handle, (needed, back), &format!("volume {id} needs"))
+                })
+                .map_err(|fault| Unmade {
+                    reason: fault.rejection().clone(),
+                    errno: Errno::NOSPC,
+                })?;
+            let taken = file.share(&original).and_then(|()| {
+                let has = file.length()?;
+                // What was never written is allocated in the original and is a hole here.
+                file.allocate(needed)?;
+                Ok(has)
+            });
+            taken.map_err(on_disk)?
+        };
         let device = file.attach().map_err(|errno| unusable(no_device(errno)))?;
         match kind {
             // The tools want its journal to be empty, which mounting does.

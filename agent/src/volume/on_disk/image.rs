@@ -53,7 +53,7 @@ impl OnDisk {
         }
         let file = self.file(here)?;
         let unclear = |errno| self.image_unclear("mounting", id, errno);
-        self.thaw_left(handle, id).map_err(unclear)?;
+        self.thaw_left(handle, id, Some(&file)).map_err(unclear)?;
         let name = id.to_string();
         if let Some(root) = handle.root.shown(&name).map_err(unclear)? {
             return match root.device(&file, kind).map_err(unclear)? {
@@ -73,6 +73,8 @@ impl OnDisk {
             ))
         })?;
         self.verified(mounted.root(), &here.identity)?;
+        // It may have been mounted, and frozen, where nobody sees it; before anything is written.
+        self.thaw_at(handle, id, mounted.root()).map_err(unclear)?;
         self.refresh_identity(&mounted, &here.identity).map_err(unclear)?;
         mounted.put(&handle.root, &name).map_err(unclear)
     }
@@ -89,7 +91,7 @@ impl OnDisk {
         let file = self.file(here)?;
         let name = id.to_string();
         let unclear = |errno| self.image_unclear("unmounting", id, errno);
-        self.thaw_left(handle, id).map_err(unclear)?;
+        self.thaw_left(handle, id, Some(&file)).map_err(unclear)?;
         if let Some(root) = handle.root.shown(&name).map_err(unclear)? {
             if root.device(&file, kind).map_err(unclear)?.is_none() {
                 return Err(foreign(

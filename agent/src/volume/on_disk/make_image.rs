@@ -34,7 +34,7 @@ impl OnDisk {
             .volumes
             .directory(&entry)
             .map_err(|errno| Stop::Content(self.file_failed("opening an unfinished volume", errno)))
-            .and_then(|directory| self.build(&directory, spec, &identity, (kind, content)));
+            .and_then(|directory| self.build(handle, &directory, spec, &identity, (kind, content)));
         let Err(stop) = made else { return Ok(()) };
         let swept = self.sweep(handle, spec);
         Err(match (stop, swept) {
@@ -54,6 +54,7 @@ impl OnDisk {
     /// Makes the image in this directory, marked and synced.
     fn build(
         &self,
+        handle: &Handle,
         directory: &Node,
         spec: &VolumeSpec,
         identity: &Identity,
@@ -73,7 +74,12 @@ impl OnDisk {
             // Otherwise what is allocated would not be what is written to.
             file.write_in_place().map_err(on_disk("making"))?;
         }
-        file.allocate(size).map_err(on_disk("allocating"))?;
+        {
+            let _alone = self.room_alone();
+            self.refuse_promised(handle, size, &format!("volume {id} needs"))
+                .map_err(|fault| Stop::Content(fault.rejection().clone()))?;
+            file.allocate(size).map_err(on_disk("allocating"))?;
+        }
         let unusable = |said: String| {
             let text = format!("making the image of volume {id} failed: {said}");
             let unusable = Rejection::new(ErrorCode::VolumeUnavailable, text);

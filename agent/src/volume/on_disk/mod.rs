@@ -16,6 +16,7 @@ mod import;
 mod make;
 mod make_image;
 mod orphan;
+mod owed;
 mod project;
 mod relocate;
 mod replaced;
@@ -46,6 +47,7 @@ use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Volumes on one real disk.
 #[derive(Debug)]
@@ -53,6 +55,10 @@ pub struct OnDisk {
     disk: Arc<Disk>,
     /// One image at a time is mounted or unmounted.
     mounting: Mutex<()>,
+    /// One at a time asks for room and takes it.
+    room: Mutex<()>,
+    /// How long the file system of an image stands still at most while it is copied.
+    patience: Duration,
     /// Images whose own file system could not be synced: what was written last may be nowhere, whatever a later sync says.
     unsynced: Mutex<BTreeMap<VolumeId, Rejection>>,
 }
@@ -61,7 +67,18 @@ impl OnDisk {
     /// The driver of this disk.
     #[must_use]
     pub fn new(disk: Arc<Disk>) -> Self {
-        Self { disk, mounting: Mutex::new(()), unsynced: Mutex::default() }
+        Self {
+            disk,
+            mounting: Mutex::new(()),
+            room: Mutex::new(()),
+            patience: frozen::PATIENCE,
+            unsynced: Mutex::default(),
+        }
+    }
+
+    /// The same with another patience while an image is copied.
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// The verified directory of a live volume, for mounting it.
@@ -279,15 +296,7 @@ impl Driver for OnDisk {
 
     fn free(&self) -> Result<Bytes, Fault> {
         let handle = self.disk.readable().map_err(Fault::Unclear)?;
-        let room = handle.root.room().map_err(|errno| {
-            let text = format!("disk {} does not answer ({errno})", self.disk.root().display());
-            Fault::Unclear(Rejection::new(code_of(errno), text))
-        })?;
-        let owed = self.owed(&handle).map_err(|errno| {
-            let text = format!("disk {} does not answer ({errno})", self.disk.root().display());
-            Fault::Unclear(Rejection::new(code_of(errno), text))
-        })?;
-        Ok(Bytes::new(room.free.saturating_sub(owed)))
+        self.nobodys(&handle).map(Bytes::new).map_err(|errno| self.silent(errno))
     }
 
     // Which volumes can have one depends on what made each, so it is refused when one is taken.

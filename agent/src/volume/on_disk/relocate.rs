@@ -84,6 +84,16 @@ impl OnDisk {
         handle: &Handle,
         spec: &VolumeSpec,
     ) -> Result<Option<Here>, Fault> {
+        let here = self.last_life(handle, spec)?;
+        if let Some(here) = &here {
+            self.disclaim(handle, &here.entry, spec.id)?;
+            self.promote(handle, here, spec).map_err(self.unclear(spec, "restoring"))?;
+        }
+        Ok(here)
+    }
+
+    /// The volume in the trash that can go on.
+    fn last_life(&self, handle: &Handle, spec: &VolumeSpec) -> Result<Option<Here>, Fault> {
         let Some(last) = spec.generation.checked_sub(1).filter(|last| *last > 0) else {
             return Ok(None);
         };
@@ -91,12 +101,7 @@ impl OnDisk {
         if self.is_replaced(handle, spec.id, last)? {
             return Ok(None);
         }
-        let here = look(&self.disk, handle, spec, Target::previous(spec))?;
-        if let Some(here) = &here {
-            self.disclaim(handle, &here.entry, spec.id)?;
-            self.promote(handle, here, spec).map_err(self.unclear(spec, "restoring"))?;
-        }
-        Ok(here)
+        look(&self.disk, handle, spec, Target::previous(spec))
     }
 
     /// What is left of the last life when its deletion had begun goes too: after a restore that found nothing, nobody
@@ -123,7 +128,13 @@ impl OnDisk {
             self.ready(handle, &here)?;
             return Ok(Some(self.found(&here, Place::Live)));
         }
+        // What it shares may be taken again from when it is live.
+        let alone = self.room_alone();
+        if let Some(here) = self.last_life(handle, spec)? {
+            self.refuse_full_when_live(handle, &here)?;
+        }
         let Some(here) = self.interrupted_restore(handle, spec)? else {
+            drop(alone);
             self.finish_deletion(handle, spec)?;
             // A deletion may have been interrupted when nothing was left and not yet synced.
             settle(&handle.trash, self.kind()).map_err(&unclear)?;
@@ -131,6 +142,7 @@ impl OnDisk {
         };
         self.limit(&here).map_err(&unclear)?;
         self.rename(handle, &here, Place::Trash, &target).map_err(&unclear)?;
+        drop(alone);
         self.sync_both(handle, here.identity.driver).map_err(&unclear)?;
         let here = look(&self.disk, handle, spec, target)?;
         here.as_ref().map_or(Ok(()), |here| self.ready(handle, here))?;

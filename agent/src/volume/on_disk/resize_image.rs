@@ -60,7 +60,7 @@ impl OnDisk {
         let holds = device.holds(&root, kind).map_err(unclear)?;
         let image = Image { kind, root: &root, file: &file, device: &device, holds };
         if size.get() >= holds {
-            self.grow_image(spec, size, &image)?;
+            self.grow_image(handle, spec, size, &image)?;
         } else {
             self.shrink_image(spec, size, &image)?;
         }
@@ -73,7 +73,13 @@ impl OnDisk {
         Ok(self.found(&Here { identity, ..here }, Place::Live))
     }
 
-    fn grow_image(&self, spec: &VolumeSpec, size: Bytes, image: &Image<'_>) -> Result<(), Fault> {
+    fn grow_image(
+        &self,
+        handle: &Handle,
+        spec: &VolumeSpec,
+        size: Bytes,
+        image: &Image<'_>,
+    ) -> Result<(), Fault> {
         let unclear = |errno| self.image_unclear("growing", spec.id, errno);
         let length = image.file.length().map_err(unclear)?;
         if length > size.get() {
@@ -81,7 +87,14 @@ impl OnDisk {
             image.set_length(size.get()).map_err(self.unclear(spec, "growing"))?;
         }
         // What the file system relies on from then on is durable before.
-        let lengthened = image.file.allocate(size.get()).and_then(|()| image.file.sync());
+        let allocated = {
+            let _alone = self.room_alone();
+            let more = size.get().saturating_sub(length);
+            self.refuse_promised(handle, more, &format!("growing volume {} needs", spec.id))
+                .map_err(|fault| image.unchanged(spec, fault.rejection().clone()))?;
+            image.file.allocate(size.get())
+        };
+        let lengthened = allocated.and_then(|()| image.file.sync());
         let lengthened = lengthened.inspect_err(|errno| {
             drop(self.reason(spec, "growing", *errno));
         });

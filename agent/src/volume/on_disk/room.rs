@@ -6,7 +6,7 @@
 use super::super::driver::Fault;
 use super::super::look::{self, Here};
 use super::super::usage::measure;
-use super::OnDisk;
+use super::{OnDisk, owed};
 use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
 use crate::disk::image::device::FILE;
@@ -55,6 +55,6 @@ fn begun(handle: &Handle, spec: &VolumeSpec) -> Bytes {
 fn image(directory: &Node) -> Result<Bytes, Errno> {
     let allocated = directory.allocated(FILE)?;
     // What a snapshot has as well stays.
-    let shared = directory.file(FILE).and_then(|file| file.shared()).unwrap_or_default();
+    let shared = owed::shared(&directory.file(FILE)?)?;
     Ok(Bytes::new(allocated.saturating_sub(shared)))
 }

@@ -69,6 +69,7 @@ pub enum Call {
     Holds,
     Share,
     Shared,
+    WriteOut,
     Freeze,
     Thaw,
     Renew,
@@ -154,6 +155,7 @@ impl Call {
                 | Self::Shown
                 | Self::Put
                 | Self::Renew
+                | Self::WriteOut
                 | Self::Freeze
                 | Self::Thaw
                 | Self::Unmount

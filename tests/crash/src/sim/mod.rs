@@ -52,6 +52,8 @@ struct State {
     /// The call that failed by order, and whether on a file system in an image.
     failed: Option<(CallSite, bool)>,
     ignored: Option<CallSite>,
+    /// Copying a file takes until whoever holds its file system still gives up.
+    copies_are_slow: bool,
 }
 
 /// The file system of one machine.
@@ -97,6 +99,7 @@ impl SimFs {
             fault: None,
             failed: None,
             ignored: None,
+            copies_are_slow: false,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -186,6 +189,11 @@ impl SimFs {
     /// Syncs from this place answer and do nothing from now on.
     pub fn ignore(&self, site: Option<CallSite>) {
         self.state().ignored = site;
+    }
+
+    /// Copying a file takes longer than anybody waits, or not.
+    pub fn set_slow_copies(&self, are_slow: bool) {
+        self.state().copies_are_slow = are_slow;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
