@@ -269,8 +269,12 @@ pub fn all_of(setup: &Setup, bounds: &Bounds, ignored: Option<CallSite>) -> Repo
         unsynced_counts(&mut explorer, setup, &base);
     }
     if setup.has_snapshots() {
-        for sequence in with_snapshots(bounds.length - 1) {
-            let depth = bounds.depth - u8::from(sequence.len() > bounds.length && bounds.depth > 1);
+        // Longer ones find the same code behind images: what differs for them is within one operation.
+        let is_image = setup.format().is_some();
+        let length = bounds.length - if is_image { 2 } else { 1 };
+        for sequence in with_snapshots(length) {
+            let deep = sequence.len() > bounds.length || is_image;
+            let depth = bounds.depth - u8::from(deep && bounds.depth > 1);
             explore_sequence(&mut explorer, setup, &base, &sequence, depth);
             if explorer.report.violations.len() >= bounds.violations {
                 break;
