@@ -33,6 +33,14 @@ pub enum Operation {
     SetAccess,
     /// Makes it with a copy of a directory.
     Import,
+    /// The ledger forgets it, as an older copy of the ledger would. No agent does that.
+    Lose,
+    /// The ledger forgets it, and somebody moves it by hand out of the trash to where it was, writes to it, and syncs nothing.
+    PutBack,
+    /// Makes what the ledger does not know a volume again.
+    Adopt,
+    /// Deletes what the ledger does not know.
+    PurgeOrphan,
 }
 
 /// What a process does from its start, or a running one next.

@@ -6,57 +6,14 @@
 
 use crate::activity::Operation;
 use crate::scene::{CLUSTER, SOURCE, imported, other_access, spec};
+pub use crate::stage::{SnapshotStage, Stage};
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
 use berth_model::id::{ClusterId, SnapshotId, SnapshotName, VolumeId};
+use berth_model::orphan::{OrphanOrder, OrphanPlace};
 use berth_model::record::LedgerDisk;
 use berth_model::resources::DiskSource;
 use berth_model::snapshot::SnapshotSpec;
-use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
-
-/// What the ledger says of a volume. Snapshots are named by their place in the books.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
-    /// Never made, given up, or purged.
-    Nothing,
-    /// Being made.
-    Creating,
-    /// It was wanted back from a deletion that had begun, and there was nothing any more.
-    Vanished,
-    /// Live.
-    Ready,
-    /// On its way to the trash.
-    Tombstoned,
-    /// In the trash.
-    Trashed,
-    /// On its way out of the trash.
-    Restoring,
-    /// Being deleted.
-    Purging,
-    /// What is there was refused; it is left alone.
-    Quarantined,
-    /// Live, and about to have this size.
-    Resizing(Bytes),
-    /// Being put back to a snapshot; what it held is to lie in the safety snapshot.
-    RollingBack { snapshot: usize, safety: usize },
-    /// Being made from a snapshot.
-    Cloning(usize),
-    /// Live, and about to have another owner and mode.
-    Setting,
-    /// Being made with a copy of a directory.
-    Importing,
-}
-
-impl Stage {
-    /// Something was begun.
-    #[must_use]
-    pub fn is_begun(self) -> bool {
-        !matches!(
-            self,
-            Self::Nothing | Self::Vanished | Self::Ready | Self::Trashed | Self::Quarantined
-        )
-    }
-}
 
 /// What a volume's user wrote and synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,21 +41,8 @@ pub struct Record {
     pub stage: Stage,
     /// Its content.
     pub data: Data,
-}
-
-/// How far a snapshot is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SnapshotStage {
-    /// Being taken.
-    Taking,
-    /// There.
-    Ready,
-    /// Being deleted.
-    Deleting,
-    /// Not there, or no more.
-    Gone,
-    /// What is there was refused.
-    Quarantined,
+    /// Files that somebody who is no task wrote and did not sync.
+    pub loose: u16,
 }
 
 /// A snapshot in the ledger.
@@ -156,7 +100,7 @@ impl Books {
         let volume = |number: usize| {
             let spec = spec(number, DiskSource::Root);
             let data = Data { by: spec.id, files: 0 };
-            Record { spec, stage: Stage::Nothing, data }
+            Record { spec, stage: Stage::Nothing, data, loose: 0 }
         };
         Self {
             cluster: Some(CLUSTER),
@@ -193,6 +137,16 @@ impl Books {
             Operation::Clone => Stage::Cloning(0),
             Operation::SetAccess => Stage::Setting,
             Operation::Import => Stage::Importing,
+            Operation::PutBack => Stage::Orphan(OrphanPlace::Live),
+            Operation::Lose if self.volumes[index].stage == Stage::Trashed => {
+                Stage::Orphan(OrphanPlace::Trash)
+            },
+            Operation::Lose => Stage::Orphan(OrphanPlace::Live),
+            Operation::Adopt => Stage::Adopting,
+            Operation::PurgeOrphan => match self.volumes[index].stage {
+                Stage::Orphan(place) => Stage::PurgingOrphan(place),
+                known => known,
+            },
         };
         let record = &mut self.volumes[index];
         if matches!(stage, Stage::Restoring | Stage::RollingBack { .. }) {
@@ -260,7 +214,12 @@ impl Books {
         let purgeable = Vec::new();
         let of = |number: usize| self.snapshots[number].spec.clone();
         match record.stage {
-            Stage::Nothing | Stage::Vanished | Stage::Quarantined => None,
+            Stage::Nothing
+            | Stage::Vanished
+            | Stage::Quarantined
+            | Stage::Orphan(_)
+            | Stage::PurgingOrphan(_) => None,
+            Stage::Adopting => Some(VolumeEffect::Adopt { spec }),
             Stage::Creating => Some(VolumeEffect::Create { spec, purgeable }),
             Stage::Tombstoned => Some(VolumeEffect::Trash { spec }),
             Stage::Restoring => Some(VolumeEffect::Restore { spec, purgeable }),
@@ -283,6 +242,15 @@ impl Books {
         }
     }
 
+    /// The orphan that is to be deleted.
+    #[must_use]
+    pub fn order(&self, subject: Subject) -> Option<OrphanOrder> {
+        let Subject::Volume(index) = subject else { return None };
+        let record = &self.volumes[index];
+        let Stage::PurgingOrphan(place) = record.stage else { return None };
+        Some(OrphanOrder { spec: record.spec.clone(), place })
+    }
+
     /// Writes the result down, as the deciding code does.
     pub fn conclude(&mut self, subject: Subject, outcome: &VolumeOutcome) {
         match subject {
@@ -296,7 +264,7 @@ impl Books {
         let record = &mut self.volumes[index];
         let id = record.spec.id;
         record.stage = match (record.stage, outcome) {
-            (Stage::Creating | Stage::Restoring, Present { .. })
+            (Stage::Creating | Stage::Restoring | Stage::Adopting, Present { .. })
             | (Stage::Resizing(_) | Stage::Setting, Failed(_)) => Stage::Ready,
             (Stage::Setting, Present { .. }) => {
                 record.spec.access = other_access();
@@ -311,7 +279,9 @@ impl Books {
                 Stage::Ready
             },
             (Stage::Creating | Stage::Cloning(_) | Stage::Importing, Failed(_) | Foreign(_))
-            | (Stage::Tombstoned, Absent) => Stage::Nothing,
+            | (Stage::Tombstoned | Stage::PurgingOrphan(_), Absent) => Stage::Nothing,
+            (Stage::Adopting, Failed(_) | Foreign(_)) => Stage::Orphan(OrphanPlace::Live),
+            (Stage::PurgingOrphan(place), Failed(_)) => Stage::Orphan(place),
             (Stage::Purging, Absent) => {
                 self.replaced.retain(|life| life.spec.id != id);
                 for snapshot in self.snapshots.iter_mut().filter(|one| one.spec.of.id == id) {
@@ -355,7 +325,7 @@ impl Books {
         };
         if record.stage == Stage::Nothing {
             // Whatever is made under this id again is empty.
-            record.data = Data { by: id, files: 0 };
+            (record.data, record.loose) = (Data { by: id, files: 0 }, 0);
         }
     }
 

@@ -6,7 +6,7 @@
 use crate::activity::{Activity, Answers, Operation, Report, World};
 use crate::books::Books;
 use crate::explore::Explorer;
-use crate::scene::{CLUSTER, Setup, machine, other, spec, start, write_source};
+use crate::scene::{CLUSTER, Setup, carry, machine, other, spec, start, write_source};
 use crate::sequences::{carry_out, unjoined};
 use crate::sim::storage::Storage;
 use crate::sim::{Call, CallSite, Event, Fault, SimFs, changing};
@@ -125,7 +125,7 @@ fn cases(setup: &Setup) -> Vec<Case> {
         let volumes = start(&files, setup, &books, true);
         books.disks = volumes.disks().ledger();
         let Some((last, before)) = steps.split_last() else { continue };
-        carry_out(&files, &volumes, &mut books, before);
+        carry_out(&files, setup, &volumes, &mut books, before);
         files.rest();
         let undisturbed = {
             let (files, mut books) = (files.fork(), books.clone());
@@ -142,8 +142,8 @@ fn cases(setup: &Setup) -> Vec<Case> {
 /// What is done to the first volume, or to the second; the last step is the one that fails.
 fn steps(setup: &Setup) -> Vec<Vec<(usize, Operation)>> {
     use Operation::{
-        Clone, Create, Destroy, Forget, Import, Purge, Resize, Restore, RollBack, SetAccess,
-        Snapshot,
+        Adopt, Clone, Create, Destroy, Forget, Import, Lose, Purge, PurgeOrphan, PutBack, Resize,
+        Restore, RollBack, SetAccess, Snapshot,
     };
     let mut all = vec![
         vec![(0, Create)],
@@ -155,6 +155,8 @@ fn steps(setup: &Setup) -> Vec<Vec<(usize, Operation)>> {
         vec![(0, Create), (0, Resize(Bytes::new(17)))],
         vec![(0, Create), (0, SetAccess)],
         vec![(0, Import)],
+        vec![(0, Create), (0, Destroy), (0, PutBack), (0, Adopt)],
+        vec![(0, Create), (0, Lose), (0, PurgeOrphan)],
     ];
     if setup.has_snapshots() {
         let taken = [(0, Create), (0, Snapshot)];
@@ -183,9 +185,7 @@ fn effects(
         if !books.is_begun(subject) {
             continue;
         }
-        let Some(effect) = books.called_for(subject) else { continue };
-        let outcome = volumes.run(&effect);
-        books.conclude(subject, &outcome);
+        let Some(outcome) = carry(files, volumes, books, subject) else { continue };
         during.push((files.recorded(), books.clone()));
         outcomes.insert(subject, outcome);
     }

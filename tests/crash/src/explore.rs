@@ -7,7 +7,7 @@
 use crate::activity::{Activity, Answers, Operation, Report, Run, World};
 use crate::books::{Books, Record, SnapshotStage, Stage, Subject};
 use crate::judge::judge;
-use crate::scene::{CLUSTER, Setup, start};
+use crate::scene::{CLUSTER, Setup, carry, start};
 use crate::sim::fast::Fast;
 use crate::sim::storage::Storage;
 use crate::sim::tree::Tree;
@@ -188,7 +188,7 @@ impl<'a> Explorer<'a> {
         for record in &books.volumes {
             let VolumeSpec { generation, size, .. } = record.spec;
             (record.stage, generation, size, record.data).hash(&mut hasher);
-            record.spec.access.hash(&mut hasher);
+            (record.spec.access, record.loose).hash(&mut hasher);
         }
         for snapshot in &books.snapshots {
             (snapshot.stage, snapshot.data).hash(&mut hasher);
@@ -228,16 +228,19 @@ impl<'a> Explorer<'a> {
             if matches!(activity, Activity::Run(..)) && !books.is_begun(subject) {
                 continue;
             }
-            let Some(effect) = books.called_for(subject) else { continue };
             let before = books.clone();
-            let outcome = volumes.run(&effect);
-            books.conclude(subject, &outcome);
+            let is_there = is_there(files, &before, subject);
+            let Some(outcome) = carry(files, &volumes, &mut books, subject) else { continue };
             let is_over = before.is_begun(subject) && !books.is_begun(subject);
             if is_over && activity != Activity::WantedBack {
                 run.during.push((files.recorded(), books.clone()));
             }
-            let complaint =
-                self.compare(&before, subject, &outcome, activity, (&whole, &run.answers));
+            let complaint = if is_there {
+                self.compare(&before, subject, &outcome, activity, (&whole, &run.answers))
+            } else {
+                let is_failed = matches!(outcome, VolumeOutcome::Failed(_));
+                (!is_failed).then(|| format!("I6: adopted what is not there: {outcome:?}"))
+            };
             run.complaints.extend(complaint);
             let is_recovery =
                 matches!(activity, Activity::First | Activity::Join | Activity::Recover);
@@ -302,7 +305,9 @@ impl<'a> Explorer<'a> {
             return (!is_present).then(|| format!("I6: {subject:?} is {outcome:?}"));
         }
         let goes = match subject {
-            Subject::Volume(index) => before.volumes[index].stage == Stage::Purging,
+            Subject::Volume(index) => {
+                matches!(before.volumes[index].stage, Stage::Purging | Stage::PurgingOrphan(_))
+            },
             Subject::Snapshot(number) => before.snapshots[number].stage == SnapshotStage::Deleting,
         };
         let is_wanted = match activity {
@@ -337,6 +342,14 @@ fn refused(setup: &Setup, books: &Books, subject: Subject) -> bool {
     let record = &books.volumes[index];
     let Stage::Resizing(size) = record.stage else { return false };
     !setup.can_have(record, size)
+}
+
+/// Does what is to be adopted lie where it has to? A power cut may have undone what was put there and not synced.
+fn is_there(files: &SimFs, books: &Books, subject: Subject) -> bool {
+    let Subject::Volume(index) = subject else { return true };
+    let record = &books.volumes[index];
+    let live = || format!("/agent/disk/volumes/{}", record.spec.id);
+    record.stage != Stage::Adopting || files.storage().seen().at(&live()).is_some()
 }
 
 /// Does the volume lie in the trash under the name by which a restore finds it?

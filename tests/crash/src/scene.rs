@@ -2,7 +2,7 @@
 //!
 //! It does not know what the agent's ledger says (`books`), and it does not judge.
 
-use crate::books::{Books, Data, Record};
+use crate::books::{Books, Data, Record, Stage, Subject};
 use crate::sim::FREE;
 use crate::sim::storage::Model;
 use crate::sim::{SimFs, Traits};
@@ -10,6 +10,7 @@ use berth_agent::disk::image::Format;
 use berth_agent::disk::{Declaration, Disks, DriverChoice, Owner, fs};
 use berth_agent::volume::Volumes;
 use berth_agent::volume::content::Sources;
+use berth_agent_core::effect::{OrphanOutcome, VolumeOutcome};
 use berth_model::access::{self, Access, Mode};
 use berth_model::id::{AgentId, ClusterId, VolumeId, VolumeName};
 use berth_model::resources::DiskSource;
@@ -214,6 +215,71 @@ pub fn start(files: &SimFs, setup: &Setup, books: &Books, both: bool) -> Volumes
     let sources =
         Sources::on(files.files(), vec![PathBuf::from(SOURCE)], vec![PathBuf::from(WORK)]);
     Volumes::new(Arc::new(disks)).with_sources(sources)
+}
+
+/// Carries out what the ledger calls for, if anything, and writes the result down.
+pub fn carry(
+    files: &SimFs,
+    volumes: &Volumes,
+    books: &mut Books,
+    subject: Subject,
+) -> Option<VolumeOutcome> {
+    let outcome = match (books.order(subject), books.called_for(subject)) {
+        (Some(order), _) => match volumes.purge_orphan(&order) {
+            OrphanOutcome::Gone => VolumeOutcome::Absent,
+            OrphanOutcome::Failed(reason) => VolumeOutcome::Failed(reason),
+            OrphanOutcome::Unclear(reason) => VolumeOutcome::Unclear(reason),
+        },
+        (None, Some(effect)) => {
+            // What somebody wrote and did not sync may be lost by now; if not, adopting makes it durable.
+            let kept = unsynced_files(files, books, subject);
+            let outcome = volumes.run(&effect);
+            if let (Some((index, kept)), VolumeOutcome::Present { .. }) = (kept, &outcome) {
+                books.volumes[index].data.files |= kept;
+                books.volumes[index].loose &= !kept;
+            }
+            outcome
+        },
+        (None, None) => return None,
+    };
+    books.conclude(subject, &outcome);
+    Some(outcome)
+}
+
+/// The files of a volume that is to be adopted which nobody synced and which are whole.
+fn unsynced_files(files: &SimFs, books: &Books, subject: Subject) -> Option<(usize, u16)> {
+    let Subject::Volume(index) = subject else { return None };
+    let record = books.volumes.get(index).filter(|one| one.stage == Stage::Adopting)?;
+    let loose = Data { files: record.loose, ..record.data };
+    let path = format!("{WORK}/disk/volumes/{}", record.spec.id);
+    let storage = files.storage();
+    let is_whole = |name: &String| {
+        let found = storage.seen().file(&format!("{path}/{name}"));
+        found == Some(rows(record.data.by).as_bytes())
+    };
+    let all = files_of(loose).iter().all(is_whole);
+    Some((index, if all { record.loose } else { 0 }))
+}
+
+/// Somebody moves the volume from the trash to where it was and writes one more file into it, nothing of it synced.
+///
+/// # Panics
+/// The volume is not in the trash.
+pub fn put_back(files: &SimFs, setup: &Setup, record: &mut Record) {
+    let open = |folder: &str| fs::open(files, Path::new(&format!("{WORK}/disk/{folder}")));
+    let (trash, volumes) = (open(".trash"), open("volumes"));
+    let (trash, volumes) = (trash.expect("it is there"), volumes.expect("it is there"));
+    let VolumeSpec { id, generation, .. } = record.spec;
+    let moved = trash.rename(format!("{id}.{generation}"), &volumes, id.to_string());
+    moved.expect("it is in the trash");
+    // An image is not mounted now.
+    if setup.format().is_none() {
+        let next = 16 - record.data.files.leading_zeros();
+        let volume = volumes.directory(id.to_string()).expect("it was moved here");
+        let file = volume.create(format!("more-{next}")).expect("a file is made");
+        file.write(rows(record.data.by).as_bytes()).expect("it is written");
+        record.loose = 1 << next;
+    }
 }
 
 /// The volume's user writes files, the first ones or one more, and syncs them.

@@ -5,7 +5,9 @@
 use crate::activity::{Activity, Answers, Operation, Report, World};
 use crate::books::{Books, Stage, Subject};
 use crate::explore::Explorer;
-use crate::scene::{self, Setup, machine, start, write_data, write_source, write_strangers};
+use crate::scene::{
+    self, Setup, carry, machine, put_back, start, write_data, write_source, write_strangers,
+};
 use crate::sim::{CallSite, FREE, SimFs};
 use berth_agent::disk::fs;
 use berth_agent::disk::image::Format;
@@ -76,6 +78,22 @@ fn sizes(so_far: &[(usize, Operation)]) -> impl Iterator<Item = Bytes> {
     let from = if again { 2 + usize::from(random & 1 == 1) } else { 0 };
     let until = if again { from + 1 } else { 4 };
     all.into_iter().skip(from).take(until - from)
+}
+
+/// What becomes of volumes that the ledger does not know: put back by hand or forgotten, in every place.
+#[must_use]
+pub fn with_orphans() -> Vec<Vec<(usize, Operation)>> {
+    use Operation::{Adopt, Create, Destroy, Lose, PurgeOrphan, PutBack};
+    let strange = [&[Create, Lose][..], &[Create, Destroy, PutBack], &[Create, Destroy, Lose]];
+    let ends = [&[Adopt][..], &[Adopt, Destroy], &[PurgeOrphan], &[PurgeOrphan, Create]];
+    let mut all = Vec::new();
+    for begun in strange {
+        let in_trash = begun == [Create, Destroy, Lose];
+        for end in ends.iter().filter(|end| !(in_trash && end.contains(&Adopt))) {
+            all.push(begun.iter().chain(*end).map(|step| (0, *step)).collect());
+        }
+    }
+    all
 }
 
 /// Every sequence that goes on with at most `length` operations after a first snapshot was taken.
@@ -174,17 +192,19 @@ pub fn unjoined(setup: &Setup) -> World {
 /// Carries operations out, undisturbed.
 pub fn carry_out(
     files: &SimFs,
+    setup: &Setup,
     volumes: &Volumes,
     books: &mut Books,
     sequence: &[(usize, Operation)],
 ) {
     for (index, operation) in sequence {
         books.begin(*index, *operation);
+        if *operation == Operation::PutBack {
+            put_back(files, setup, &mut books.volumes[*index]);
+        }
         for subject in books.subjects() {
-            if books.is_begun(subject)
-                && let Some(effect) = books.called_for(subject)
-            {
-                books.conclude(subject, &volumes.run(&effect));
+            if books.is_begun(subject) {
+                carry(files, volumes, books, subject);
             }
         }
         let record = &mut books.volumes[*index];
@@ -209,7 +229,7 @@ pub fn explore_sequence(
     let (files, mut books) = (files.fork(), books.clone());
     let volumes = start(&files, setup, &books, false);
     files.rest();
-    carry_out(&files, &volumes, &mut books, before);
+    carry_out(&files, setup, &volumes, &mut books, before);
     let world = World { files, books, answers: Answers::new() };
     let activity = Activity::Run(last.0, last.1);
     explorer.explore(world, Some(volumes), activity, depth, &format!("{before:?}"));
@@ -265,6 +285,9 @@ pub fn all_of(setup: &Setup, bounds: &Bounds, ignored: Option<CallSite>) -> Repo
     for sequence in imports() {
         explore_sequence(&mut explorer, setup, &base, &sequence, depth_of_imports(setup, bounds));
     }
+    for sequence in with_orphans() {
+        explore_sequence(&mut explorer, setup, &base, &sequence, bounds.depth.min(2));
+    }
     if setup.format() == Some(Format::Btrfs) {
         unsynced_counts(&mut explorer, setup, &base);
     }
@@ -289,7 +312,7 @@ fn unsynced_counts(explorer: &mut Explorer<'_>, setup: &Setup, (files, books): &
     const MIB: usize = 1 << 20;
     let (files, mut books) = (files.fork(), books.clone());
     let volumes = start(&files, setup, &books, false);
-    carry_out(&files, &volumes, &mut books, &[(0, Operation::Create)]);
+    carry_out(&files, setup, &volumes, &mut books, &[(0, Operation::Create)]);
     let path = format!("{}/disk/.mounts/{}", scene::WORK, books.volumes[0].spec.id);
     let written = fs::open(&files, Path::new(&path)).and_then(|root| {
         let file = root.create("scratch")?;
@@ -311,14 +334,14 @@ pub fn deep(setup: &Setup) -> Report {
     const DEPTH: usize = 66;
     let (files, mut books) = adopted(setup);
     let volumes = start(&files, setup, &books, false);
-    carry_out(&files, &volumes, &mut books, &[(0, Operation::Create)]);
+    carry_out(&files, setup, &volumes, &mut books, &[(0, Operation::Create)]);
     let path = format!("{}/disk/volumes/{}", scene::WORK, books.volumes[0].spec.id);
     let mut here = fs::open(&files, Path::new(&path)).expect("the volume is there");
     for _level in 0..DEPTH {
         here.make_directory(scene::DEEPER, 0o700).expect("a directory is made");
         here = here.directory(scene::DEEPER).expect("it is there");
     }
-    carry_out(&files, &volumes, &mut books, &[(0, Operation::Destroy)]);
+    carry_out(&files, setup, &volumes, &mut books, &[(0, Operation::Destroy)]);
     files.rest();
     let mut explorer = Explorer::new(setup, 0, 10);
     let world = World { files, books, answers: Answers::new() };

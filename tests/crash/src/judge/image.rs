@@ -53,6 +53,6 @@ pub(super) fn whole(
         wrong.push(format!("I6: the root of {path}/image carries no identity of it"));
     }
     wrong.extend(inner.get(ROOT).and_then(|root| access(record, root)));
-    wrong.extend(content(inner, "", expected.data));
+    wrong.extend(content(inner, "", expected.data, 0));
     wrong
 }

@@ -12,6 +12,7 @@ use crate::books::{Books, Data, Record, Stage};
 use crate::scene::{DEEPER, LEADS_TO, STRANGERS, files_of, imported, rows};
 use crate::sim::tree::{Content, Inode, ROOT, Tree};
 use berth_model::access::Access;
+use berth_model::orphan::OrphanPlace;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -149,6 +150,8 @@ struct Expected {
     sizes: Vec<Bytes>,
     /// Its limit may be lifted for the moment.
     is_free: bool,
+    /// Files that somebody wrote and nobody synced: there or not, whole or not.
+    loose: u16,
 }
 
 fn volume(tree: &Tree, books: &Books, record: &Record, wrong: &mut Vec<String>) {
@@ -192,7 +195,11 @@ fn expected(
         generations,
         data: record.data,
         sizes: vec![size],
-        is_free: matches!(record.stage, Stage::Restoring | Stage::Purging | Stage::Setting),
+        is_free: matches!(
+            record.stage,
+            Stage::Restoring | Stage::Purging | Stage::Setting | Stage::PurgingOrphan(_)
+        ),
+        loose: record.loose,
     };
     let live = format!("{VOLUMES}/{id}");
     let trash = |generation: u64| format!("{id}.{generation}");
@@ -242,10 +249,10 @@ fn expected(
             }
             vec![at(format!("{TRASH}/{}", trash(generation)), vec![generation])]
         },
-        Stage::Tombstoned | Stage::Restoring => {
+        Stage::Tombstoned | Stage::Restoring | Stage::Orphan(_) | Stage::Adopting => {
             let (old, allowed) = match record.stage {
                 Stage::Restoring => (trash(generation - 1), vec![generation - 1, generation]),
-                _tombstoned => (trash(generation), vec![generation]),
+                _same_life => (trash(generation), vec![generation]),
             };
             let in_trash = places.trash == [old.clone()];
             if usize::from(places.live) + places.trash.len() != 1 || !(places.live || in_trash) {
@@ -259,6 +266,13 @@ fn expected(
             }
             // Under this name a restore would find it.
             vec![at(format!("{TRASH}/{}", trash(generation)), vec![generation])]
+        },
+        Stage::PurgingOrphan(place) => {
+            if places.live && place == OrphanPlace::Trash {
+                complaints.push("I1: it is live".to_owned());
+            }
+            let trash = at(format!("{TRASH}/{}", trash(generation)), vec![generation]);
+            vec![at(live, vec![generation]), trash]
         },
         Stage::RollingBack { snapshot, .. } => {
             let old = trash(generation - 1);
@@ -288,7 +302,7 @@ fn whole(tree: &Tree, record: &Record, inode: &Inode, expected: &Expected) -> Ve
     let mut wrong = match image::file(tree, path, &id) {
         Some(file) => image::whole(tree, file, record, expected),
         None => {
-            let mut wrong = content(tree, path, expected.data);
+            let mut wrong = content(tree, path, expected.data, expected.loose);
             wrong.extend(access(record, inode));
             wrong
         },
@@ -348,7 +362,7 @@ fn whole(tree: &Tree, record: &Record, inode: &Inode, expected: &Expected) -> Ve
 
 /// What is wrong with the owner and mode of a volume's root.
 fn access(record: &Record, root: &Inode) -> Option<String> {
-    if matches!(record.stage, Stage::Setting | Stage::Purging) {
+    if matches!(record.stage, Stage::Setting | Stage::Purging | Stage::PurgingOrphan(_)) {
         return None;
     }
     let Access { owner, mode } = record.spec.access;
@@ -358,8 +372,8 @@ fn access(record: &Record, root: &Inode) -> Option<String> {
     (!is_so).then(text)
 }
 
-/// What differs from this content, to the last file.
-fn content(tree: &Tree, path: &str, data: Data) -> Vec<String> {
+/// What differs from this content, to the last file. Loose files may be there or not.
+fn content(tree: &Tree, path: &str, data: Data, loose: u16) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut wanted: BTreeSet<String> = files_of(data).into_iter().collect();
     for name in &wanted {
@@ -379,6 +393,7 @@ fn content(tree: &Tree, path: &str, data: Data) -> Vec<String> {
             wanted.insert(name.to_owned());
         }
     }
+    wanted.extend(files_of(Data { files: loose, ..data }));
     let mut below = vec![String::new()];
     while let Some(folder) = below.pop() {
         for name in tree.names(&format!("{path}/{folder}")) {

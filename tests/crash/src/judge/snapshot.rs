@@ -56,9 +56,9 @@ fn image(tree: &Tree, path: &str) -> Option<Number> {
 
 /// What differs from this content, in the directory or in the file system in its file.
 fn kept(tree: &Tree, path: &str, data: Data) -> Vec<String> {
-    let Some(file) = image(tree, path) else { return content(tree, path, data) };
+    let Some(file) = image(tree, path) else { return content(tree, path, data, 0) };
     match tree.medium(file).as_deref() {
-        Some(Medium::Whole { tree: inner, .. }) => content(inner, "", data),
+        Some(Medium::Whole { tree: inner, .. }) => content(inner, "", data, 0),
         other => vec![format!("I1: {path}/image cannot be mounted: {other:?}")],
     }
 }
