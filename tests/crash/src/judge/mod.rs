@@ -150,8 +150,6 @@ struct Expected {
     sizes: Vec<Bytes>,
     /// Its limit may be lifted for the moment.
     is_free: bool,
-    /// Files that somebody wrote and nobody synced: there or not, whole or not.
-    loose: u16,
 }
 
 fn volume(tree: &Tree, books: &Books, record: &Record, wrong: &mut Vec<String>) {
@@ -182,6 +180,11 @@ fn copied(books: &Books, record: &Record) -> Data {
     }
 }
 
+/// May its limit be lifted for the moment?
+fn is_lifted(stage: Stage) -> bool {
+    matches!(stage, Stage::Restoring | Stage::Purging | Stage::Setting | Stage::PurgingOrphan(_))
+}
+
 /// Where the volume lies, as far as it must be whole there.
 fn expected(
     books: &Books,
@@ -195,11 +198,7 @@ fn expected(
         generations,
         data: record.data,
         sizes: vec![size],
-        is_free: matches!(
-            record.stage,
-            Stage::Restoring | Stage::Purging | Stage::Setting | Stage::PurgingOrphan(_)
-        ),
-        loose: record.loose,
+        is_free: is_lifted(record.stage),
     };
     let live = format!("{VOLUMES}/{id}");
     let trash = |generation: u64| format!("{id}.{generation}");
@@ -260,17 +259,11 @@ fn expected(
             }
             vec![at(if places.live { live } else { format!("{TRASH}/{old}") }, allowed)]
         },
-        Stage::Purging => {
-            if places.live {
+        Stage::Purging | Stage::PurgingOrphan(_) => {
+            if places.live && record.stage != Stage::PurgingOrphan(OrphanPlace::Live) {
                 complaints.push("I7: it is live".to_owned());
             }
             // Under this name a restore would find it.
-            vec![at(format!("{TRASH}/{}", trash(generation)), vec![generation])]
-        },
-        Stage::PurgingOrphan(place) => {
-            if places.live && place == OrphanPlace::Trash {
-                complaints.push("I1: it is live".to_owned());
-            }
             let trash = at(format!("{TRASH}/{}", trash(generation)), vec![generation]);
             vec![at(live, vec![generation]), trash]
         },
@@ -302,7 +295,7 @@ fn whole(tree: &Tree, record: &Record, inode: &Inode, expected: &Expected) -> Ve
     let mut wrong = match image::file(tree, path, &id) {
         Some(file) => image::whole(tree, file, record, expected),
         None => {
-            let mut wrong = content(tree, path, expected.data, expected.loose);
+            let mut wrong = content(tree, path, expected.data, record.loose);
             wrong.extend(access(record, inode));
             wrong
         },
