@@ -49,6 +49,8 @@ pub struct Handle {
     pub trash: Node,
     /// Markers.
     pub meta: Node,
+    /// Where the directories of live and of destroyed volumes are; an open directory does not change its place.
+    pub around: (Position, Position),
 }
 
 /// What is known about a disk before it is opened.
@@ -146,7 +148,19 @@ pub fn open(
             .map_err(|errno| faulty(format!("{shown}/{name} cannot be opened ({errno})")))
     };
     let (volumes, trash, meta) = (open("volumes")?, open(".trash")?, open(".meta")?);
-    Ok(Handle { id, cluster, filesystem, position, adopted, root: top, volumes, trash, meta })
+    let around = (volumes.position().map_err(unreadable)?, trash.position().map_err(unreadable)?);
+    Ok(Handle {
+        id,
+        cluster,
+        filesystem,
+        position,
+        adopted,
+        root: top,
+        volumes,
+        trash,
+        meta,
+        around,
+    })
 }
 
 /// Writes the cluster into the disk's marker, once it is known.

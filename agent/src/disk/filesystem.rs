@@ -3,10 +3,11 @@
 //! Identity is the file system's own uuid, stable across reboots and device names. Where a file system has none
 //! (memory, overlays) there is no identity, and nothing is concluded from its absence.
 
-use rustix::fs::{AtFlags, StatVfsMountFlags, StatxFlags};
+use rustix::fs::{AtFlags, FileType, StatVfsMountFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 use rustix::ioctl;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 
 /// `f_type` of btrfs.
 pub const BTRFS_MAGIC: u64 = 0x9123_683e;
@@ -38,13 +39,30 @@ pub struct Room {
 /// # Errors
 /// The file system does not answer.
 pub fn position(directory: BorrowedFd<'_>) -> Result<Position, Errno> {
-    let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
-    let stat = rustix::fs::statx(directory, "", AtFlags::EMPTY_PATH, wanted)?;
-    Ok(Position {
+    let stat = rustix::fs::statx(directory, "", AtFlags::EMPTY_PATH, WANTED)?;
+    Ok(position_of(&stat))
+}
+
+/// Looks where a directory's path leads, links followed.
+///
+/// # Errors
+/// It leads to nothing (NOENT) or to no directory (NOTDIR), or the file system does not answer.
+pub fn located(path: &Path) -> Result<Position, Errno> {
+    let stat = rustix::fs::statx(rustix::fs::CWD, path, AtFlags::empty(), WANTED)?;
+    match FileType::from_raw_mode(stat.stx_mode.into()) {
+        FileType::Directory => Ok(position_of(&stat)),
+        _other => Err(Errno::NOTDIR),
+    }
+}
+
+const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::MNT_ID);
+
+fn position_of(stat: &Statx) -> Position {
+    Position {
         device: (stat.stx_dev_major, stat.stx_dev_minor),
         mount: stat.stx_mnt_id,
         inode: stat.stx_ino,
-    })
+    }
 }
 
 /// Looks how much room there is.

@@ -115,13 +115,13 @@ pub fn path(disk: &Disk, place: Place, entry: &str) -> String {
 /// # Errors
 /// Damaged (foreign) or unreadable (unclear).
 pub fn read_marker(disk: &Disk, handle: &Handle, id: VolumeId) -> Result<Option<Identity>, Fault> {
-    let shown = disk.root().join(".meta").join(id.to_string());
+    let shown = || disk.root().join(".meta").join(id.to_string());
     let fields = match marker::read(&handle.meta, &id.to_string(), identity::KIND) {
         Ok(None) => return Ok(None),
         Ok(Some(fields)) => Ok(fields),
         Err(ReadError::Damaged(error)) => Err(error),
         Err(ReadError::Io(errno)) => {
-            let text = format!("reading {} failed ({errno})", shown.display());
+            let text = format!("reading {} failed ({errno})", shown().display());
             return Err(Fault::Unclear(Rejection::new(crate::disk::code_of(errno), text)));
         },
     };
@@ -129,7 +129,7 @@ pub fn read_marker(disk: &Disk, handle: &Handle, id: VolumeId) -> Result<Option<
         Fault::Foreign(
             Rejection::new(
                 ErrorCode::VolumeUnavailable,
-                format!("the marker {} of volume {id} is damaged: {error}", shown.display()),
+                format!("the marker {} of volume {id} is damaged: {error}", shown().display()),
             )
             .remedy("restore it from a backup; the volume is left as it is"),
         )
@@ -146,16 +146,16 @@ pub fn look(
     spec: &VolumeSpec,
     target: Target,
 ) -> Result<Option<Here>, Fault> {
-    let shown = path(disk, target.place, &target.entry);
+    let shown = || path(disk, target.place, &target.entry);
     let foreign = |evidence: String| {
-        let text = format!("{shown} is not volume {}: {evidence}", spec.id);
+        let text = format!("{} is not volume {}: {evidence}", shown(), spec.id);
         Fault::Foreign(
             Rejection::new(ErrorCode::VolumeUnavailable, text)
                 .remedy("it is left as it is; put the volume's own directory back in its place"),
         )
     };
     let unclear = |errno: Errno| {
-        let text = format!("looking at {shown} failed ({errno})");
+        let text = format!("looking at {} failed ({errno})", shown());
         Fault::Unclear(Rejection::new(crate::disk::code_of(errno), text))
     };
     let parent = parent(handle, target.place);
@@ -175,7 +175,10 @@ pub fn look(
         return Err(foreign(evidence));
     }
     let position = directory.position().map_err(unclear)?;
-    let around = parent.position().map_err(unclear)?;
+    let around = match target.place {
+        Place::Live => handle.around.0,
+        Place::Trash => handle.around.1,
+    };
     if let Some(evidence) = misplaced(&identity, position, around) {
         return Err(foreign(evidence));
     }
