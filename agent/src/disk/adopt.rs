@@ -9,6 +9,7 @@
 use super::filesystem::Position;
 use super::fs::{self, FileSystem, Node};
 use super::marker::{self, Fields, ReadError};
+use super::rounds::Rounds;
 use super::whole;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, ClusterId, DiskId};
@@ -51,6 +52,8 @@ pub struct Handle {
     pub meta: Node,
     /// Where the directories of live and of destroyed volumes are; an open directory does not change its place.
     pub around: (Position, Position),
+    /// Who makes volumes on it at the same time syncs together.
+    pub rounds: Rounds,
 }
 
 /// What is known about a disk before it is opened.
@@ -160,6 +163,7 @@ pub fn open(
         trash,
         meta,
         around,
+        rounds: Rounds::default(),
     })
 }
 

@@ -123,6 +123,15 @@ pub fn read(directory: &Node, name: &str, kind: &'static str) -> Result<Option<F
 /// # Errors
 /// The marker may be the old or the new one; it is not damaged.
 pub fn write(directory: &Node, name: &str, text: &str) -> Result<(), Errno> {
+    place(directory, name, text)?;
+    directory.sync()
+}
+
+/// As [`write`], but its name is not synced: the caller has to sync `directory`.
+///
+/// # Errors
+/// As [`write`].
+pub fn place(directory: &Node, name: &str, text: &str) -> Result<(), Errno> {
     let temporary = format!(".{name}.tmp");
     match directory.unlink(&temporary) {
         Ok(()) | Err(Errno::NOENT) => {},
@@ -138,7 +147,7 @@ pub fn write(directory: &Node, name: &str, text: &str) -> Result<(), Errno> {
         directory.unlink(&temporary).ok();
         return Err(errno);
     }
-    directory.sync()
+    Ok(())
 }
 
 /// Removes the marker `name`, synced. Absent is done.

@@ -19,6 +19,7 @@ mod news;
 pub mod probe;
 pub mod project;
 pub mod remove;
+pub mod rounds;
 pub mod scan;
 pub mod subvolume;
 pub mod whole;

@@ -1,12 +1,14 @@
-//! CREATE: made under an unfinished name, limited, bound to its marker and synced, then renamed into place.
+//! CREATE: made under an unfinished name, limited, bound to its marker and synced, then renamed into place. Volumes that
+//! are made at the same time share the syncs of the directories that they share.
 
 use super::super::content::Content;
 use super::super::driver::{Fault, Found};
 use super::super::identity::{self, Binding, Identity};
 use super::super::look::{self, Target, look};
-use super::{OnDisk, access, project, settle};
+use super::{OnDisk, access, project, settle, settled};
 use crate::disk::adopt::Handle;
 use crate::disk::probe::DriverKind;
+use crate::disk::rounds::{Member, Shared};
 use crate::disk::{is_broken, marker, whole};
 use berth_agent_core::effect::Place;
 use berth_model::error::{ErrorCode, Rejection};
@@ -56,17 +58,27 @@ impl OnDisk {
             whole::refuse_foreign(&handle.root, self.disk.root()).map_err(Fault::Failed)?;
         }
         let kind = self.kind_for(spec)?;
-        self.prepare(&handle, spec, kind).map_err(|errno| self.take_back(&handle, spec, errno))?;
-        match (kind.image(), content) {
-            (Some(format), content) => self.fill(&handle, spec, format, content)?,
-            (None, Some(content)) => self.put_in(&handle, spec, content)?,
-            (None, None) => {},
+        let mut member = handle.rounds.enter();
+        self.prepare(&handle, spec, (kind, &member))
+            .map_err(|errno| self.take_back(&handle, spec, errno))?;
+        if kind.image().is_some() || content.is_some() {
+            // This may take long, and nobody is to wait for it.
+            drop(member);
+            match (kind.image(), content) {
+                (Some(format), content) => self.fill(&handle, spec, format, content)?,
+                (None, Some(content)) => self.put_in(&handle, spec, content)?,
+                (None, None) => {},
+            }
+            member = handle.rounds.enter();
         }
         let parent = &handle.volumes;
         parent
             .rename(look::unfinished_entry(spec.id), parent, &target.entry)
             .map_err(|errno| self.take_back(&handle, spec, errno))?;
-        settle(parent, kind).map_err(self.unclear(spec, "making"))?;
+        member
+            .sync(settled(kind), || Ok(()), || settle(parent, kind))
+            .map_err(self.unclear(spec, "making"))?;
+        drop(member);
         let here = look(&self.disk, &handle, spec, target)?.ok_or_else(|| {
             let text = format!("volume {} vanished while it was made", spec.id);
             Fault::Unclear(Rejection::new(ErrorCode::VolumeUnavailable, text))
@@ -128,7 +140,12 @@ impl OnDisk {
     }
 
     /// Makes the volume under its unfinished name; afterwards everything but the name is durable.
-    fn prepare(&self, handle: &Handle, spec: &VolumeSpec, kind: DriverKind) -> Result<(), Errno> {
+    fn prepare(
+        &self,
+        handle: &Handle,
+        spec: &VolumeSpec,
+        (kind, member): (DriverKind, &Member<'_>),
+    ) -> Result<(), Errno> {
         let entry = look::unfinished_entry(spec.id);
         let parent = &handle.volumes;
         match kind {
@@ -168,9 +185,9 @@ impl OnDisk {
         if !identity::write_attribute(&directory, &identity)? {
             identity.binding = Binding::Inode(position.inode);
         }
-        directory.sync()?;
-        settle(parent, kind)?;
-        marker::write(&handle.meta, &spec.id.to_string(), &identity.encode())
+        member.sync(settled(kind), || directory.sync(), || settle(parent, kind))?;
+        marker::place(&handle.meta, &spec.id.to_string(), &identity.encode())?;
+        member.sync(Shared::Meta, || Ok(()), || handle.meta.sync())
     }
 
     /// After a failure before the volume got its name: take everything back, or say that it could not be.

@@ -34,6 +34,7 @@ use super::usage::measure;
 use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
 use crate::disk::probe::DriverKind;
+use crate::disk::rounds::Shared;
 use crate::disk::{Disk, code_of, is_broken};
 use berth_agent_core::effect::Place;
 use berth_model::access::Access;
@@ -340,6 +341,18 @@ fn settle_where(directory: &Node) -> Result<(), Errno> {
 #[track_caller]
 fn settle_order(directory: &Node) -> Result<(), Errno> {
     if directory.is_btrfs()? { directory.sync_file_system() } else { Ok(()) }
+}
+
+/// What [`settle`] syncs, for those who do so together.
+fn settled(kind: DriverKind) -> Shared {
+    match kind {
+        DriverKind::Directory
+        | DriverKind::ProjectQuota
+        | DriverKind::Image(_)
+        | DriverKind::Mount
+        | DriverKind::Block => Shared::Volumes,
+        DriverKind::Btrfs => Shared::FileSystem,
+    }
 }
 
 /// What a volume without a file system of its own uses, or why that cannot be told.
