@@ -7,7 +7,7 @@ use super::inbox::{Checks, Inbox, Orders};
 use super::life::Life;
 use super::prepare::{Start, run_path};
 use super::{Config, VolumeSource, garbage, logs};
-use crate::host::{is_root, may_mount};
+use crate::host::{is_root, may_mount, pace};
 use berth_agent_core::effect::{ContainerEffect, ContainerEvent};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::ContainerId;
@@ -226,7 +226,7 @@ async fn collect_garbage(shared: Arc<Shared>) {
                 reason = "the age of a file needs the clock the file system uses"
             )]
             let now = SystemTime::now();
-            garbage::collect(&shared.config, now)
+            pace::gently(|| garbage::collect(&shared.config, now))
         });
         match collected.await {
             Ok(Ok(deleted)) if deleted.is_empty() => {},

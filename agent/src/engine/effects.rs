@@ -6,6 +6,7 @@
 
 use super::transfer::Way;
 use crate::container::Runtime;
+use crate::host::pace;
 use crate::volume::Volumes;
 use berth_agent_core::Input;
 use berth_agent_core::effect::{
@@ -27,6 +28,8 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 const VOLUMES_MAX: usize = 16;
 /// Volumes that get content from outside at the same time, and transfers.
 const IMPORTS_MAX: usize = 4;
+/// Deletions that are carried out at the same time; they have slots of their own, since one may take minutes.
+const PURGES_MAX: usize = 2;
 /// Reads of output that are carried out at the same time.
 const READS_MAX: usize = 8;
 /// The most that one read answers.
@@ -55,6 +58,7 @@ pub(super) struct Effects {
     volume_slots: Arc<Semaphore>,
     import_slots: Arc<Semaphore>,
     transfer_slots: Arc<Semaphore>,
+    purge_slots: Arc<Semaphore>,
     read_slots: Arc<Semaphore>,
     tasks: JoinSet<()>,
 }
@@ -74,6 +78,7 @@ impl Effects {
             volume_slots: Arc::new(Semaphore::new(VOLUMES_MAX)),
             import_slots: Arc::new(Semaphore::new(IMPORTS_MAX)),
             transfer_slots: Arc::new(Semaphore::new(IMPORTS_MAX)),
+            purge_slots: Arc::new(Semaphore::new(PURGES_MAX)),
             read_slots: Arc::new(Semaphore::new(READS_MAX)),
             tasks: JoinSet::new(),
         };
@@ -87,10 +92,14 @@ impl Effects {
         // What takes long has slots of its own: it must not hold up what is quick.
         let slots = match &effect {
             VolumeEffect::Import { .. } => &self.import_slots,
+            VolumeEffect::Purge { .. } => &self.purge_slots,
             _quick => &self.volume_slots,
         };
         self.spawn(Arc::clone(slots), async move {
             let ran = match effect {
+                effect @ VolumeEffect::Purge { .. } => {
+                    spawn_blocking(move || pace::gently(|| volumes.run(&effect))).await
+                },
                 VolumeEffect::Snapshot { snapshot, freeze: Some(freezing) } => {
                     frozen(&runtime, volumes, snapshot, &freezing).await
                 },
@@ -172,8 +181,9 @@ impl Effects {
     pub(super) fn purge_orphan(&mut self, operation: OperationId, order: OrphanOrder) {
         let volumes = Arc::clone(&self.volumes);
         let id = order.spec.id;
-        self.spawn(Arc::clone(&self.volume_slots), async move {
-            let ran = spawn_blocking(move || volumes.purge_orphan(&order)).await;
+        self.spawn(Arc::clone(&self.purge_slots), async move {
+            let purge = move || pace::gently(|| volumes.purge_orphan(&order));
+            let ran = spawn_blocking(purge).await;
             let outcome = ran.unwrap_or_else(|_panic| {
                 let text = format!("deleting orphan {id} failed; the agent's log says where");
                 OrphanOutcome::Unclear(Rejection::new(ErrorCode::Internal, text))

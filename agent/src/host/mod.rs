@@ -1,4 +1,4 @@
-//! Thin, typed access to the Linux host: processes and their identity, accounts, files written whole.
+//! Thin, typed access to the Linux host: processes and their identity, accounts, files written whole, deleting gently.
 //!
 //! It knows nothing of tasks and volumes. The only unsafe code of the agent is in [`linux`].
 
@@ -6,6 +6,7 @@ pub mod account;
 pub mod files;
 pub mod limits;
 pub mod linux;
+pub mod pace;
 pub mod process;
 
 pub use account::Account;

@@ -6,6 +6,7 @@ use super::{Access, Calls, FileSystem, Kind, Raw, Replace, Site, Tree};
 use crate::disk::filesystem::{self, Position, Room};
 use crate::disk::project::{self, Account};
 use crate::disk::{mounts, subvolume};
+use crate::host::pace;
 use crate::volume::tree_size;
 use rustix::fs::{
     AtFlags, Dir, FileType, IFlags, Mode, OFlags, RenameFlags, ResolveFlags, XattrFlags,
@@ -148,11 +149,15 @@ impl Calls for Open {
     }
 
     fn unlink(&self, _site: Site, name: &OsStr) -> Result<(), Errno> {
-        rustix::fs::unlinkat(&self.0, name, AtFlags::empty())
+        let gone = rustix::fs::unlinkat(&self.0, name, AtFlags::empty());
+        pace::deleted();
+        gone
     }
 
     fn remove_directory(&self, _site: Site, name: &OsStr) -> Result<(), Errno> {
-        rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)
+        let gone = rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR);
+        pace::deleted();
+        gone
     }
 
     fn rename(
