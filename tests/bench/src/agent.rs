@@ -110,6 +110,8 @@ struct Talk {
     say: mpsc::Sender<Said>,
     heard: mpsc::Receiver<(Instant, FromAgent)>,
     heartbeats: Vec<Instant>,
+    /// When its registration was heard.
+    begun: Instant,
 }
 
 impl Talk {
@@ -120,6 +122,7 @@ impl Talk {
         let FromAgent::Register(registration) = from_wire(first)? else {
             bail!("the first message is no registration")
         };
+        let begun = Instant::now();
         let (tell, heard) = mpsc::channel(HEARD_MAX);
         tokio::spawn(async move {
             while let Ok(Some(message)) = stream.message().await {
@@ -138,7 +141,7 @@ impl Talk {
                 ticks.tick().await;
             }
         });
-        let talk = Self { agent: registration.info.id, say, heard, heartbeats: Vec::new() };
+        let talk = Self { agent: registration.info.id, say, heard, heartbeats: Vec::new(), begun };
         talk.tell(ToAgent::Registered { heartbeat: HEARTBEAT }).await?;
         Ok(talk)
     }
@@ -222,6 +225,28 @@ fn launch(agent: AgentId, number: usize) -> anyhow::Result<(TaskId, ToAgent)> {
     Ok((id, ToAgent::Launch { framework, task: Box::new(task), volumes: Vec::new() }))
 }
 
+/// Kills the agent and starts it again; from the start of the process until its registration is heard, which it sends when
+/// every volume is verified. The middle of five, in milliseconds.
+async fn restarts(
+    agent: &mut Option<Process>,
+    talk: &mut Talk,
+    (dir, address, sessions): &mut (&Path, &str, &mut mpsc::Receiver<Session>),
+) -> anyhow::Result<f64> {
+    let mut each = Vec::new();
+    for _time in 0..5 {
+        drop(agent.take());
+        let begun = Instant::now();
+        *agent = Some(start(dir, address)?);
+        *talk = Talk::begin(sessions).await?;
+        each.push(talk.begun.duration_since(begun).as_secs_f64() * 1e3);
+    }
+    Ok(median(&each))
+}
+
+fn pid(agent: Option<&Process>) -> anyhow::Result<u32> {
+    Ok(agent.context("no agent")?.0.id())
+}
+
 /// Memory of a process that is not swapped out.
 fn rss_mib(pid: u32) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("read status")?;
@@ -293,16 +318,21 @@ async fn measure(dir: &Path, effort: Effort, figures: &mut Figures) -> anyhow::R
         .add_service(AgentLinkServer::new(Door(door)))
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(server);
-    let agent = start(dir, &address)?;
+    let mut agent = Some(start(dir, &address)?);
     let mut talk = Talk::begin(&mut sessions).await?;
-    figures.put("idle.0_volumes.rss_mib", rss_mib(agent.0.id())?);
+    let mut place = (dir, address.as_str(), &mut sessions);
+    let empty = restarts(&mut agent, &mut talk, &mut place).await?;
+    figures.put("recovery.whole_agent.0_volumes.ms", empty);
+    figures.put("idle.0_volumes.rss_mib", rss_mib(pid(agent.as_ref())?)?);
     let operation = OperationId::from_u128(1);
     for number in 1..=volumes {
         let message = ToAgent::EnsureVolume { spec: spec(number)?, operation, restore: false };
         talk.tell(message).await?;
         talk.report(VolumeId::from_u128(number), VolumeState::Ready).await?;
     }
-    figures.put(&format!("idle.{volumes}_volumes.rss_mib"), rss_mib(agent.0.id())?);
+    figures.put(&format!("idle.{volumes}_volumes.rss_mib"), rss_mib(pid(agent.as_ref())?)?);
+    let full_of_them = restarts(&mut agent, &mut talk, &mut place).await?;
+    figures.put(&format!("recovery.whole_agent.{volumes}_volumes.ms"), full_of_them);
 
     let big = spec(volumes + 1)?;
     talk.tell(ToAgent::EnsureVolume { spec: big.clone(), operation, restore: false }).await?;

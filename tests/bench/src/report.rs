@@ -1,5 +1,6 @@
 //! Figures with their names, written as one flat JSON object a benchmark.
 
+use crate::statistics::{bootstrap, median};
 use anyhow::Context;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,13 @@ impl Figures {
     pub fn put(&mut self, name: &str, value: f64) {
         let rounded = (value * 10_000.0).round() / 10_000.0;
         self.0.insert(name.to_owned(), Value::from(rounded));
+    }
+    /// Adds the median of ratios, one a block, with the bounds between which it lies in 95 of 100 cases.
+    pub fn put_ratio(&mut self, name: &str, ratios: &[f64]) {
+        let (low, high) = bootstrap(ratios);
+        self.put(name, median(ratios));
+        self.put(&format!("{name}.low"), low);
+        self.put(&format!("{name}.high"), high);
     }
     /// A figure that was added.
     #[must_use]

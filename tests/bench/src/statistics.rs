@@ -36,6 +36,29 @@ pub fn quantile(values: &[f64], share: f64) -> f64 {
     sorted[index.min(sorted.len() - 1)]
 }
 
+/// The bounds of the median: 95 of 100 medians of values drawn again from these lie between them. Drawn the same way each time.
+///
+/// # Panics
+/// There is no value.
+#[must_use]
+pub fn bootstrap(values: &[f64]) -> (f64, f64) {
+    const DRAWS: usize = 2_000;
+    let count = u64::try_from(values.len()).unwrap_or(u64::MAX);
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut draw = || {
+        // SplitMix64.
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let index = usize::try_from((mixed ^ (mixed >> 31)) % count).unwrap_or(0);
+        values[index]
+    };
+    let medians: Vec<f64> = (0..DRAWS)
+        .map(|_draw| median(&values.iter().map(|_value| draw()).collect::<Vec<_>>()))
+        .collect();
+    (quantile(&medians, 0.025), quantile(&medians, 0.975))
+}
+
 /// The median slope over all pairs of points in log–log space: how the cost grows with the size.
 #[must_use]
 pub fn theil_sen(points: &[(f64, f64)]) -> f64 {
@@ -61,6 +84,9 @@ mod tests {
         close(median(&[3.0, 1.0, 2.0]), 2.0);
         close(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
         close(quantile(&[1.0, 2.0, 3.0, 4.0, 5.0], 1.0), 5.0);
+        assert_eq!(bootstrap(&[2.0, 2.0, 2.0]), (2.0, 2.0));
+        let (low, high) = bootstrap(&[1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 9.0]);
+        assert!((1.0..1.4).contains(&low) && (1.4..1.8).contains(&high), "{low} {high}");
         close(theil_sen(&[(1.0, 2.0), (10.0, 20.0), (100.0, 200.0)]), 1.0);
         // One wild point of five does not move it.
         let wild = [(1.0, 7.0), (10.0, 7.0), (100.0, 7.0), (1000.0, 7.0), (1e4, 9e9)];

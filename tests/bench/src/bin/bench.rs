@@ -1,5 +1,6 @@
 //! `make bench`: runs the benchmarks and writes their figures. `--quick` looks for half a minute, `--core` leaves the daemons
-//! out, `--volumes` leaves W4 out, `--profile` only loads the core path, for a profiler.
+//! out, `--volumes` leaves W4 out, `--profile` only loads the core path, for a profiler. With names (`w9`, `snapshots`,
+//! `agent`, `w4`) only these are run.
 #![expect(clippy::print_stdout, reason = "this program talks to a person")]
 
 use anyhow::Context;
@@ -20,22 +21,30 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let effort = if has("--quick") { Effort::QUICK } else { Effort::FULL };
-    println!("w9: making volumes, and looking at them after a restart (a minute)");
-    let figures = w9::run(dir.path(), effort)?;
-    print!("{}", figures.table());
-    println!("written to {}", figures.write("w9")?.display());
-    println!("snapshots: on btrfs, by size");
-    if let Some(figures) = snapshots::run(dir.path(), effort)? {
+    let names: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|one| one == name);
+    if wanted("w9") {
+        println!("w9: making volumes, and looking at them after a restart (minutes)");
+        let figures = w9::run(dir.path(), effort)?;
         print!("{}", figures.table());
-        println!("written to {}", figures.write("snapshots")?.display());
+        println!("written to {}", figures.write("w9")?.display());
     }
-    if !has("--core") {
-        println!("agent: its memory, and what it says while a million files are deleted (minutes)");
+    if wanted("snapshots") {
+        println!("snapshots: on btrfs, by size");
+        if let Some(figures) = snapshots::run(dir.path(), effort)? {
+            print!("{}", figures.table());
+            println!("written to {}", figures.write("snapshots")?.display());
+        }
+    }
+    if !has("--core") && wanted("agent") {
+        println!(
+            "agent: its memory, its restart, and what it says while a million files are deleted (minutes)"
+        );
         let figures = agent::run(dir.path(), effort)?;
         print!("{}", figures.table());
         println!("written to {}", figures.write("agent")?.display());
     }
-    if has("--volumes") {
+    if has("--volumes") || !wanted("w4") {
         return Ok(());
     }
     println!("w4: durable RESERVE+CREATE (several minutes)");
