@@ -20,6 +20,7 @@ pub struct Pair {
     agent: Option<Child>,
     wrap: Vec<String>,
     agent_wrap: Vec<String>,
+    master_wrap: Vec<String>,
     agent_flags: Vec<String>,
 }
 
@@ -38,6 +39,7 @@ impl Pair {
             agent: None,
             wrap: Vec::new(),
             agent_wrap: Vec::new(),
+            master_wrap: Vec::new(),
             agent_flags: Vec::new(),
         })
     }
@@ -50,6 +52,10 @@ impl Pair {
     /// From now on the agent, and only the agent, starts under `words`; with none it starts by itself again.
     pub fn wrap_agent(&mut self, words: &[&str]) {
         self.agent_wrap = words.iter().map(|word| (*word).to_owned()).collect();
+    }
+    /// From now on the master, and only the master, starts under `words`; with none it starts by itself again.
+    pub fn wrap_master(&mut self, words: &[&str]) {
+        self.master_wrap = words.iter().map(|word| (*word).to_owned()).collect();
     }
     /// Starts the agent with these flags besides its own.
     #[must_use]
@@ -85,7 +91,7 @@ impl Pair {
             .open(self.dir.join(format!("{name}.log")))
             .context("open a log")?;
         let bin = berth_bin()?;
-        let own = if name == "agent" { self.agent_wrap.as_slice() } else { &[] };
+        let own = if name == "agent" { &self.agent_wrap } else { &self.master_wrap };
         let wrap = self.wrap.iter().chain(own);
         let mut words: Vec<String> = wrap.map(|word| word.replace("{}", name)).collect();
         words.push(bin.display().to_string());
@@ -220,6 +226,14 @@ impl Pair {
     pub fn agent_is_gone(&mut self) -> anyhow::Result<bool> {
         let agent = self.agent.as_mut().context("the agent is not running")?;
         Ok(agent.try_wait().context("wait for the agent")?.is_some())
+    }
+    /// True once the master has ended by itself, or was killed by what it runs under.
+    ///
+    /// # Errors
+    /// It was not started.
+    pub fn master_is_gone(&mut self) -> anyhow::Result<bool> {
+        let master = self.master.as_mut().context("the master is not running")?;
+        Ok(master.try_wait().context("wait for the master")?.is_some())
     }
     /// The master's exit status, once it has ended by itself.
     ///
