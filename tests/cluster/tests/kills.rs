@@ -122,7 +122,13 @@ impl Sweep<'_> {
             let id = format!("{:032x}", self.asked);
             let mut words: Vec<&str> = command.iter().map(String::as_str).collect();
             words.extend(["--request-id", &id, "--detach"]);
-            good(self.pair.berth(&words)?).with_context(|| command.join(" "))?;
+            // What the last round left to be done may have killed it before it was asked for anything.
+            wait_until("it to be asked for", PATIENCE, || {
+                let asked = self.pair.berth(&words)?;
+                killed |= asked.code != 0 && self.revive()?;
+                good(asked)
+            })
+            .with_context(|| command.join(" "))?;
             let record = wait_until("the operation to end", PATIENCE, || {
                 killed |= self.revive()?;
                 let shown = good(self.pair.berth(&["operation", "show", &id, "-o", "json"])?)?;
