@@ -155,7 +155,12 @@ impl Sweep {
             killed |= self.ask(&command).with_context(|| command.clone())?;
             let named = command.split(' ').rfind(|word| word.contains("-call-"));
             self.acknowledged.insert(named.unwrap_or_default().to_owned(), state);
-            self.check("").with_context(|| format!("after {command}"))?;
+            // It may be killed between the answer and the look as well.
+            wait_until("a look at all volumes", PATIENCE, || {
+                killed |= self.revive()?;
+                self.check("")
+            })
+            .with_context(|| format!("after {command}"))?;
         }
         self.pair.kill_master()?;
         Ok(killed)
