@@ -4,17 +4,19 @@
 //! was answered is so. I7: there is one of it. I10: nothing is written beside the disk. I11: whatever is on the disk
 //! is explained by the ledger, and what was purged has left nothing.
 
+mod content;
 mod image;
 mod project;
 mod snapshot;
 
 use crate::books::{Books, Data, Record, Stage};
-use crate::scene::{DEEPER, LEADS_TO, STRANGERS, files_of, imported, rows};
-use crate::sim::tree::{Content, Inode, ROOT, Tree};
+use crate::scene::{STRANGERS, imported};
+use crate::sim::tree::{Inode, ROOT, Tree};
 use berth_model::access::Access;
 use berth_model::orphan::OrphanPlace;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
+use content::content;
 use std::collections::{BTreeMap, BTreeSet};
 
 const VOLUMES: &str = "/agent/disk/volumes";
@@ -180,6 +182,12 @@ fn copied(books: &Books, record: &Record) -> Data {
     }
 }
 
+fn not_in_trash(places: &Places, complaints: &mut Vec<String>) {
+    if !places.trash.is_empty() {
+        complaints.push(format!("I7: the trash has {:?}", places.trash));
+    }
+}
+
 /// May its limit be lifted for the moment?
 fn is_lifted(stage: Stage) -> bool {
     matches!(stage, Stage::Restoring | Stage::Purging | Stage::Setting | Stage::PurgingOrphan(_))
@@ -202,11 +210,6 @@ fn expected(
     };
     let live = format!("{VOLUMES}/{id}");
     let trash = |generation: u64| format!("{id}.{generation}");
-    let not_in_trash = |complaints: &mut Vec<String>| {
-        if !places.trash.is_empty() {
-            complaints.push(format!("I7: the trash has {:?}", places.trash));
-        }
-    };
     match record.stage {
         Stage::Nothing => {
             if !places.any.is_empty() {
@@ -223,16 +226,16 @@ fn expected(
         },
         Stage::Quarantined => Vec::new(),
         Stage::Creating => {
-            not_in_trash(complaints);
+            not_in_trash(places, complaints);
             vec![at(live, vec![generation])]
         },
         Stage::Cloning(_) | Stage::Importing => {
-            not_in_trash(complaints);
+            not_in_trash(places, complaints);
             let data = copied(books, record);
             vec![Expected { data, ..at(live, vec![generation]) }]
         },
         Stage::Ready | Stage::Resizing(_) | Stage::Setting => {
-            not_in_trash(complaints);
+            not_in_trash(places, complaints);
             if !places.live {
                 complaints.push("I6: it is not live".to_owned());
             }
@@ -363,45 +366,4 @@ fn access(record: &Record, root: &Inode) -> Option<String> {
         && mode.map(|mode| mode.bits()) == Some(root.mode);
     let text = || format!("I6: its root has owner {:?}, mode {:o}", root.owner, root.mode);
     (!is_so).then(text)
-}
-
-/// What differs from this content, to the last file. Loose files may be there or not.
-fn content(tree: &Tree, path: &str, data: Data, loose: u16) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let mut wanted: BTreeSet<String> = files_of(data).into_iter().collect();
-    for name in &wanted {
-        if tree.file(&format!("{path}/{name}")) != Some(rows(data.by).as_bytes()) {
-            wrong.push(format!("I1: {path}/{name} is lost or damaged"));
-        }
-    }
-    if wanted.contains("base/table") {
-        wanted.insert("base".to_owned());
-    }
-    if data.by == imported().by {
-        // A copy has the link and the pipe as well.
-        for (name, leads_to) in [("link", LEADS_TO), ("pipe", "")] {
-            if tree.file(&format!("{path}/{name}")) != Some(leads_to.as_bytes()) {
-                wrong.push(format!("I1: {path}/{name} is lost or damaged"));
-            }
-            wanted.insert(name.to_owned());
-        }
-    }
-    wanted.extend(files_of(Data { files: loose, ..data }));
-    let mut below = vec![String::new()];
-    while let Some(folder) = below.pop() {
-        for name in tree.names(&format!("{path}/{folder}")) {
-            if name == DEEPER {
-                continue;
-            }
-            let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-            let inode = tree.at(&format!("{path}/{name}"));
-            if inode.is_some_and(|inode| matches!(inode.content, Content::Directory(_))) {
-                below.push(name.clone());
-            }
-            if !wanted.contains(&name) {
-                wrong.push(format!("I2: {path} holds {name}"));
-            }
-        }
-    }
-    wrong
 }
