@@ -16,6 +16,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Where operators may add disks when nothing is said: where administrators of a machine mount things. Devices are not
+/// below it, so raw ones are added only where somebody allowed it.
+const DISK_ADD_BELOW: [&str; 3] = ["/srv", "/mnt", "/media"];
+
 /// Checked settings of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentConfig {
@@ -31,6 +35,8 @@ pub struct AgentConfig {
     pub resources: Resources,
     /// Disks besides ROOT, and perhaps settings of ROOT.
     pub disks: Vec<Declaration>,
+    /// Operators may add disks to the running agent strictly below these directories, and nowhere else.
+    pub disk_add_below: Vec<PathBuf>,
     /// How long a destroyed volume can be restored.
     pub trash_retention: Duration,
     /// How long the sandbox of an ended task is kept.
@@ -65,6 +71,8 @@ pub struct Flags {
     pub disks: Vec<String>,
     /// `--import-from`, each a directory.
     pub import_from: Vec<PathBuf>,
+    /// `--disk-add-below`, each a directory, or `none` alone.
+    pub disk_add_below: Vec<String>,
 }
 
 /// The file's form: every key may be left out, no other is allowed.
@@ -79,6 +87,7 @@ struct File {
     resources: Option<String>,
     #[serde(default)]
     disks: Vec<DiskEntry>,
+    disk_add_below: Option<Vec<String>>,
     trash_retention: Option<String>,
     sandbox_retention: Option<String>,
     sandbox_free_percent_min: Option<u8>,
@@ -117,6 +126,7 @@ impl AgentConfig {
             mut attributes,
             resources,
             disks,
+            disk_add_below,
             trash_retention,
             sandbox_retention,
             sandbox_free_percent_min,
@@ -154,6 +164,12 @@ impl AgentConfig {
             declared.push(declaration(entry)?);
         }
         check_names(&declared)?;
+        let below = match (flags.disk_add_below.as_slice(), disk_add_below) {
+            ([], None) => DISK_ADD_BELOW.map(str::to_owned).to_vec(),
+            ([], Some(of_file)) => of_file,
+            ([none], _) if none == "none" => Vec::new(),
+            (of_flags, _) => of_flags.to_vec(),
+        };
         let log_files = log_files.unwrap_or(2);
         if log_files < 2 {
             return Err(refuse("log_files", "one file of output cannot be rotated")
@@ -171,6 +187,7 @@ impl AgentConfig {
             attributes,
             resources,
             disks: declared,
+            disk_add_below: plain_directories(below)?,
             trash_retention: span("trash_retention", trash_retention, Duration::from_hours(24))?,
             sandbox_retention: span(
                 "sandbox_retention",
@@ -320,6 +337,17 @@ fn disk_size(name: &str, text: &str) -> Result<Bytes, Rejection> {
     Ok(size)
 }
 
+fn plain_directories(texts: Vec<String>) -> Result<Vec<PathBuf>, Rejection> {
+    let plain =
+        |path: &Path| path.is_absolute() && !path.components().any(|part| part.as_os_str() == "..");
+    let check = |text: String| match PathBuf::from(&text) {
+        path if plain(&path) => Ok(path),
+        _other => Err(refuse("disk_add_below", format!("{text:?} is no plain absolute directory"))
+            .remedy("write for example --disk-add-below /srv, or none")),
+    };
+    texts.into_iter().map(check).collect()
+}
+
 fn check_names(disks: &[Declaration]) -> Result<(), Rejection> {
     for (index, disk) in disks.iter().enumerate() {
         let earlier = disks.iter().take(index);
@@ -363,6 +391,7 @@ mod tests {
             attributes: BTreeMap::new(),
             resources: Resources::new(),
             disks: vec![],
+            disk_add_below: vec!["/srv".into(), "/mnt".into(), "/media".into()],
             trash_retention: Duration::from_hours(24),
             sandbox_retention: Duration::from_hours(168),
             sandbox_free_percent_min: 5,

@@ -215,10 +215,11 @@ impl Client {
         self.operator.clone().check(message).await.map(drop).map_err(|s| failed(&s))
     }
 
-    /// Asks whether a change would be accepted; leaves no trace.
-    pub(crate) async fn check(&self, request: Request) -> Result<(), Failure> {
+    /// Would the master, and the agent it asks, accept this now? What the agent found, a line for each fact.
+    pub(crate) async fn check(&self, request: Request) -> Result<Vec<String>, Failure> {
         let message = to_wire(&(Self::mint(), request, Said::default()));
-        self.operator.clone().check(message).await.map(drop).map_err(|s| failed(&s))
+        let reply = self.operator.clone().check(message).await.map_err(|s| failed(&s))?;
+        Ok(reply.into_inner().notes)
     }
 
     /// A part of the audit log, newest first, and where to ask on.

@@ -90,6 +90,7 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::DirectoryExists
         | ErrorCode::DiskCordoned
         | ErrorCode::ProfileExists
+        | ErrorCode::DiskExists
         | ErrorCode::SessionExists
         | ErrorCode::NotSubscribed
         | ErrorCode::FrameworkRemoved

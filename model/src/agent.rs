@@ -77,6 +77,8 @@ pub struct Disk {
     /// The drivers whose volumes can have no snapshots here, each with the reason. Of the others an agent says nothing,
     /// as one of an earlier release does of all.
     pub no_snapshots: BTreeMap<Arc<str>, String>,
+    /// An operator added it while the agent ran; it is not in the agent's configuration.
+    pub added: bool,
 }
 
 /// What an agent declares about itself.

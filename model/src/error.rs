@@ -112,6 +112,8 @@ codes! {
     FreezeFailed => "FREEZE_FAILED", Later;
     /// The volume has no schedule of snapshots.
     UnknownSchedule => "UNKNOWN_SCHEDULE", Never;
+    /// The agent has a disk of that name, or at that place, already.
+    DiskExists => "DISK_EXISTS", Never;
     /// No space is left on the disk.
     DiskFull => "DISK_FULL", Later;
     /// The disk is mounted read-only.

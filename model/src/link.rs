@@ -2,6 +2,7 @@
 
 use crate::access::Access;
 use crate::agent::{AgentInfo, Disk};
+use crate::declaration::DiskOrder;
 use crate::error::Rejection;
 use crate::id::{
     ClusterId, ContainerId, FrameworkId, OperationId, SessionId, SnapshotId, StatusId, TaskId,
@@ -105,6 +106,17 @@ pub enum FromAgent {
     },
     /// How far volumes are that get their content from outside.
     Progress(Vec<(VolumeId, Progress)>),
+    /// The agent declares something else than before; synced before it is sent.
+    Declared(Box<AgentInfo>),
+    /// An order about a disk has ended, synced before it is sent.
+    DiskOrdered {
+        /// The ledger's sequence number after that sync.
+        ledger_seq: u64,
+        /// On whose behalf.
+        operation: OperationId,
+        /// It is done, or why not.
+        result: Result<(), Rejection>,
+    },
 }
 
 /// From master to agent. Everything carries the epoch; an agent refuses a lower one than it has stored.
@@ -287,6 +299,25 @@ pub enum ToAgent {
     ForgetOrphan {
         /// On whose behalf it was.
         operation: OperationId,
+    },
+    /// Use one more disk, or one less.
+    OrderDisk {
+        /// On whose behalf.
+        operation: OperationId,
+        /// What.
+        order: Box<DiskOrder>,
+    },
+    /// Forget such an order, once the registry knows how it ended.
+    ForgetDiskOrder {
+        /// On whose behalf it was.
+        operation: OperationId,
+    },
+    /// Would such an order be carried out? Answered as a read is: with what was found, a line each, or with why not.
+    TryDisk {
+        /// Names the answer.
+        read: u64,
+        /// What.
+        order: Box<DiskOrder>,
     },
 }
 

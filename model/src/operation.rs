@@ -1,6 +1,7 @@
 //! Operations: state changes with an id that can be asked for, waited on and repeated safely.
 
 use crate::audit::Said;
+use crate::declaration::DiskOrder;
 use crate::error::Rejection;
 use crate::id::{AgentId, FrameworkId, OperationId, VolumeId};
 use crate::orphan::OrphanOrder;
@@ -108,11 +109,15 @@ pub enum OperationKind {
     PurgeOrphan,
     /// IMPORT: a new volume with content from outside.
     Import,
+    /// ADD_DISK: an agent that runs uses one more disk.
+    AddDisk,
+    /// REMOVE_DISK: it does not use it any more.
+    RemoveDisk,
 }
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -142,6 +147,8 @@ impl OperationKind {
         Self::AdoptOrphan,
         Self::PurgeOrphan,
         Self::Import,
+        Self::AddDisk,
+        Self::RemoveDisk,
     ];
 
     /// The kind as users see it.
@@ -177,6 +184,8 @@ impl OperationKind {
             Self::AdoptOrphan => "ADOPT_ORPHAN",
             Self::PurgeOrphan => "PURGE_ORPHAN",
             Self::Import => "IMPORT",
+            Self::AddDisk => "ADD_DISK",
+            Self::RemoveDisk => "REMOVE_DISK",
         }
     }
 }
@@ -263,4 +272,6 @@ pub struct OperationRecord {
     pub orphan: Option<Box<OrphanOrder>>,
     /// Who asked and why, as the caller said it; of a framework's operation, `framework` says who.
     pub said: Said,
+    /// What the agent is to do with its disks.
+    pub disk: Option<Box<DiskOrder>>,
 }

@@ -1,6 +1,7 @@
 //! Calls of operators that change state. Each carries an operation id, so a retry is safe.
 
 use crate::access::Access;
+use crate::declaration::DiskDeclaration;
 use crate::disk::{DiskRequest, ProfileRequest};
 use crate::id::{
     AgentId, DiskId, FrameworkId, Principal, ProfileName, ReservationId, SnapshotId, SnapshotName,
@@ -203,6 +204,18 @@ pub enum Request {
         /// What.
         property: Property,
     },
+    /// Have an agent that runs use one more disk.
+    AddDisk {
+        /// Which agent.
+        agent: AgentId,
+        /// What it is to use.
+        disk: Box<DiskDeclaration>,
+    },
+    /// Have its agent use a disk no more that was added so. Nothing may be on it.
+    RemoveDisk {
+        /// Which.
+        disk: DiskId,
+    },
 }
 
 /// What operators say of a volume.
@@ -246,6 +259,8 @@ impl Request {
             Self::Property { property: Property::Access(_), .. } => OperationKind::SetAccess,
             Self::AdoptOrphan { .. } => OperationKind::AdoptOrphan,
             Self::PurgeOrphan { .. } => OperationKind::PurgeOrphan,
+            Self::AddDisk { .. } => OperationKind::AddDisk,
+            Self::RemoveDisk { .. } => OperationKind::RemoveDisk,
         }
     }
 }

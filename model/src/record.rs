@@ -6,6 +6,7 @@
 use crate::access::Access;
 use crate::agent::AgentInfo;
 use crate::audit::{AuditKey, AuditRecord};
+use crate::declaration::{DiskDeclaration, LedgerDiskOrder};
 use crate::disk::{DiskProfile, DiskRecord};
 use crate::error::Rejection;
 use crate::framework::FrameworkInfo;
@@ -193,6 +194,14 @@ pub enum LedgerRecord {
     Orphan(Box<LedgerOrphan>),
     /// The record of that deletion is no longer needed.
     OrphanForgotten(OperationId),
+    /// An order about a disk, and how far it has come.
+    DiskOrder(Box<LedgerDiskOrder>),
+    /// The record of that order is no longer needed.
+    DiskOrderForgotten(OperationId),
+    /// A disk that is used besides those of the configuration.
+    DiskDeclared(Box<DiskDeclaration>),
+    /// It is not used any more, and whatever was known of it is forgotten.
+    DiskUndeclared(DiskSource),
 }
 
 /// A disk as an agent remembers it, to recognise a swapped one.

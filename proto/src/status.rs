@@ -49,6 +49,7 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::VolumeExists
         | ErrorCode::DirectoryExists
         | ErrorCode::ProfileExists
+        | ErrorCode::DiskExists
         | ErrorCode::TaskExists
         | ErrorCode::SessionExists
         | ErrorCode::SnapshotExists => Code::AlreadyExists,

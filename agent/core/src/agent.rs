@@ -5,6 +5,7 @@
 
 use crate::books::Books;
 use crate::link::Link;
+use crate::order::DiskOrders;
 use crate::step::{Config, Input, Output, Severity, Step};
 use crate::task::Run;
 use crate::timer::{Timer, Timers};
@@ -49,6 +50,7 @@ pub struct Agent {
     pub(crate) reads: BTreeSet<u64>,
     pub(crate) timers: Timers,
     pub(crate) orphan_work: OrphanWork,
+    pub(crate) disk_orders: DiskOrders,
     token: u64,
     pub(crate) stopping: bool,
     out: Step,
@@ -84,10 +86,13 @@ impl Agent {
             reads: BTreeSet::new(),
             timers: Timers::default(),
             orphan_work: OrphanWork::default(),
+            disk_orders: DiskOrders::default(),
             token: 0,
             stopping: false,
             out: Step::default(),
         };
+        let found = std::mem::take(&mut agent.info.disks);
+        agent.info.disks = agent.with_orders(found);
         agent.resume_volumes();
         agent.resume_tasks();
         agent.say_what_waits();
@@ -119,13 +124,14 @@ impl Agent {
             Input::Container { container, event } => self.container_event(container, event),
             Input::OrphanPurged { operation, outcome } => self.orphan_purged(operation, outcome),
             Input::Disks(disks) => {
-                let disks = self.without_known(disks);
+                let disks = self.with_orders(self.without_known(disks));
                 if disks != self.info.disks {
                     self.info.disks = disks;
                     self.tell_disks();
                 }
             },
             Input::DisksAdopted(disks) => self.remember_disks(disks),
+            Input::DiskOrdered { operation, outcome } => self.disk_ordered(operation, outcome),
             Input::FileData { read, offset, data } => {
                 if self.reads.remove(&read) {
                     self.tell(FromAgent::FileData { read, offset, data });
@@ -183,7 +189,7 @@ impl Agent {
 
     fn remember_disks(&mut self, disks: Vec<LedgerDisk>) {
         for disk in disks {
-            if self.books.disks().get(&disk.id) != Some(&disk) {
+            if self.books.disks().get(&disk.id) != Some(&disk) && !self.is_removed(&disk) {
                 self.write(LedgerRecord::Disk(disk));
             }
         }

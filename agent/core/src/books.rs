@@ -3,6 +3,7 @@
 //! It knows no host and no master. Invariant: the state is the fold of the records and of nothing else, so
 //! [`Books::records`] of any state folds to that state.
 
+use berth_model::declaration::{DiskDeclaration, LedgerDiskOrder};
 use berth_model::id::{ClusterId, ContainerId, DiskId, OperationId, SnapshotId, VolumeId};
 use berth_model::orphan::LedgerOrphan;
 use berth_model::record::{
@@ -25,6 +26,8 @@ pub struct Books {
     tasks: BTreeMap<TaskKey, LedgerTask>,
     snapshots: BTreeMap<SnapshotId, LedgerSnapshot>,
     orphans: BTreeMap<OperationId, LedgerOrphan>,
+    disk_orders: BTreeMap<OperationId, LedgerDiskOrder>,
+    declarations: BTreeMap<DiskSource, DiskDeclaration>,
     index: Index,
 }
 
@@ -104,6 +107,19 @@ impl Books {
             },
             LedgerRecord::Orphan(orphan) => drop(self.orphans.insert(orphan.operation, *orphan)),
             LedgerRecord::OrphanForgotten(operation) => drop(self.orphans.remove(&operation)),
+            LedgerRecord::DiskOrder(order) => {
+                drop(self.disk_orders.insert(order.operation, *order));
+            },
+            LedgerRecord::DiskOrderForgotten(operation) => {
+                drop(self.disk_orders.remove(&operation));
+            },
+            LedgerRecord::DiskDeclared(disk) => {
+                drop(self.declarations.insert(disk.source.clone(), *disk));
+            },
+            LedgerRecord::DiskUndeclared(source) => {
+                self.declarations.remove(&source);
+                self.disks.retain(|_, disk| disk.source != source);
+            },
         }
     }
 
@@ -121,6 +137,10 @@ impl Books {
         records
             .extend(self.snapshots.values().cloned().map(|s| LedgerRecord::Snapshot(Box::new(s))));
         records.extend(self.orphans.values().cloned().map(|o| LedgerRecord::Orphan(Box::new(o))));
+        let declared = self.declarations.values().cloned();
+        records.extend(declared.map(|disk| LedgerRecord::DiskDeclared(Box::new(disk))));
+        let orders = self.disk_orders.values().cloned();
+        records.extend(orders.map(|order| LedgerRecord::DiskOrder(Box::new(order))));
         records
     }
 
@@ -163,6 +183,16 @@ impl Books {
     #[must_use]
     pub fn orphans(&self) -> &BTreeMap<OperationId, LedgerOrphan> {
         &self.orphans
+    }
+    /// Orders about disks, ended ones until the registry knows.
+    #[must_use]
+    pub fn disk_orders(&self) -> &BTreeMap<OperationId, LedgerDiskOrder> {
+        &self.disk_orders
+    }
+    /// The disks that are used besides those of the configuration.
+    #[must_use]
+    pub fn declarations(&self) -> &BTreeMap<DiskSource, DiskDeclaration> {
+        &self.declarations
     }
     /// The snapshots of one volume.
     pub fn snapshots_of(&self, volume: VolumeId) -> impl Iterator<Item = &LedgerSnapshot> {

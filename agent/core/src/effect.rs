@@ -4,8 +4,10 @@
 //! crash it is asked for again, and an effect that was already done answers as if it had just been done.
 
 use berth_model::access::Access;
+use berth_model::agent::Disk;
 use berth_model::error::Rejection;
 use berth_model::id::{ContainerId, FrameworkId, VolumeId};
+use berth_model::record::LedgerDisk;
 use berth_model::snapshot::{Freeze, SnapshotSpec};
 use berth_model::task::{Check, TaskInfo};
 use berth_model::units::Bytes;
@@ -267,4 +269,20 @@ pub enum Exit {
     OutOfMemory(Bytes),
     /// Its supervisor is gone without having written down how it ended.
     Unknown(String),
+}
+
+/// What became of an order about a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskOutcome {
+    /// It is in use.
+    Added {
+        /// As the master is told.
+        disk: Box<Disk>,
+        /// As the ledger remembers it.
+        remembered: LedgerDisk,
+    },
+    /// It is in use no more, and nothing on it says that it was.
+    Removed,
+    /// It is as it was, and why.
+    Failed(Rejection),
 }

@@ -16,6 +16,7 @@ mod agent;
 mod books;
 pub mod effect;
 mod link;
+mod order;
 mod report;
 mod status;
 mod step;

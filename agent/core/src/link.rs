@@ -42,6 +42,8 @@ pub(crate) struct Link {
     refusals: Vec<(VolumeId, OperationId, Rejection)>,
     /// The disks, likewise.
     disks: bool,
+    /// What is declared, likewise.
+    declared: bool,
 }
 
 /// A part of a task's output.
@@ -62,6 +64,7 @@ impl Agent {
             snapshots: BTreeSet::new(),
             refusals: Vec::new(),
             disks: false,
+            declared: false,
         });
         self.register();
     }
@@ -125,6 +128,14 @@ impl Agent {
             link.disks = true;
         }
         self.tell(FromAgent::Disks(self.info.disks.clone()));
+    }
+
+    /// Tells the master what the agent declares now.
+    pub(crate) fn tell_declared(&mut self) {
+        if let Some(link) = self.link.as_mut().filter(|link| link.phase == Phase::Registering) {
+            link.declared = true;
+        }
+        self.tell(FromAgent::Declared(Box::new(self.info.clone())));
     }
 
     /// Tells the master where a snapshot stands.
@@ -297,6 +308,9 @@ impl Agent {
             },
             ToAgent::PurgeOrphan { operation, order } => self.purge_orphan(operation, *order),
             ToAgent::ForgetOrphan { operation } => self.forget_orphan(operation),
+            ToAgent::OrderDisk { operation, order } => self.order_disk(operation, *order),
+            ToAgent::ForgetDiskOrder { operation } => self.forget_order(operation),
+            ToAgent::TryDisk { read, order } => self.try_disk(read, *order),
         }
     }
 
@@ -313,6 +327,7 @@ impl Agent {
         let snapshots = std::mem::take(&mut link.snapshots);
         let refusals = std::mem::take(&mut link.refusals);
         let disks = std::mem::take(&mut link.disks);
+        let declared = std::mem::take(&mut link.declared);
         // The registration does not list what is gone.
         let gone = self.books.volumes().values().filter(|v| v.state == VolumeState::Gone);
         changed.extend(gone.map(|v| v.spec.id));
@@ -329,9 +344,12 @@ impl Agent {
         for (id, operation, error) in refusals {
             self.tell_refusal(id, operation, error);
         }
-        if disks {
+        if declared {
+            self.tell_declared();
+        } else if disks {
             self.tell_disks();
         }
+        self.tell_orders();
         self.tell_orphans();
         let keys: Vec<TaskKey> = self.books.tasks().keys().cloned().collect();
         for key in keys {
@@ -340,6 +358,7 @@ impl Agent {
         if !std::mem::replace(&mut self.taken_in, true) {
             self.continue_volumes();
             self.continue_orphans();
+            self.continue_orders();
             self.start_held();
         }
     }

@@ -29,9 +29,13 @@ pub fn stamp(message: FromAgent, seq: u64) -> FromAgent {
         FromAgent::OrphanPurged { operation, result, ledger_seq: _ } => {
             FromAgent::OrphanPurged { operation, result, ledger_seq: seq }
         },
+        FromAgent::DiskOrdered { operation, result, ledger_seq: _ } => {
+            FromAgent::DiskOrdered { operation, result, ledger_seq: seq }
+        },
         FromAgent::Heartbeat { ledger_seq: _ } => FromAgent::Heartbeat { ledger_seq: seq },
         other @ (FromAgent::Status(_)
         | FromAgent::Disks(_)
+        | FromAgent::Declared(_)
         | FromAgent::Usage(_)
         | FromAgent::Progress(_)
         | FromAgent::FileData { .. }) => other,

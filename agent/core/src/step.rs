@@ -1,7 +1,10 @@
 //! What goes into the deciding code and what comes out.
 
-use crate::effect::{ContainerEffect, ContainerEvent, OrphanOutcome, VolumeEffect, VolumeOutcome};
+use crate::effect::{
+    ContainerEffect, ContainerEvent, DiskOutcome, OrphanOutcome, VolumeEffect, VolumeOutcome,
+};
 use berth_model::agent::Disk;
+use berth_model::declaration::DiskOrder;
 use berth_model::error::Rejection;
 use berth_model::id::{ContainerId, OperationId, SessionId, TransferId, VolumeId};
 use berth_model::link::{Envelope, FromAgent, OutputStream};
@@ -90,7 +93,7 @@ pub enum Input {
     Disks(Vec<Disk>),
     /// Disks in use, to be remembered.
     DisksAdopted(Vec<LedgerDisk>),
-    /// The answer to [`Output::ReadFile`].
+    /// The answer to [`Output::ReadFile`] or [`Output::TryDisk`].
     FileData {
         /// Names the read.
         read: u64,
@@ -108,6 +111,13 @@ pub enum Input {
     },
     /// How far the volumes are that get their content from outside.
     Progress(Vec<(VolumeId, Progress)>),
+    /// An order about a disk was carried out, or not.
+    DiskOrdered {
+        /// On whose behalf, from [`Output::OrderDisk`].
+        operation: OperationId,
+        /// What became of it.
+        outcome: DiskOutcome,
+    },
     /// Time has passed; due at [`crate::Agent::next_deadline`].
     Tick,
     /// The process is asked to end.
@@ -163,6 +173,20 @@ pub enum Output {
         transfer: TransferId,
         /// What is wanted.
         order: TransferOrder,
+    },
+    /// Use one more disk, or one less. One at a time; asked again it completes what was begun.
+    OrderDisk {
+        /// Comes back with the outcome.
+        operation: OperationId,
+        /// What.
+        order: Box<DiskOrder>,
+    },
+    /// Look what such an order would find; changes nothing. Answered with a line of text for each fact.
+    TryDisk {
+        /// Names the answer.
+        read: u64,
+        /// What.
+        order: Box<DiskOrder>,
     },
     /// A line for the log.
     Log {

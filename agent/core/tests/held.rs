@@ -53,7 +53,8 @@ fn changes(outputs: &[Output]) -> Vec<Output> {
             !matches!(effect, VolumeEffect::Verify { .. } | VolumeEffect::Usage { .. })
         },
         Output::Container(effect) => !matches!(effect, ContainerEffect::Adopt { .. }),
-        Output::PurgeOrphan { .. } => true,
+        Output::PurgeOrphan { .. } | Output::OrderDisk { .. } => true,
+        Output::TryDisk { .. } => false,
         Output::Send(_)
         | Output::Disconnect { .. }
         | Output::ReadFile { .. }

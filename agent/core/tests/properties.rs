@@ -172,6 +172,8 @@ impl World {
                 Output::Send(_)
                 | Output::ReadFile { .. }
                 | Output::PurgeOrphan { .. }
+                | Output::OrderDisk { .. }
+                | Output::TryDisk { .. }
                 | Output::Log { .. }
                 | Output::Transfer { .. }
                 | Output::Stopped => {},

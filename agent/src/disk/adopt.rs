@@ -6,9 +6,10 @@
 //! and inode the disk was adopted on; an operator removes it to confirm that a disk was moved or restored on purpose),
 //! `.meta/size` (what it could take when it was adopted).
 
-use super::filesystem::Position;
+use super::filesystem::{Position, Room};
 use super::fs::{self, FileSystem, Node};
 use super::marker::{self, Fields, ReadError};
+use super::place;
 use super::rounds::Rounds;
 use super::whole;
 use berth_model::error::{ErrorCode, Rejection};
@@ -19,11 +20,10 @@ use rustix::io::Errno;
 use std::path::Path;
 
 pub(super) const DISK_KIND: &str = "berth-disk";
-const PLACE_KIND: &str = "berth-place";
 const SIZE_KIND: &str = "berth-size";
 pub(super) const DISK: &str = "disk";
-const PLACE: &str = "place";
-const SIZE: &str = "size";
+pub(super) const PLACE: &str = "place";
+pub(super) const SIZE: &str = "size";
 /// Of a disk whose size nobody declared, this share stays with the file system.
 const RESERVE_PERCENT: u64 = 5;
 
@@ -89,10 +89,92 @@ impl From<Rejection> for Refused {
 }
 
 impl Refused {
-    fn by(errno: Errno, message: &str) -> Self {
+    pub(super) fn by(errno: Errno, message: &str) -> Self {
         let reason = Rejection::new(super::code_of(errno), message);
         Self { reason, is_broken: super::is_broken(errno) }
     }
+}
+
+/// What lies at a root, before anything is done to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// It is the disk it should be; otherwise it may be made one.
+    pub is_disk: bool,
+    /// What its file system has free.
+    pub free: u64,
+    /// Entries that are none of Berth's.
+    pub others: usize,
+}
+
+/// What [`open`] would find; nothing is written.
+///
+/// # Errors
+/// What was found instead, with the remedy.
+pub fn look(
+    files: &dyn FileSystem,
+    root: &Path,
+    expected: &Expectation<'_>,
+) -> Result<Looked, Refused> {
+    let Top { top, position, filesystem, room } = Top::open(files, root, expected.source)?;
+    let is_disk = match read_meta(&top, DISK, DISK_KIND, root)? {
+        Some(fields) => {
+            recognise(&fields, expected, root)?;
+            place::moved(&top, expected, (&filesystem, position.inode), root)?;
+            true
+        },
+        None => {
+            may_be_made(&top, expected, room.read_only, root)?;
+            false
+        },
+    };
+    let shown = root.display();
+    let names =
+        top.all_names().map_err(|errno| faulty(format!("{shown} cannot be listed ({errno})")))?;
+    let others = names.iter().filter(|name| !whole::OWN.contains(&name.as_str())).count();
+    Ok(Looked { is_disk, free: room.free, others })
+}
+
+/// A root that is open.
+struct Top {
+    top: Node,
+    position: Position,
+    filesystem: String,
+    room: Room,
+}
+
+impl Top {
+    fn open(files: &dyn FileSystem, root: &Path, source: &DiskSource) -> Result<Self, Rejection> {
+        let shown = root.display();
+        let top = fs::open(files, root).map_err(|errno| match errno {
+            Errno::NOENT => faulty(format!("the disk's root {shown} does not exist"))
+                .remedy("mount the disk or make the directory, then restart the agent or wait"),
+            Errno::NOTDIR => faulty(format!("the disk's root {shown} is not a directory")),
+            other => faulty(format!("the disk's root {shown} cannot be opened ({other})")),
+        })?;
+        let unreadable =
+            |errno: Errno| faulty(format!("the disk at {shown} does not answer ({errno})"));
+        let position = top.position().map_err(unreadable)?;
+        let filesystem = top.identity().map_err(unreadable)?;
+        let room = top.room().map_err(unreadable)?;
+        if matches!(source, DiskSource::Mount(_)) {
+            whole::refuse_bare(&top, root)?;
+        }
+        Ok(Self { top, position, filesystem, room })
+    }
+}
+
+/// Nothing says that the directory is, or was, anybody's disk.
+fn may_be_made(
+    top: &Node,
+    expected: &Expectation<'_>,
+    read_only: bool,
+    root: &Path,
+) -> Result<(), Rejection> {
+    refuse_if_used(top, expected, root)?;
+    if matches!(expected.source, DiskSource::Mount(_)) {
+        whole::refuse_foreign(top, root)?;
+    }
+    if read_only { Err(read_only_fault(root)) } else { Ok(()) }
 }
 
 /// Opens and verifies the disk at `root`; makes it one when neither it nor the ledger knows anything.
@@ -105,22 +187,7 @@ pub fn open(
     expected: &Expectation<'_>,
 ) -> Result<Handle, Refused> {
     let shown = root.display();
-    let top = fs::open(files, root).map_err(|errno| match errno {
-        Errno::NOENT => faulty(format!("the disk's root {shown} does not exist"))
-            .remedy("mount the disk or make the directory, then restart the agent or wait"),
-        Errno::NOTDIR => faulty(format!("the disk's root {shown} is not a directory")),
-        other => faulty(format!("the disk's root {shown} cannot be opened ({other})")),
-    })?;
-    let unreadable =
-        |errno: Errno| faulty(format!("the disk at {shown} does not answer ({errno})"));
-    let position = top.position().map_err(unreadable)?;
-    let filesystem = top.identity().map_err(unreadable)?;
-    let room = top.room().map_err(unreadable)?;
-
-    let is_whole = matches!(expected.source, DiskSource::Mount(_));
-    if is_whole {
-        whole::refuse_bare(&top, root)?;
-    }
+    let Top { top, position, filesystem, room } = Top::open(files, root, expected.source)?;
     let (id, cluster) = match read_meta(&top, DISK, DISK_KIND, root)? {
         Some(fields) => {
             let found = recognise(&fields, expected, root)?;
@@ -133,18 +200,12 @@ pub fn open(
             found
         },
         None => {
-            refuse_if_used(&top, expected, root)?;
-            if is_whole {
-                whole::refuse_foreign(&top, root)?;
-            }
-            if room.read_only {
-                return Err(read_only_fault(root).into());
-            }
+            may_be_made(&top, expected, room.read_only, root)?;
             make(&top, expected, (&filesystem, position.inode), usable(room.free), root)?;
             (expected.fresh, expected.cluster)
         },
     };
-    check_place(&top, expected, (&filesystem, position.inode), root)?;
+    place::check(&top, expected, (&filesystem, position.inode), root)?;
     let adopted = read_size(&top, root)?;
     let open = |name| {
         top.directory(name)
@@ -255,7 +316,7 @@ fn refuse_if_used(root: &Node, expected: &Expectation<'_>, path: &Path) -> Resul
 fn make(
     root: &Node,
     expected: &Expectation<'_>,
-    place: (&str, u64),
+    lies: (&str, u64),
     size: u64,
     path: &Path,
 ) -> Result<(), Refused> {
@@ -270,53 +331,10 @@ fn make(
     }
     root.sync().map_err(failed)?;
     let meta = root.directory(".meta").map_err(failed)?;
-    marker::write(&meta, PLACE, &place_marker(place)).map_err(failed)?;
+    marker::write(&meta, PLACE, &place::marker(lies)).map_err(failed)?;
     let text = marker::encode(SIZE_KIND, &[("bytes", size.to_string())]);
     marker::write(&meta, SIZE, &text).map_err(failed)?;
     marker::write(&meta, DISK, &disk_marker(expected)).map_err(failed)
-}
-
-/// A whole copy of a disk has the right marker and the wrong place.
-fn check_place(
-    root: &Node,
-    expected: &Expectation<'_>,
-    (filesystem, inode): (&str, u64),
-    path: &Path,
-) -> Result<(), Refused> {
-    let shown = path.display();
-    let Some(fields) = read_meta(root, PLACE, PLACE_KIND, path)? else {
-        // Removed by the operator, or by a crash before the disk was ever used: this place is the right one.
-        let meta = root
-            .directory(".meta")
-            .and_then(|meta| marker::write(&meta, PLACE, &place_marker((filesystem, inode))));
-        return meta.map_err(|errno| {
-            Refused::by(errno, &format!("writing {shown}/.meta/place failed ({errno})"))
-        });
-    };
-    let damaged = |error| faulty(format!("the marker {shown}/.meta/place is damaged: {error}"));
-    let then: String = marker::value(&fields, "filesystem").map_err(damaged)?;
-    let inode_then: u64 = marker::value(&fields, "inode").map_err(damaged)?;
-    let moved = if then.is_empty() || filesystem.is_empty() {
-        // Without an identity of the file system an inode says nothing.
-        None
-    } else if then != filesystem {
-        Some(format!("it was adopted on file system {then} and lies on {filesystem} now"))
-    } else if inode_then != inode {
-        Some(format!("its root was inode {inode_then} and is inode {inode} now"))
-    } else {
-        None
-    };
-    match moved {
-        None => Ok(()),
-        Some(evidence) => Err(faulty(format!(
-            "the disk {} at {shown} is a copy or was moved: {evidence}",
-            expected.known.map_or(expected.fresh, |known| known.id)
-        ))
-        .remedy(format!(
-            "if it was moved or restored on purpose, and the original is gone, remove {shown}/.meta/place and restart the agent"
-        ))
-        .into()),
-    }
 }
 
 /// What of so much room is for volumes when nobody said how much.
@@ -366,12 +384,7 @@ fn disk_marker(expected: &Expectation<'_>) -> String {
     marker::encode(DISK_KIND, &fields)
 }
 
-fn place_marker((filesystem, inode): (&str, u64)) -> String {
-    let fields = [("filesystem", filesystem.to_owned()), ("inode", inode.to_string())];
-    marker::encode(PLACE_KIND, &fields)
-}
-
-fn read_meta(
+pub(super) fn read_meta(
     root: &Node,
     name: &str,
     kind: &'static str,
@@ -394,6 +407,6 @@ fn read_meta(
     })
 }
 
-fn faulty(message: String) -> Rejection {
+pub(super) fn faulty(message: String) -> Rejection {
     Rejection::new(ErrorCode::DiskFaulty, message)
 }

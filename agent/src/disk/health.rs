@@ -23,19 +23,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Disk {
     declaration: Declaration,
     root: PathBuf,
-    files: Arc<dyn FileSystem>,
+    pub(super) files: Arc<dyn FileSystem>,
     agent: AgentId,
     state: Mutex<State>,
 }
 
+/// What is known of a disk now.
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     cluster: Option<ClusterId>,
     known: Option<LedgerDisk>,
     id: DiskId,
-    handle: Option<Arc<Handle>>,
+    pub(super) handle: Option<Arc<Handle>>,
     /// Why the disk is withheld.
-    fault: Option<Rejection>,
+    pub(super) fault: Option<Rejection>,
     /// The fault that the log speaks of.
     told: Option<String>,
     /// The fault stays until the agent restarts: a write or a sync failed, so the page cache cannot be trusted.
@@ -255,11 +256,7 @@ impl Disk {
         if state.broken {
             return;
         }
-        if let Some(handle) = &state.handle
-            && !self.leads_to(handle)
-        {
-            state.handle = None;
-        }
+        state.handle = state.handle.take().filter(|handle| self.leads_to(handle));
         state.fault = match self.open(state) {
             Ok(()) => self.measure(state).err(),
             Err(reason) => Some(reason),
@@ -308,7 +305,7 @@ impl Disk {
         Ok((handle, choice))
     }
 
-    fn expectation<'a>(&'a self, state: &'a State) -> Expectation<'a> {
+    pub(super) fn expectation<'a>(&'a self, state: &'a State) -> Expectation<'a> {
         Expectation {
             agent: self.agent,
             cluster: state.cluster,
@@ -391,10 +388,11 @@ impl Disk {
             media: state.media,
             orphans: Vec::new(),
             no_snapshots: super::keeps::no_snapshots(choice),
+            added: false,
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,21 +12,25 @@ pub mod fs;
 mod health;
 pub mod image;
 pub mod keeps;
+mod live;
 pub mod marker;
 pub mod media;
 pub mod mounts;
 mod news;
+mod place;
 pub mod probe;
 pub mod project;
 pub mod remove;
 pub mod rounds;
 pub mod scan;
 pub mod subvolume;
+mod unmake;
 pub mod whole;
 
 pub use block::BlockDisk;
 pub use declaration::{Declaration, DriverChoice};
 pub use health::Disk;
+pub use live::Added;
 
 use berth_model::agent::{self, DiskHealth};
 use berth_model::error::ErrorCode;
@@ -37,7 +41,7 @@ use fs::FileSystem;
 use fs::real::Host;
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Whose disks these are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +55,20 @@ pub struct Owner {
 /// All disks of an agent. Every method may be called from any thread.
 #[derive(Debug)]
 pub struct Disks {
+    all: RwLock<All>,
+    files: Arc<dyn FileSystem>,
+    /// One is added or removed at a time.
+    turn: Mutex<()>,
+}
+
+/// The disks in use, and what is known for those to come.
+#[derive(Debug)]
+struct All {
     disks: Vec<Arc<Disk>>,
     blocks: Vec<Arc<BlockDisk>>,
+    owner: Owner,
+    /// What the ledger remembered when the agent started.
+    known: Vec<LedgerDisk>,
 }
 
 impl Disks {
@@ -115,73 +131,88 @@ impl Disks {
             block.start(&disks, &blocks, known);
             blocks.push(Arc::new(block));
         }
-        Self { disks, blocks }
+        let all = All { disks, blocks, owner, known: known.to_vec() };
+        Self { all: RwLock::new(all), files: Arc::clone(files), turn: Mutex::default() }
     }
 
     /// No disk at all.
     #[must_use]
     pub fn none() -> Self {
-        Self { disks: Vec::new(), blocks: Vec::new() }
+        let owner = Owner { agent: AgentId::from_u128(0), cluster: None };
+        let all = All { disks: Vec::new(), blocks: Vec::new(), owner, known: Vec::new() };
+        Self { all: RwLock::new(all), files: Arc::new(Host), turn: Mutex::default() }
     }
 
     /// The disks as the master is told.
     #[must_use]
     pub fn report(&self) -> Vec<agent::Disk> {
-        let blocks = self.blocks.iter().map(|disk| disk.report());
-        self.disks.iter().map(|disk| disk.report()).chain(blocks).collect()
+        let (disks, blocks) = (self.all(), self.blocks());
+        let blocks = blocks.iter().map(|disk| disk.report());
+        disks.iter().map(|disk| disk.report()).chain(blocks).collect()
     }
 
     /// The disks as the ledger should remember them: those that were recognised or made.
     #[must_use]
     pub fn ledger(&self) -> Vec<LedgerDisk> {
-        let blocks = self.blocks.iter().filter_map(|disk| disk.remembered());
-        self.disks.iter().filter_map(|disk| disk.remembered()).chain(blocks).collect()
+        let (disks, blocks) = (self.all(), self.blocks());
+        let blocks = blocks.iter().filter_map(|disk| disk.remembered());
+        disks.iter().filter_map(|disk| disk.remembered()).chain(blocks).collect()
     }
 
     /// Looks again at every disk: is it in place, writable, how much is free? A disk that has come back is used
     /// again; one that failed a write or a sync stays FAULTY until the agent restarts. True when health changed.
     pub fn refresh(&self) -> bool {
         let before = self.health();
-        for disk in &self.disks {
+        for disk in self.all() {
             disk.refresh();
         }
-        for disk in &self.blocks {
+        for disk in self.blocks() {
             disk.refresh();
         }
         before != self.health()
     }
 
     fn health(&self) -> Vec<DiskHealth> {
-        let blocks = self.blocks.iter().map(|disk| disk.health());
-        self.disks.iter().map(|disk| disk.health()).chain(blocks).collect()
+        let (disks, blocks) = (self.all(), self.blocks());
+        let blocks = blocks.iter().map(|disk| disk.health());
+        disks.iter().map(|disk| disk.health()).chain(blocks).collect()
     }
 
     /// The agent has joined a cluster: from now on the disks' markers name it.
     pub fn join(&self, cluster: ClusterId) {
-        for disk in &self.disks {
+        self.write().owner.cluster = Some(cluster);
+        for disk in self.all() {
             disk.join(cluster);
         }
-        for disk in &self.blocks {
+        for disk in self.blocks() {
             disk.join(cluster);
         }
     }
 
     /// The disk with a file system that resources name so.
     #[must_use]
-    pub fn find(&self, source: &DiskSource) -> Option<&Arc<Disk>> {
-        self.disks.iter().find(|disk| disk.source() == source)
+    pub fn find(&self, source: &DiskSource) -> Option<Arc<Disk>> {
+        self.read().disks.iter().find(|disk| disk.source() == source).cloned()
     }
 
     /// The raw devices.
     #[must_use]
-    pub fn blocks(&self) -> &[Arc<BlockDisk>] {
-        &self.blocks
+    pub fn blocks(&self) -> Vec<Arc<BlockDisk>> {
+        self.read().blocks.clone()
     }
 
     /// Every disk with a file system, in the order of declaration, ROOT first unless declared elsewhere.
     #[must_use]
-    pub fn all(&self) -> &[Arc<Disk>] {
-        &self.disks
+    pub fn all(&self) -> Vec<Arc<Disk>> {
+        self.read().disks.clone()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, All> {
+        self.all.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, All> {
+        self.all.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

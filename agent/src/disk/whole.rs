@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use std::path::Path;
 
 /// What belongs to a disk or to its file system.
-const OWN: [&str; 5] = ["volumes", ".trash", ".meta", ".snapshots", "lost+found"];
+pub(super) const OWN: [&str; 5] = ["volumes", ".trash", ".meta", ".snapshots", "lost+found"];
 
 /// The root must be the root of a mount.
 ///

@@ -3,9 +3,11 @@
 use crate::config::AgentConfig;
 use crate::disk::Declaration;
 use berth_model::agent::Disk;
+use berth_model::declaration::DiskDeclaration;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::resources::{DiskSource, Name, Range, Ranges, Resource, Resources, Value};
 use berth_model::units::{Bytes, Scalar};
+use std::collections::BTreeMap;
 
 /// The ports a machine declares when nothing is said, as in Mesos.
 const PORTS: Range = Range { begin: 31_000, end: 32_000 };
@@ -37,6 +39,38 @@ pub(super) fn disks(config: &AgentConfig) -> Result<Vec<Declaration>, Rejection>
             Ok(disks)
         },
     }
+}
+
+/// The disks of the configuration, then those that operators added while the agent ran, as far as the two do not speak of the
+/// same place; and what is to be told where they do.
+pub(super) fn with_added(
+    mut disks: Vec<Declaration>,
+    added: &BTreeMap<DiskSource, DiskDeclaration>,
+) -> (Vec<Declaration>, Vec<String>) {
+    let mut conflicts = Vec::new();
+    for (source, wanted) in added {
+        let DiskDeclaration { name, driver, size, source: _ } = wanted;
+        if let Some(own) = disks.iter().find(|disk| disk.source == *source) {
+            conflicts.push(format!(
+                "disk {name} ({source}) was added while the agent ran and is in its configuration too, as {}: the configuration counts",
+                own.name
+            ));
+            continue;
+        }
+        if disks.iter().any(|disk| *disk.name == **name) {
+            conflicts.push(format!(
+                "disk {name} ({source}) was added while the agent ran, and the configuration gives its name to another: it is withheld until one of them has another name"
+            ));
+        }
+        let driver = driver.parse().unwrap_or_default();
+        disks.push(Declaration {
+            source: source.clone(),
+            name: name.to_string(),
+            driver,
+            size: *size,
+        });
+    }
+    (disks, conflicts)
 }
 
 /// Everything declared, before any operation.
@@ -120,7 +154,8 @@ mod tests {
             health: DiskHealth::Ok,
             media: berth_model::agent::Media::Unknown,
             orphans: Vec::new(),
-            no_snapshots: std::collections::BTreeMap::new(),
+            no_snapshots: BTreeMap::new(),
+            added: false,
         }
     }
 
@@ -143,6 +178,44 @@ mod tests {
         for name in [Name::Cpus, Name::Mem, Name::Ports] {
             assert!(found.total(&name).is_positive(), "{name}");
         }
+    }
+
+    #[test]
+    fn the_configuration_counts_where_an_added_disk_speaks_of_the_same_place() {
+        let added = |name: &str, root: &str, driver: &str| {
+            let source = DiskSource::Path(Arc::from(root));
+            let disk = DiskDeclaration {
+                source: source.clone(),
+                name: Arc::from(name),
+                driver: Arc::from(driver),
+                size: None,
+            };
+            (source, disk)
+        };
+        let own = config("", &["root=/srv/d1,name=d1", "root=/srv/d2,name=d2"]).disks;
+        let all = BTreeMap::from([
+            added("d9", "/srv/d1", ""),
+            added("d2", "/srv/d3", "btrfs"),
+            added("d4", "/srv/d4", ""),
+        ]);
+        let (disks, conflicts) = with_added(own.clone(), &all);
+        let declared = |name: &str, root: &str, driver| Declaration {
+            source: DiskSource::Path(Arc::from(root)),
+            name: name.to_owned(),
+            driver,
+            size: None,
+        };
+        use crate::disk::DriverChoice::{Auto, Btrfs};
+        let mut wanted = own;
+        wanted.extend([declared("d2", "/srv/d3", Btrfs), declared("d4", "/srv/d4", Auto)]);
+        assert_eq!(disks, wanted);
+        assert_eq!(
+            conflicts,
+            [
+                "disk d9 (PATH:/srv/d1) was added while the agent ran and is in its configuration too, as d1: the configuration counts",
+                "disk d2 (PATH:/srv/d3) was added while the agent ran, and the configuration gives its name to another: it is withheld until one of them has another name"
+            ]
+        );
     }
 
     #[test]

@@ -4,14 +4,16 @@
 //! only the number of all of them is bounded here. Invariant: every effect is answered exactly once, also when the
 //! code that carries it out panics.
 
+use super::places::Places;
 use super::transfer::Way;
 use crate::container::Runtime;
 use crate::host::pace;
 use crate::volume::Volumes;
 use berth_agent_core::Input;
 use berth_agent_core::effect::{
-    ContainerEffect, Freezing, OrphanOutcome, VolumeEffect, VolumeOutcome,
+    ContainerEffect, DiskOutcome, Freezing, OrphanOutcome, VolumeEffect, VolumeOutcome,
 };
+use berth_model::declaration::DiskOrder;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{ClusterId, ContainerId, OperationId, TransferId, VolumeId};
 use berth_model::link::OutputStream;
@@ -54,6 +56,7 @@ pub(super) struct Effects {
     volumes: Arc<Volumes>,
     runtime: Arc<Runtime>,
     way: Way,
+    places: Places,
     answers: mpsc::Sender<Input>,
     volume_slots: Arc<Semaphore>,
     import_slots: Arc<Semaphore>,
@@ -68,12 +71,14 @@ impl Effects {
         volumes: Arc<Volumes>,
         runtime: Arc<Runtime>,
         way: Way,
+        places: Places,
     ) -> (Self, mpsc::Receiver<Input>) {
         let (answers, inputs) = mpsc::channel(ANSWERS_MAX);
         let effects = Self {
             volumes,
             runtime,
             way,
+            places,
             answers,
             volume_slots: Arc::new(Semaphore::new(VOLUMES_MAX)),
             import_slots: Arc::new(Semaphore::new(IMPORTS_MAX)),
@@ -192,6 +197,41 @@ impl Effects {
         });
     }
 
+    /// Uses one more disk, or one less.
+    pub(super) fn order_disk(&mut self, operation: OperationId, order: DiskOrder) {
+        let (volumes, places) = (Arc::clone(&self.volumes), self.places.clone());
+        let shown = order.to_string();
+        self.spawn(Arc::clone(&self.volume_slots), async move {
+            let ran = spawn_blocking(move || carry_out(&volumes, &places, &order)).await;
+            let outcome = ran.unwrap_or_else(|_panic| {
+                let text = format!("{shown} failed; the agent's log says where");
+                DiskOutcome::Failed(Rejection::new(ErrorCode::Internal, text))
+            });
+            Input::DiskOrdered { operation, outcome }
+        });
+    }
+
+    /// Looks what such an order would find.
+    pub(super) fn try_disk(&mut self, read: u64, order: DiskOrder) {
+        let (volumes, places) = (Arc::clone(&self.volumes), self.places.clone());
+        let shown = order.to_string();
+        self.spawn(Arc::clone(&self.read_slots), async move {
+            let ran = spawn_blocking(move || {
+                let disks = volumes.disks();
+                match &order {
+                    DiskOrder::Add(wanted) => disks.try_add(&places.admit(wanted)?),
+                    DiskOrder::Remove { source, disk: _ } => disks.try_remove(source),
+                }
+            });
+            let found = ran.await.unwrap_or_else(|_panic| {
+                let text = format!("looking whether to {shown} failed; the agent's log says where");
+                Err(Rejection::new(ErrorCode::Internal, text))
+            });
+            let data = found.map(|facts| facts.join("\n").into_bytes());
+            Input::FileData { read, offset: 0, data }
+        });
+    }
+
     /// Names the cluster in the disks' markers; done before anything is made on them for that cluster.
     pub(super) async fn join(&self, cluster: ClusterId) {
         let volumes = Arc::clone(&self.volumes);
@@ -227,6 +267,21 @@ impl Effects {
 
     fn reap(&mut self) {
         while self.tasks.try_join_next().is_some() {}
+    }
+}
+
+fn carry_out(volumes: &Volumes, places: &Places, order: &DiskOrder) -> DiskOutcome {
+    match order {
+        DiskOrder::Add(wanted) => {
+            match places.admit(wanted).and_then(|wanted| volumes.add_disk(&wanted)) {
+                Ok((disk, remembered)) => DiskOutcome::Added { disk: Box::new(disk), remembered },
+                Err(reason) => DiskOutcome::Failed(reason),
+            }
+        },
+        DiskOrder::Remove { source, disk: _ } => match volumes.remove_disk(source) {
+            Ok(()) => DiskOutcome::Removed,
+            Err(reason) => DiskOutcome::Failed(reason),
+        },
     }
 }
 

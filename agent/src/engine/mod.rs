@@ -14,6 +14,7 @@ mod effects;
 mod error;
 mod ledger;
 mod link;
+mod places;
 mod start;
 mod stop;
 mod transfer;
@@ -32,6 +33,7 @@ use clock::Clock;
 use effects::{Effects, Part};
 use ledger::{Done, Job, Ledger};
 use link::{Connection, Event, Link};
+use places::Places;
 use start::Opened;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -89,7 +91,9 @@ struct Engine {
 /// The agent cannot start on this work directory, or its ledger cannot be written any more.
 pub async fn run(config: AgentConfig, mut stop: mpsc::Receiver<Stop>) -> Result<(), Error> {
     let opened = start::open(&config).await?;
-    let Opened { ledger, records, seq, volumes, runtime, mut events, info, clock } = opened;
+    let Opened { ledger, records, seq, volumes, runtime, mut events, info, clock, work_dir } =
+        opened;
+    let places = Places { below: config.disk_add_below.clone(), work_dir };
     tracing::info!(
         agent = %info.id, work_dir = %config.work_dir.display(), master = %config.master, ledger_seq = seq,
         "agent starts"
@@ -100,7 +104,7 @@ pub async fn run(config: AgentConfig, mut stop: mpsc::Receiver<Stop>) -> Result<
     let way = Way { master: config.master.clone(), agent: info.id };
     let adopted = volumes.disks().ledger();
     let disks_told = info.disks.clone();
-    let (effects, mut answers) = Effects::new(volumes, runtime, way);
+    let (effects, mut answers) = Effects::new(volumes, runtime, way, places);
     let times = Config { trash_retention: config.trash_retention, ..Config::default() };
     let (core, first) = Agent::recover(times, info, records, seq, clock.now());
     let mut engine = Engine {
@@ -277,6 +281,8 @@ impl Engine {
                 self.effects.read(read, Part { container, stream, offset, length });
             },
             Output::Transfer { transfer, order } => self.effects.transfer(transfer, order),
+            Output::OrderDisk { operation, order } => self.effects.order_disk(operation, *order),
+            Output::TryDisk { read, order } => self.effects.try_disk(read, *order),
             Output::PurgeOrphan { operation, order } => {
                 self.effects.purge_orphan(operation, *order);
             },

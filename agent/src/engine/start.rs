@@ -50,6 +50,8 @@ pub(super) struct Opened {
     pub(super) events: mpsc::Receiver<(ContainerId, ContainerEvent)>,
     pub(super) info: AgentInfo,
     pub(super) clock: Clock,
+    /// As it really is.
+    pub(super) work_dir: PathBuf,
 }
 
 /// The part that blocks: files and disks.
@@ -62,8 +64,8 @@ struct Ground {
     volumes: Arc<Volumes>,
     /// The disks, with the directories on them that no record explains.
     disks: Vec<Disk>,
-    /// Snapshots that no record explains.
-    unknown: Vec<String>,
+    /// For operators: snapshots that no record explains, disks that are declared twice.
+    notes: Vec<String>,
     /// The containers of the ledger's tasks.
     known: BTreeSet<ContainerId>,
 }
@@ -73,7 +75,7 @@ pub(super) async fn open(config: &AgentConfig) -> Result<Opened, Error> {
     let ground = tokio::task::spawn_blocking(move || open_ground(&settings))
         .await
         .map_err(|_e| Error::Part("start"))??;
-    let Ground { work_dir, agent, journal, records, seq, volumes, disks, unknown, known } = ground;
+    let Ground { work_dir, agent, journal, records, seq, volumes, disks, notes, known } = ground;
     let mut containers = container::Config::new(work_dir.join("runs"), agent);
     containers.program.clone_from(&config.program);
     if let Some(hostname) = &config.hostname {
@@ -88,7 +90,7 @@ pub(super) async fn open(config: &AgentConfig) -> Result<Opened, Error> {
     let (runtime, events) =
         Runtime::new(containers, Arc::new(move |spec| source.open_verified(spec)));
     let mut limitations = runtime.limitations();
-    limitations.extend(unknown);
+    limitations.extend(notes);
     let front = Arc::clone(&runtime);
     let runs_unknown = tokio::task::spawn_blocking(move || front.release_unknown(&known))
         .await
@@ -113,7 +115,17 @@ pub(super) async fn open(config: &AgentConfig) -> Result<Opened, Error> {
         version: Arc::from(env!("CARGO_PKG_VERSION")),
     };
     let ledger = ledger::Ledger::start(journal)?;
-    Ok(Opened { ledger, records, seq, volumes, runtime, events, info, clock: Clock::start() })
+    Ok(Opened {
+        ledger,
+        records,
+        seq,
+        volumes,
+        runtime,
+        events,
+        info,
+        clock: Clock::start(),
+        work_dir,
+    })
 }
 
 fn open_ground(config: &AgentConfig) -> Result<Ground, Error> {
@@ -134,6 +146,10 @@ fn open_ground(config: &AgentConfig) -> Result<Ground, Error> {
     let books = Books::fold(records.iter().cloned());
     let known: Vec<_> = books.disks().values().cloned().collect();
     let owner = Owner { agent, cluster: books.cluster() };
+    let (declarations, conflicts) = declare::with_added(declarations, books.declarations());
+    for conflict in &conflicts {
+        tracing::warn!("{conflict}");
+    }
     let disks = Disks::open(&work_dir, &declarations, owner, &known);
     let volumes = Volumes::new(Arc::new(disks));
     let volumes = Arc::new(volumes.importing(config.import_from.clone(), vec![work_dir.clone()]));
@@ -144,7 +160,8 @@ fn open_ground(config: &AgentConfig) -> Result<Ground, Error> {
         tracing::warn!("{text}");
         text
     });
-    let unknown = strange.collect();
+    let mut notes: Vec<String> = strange.collect();
+    notes.extend(conflicts);
     let disks = volumes.report(&in_books);
     for orphan in disks.iter().flat_map(|disk| &disk.orphans) {
         let what = match &orphan.spec {
@@ -155,7 +172,7 @@ fn open_ground(config: &AgentConfig) -> Result<Ground, Error> {
     }
     let known = books.tasks().values().map(|task| task.container).collect();
     let seq = recovered.seq;
-    Ok(Ground { work_dir, agent, journal, records, seq, volumes, disks, unknown, known })
+    Ok(Ground { work_dir, agent, journal, records, seq, volumes, disks, notes, known })
 }
 
 fn at<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {

@@ -6,6 +6,7 @@
 
 pub mod content;
 pub mod driver;
+mod drivers;
 pub mod fake;
 pub(crate) mod identity;
 mod import;
@@ -17,7 +18,7 @@ mod usage;
 
 pub(crate) use usage::tree_size;
 
-use crate::disk::Disks;
+use crate::disk::{Added, Disks};
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
 use berth_model::agent;
 use berth_model::error::{ErrorCode, Rejection};
@@ -26,12 +27,11 @@ use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
 use driver::{Driver, Fault, Found, Snapshots};
-use on_device::OnDevice;
-use on_disk::OnDisk;
+use drivers::Drivers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 /// The volumes of one agent. Every method blocks on the disk and may be called from any thread; effects on one
@@ -39,8 +39,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Volumes {
     disks: Arc<Disks>,
-    drivers: BTreeMap<DiskSource, OnDisk>,
-    devices: BTreeMap<DiskSource, OnDevice>,
+    /// Of the disks in use.
+    drivers: RwLock<Drivers>,
     fakes: BTreeMap<DiskSource, Arc<dyn Driver>>,
     /// One volume at a time may purge others for its room.
     room: Mutex<()>,
@@ -53,21 +53,12 @@ impl Volumes {
     /// The volumes on these disks.
     #[must_use]
     pub fn new(disks: Arc<Disks>) -> Self {
-        let drivers: BTreeMap<_, _> = disks
-            .all()
-            .iter()
-            .map(|disk| (disk.source().clone(), OnDisk::new(Arc::clone(disk))))
-            .collect();
-        drivers.values().for_each(OnDisk::thaw_all_left);
-        let devices = disks
-            .blocks()
-            .iter()
-            .map(|disk| (disk.source().clone(), OnDevice::new(Arc::clone(disk))))
-            .collect();
+        let mut drivers = Drivers::default();
+        disks.all().into_iter().map(Added::Directory).for_each(|disk| drivers.add(disk));
+        disks.blocks().into_iter().map(Added::Device).for_each(|disk| drivers.add(disk));
         Self {
             disks,
-            drivers,
-            devices,
+            drivers: RwLock::new(drivers),
             fakes: BTreeMap::new(),
             room: Mutex::new(()),
             strange: Mutex::default(),
@@ -81,8 +72,7 @@ impl Volumes {
         let disks = Arc::new(Disks::none());
         Self {
             disks,
-            drivers: BTreeMap::new(),
-            devices: BTreeMap::new(),
+            drivers: RwLock::default(),
             fakes: drivers,
             room: Mutex::new(()),
             strange: Mutex::default(),
@@ -110,6 +100,7 @@ impl Volumes {
             Ok(driver) => driver,
             Err(reason) => return VolumeOutcome::Unclear(reason),
         };
+        let driver = &*driver;
         let mut purged = Vec::new();
         let result = match effect {
             VolumeEffect::Snapshot { snapshot, freeze: _ } => {
@@ -169,7 +160,7 @@ impl Volumes {
     /// # Errors
     /// The volume must not be used: VOLUME_UNAVAILABLE with the evidence.
     pub fn open_verified(&self, spec: &VolumeSpec) -> Result<OwnedFd, Rejection> {
-        match (self.drivers.get(&spec.source), self.devices.get(&spec.source)) {
+        match (self.directory(&spec.source), self.device(&spec.source)) {
             (Some(driver), _device) => driver.open(spec),
             (None, Some(device)) => device.open(spec),
             (None, None) => Err(undeclared(spec)),
@@ -179,11 +170,11 @@ impl Volumes {
     /// Where a live volume lies on the host; for people, never for mounting.
     #[must_use]
     pub fn host_path(&self, spec: &VolumeSpec) -> Option<PathBuf> {
-        if let Some(device) = self.devices.get(&spec.source) {
+        if let Some(device) = self.device(&spec.source) {
             return Some(device.disk().path().to_path_buf());
         }
         let disk = self.disks.find(&spec.source)?;
-        Some(PathBuf::from(look::path(disk, Place::Live, &spec.id.to_string())))
+        Some(PathBuf::from(look::path(&disk, Place::Live, &spec.id.to_string())))
     }
 
     /// The disks as the master is told, with what lies among their volumes without being one of `known` (the ledger's
@@ -194,12 +185,14 @@ impl Volumes {
         let mut disks = self.disks.report();
         let sizes = self.strange.lock().unwrap_or_else(PoisonError::into_inner);
         for disk in &mut disks {
-            let device = self.devices.get(&disk.source);
-            if let Some(spec) = device.and_then(|own| own.unknown(&|id| known.contains(id))) {
+            let device = self.device(&disk.source);
+            if let Some(spec) =
+                device.as_ref().and_then(|own| own.unknown(&|id| known.contains(id)))
+            {
                 disk.orphans = vec![unknown::on_device(disk, &spec)];
             }
             let Some(own) = self.disks.find(&disk.source) else { continue };
-            disk.orphans = unknown::list(own, known);
+            disk.orphans = unknown::list(&own, known);
             for orphan in &mut disk.orphans {
                 orphan.used = sizes.get(&orphan.path).copied().flatten();
             }
@@ -219,17 +212,19 @@ impl Volumes {
             name.parse().is_ok_and(|id| known.contains(&id))
                 || name.parse().is_ok_and(|id| volumes.contains(&id))
         };
-        self.drivers.values().flat_map(|driver| driver.unknown_snapshots(&is_known)).collect()
+        let drivers = self.drivers.read().unwrap_or_else(PoisonError::into_inner);
+        let all = drivers.directories.values();
+        all.flat_map(|driver| driver.unknown_snapshots(&is_known)).collect()
     }
 
-    fn driver(&self, spec: &VolumeSpec) -> Result<&dyn Driver, Rejection> {
-        if let Some(driver) = self.drivers.get(&spec.source) {
+    fn driver(&self, spec: &VolumeSpec) -> Result<Arc<dyn Driver>, Rejection> {
+        if let Some(driver) = self.directory(&spec.source) {
             return Ok(driver);
         }
-        if let Some(device) = self.devices.get(&spec.source) {
+        if let Some(device) = self.device(&spec.source) {
             return Ok(device);
         }
-        self.fakes.get(&spec.source).map(|driver| &**driver).ok_or_else(|| undeclared(spec))
+        self.fakes.get(&spec.source).cloned().ok_or_else(|| undeclared(spec))
     }
 
     /// A volume needs its whole size free, except what it already takes itself. When it is not, the oldest trash

@@ -144,7 +144,7 @@ impl Volumes {
                     continue;
                 }
                 // Not under the lock: reports do not wait for a walk.
-                orphan.used = measure(own, orphan).map(Bytes::new);
+                orphan.used = measure(&own, orphan).map(Bytes::new);
                 sizes().insert(Arc::clone(&orphan.path), orphan.used);
                 is_new |= orphan.used.is_some();
             }

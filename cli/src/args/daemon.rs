@@ -59,6 +59,10 @@ pub(crate) struct AgentRun {
         help = "A disk: root=DIR[,name=NAME][,type=path|mount][,driver=auto|directory|btrfs|project-quota|image[:xfs|:ext4|:btrfs]][,size=SIZE]; may be repeated"
     )]
     pub(crate) disk: Vec<String>,
+    /// Where `berth disk add` may add disks while the agent runs: strictly below this directory; may be repeated, `none`
+    /// forbids it (default: /srv, /mnt and /media)
+    #[arg(long)]
+    pub(crate) disk_add_below: Vec<String>,
     /// A key=value pair shown in offers; may be repeated
     #[arg(long)]
     pub(crate) attribute: Vec<String>,

@@ -51,8 +51,12 @@ pub(crate) enum Disk {
     },
     /// List file systems and block devices of this machine, and whose disks they carry; asks no cluster
     Scan(DiskScan),
-    /// Check a directory of this machine and print how to declare it as a disk; changes nothing
+    /// Have an agent that runs use one more disk; without --agent, check a directory of this machine and print how to
+    /// configure it
     Add(DiskAdd),
+    /// Have its agent use a disk no more that was added with `berth disk add`; it must be cordoned and empty
+    #[command(visible_alias = "rm")]
+    Remove(DiskChange),
 }
 
 #[derive(Debug, Args)]
@@ -92,17 +96,33 @@ pub(crate) struct DiskScan {
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(crate) struct DiskAdd {
-    /// The directory that is to be the disk's root
-    pub(crate) root: PathBuf,
-    /// The disk's name (default: the last part of the directory)
+    /// The directory that is to be the disk's root; the same as --path
+    #[arg(required_unless_present_any = ["path", "mount", "block"])]
+    pub(crate) root: Option<PathBuf>,
+    /// The agent that is to use it: id, its beginning, or the host's name; it must allow the place (its setting
+    /// `disk_add_below`)
+    #[arg(long, required_unless_present = "root")]
+    pub(crate) agent: Option<String>,
+    /// A directory on the agent's machine
+    #[arg(long, value_name = "DIR", group = "place", conflicts_with = "root")]
+    pub(crate) path: Option<PathBuf>,
+    /// A mount point on the agent's machine; one volume has the whole file system
+    #[arg(long, value_name = "DIR", group = "place", conflicts_with = "root")]
+    pub(crate) mount: Option<PathBuf>,
+    /// A device on the agent's machine with nothing on it; one volume has all of it
+    #[arg(long, value_name = "DEVICE", group = "place", conflicts_with = "root")]
+    pub(crate) block: Option<PathBuf>,
+    /// The disk's name (default: the last part of its place)
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Which driver makes volumes: auto, directory, btrfs, project-quota, or image[:xfs|:ext4|:btrfs]
-    #[arg(long, default_value = "auto")]
+    #[arg(long, default_value = "auto", conflicts_with_all = ["mount", "block"])]
     pub(crate) driver: String,
     /// How much it declares (default: what is free when it is adopted, less a reserve)
     #[arg(long, value_parser = size)]
     pub(crate) size: Option<Bytes>,
+    #[command(flatten)]
+    pub(crate) trial: Trial,
 }
 
 #[derive(Debug, Subcommand)]

@@ -164,10 +164,28 @@ pub(crate) async fn master(args: MasterRun) -> Result<(), Failure> {
 }
 
 pub(crate) async fn agent(args: AgentRun) -> Result<(), Failure> {
-    let AgentRun { master, work_dir, hostname, disk, attribute, resources, import_from, config } =
-        args;
+    let AgentRun {
+        master,
+        work_dir,
+        hostname,
+        disk,
+        disk_add_below,
+        attribute,
+        resources,
+        import_from,
+        config,
+    } = args;
     let (attributes, disks) = (attribute, disk);
-    let flags = Flags { master, work_dir, hostname, attributes, resources, disks, import_from };
+    let flags = Flags {
+        master,
+        work_dir,
+        hostname,
+        attributes,
+        resources,
+        disks,
+        disk_add_below,
+        import_from,
+    };
     let config = AgentConfig::load(config.as_deref(), flags).map_err(Failure::from)?;
     start_logging();
     take_open_files();

@@ -8,7 +8,7 @@ use crate::output::{self, Format};
 use crate::resolve::{Kind, find};
 use crate::rows::{DiskDetail, DiskRow, HealthRow};
 use crate::verbs::list::find_agent;
-use crate::verbs::{operation, scan};
+use crate::verbs::{disk_add, operation, scan};
 use berth_model::disk::{DiskRequest, check_label_key, check_labels};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::DiskId;
@@ -49,7 +49,8 @@ pub(crate) async fn run(command: &Disk) -> Result<(), Failure> {
             say(change, &plan, |disk| DiskRequest::Label { disk, set, remove }).await
         },
         Disk::Scan(args) => scan::scan(args),
-        Disk::Add(args) => scan::add(args),
+        Disk::Add(args) => disk_add::add(args).await,
+        Disk::Remove(args) => disk_add::remove(args).await,
     }
 }
 
@@ -69,7 +70,7 @@ pub(crate) fn pick<'a>(views: &'a [DiskView], text: &str) -> Result<&'a DiskView
     find(&DISK, views, text, |view| view.disk.id.to_string(), names)
 }
 
-async fn show(client: &Client, id: DiskId, read: &Read) -> Result<(), Failure> {
+pub(super) async fn show(client: &Client, id: DiskId, read: &Read) -> Result<(), Failure> {
     let views = views(client).await?;
     let (volumes, profiles) = (client.volumes(true).await?, client.profiles().await?);
     match views.iter().find(|view| view.disk.id == id) {

@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod daemon;
 pub(crate) mod disk;
+mod disk_add;
 pub(crate) mod document;
 pub(crate) mod list;
 pub(crate) mod operation;

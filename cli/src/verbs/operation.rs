@@ -239,6 +239,7 @@ mod tests {
             finished: None,
             orphan: None,
             said: Said::default(),
+            disk: None,
         };
         let volume = record(OperationKind::Destroy, "volume data.2 of role storage/db");
         let snapshot =

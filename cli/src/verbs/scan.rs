@@ -145,11 +145,12 @@ pub(super) fn scan(args: &DiskScan) -> Result<(), Failure> {
     output::list(&rows, &args.show)
 }
 
-/// Checks the directory and says how it becomes a disk. An agent reads its disks when it starts, so nothing is added here.
+/// Checks the directory and says how it becomes a disk of the agent's configuration. Nothing is added here.
 pub(super) fn add(args: &DiskAdd) -> Result<(), Failure> {
     args.driver.parse::<DriverChoice>().map_err(Failure::from)?;
-    let root = std::fs::canonicalize(&args.root).map_err(|error| {
-        let message = format!("directory {} cannot be used: {error}", args.root.display());
+    let given = args.root.clone().unwrap_or_default();
+    let root = std::fs::canonicalize(&given).map_err(|error| {
+        let message = format!("directory {} cannot be used: {error}", given.display());
         let refused = Rejection::new(ErrorCode::InvalidArgument, message).field("root");
         Failure::new(exit::FAILED, refused.remedy("make the directory, on the disk that is meant"))
     })?;
@@ -160,10 +161,10 @@ pub(super) fn add(args: &DiskAdd) -> Result<(), Failure> {
         output::note(&line);
     }
     output::note(
-        "nothing was added: an agent reads its disks when it starts. Give it this flag beside those it has,",
+        "nothing was added. An agent that runs takes it with --agent; to configure it, give the agent this flag beside",
     );
     output::note(
-        "or the table to its file, and restart it; its tasks and volumes go on meanwhile:",
+        "those it has, or the table to its file, and restart it; its tasks and volumes go on meanwhile:",
     );
     output::line(&format!("--disk {flag}"))?;
     output::note("");
@@ -295,14 +296,20 @@ fn facts(root: &Path, found: &[Found]) -> Result<Vec<String>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::{Cli, Command, Disk};
+    use clap::Parser;
 
     #[test]
     fn the_flag_is_the_one_an_agent_reads() {
-        let args = |name: Option<&str>, driver: &str, size| DiskAdd {
-            root: PathBuf::from("/srv/d1"),
-            name: name.map(str::to_owned),
-            driver: driver.to_owned(),
-            size,
+        let args = |name: Option<&str>, driver: &str, size: Option<Bytes>| {
+            let size = size.map(|size| format!("--size={}B", size.get()));
+            let all = ["berth", "disk", "add", "/srv/d1", "--driver", driver].map(str::to_owned);
+            let name = name.map(|name| format!("--name={name}"));
+            let parsed = Cli::try_parse_from(all.into_iter().chain(name).chain(size)).unwrap();
+            match parsed.command {
+                Command::Disk(Disk::Add(args)) => args,
+                other => panic!("{other:?}"),
+            }
         };
         let root = Path::new("/srv/d1");
         let written = |args: &DiskAdd, root: &Path| {

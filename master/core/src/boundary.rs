@@ -95,6 +95,13 @@ pub enum Input {
         /// What for.
         wish: TransferWish,
     },
+    /// Somebody wants to know what an order about an agent's disks would find; answered as a read is.
+    TryDisk {
+        /// Names the answer.
+        read: u64,
+        /// ADD_DISK or REMOVE_DISK.
+        request: Request,
+    },
     /// Time has passed.
     Tick,
 }

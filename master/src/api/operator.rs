@@ -6,6 +6,7 @@ use berth_model::audit::Said;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{FrameworkId, OperationId, TaskId};
 use berth_model::operation::OperationRecord;
+use berth_model::operator;
 use berth_model::role::Role;
 use berth_model::volume::VolumeState;
 use berth_proto::convert::{
@@ -69,15 +70,22 @@ impl Operator for Operators {
             from_wire::<(OperationId, _, Said)>(message).map_err(refuse)?;
         let print = fingerprint::request(&request);
         let accepted = self.handle.submit(operation, print, request, said).await.map_err(refuse)?;
-        Ok(Response::new(v1::SubmitReply { operation_id: accepted.to_string() }))
+        let (operation_id, notes) = (accepted.to_string(), Vec::new());
+        Ok(Response::new(v1::SubmitReply { operation_id, notes }))
     }
 
     async fn check(&self, request: Request<v1::SubmitRequest>) -> Answer<v1::SubmitReply> {
         let message = request.into_inner();
         let (operation, request, said) =
-            from_wire::<(OperationId, _, Said)>(message).map_err(refuse)?;
-        self.handle.check(operation, request, said).await.map_err(refuse)?;
-        Ok(Response::new(v1::SubmitReply { operation_id: operation.to_string() }))
+            from_wire::<(OperationId, operator::Request, Said)>(message).map_err(refuse)?;
+        self.handle.check(operation, request.clone(), said).await.map_err(refuse)?;
+        let notes = match &request {
+            operator::Request::AddDisk { .. } | operator::Request::RemoveDisk { .. } => {
+                self.handle.try_disk(request).await.map_err(refuse)?
+            },
+            _decided_here => Vec::new(),
+        };
+        Ok(Response::new(v1::SubmitReply { operation_id: operation.to_string(), notes }))
     }
 
     async fn get_operation(

@@ -83,6 +83,10 @@ pub(super) enum Message {
         range: FileRange,
         answer: oneshot::Sender<FileData>,
     },
+    TryDisk {
+        request: Box<Request>,
+        answer: oneshot::Sender<FileData>,
+    },
 }
 
 /// Talks to the engine. Cheap to clone.
@@ -232,6 +236,26 @@ impl Handle {
             Rejection::new(ErrorCode::Unavailable, text).remedy("try again in a moment")
         })?;
         part.map_err(|e| Rejection::new(ErrorCode::RegistryCorrupt, e.to_string()))
+    }
+    /// Asks the agent what an order about its disks would find: a line for each fact.
+    ///
+    /// # Errors
+    /// It would be refused, the engine has ended, or the agent did not answer within ten seconds.
+    pub async fn try_disk(&self, request: Request) -> Result<Vec<String>, Rejection> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Message::TryDisk { request: Box::new(request), answer }).await?;
+        match tokio::time::timeout(Duration::from_secs(10), answered).await {
+            Ok(data) => {
+                let (_offset, found) = data.map_err(|_dropped| stopping())?;
+                let text = String::from_utf8_lossy(&found?).into_owned();
+                Ok(text.lines().map(str::to_owned).collect())
+            },
+            Err(_elapsed) => Err(Rejection::new(
+                ErrorCode::AgentUnreachable,
+                "the agent of the disk did not answer within 10s",
+            )
+            .remedy("see `berth agent list`, then try again")),
+        }
     }
     /// Reads the state; the answer leaves once what it saw is synced.
     ///

@@ -237,6 +237,10 @@ impl Engine {
                 let FileRange { framework, task, stream, offset, length } = range;
                 self.step(Input::ReadFile { read, framework, task, stream, offset, length });
             },
+            Message::TryDisk { request, answer } => {
+                let read = self.outlets.expect_file(answer);
+                self.step(Input::TryDisk { read, request: *request });
+            },
             Message::Check { operation, request, said, answer } => {
                 let outcome = self.core.check(self.clock.now(), &request);
                 if let (Err(error), true) = (&outcome, said.in_earnest) {

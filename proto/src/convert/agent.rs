@@ -48,6 +48,7 @@ impl Wire for Disk {
             media,
             orphans,
             no_snapshots,
+            added,
         } = self;
         v1::Disk {
             disk_id: id.to_string(),
@@ -69,6 +70,7 @@ impl Wire for Disk {
                 .iter()
                 .map(|(driver, why)| (driver.to_string(), why.clone()))
                 .collect(),
+            added: *added,
         }
     }
 
@@ -87,6 +89,7 @@ impl Wire for Disk {
             media,
             orphans,
             no_snapshots,
+            added,
         } = message;
         Ok(Self {
             id: field::id(&disk_id, &at.field("disk_id"))?,
@@ -105,6 +108,7 @@ impl Wire for Disk {
                 .into_iter()
                 .map(|(driver, why)| (Arc::from(driver), why))
                 .collect(),
+            added,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The link between an agent and the master.
 
+use super::declaration;
 use super::field;
 use super::orders::{message_to_wire, read_message};
 use super::orphan;
@@ -128,6 +129,16 @@ impl Wire for FromAgent {
                     error: result.as_ref().err().map(Wire::to_wire),
                 })
             },
+            Self::Declared(info) => {
+                from::Body::Declared(from::Declared { info: Some(info.to_wire()) })
+            },
+            Self::DiskOrdered { ledger_seq, operation, result } => {
+                from::Body::DiskOrdered(from::DiskOrdered {
+                    ledger_seq: *ledger_seq,
+                    operation_id: operation.to_string(),
+                    error: result.as_ref().err().map(Wire::to_wire),
+                })
+            },
         };
         v1::FromAgent { body: Some(body) }
     }
@@ -163,6 +174,13 @@ impl Wire for FromAgent {
             from::Body::Progress(message) => transfer::progress(message, &at.field("progress")),
             from::Body::OrphanPurged(message) => {
                 orphan::purged(message, &at.field("orphan_purged"))
+            },
+            from::Body::Declared(from::Declared { info }) => {
+                let info = field::required(info, &at.field("declared").field("info"))?;
+                Ok(Self::Declared(Box::new(info)))
+            },
+            from::Body::DiskOrdered(message) => {
+                declaration::ordered(message, &at.field("disk_ordered"))
             },
         }
     }

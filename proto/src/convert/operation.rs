@@ -47,7 +47,9 @@ choice!(
         SetAccess,
         AdoptOrphan,
         PurgeOrphan,
-        Import
+        Import,
+        AddDisk,
+        RemoveDisk
     ]
 );
 
@@ -176,6 +178,7 @@ impl Wire for OperationRecord {
             orphan,
             // A record is of what was meant.
             said: Said { who, reason, in_earnest: _ },
+            disk,
         } = self;
         let (stage, error) = match state {
             OperationState::Accepted => (Stage::Accepted, None),
@@ -198,6 +201,7 @@ impl Wire for OperationRecord {
             orphan: orphan.as_deref().map(Wire::to_wire),
             who: who_to_wire(who),
             reason: reason.as_ref().map(ToString::to_string),
+            disk: disk.as_deref().map(Wire::to_wire),
         }
     }
 
@@ -218,6 +222,7 @@ impl Wire for OperationRecord {
             orphan,
             who: caller,
             reason,
+            disk,
         } = message;
         let error_at = at.field("error");
         let state = match (Stage::read(state, &at.field("state"))?, error) {
@@ -249,6 +254,7 @@ impl Wire for OperationRecord {
                 reason: reason.map(Arc::from),
                 in_earnest: false,
             },
+            disk: field::optional(disk, &at.field("disk"))?.map(Box::new),
         })
     }
 }

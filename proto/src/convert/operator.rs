@@ -1,11 +1,13 @@
 //! What operators ask.
 
 use super::audit;
+use super::declaration;
 use super::disk::{self, disk_request_to_wire, profile_request_to_wire};
 use super::field;
 use super::orphan;
 use super::resource::{called_sum, sum_to_wire};
 use super::schedule;
+use super::snapshot;
 use super::transfer;
 use super::{At, Wire, access};
 use crate::v1;
@@ -223,6 +225,8 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
         Request::Property { volume, property } => property_to_wire(volume, property),
         Request::AdoptOrphan { orphan } => orphan::adopt_to_wire(orphan),
         Request::PurgeOrphan { orphan } => orphan::purge_to_wire(orphan),
+        Request::AddDisk { agent, disk } => declaration::add_to_wire(*agent, disk),
+        Request::RemoveDisk { disk } => declaration::remove_to_wire(*disk),
     }
 }
 
@@ -325,17 +329,20 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
             Ok(Request::Profile(ProfileRequest::Delete(name)))
         },
         submit::Request::CreateSnapshot(message) => {
-            create_snapshot(message, &at.field("create_snapshot"))
+            snapshot::create(message, &at.field("create_snapshot"))
         },
         submit::Request::DeleteSnapshot(submit::DeleteSnapshot { snapshot_id }) => {
             let at = at.field("delete_snapshot");
-            let snapshot = field::id(&snapshot_id, &at.field("snapshot_id"))?;
-            Ok(Request::DeleteSnapshot { snapshot })
+            Ok(Request::DeleteSnapshot {
+                snapshot: field::id(&snapshot_id, &at.field("snapshot_id"))?,
+            })
         },
         submit::Request::HoldSnapshot(submit::HoldSnapshot { snapshot_id, held }) => {
             let at = at.field("hold_snapshot");
-            let snapshot = field::id(&snapshot_id, &at.field("snapshot_id"))?;
-            Ok(Request::HoldSnapshot { snapshot, held })
+            Ok(Request::HoldSnapshot {
+                snapshot: field::id(&snapshot_id, &at.field("snapshot_id"))?,
+                held,
+            })
         },
         submit::Request::RollBackVolume(submit::RollBackVolume { volume, snapshot_id }) => {
             let at = at.field("roll_back_volume");
@@ -362,17 +369,9 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
         },
         submit::Request::AdoptOrphan(message) => orphan::adopt(message, &at.field("adopt_orphan")),
         submit::Request::PurgeOrphan(message) => orphan::purge(message, &at.field("purge_orphan")),
+        submit::Request::AddDisk(message) => declaration::add(message, &at.field("add_disk")),
+        submit::Request::RemoveDisk(message) => declaration::remove(message, at),
     }
-}
-
-fn create_snapshot(message: submit::CreateSnapshot, at: &At<'_>) -> Result<Request, Rejection> {
-    let submit::CreateSnapshot { volume, name, principal, freeze } = message;
-    Ok(Request::CreateSnapshot {
-        volume: field::required(volume, &at.field("volume"))?,
-        name: field::optional_id(name.as_deref(), &at.field("name"))?,
-        principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
-        freeze: field::optional(freeze, &at.field("freeze"))?,
-    })
 }
 
 fn clone_volume(message: submit::CloneVolume, at: &At<'_>) -> Result<Request, Rejection> {

@@ -1,5 +1,6 @@
 //! What the master tells an agent to do: the bodies of its envelopes.
 
+use super::declaration;
 use super::field::{self, Choice};
 use super::orphan;
 use super::transfer;
@@ -108,9 +109,19 @@ pub(super) fn message_to_wire(model: &ToAgent) -> to::Message {
         ToAgent::Transfer { transfer, order } => transfer::order_to_wire(*transfer, order),
         ToAgent::PurgeOrphan { operation, order } => orphan::order_to_wire(*operation, order),
         ToAgent::ForgetOrphan { operation } => orphan::forget_to_wire(*operation),
+        ToAgent::OrderDisk { operation, order } => declaration::order_to_wire(*operation, order),
+        ToAgent::ForgetDiskOrder { operation } => {
+            to::Message::ForgetDiskOrder(to::ForgetDiskOrder {
+                operation_id: operation.to_string(),
+            })
+        },
+        ToAgent::TryDisk { read, order } => {
+            to::Message::TryDisk(to::TryDisk { read: *read, order: Some(order.to_wire()) })
+        },
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each message")]
 pub(super) fn read_message(message: to::Message, at: &At<'_>) -> Result<ToAgent, Rejection> {
     match message {
         to::Message::Registered(to::Registered { heartbeat_ms }) => {
@@ -198,6 +209,11 @@ pub(super) fn read_message(message: to::Message, at: &At<'_>) -> Result<ToAgent,
         to::Message::Transfer(message) => transfer::order(message, &at.field("transfer")),
         to::Message::PurgeOrphan(message) => orphan::order(message, &at.field("purge_orphan")),
         to::Message::ForgetOrphan(message) => orphan::forget(message, &at.field("forget_orphan")),
+        to::Message::OrderDisk(message) => declaration::order(message, &at.field("order_disk")),
+        to::Message::ForgetDiskOrder(message) => {
+            declaration::forget(message, &at.field("forget_disk_order"))
+        },
+        to::Message::TryDisk(message) => declaration::attempt(message, &at.field("try_disk")),
     }
 }
 

@@ -4,6 +4,7 @@ use super::field::{self, Choice, choice};
 use super::{At, Wire};
 use crate::{ledger_wire, registry_wire};
 use berth_model::audit::AuditRecord;
+use berth_model::declaration::LedgerDiskOrder;
 use berth_model::error::Rejection;
 use berth_model::orphan::LedgerOrphan;
 use berth_model::record::{
@@ -311,6 +312,14 @@ impl Wire for LedgerRecord {
                     operation_id: operation.to_string(),
                 })
             },
+            Self::DiskOrder(order) => Record::DiskOrder(order.to_wire()),
+            Self::DiskOrderForgotten(operation) => {
+                Record::DiskOrderForgotten(ledger_wire::v1::DiskOrderForgotten {
+                    operation_id: operation.to_string(),
+                })
+            },
+            Self::DiskDeclared(disk) => Record::DiskDeclared(disk.to_wire()),
+            Self::DiskUndeclared(source) => Record::DiskUndeclared(source.to_wire()),
         };
         ledger_wire::v1::LedgerRecord { record: Some(record) }
     }
@@ -354,6 +363,21 @@ impl Wire for LedgerRecord {
             Record::OrphanForgotten(ledger_wire::v1::OrphanForgotten { operation_id }) => {
                 let at = at.field("orphan_forgotten");
                 field::id(&operation_id, &at.field("operation_id")).map(Self::OrphanForgotten)
+            },
+            Record::DiskOrder(order) => {
+                let order = LedgerDiskOrder::from_wire(order, &at.field("disk_order"))?;
+                Ok(Self::DiskOrder(Box::new(order)))
+            },
+            Record::DiskOrderForgotten(ledger_wire::v1::DiskOrderForgotten { operation_id }) => {
+                let at = at.field("disk_order_forgotten");
+                field::id(&operation_id, &at.field("operation_id")).map(Self::DiskOrderForgotten)
+            },
+            Record::DiskDeclared(disk) => {
+                let disk = Wire::from_wire(disk, &at.field("disk_declared"))?;
+                Ok(Self::DiskDeclared(Box::new(disk)))
+            },
+            Record::DiskUndeclared(source) => {
+                Wire::from_wire(source, &at.field("disk_undeclared")).map(Self::DiskUndeclared)
             },
         }
     }

@@ -4,8 +4,9 @@ use super::field::{self, Choice, choice};
 use super::transfer;
 use super::{At, Wire};
 use crate::v1;
-use crate::v1::origin;
+use crate::v1::{origin, submit_request as submit};
 use berth_model::error::Rejection;
+use berth_model::operator::Request;
 use berth_model::snapshot::{
     Freeze, Origin, Snapshot, SnapshotReport, SnapshotSpec, SnapshotState,
 };
@@ -214,4 +215,14 @@ impl Wire for SnapshotView {
             observed: observed.map(|state| SnapshotState::read(state, &observed_at)).transpose()?,
         })
     }
+}
+
+pub(super) fn create(message: submit::CreateSnapshot, at: &At<'_>) -> Result<Request, Rejection> {
+    let submit::CreateSnapshot { volume, name, principal, freeze } = message;
+    Ok(Request::CreateSnapshot {
+        volume: field::required(volume, &at.field("volume"))?,
+        name: field::optional_id(name.as_deref(), &at.field("name"))?,
+        principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
+        freeze: field::optional(freeze, &at.field("freeze"))?,
+    })
 }

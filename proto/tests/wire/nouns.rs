@@ -2,6 +2,7 @@
 
 use crate::tasks::program;
 use berth_model::access::{Access, Mode, Owner};
+use berth_model::declaration::{DiskDeclaration, DiskOrder, DiskOrderState, LedgerDiskOrder};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{
     AgentId, ContainerId, DiskId, FrameworkId, OfferId, OperationId, Principal, SnapshotId,
@@ -380,6 +381,40 @@ pub fn ledger_orphan() -> BoxedStrategy<LedgerOrphan> {
     ];
     (operation_id(), orphan_order(), state)
         .prop_map(|(operation, order, state)| LedgerOrphan { operation, order, state })
+        .boxed()
+}
+pub fn declaration() -> BoxedStrategy<DiskDeclaration> {
+    let root = || "/[a-z]{1,3}".prop_map(Arc::from);
+    let drivers = select(vec!["", "btrfs", "image:xfs"]);
+    let kinds = prop_oneof![
+        (root().prop_map(DiskSource::Path), drivers),
+        (root().prop_map(DiskSource::Mount), Just("")),
+        (root().prop_map(DiskSource::Block), Just("")),
+    ];
+    (kinds, "[a-z]{1,5}", of(size()))
+        .prop_map(|((source, driver), name, size)| DiskDeclaration {
+            source,
+            name: Arc::from(name),
+            driver: Arc::from(driver),
+            size,
+        })
+        .boxed()
+}
+pub fn disk_order() -> BoxedStrategy<DiskOrder> {
+    prop_oneof![
+        declaration().prop_map(DiskOrder::Add),
+        (disk_id(), source()).prop_map(|(disk, source)| DiskOrder::Remove { disk, source }),
+    ]
+    .boxed()
+}
+pub fn ledger_disk_order() -> BoxedStrategy<LedgerDiskOrder> {
+    let state = prop_oneof![
+        Just(DiskOrderState::Pending),
+        Just(DiskOrderState::Done),
+        rejection().prop_map(DiskOrderState::Failed),
+    ];
+    (operation_id(), disk_order(), state)
+        .prop_map(|(operation, order, state)| LedgerDiskOrder { operation, order, state })
         .boxed()
 }
 pub fn snapshot() -> BoxedStrategy<Snapshot> {

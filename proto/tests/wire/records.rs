@@ -76,13 +76,13 @@ pub fn operation_record() -> BoxedStrategy<OperationRecord> {
     (
         (operation_id(), select(OperationKind::ALL.to_vec()), any::<u64>(), of(framework())),
         (of(agent()), vec(volume_id(), 0..3), text(), state),
-        (vec(text(), 0..3), time(), of(time()), of(orphan_order()), said()),
+        (vec(text(), 0..3), time(), of(time()), of(orphan_order()), said(), of(disk_order())),
     )
         .prop_map(
             |(
                 (id, kind, fingerprint, framework),
                 (agent, volumes, object, state),
-                (notes, accepted, finished, orphan, said),
+                (notes, accepted, finished, orphan, said, disk),
             )| OperationRecord {
                 id,
                 kind,
@@ -97,6 +97,7 @@ pub fn operation_record() -> BoxedStrategy<OperationRecord> {
                 finished,
                 orphan: orphan.map(Box::new),
                 said,
+                disk: disk.map(Box::new),
             },
         )
         .boxed()
@@ -217,6 +218,12 @@ pub fn from_agent() -> BoxedStrategy<FromAgent> {
             }
         ),
         vec((volume_id(), progress()), 0..3).prop_map(FromAgent::Progress),
+        agent_info().prop_map(|info| FromAgent::Declared(Box::new(info))),
+        (any::<u64>(), operation_id(), of(rejection())).prop_map(
+            |(ledger_seq, operation, error)| {
+                FromAgent::DiskOrdered { ledger_seq, operation, result: error.map_or(Ok(()), Err) }
+            }
+        ),
     ]
     .boxed()
 }
@@ -292,6 +299,13 @@ pub fn envelope() -> BoxedStrategy<Envelope> {
         operation_id().prop_map(|operation| ToAgent::ForgetOrphan { operation }),
         (transfer_id(), transfer_order())
             .prop_map(|(transfer, order)| ToAgent::Transfer { transfer, order }),
+        (operation_id(), disk_order()).prop_map(|(operation, order)| ToAgent::OrderDisk {
+            operation,
+            order: Box::new(order)
+        }),
+        operation_id().prop_map(|operation| ToAgent::ForgetDiskOrder { operation }),
+        (any::<u64>(), disk_order())
+            .prop_map(|(read, order)| ToAgent::TryDisk { read, order: Box::new(order) }),
     ];
     (cluster(), any::<u64>(), any::<u64>(), message)
         .prop_map(|(cluster, epoch, revision, message)| Envelope {
@@ -392,6 +406,9 @@ pub fn request() -> BoxedStrategy<Request> {
         ),
         orphan_choice().prop_map(|orphan| Request::AdoptOrphan { orphan }),
         orphan_choice().prop_map(|orphan| Request::PurgeOrphan { orphan }),
+        (agent(), declaration())
+            .prop_map(|(agent, disk)| Request::AddDisk { agent, disk: Box::new(disk) }),
+        disk_id().prop_map(|disk| Request::RemoveDisk { disk }),
     ]
     .boxed()
 }
@@ -514,6 +531,10 @@ pub fn ledger_record() -> BoxedStrategy<LedgerRecord> {
         snapshot_id().prop_map(LedgerRecord::SnapshotForgotten),
         ledger_orphan().prop_map(|orphan| LedgerRecord::Orphan(Box::new(orphan))),
         operation_id().prop_map(LedgerRecord::OrphanForgotten),
+        ledger_disk_order().prop_map(|order| LedgerRecord::DiskOrder(Box::new(order))),
+        operation_id().prop_map(LedgerRecord::DiskOrderForgotten),
+        declaration().prop_map(|disk| LedgerRecord::DiskDeclared(Box::new(disk))),
+        source().prop_map(LedgerRecord::DiskUndeclared),
     ]
     .boxed()
 }

@@ -107,11 +107,12 @@ pub fn disk() -> BoxedStrategy<Disk> {
     let refused = map().prop_map(|map| {
         map.into_iter().map(|(driver, why)| (Arc::from(driver), why)).collect::<BTreeMap<_, _>>()
     });
-    ((disk_id(), arc(), source(), arc(), arc(), refused), last)
+    ((disk_id(), arc(), source(), arc(), arc(), refused), last, any::<bool>())
         .prop_map(
             |(
                 (id, name, source, root, driver, no_snapshots),
                 (driver_reason, enforcement, size, free, health, media, orphans),
+                added,
             )| Disk {
                 id,
                 name,
@@ -126,6 +127,7 @@ pub fn disk() -> BoxedStrategy<Disk> {
                 media,
                 orphans,
                 no_snapshots,
+                added,
             },
         )
         .boxed()

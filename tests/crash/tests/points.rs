@@ -35,6 +35,9 @@ fn bounds() -> Bounds {
     Bounds { exhaustive, length, depth, violations: 10 }
 }
 
+/// Removing a disk is searched by itself, in `removals.rs`, which demands the same of this file.
+const SEARCHED_ELSEWHERE: &str = "agent/src/disk/unmake.rs";
+
 /// The call sites of the disks' and the drivers' sources that change something or make it durable, by file and line.
 fn written_down() -> BTreeMap<(String, u32), String> {
     const CALLS: [&str; 43] = [
@@ -190,8 +193,10 @@ fn nothing_is_lost_by_any_crash_or_error_and_every_call_had_both() {
     let uncovered: Vec<_> = total.recorded.difference(&total.crashed).collect();
     assert!(uncovered.is_empty(), "recorded and never crashed after: {uncovered:#?}");
     let covered: BTreeSet<_> = total.crashed.iter().map(in_sources).collect();
-    let never: Vec<_> =
-        written_down().into_iter().filter(|(at, _text)| !covered.contains(at)).collect();
+    let never: Vec<_> = written_down()
+        .into_iter()
+        .filter(|(at, _text)| !covered.contains(at) && at.0 != SEARCHED_ELSEWHERE)
+        .collect();
     assert!(never.is_empty(), "in the sources and never crashed after: {never:#?}");
 }
 

@@ -3,7 +3,7 @@
 //! It does not know how the system works. Invariant: nothing is ever taken back from it.
 
 use berth_model::framework::Call;
-use berth_model::id::{AgentId, OfferId, OperationId, SnapshotId, VolumeId, VolumeName};
+use berth_model::id::{AgentId, DiskId, OfferId, OperationId, SnapshotId, VolumeId, VolumeName};
 use berth_model::operation::{Action, OfferOperation, OperationState};
 use berth_model::operator::{Request, VolumeChoice};
 use berth_model::orphan::OrphanChoice;
@@ -48,6 +48,8 @@ pub struct History {
     pub deleted_snapshots: BTreeSet<SnapshotId>,
     /// Whose resources the offers to the service scheduler were.
     pub offers: BTreeMap<OfferId, AgentId>,
+    /// Disks whose removal was asked for.
+    pub removed_disks: BTreeSet<DiskId>,
     /// Answers that contradict earlier ones.
     pub contradictions: Vec<String>,
 }
@@ -88,7 +90,9 @@ impl History {
             | Request::AdoptOrphan { .. }
             | Request::PurgeOrphan { orphan: OrphanChoice::Data { .. } }
             | Request::SetSchedule { .. }
-            | Request::DeleteSchedule { .. } => {},
+            | Request::DeleteSchedule { .. }
+            | Request::AddDisk { .. } => {},
+            Request::RemoveDisk { disk } => drop(self.removed_disks.insert(*disk)),
         }
         self.wished(id, Wish::Request(request.clone()));
     }

@@ -4,6 +4,7 @@
 //! socket, file or clock. Invariant: equal seeds and options give equal runs.
 
 mod dice;
+mod disks;
 mod framework;
 mod history;
 mod judges;

@@ -4,6 +4,7 @@
 //! a deliberate misuse.
 
 use crate::dice::Dice;
+use crate::disks;
 use crate::tally::{Fault, Tally};
 use berth_model::access::{Access, Mode, Owner};
 use berth_model::disk::DiskRequest;
@@ -38,6 +39,8 @@ pub struct Sight {
     frameworks: Vec<FrameworkId>,
     disks: Vec<DiskId>,
     cordoned: Vec<DiskId>,
+    /// Disks that were added while their agent ran.
+    added: Vec<DiskId>,
     snapshots: Vec<Snapshot>,
     /// Data without a record, as agents told when they came.
     orphans: Vec<OrphanChoice>,
@@ -69,6 +72,7 @@ impl Sight {
                 | RegistryRecord::Framework(_) => {},
                 RegistryRecord::Agent(info) => {
                     sight.disks.extend(info.disks.iter().map(|disk| disk.id));
+                    sight.added.extend(disks::added(info));
                     let all = info.disks.iter().flat_map(|disk| &disk.orphans);
                     let agent = info.id;
                     sight.orphans.extend(all.map(|orphan| OrphanChoice::Data {
@@ -260,9 +264,10 @@ impl Operator {
                 };
                 Some(Request::Property { volume, property })
             },
+            98 => disks::order(&mut self.dice, agent, &sight.added, &sight.cordoned),
             _ => {
                 let framework = self.dice.pick(&sight.frameworks)?.clone();
-                self.dice.chance(100).then_some(Request::Teardown { framework })
+                self.dice.chance(200).then_some(Request::Teardown { framework })
             },
         }
     }

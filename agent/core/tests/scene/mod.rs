@@ -41,6 +41,7 @@ pub fn info() -> AgentInfo {
             media: berth_model::agent::Media::Unknown,
             orphans: vec![],
             no_snapshots: BTreeMap::new(),
+            added: false,
         }],
         limitations: vec![],
         version: Arc::from("0"),

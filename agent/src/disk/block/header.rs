@@ -16,8 +16,8 @@ use rustix::io::Errno;
 /// Where the volume begins.
 pub const RESERVED: u64 = 1 << 20;
 const KIND: &str = "berth-block";
-const COPIES: [u64; 2] = [0, 64 << 10];
-const LENGTH: usize = 4096;
+pub(super) const COPIES: [u64; 2] = [0, 64 << 10];
+pub(super) const LENGTH: usize = 4096;
 
 /// Where the volume of a device is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl Header {
 }
 
 /// The newest copy, with its sequence number and which one it is; nothing on a device that never had a header.
-fn newest(device: &Node) -> Result<Option<(u64, usize, Header)>, ReadError> {
+pub(super) fn newest(device: &Node) -> Result<Option<(u64, usize, Header)>, ReadError> {
     let mut found: Option<(u64, usize, Header)> = None;
     let mut damage = None;
     for (index, at) in COPIES.into_iter().enumerate() {

@@ -4,6 +4,7 @@
 //! knows, `verify` decides whether it is the disk it should be. A device is used only while its path leads to the one whose header was verified, and it is held
 //! exclusively: nobody can mount it or a part of it meanwhile. This module does not know volumes' states.
 
+pub mod erase;
 pub mod facts;
 pub mod header;
 pub mod signature;
@@ -197,6 +198,11 @@ impl BlockDisk {
         self.look(&mut state);
     }
 
+    /// Why it is withheld, if it is.
+    pub(super) fn fault(&self) -> Option<Rejection> {
+        self.state().fault.clone()
+    }
+
     pub(super) fn health(&self) -> DiskHealth {
         match &self.state().fault {
             None => DiskHealth::Ok,
@@ -221,6 +227,7 @@ impl BlockDisk {
             media: state.media,
             orphans: Vec::new(),
             no_snapshots: crate::disk::keeps::no_snapshots(None),
+            added: false,
         }
     }
 

@@ -73,6 +73,25 @@ impl BlockDisk {
         Ok(header)
     }
 
+    /// Is it a disk of this agent already, and how large can its volume be? Nothing is written.
+    pub(in crate::disk) fn examine(&self) -> Result<(bool, Bytes), Rejection> {
+        let state = self.state();
+        let handle = self.hold()?;
+        let shown = self.path.display();
+        match header::read(&handle.device) {
+            Ok(Some(header)) => self.recognise(&header, &state, &handle.facts)?,
+            Ok(None) => drop(self.refuse_used(&state, &handle)?),
+            Err(ReadError::Damaged(error)) => {
+                return Err(faulty(format!("the header of {shown} is damaged: {error}")));
+            },
+            Err(ReadError::Io(errno)) => {
+                return Err(faulty(format!("reading the device {shown} failed ({errno})")));
+            },
+        }
+        let is_disk = matches!(header::read(&handle.device), Ok(Some(_)));
+        Ok((is_disk, handle.room()))
+    }
+
     /// Opens the device for this agent alone.
     fn hold(&self) -> Result<Handle, Rejection> {
         let shown = self.path.display();

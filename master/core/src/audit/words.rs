@@ -43,6 +43,10 @@ pub(crate) fn object(request: &Request) -> String {
             OrphanChoice::Data { agent, path } => format!("{path} on agent {agent}"),
             OrphanChoice::Record(volume) => chosen(volume),
         },
+        Request::AddDisk { agent, disk } => {
+            format!("disk {} ({}) of agent {agent}", disk.name, disk.source)
+        },
+        Request::RemoveDisk { disk } => format!("disk {disk}"),
         Request::Property { volume, property: Property::Protected(_) } => chosen(volume),
         Request::Property { volume, property: Property::Access(access) } => {
             format!("{}: {access}", chosen(volume))

@@ -145,6 +145,7 @@ pub(crate) fn change(
             record.cordon = Some(cordon);
         },
         DiskRequest::Uncordon { reason, .. } => {
+            super::disk_order::refuse_uncordon(state, record.agent, id)?;
             let cordon = Cordon { reason: reason.clone(), since: asked.now };
             words.push_str(&why(&cordon));
             record.cordon = None;

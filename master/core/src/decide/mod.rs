@@ -7,6 +7,7 @@ pub(crate) mod adopt;
 pub(crate) mod create;
 pub(crate) mod destroy;
 pub(crate) mod disk;
+pub(crate) mod disk_order;
 mod gone;
 mod import;
 mod keep;

@@ -47,6 +47,7 @@ impl Asked<'_> {
             accepted: self.now,
             orphan: None,
             said: self.said.cloned().unwrap_or_default(),
+            disk: None,
         }
     }
 }

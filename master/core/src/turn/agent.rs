@@ -5,6 +5,7 @@ use crate::boundary::Output;
 use crate::decide;
 use crate::decide::admit;
 use crate::decide::adopt;
+use crate::decide::disk_order;
 use crate::decide::orphan;
 use crate::decide::report::{Occasion, is_sane, take_in};
 use crate::decide::report_snapshot;
@@ -45,6 +46,15 @@ impl Turn<'_> {
             },
             FromAgent::OrphanPurged { ledger_seq, operation, result } => {
                 let events = orphan::purged(self.state, agent, operation, result, self.now);
+                self.apply_all(events);
+                self.remember_seq(agent, ledger_seq);
+            },
+            FromAgent::Declared(info) => {
+                let events = disk_order::declared(self.state, agent, &info);
+                self.apply_all(events);
+            },
+            FromAgent::DiskOrdered { ledger_seq, operation, result } => {
+                let events = disk_order::ordered(self.state, agent, operation, result, self.now);
                 self.apply_all(events);
                 self.remember_seq(agent, ledger_seq);
             },
@@ -112,6 +122,9 @@ impl Turn<'_> {
         // After the volumes: whether a snapshot may be gone depends on its volume.
         self.merge_snapshots(agent, &registration.snapshots);
         let again = self.state.agents.get(&agent).map(|known| orphan::repeat(self.state, known));
+        self.apply_all(again.unwrap_or_default());
+        let again =
+            self.state.agents.get(&agent).map(|known| disk_order::repeat(self.state, known));
         self.apply_all(again.unwrap_or_default());
     }
 

@@ -5,6 +5,7 @@
 
 mod accept;
 mod agent;
+mod disk;
 mod framework;
 mod operator;
 mod time;
@@ -70,6 +71,7 @@ impl<'a> Turn<'a> {
                 self.read_file(read, key, stream, offset, length);
             },
             Input::Transfer { transfer, wish } => self.transfer(transfer, &wish),
+            Input::TryDisk { read, request } => self.try_disk(read, &request),
             Input::Tick => {},
         }
         self.finish()

@@ -8,7 +8,7 @@ use crate::decide::kill::{kill, teardown};
 use crate::decide::order::{Asked, Order, Source, answered_before};
 use crate::decide::room::{Wish, create_volume};
 use crate::decide::{
-    access, destroy, disk, orphan, protect, reserve, resize, schedule, snapshot, trash,
+    access, destroy, disk, disk_order, orphan, protect, reserve, resize, schedule, snapshot, trash,
 };
 use crate::event::Event;
 use crate::state::{Agent, Kill, Pool, State, VolumeEntry, sum_of};
@@ -199,6 +199,11 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
         Request::Property { volume, property } => say(state, asked, volume, property),
         Request::AdoptOrphan { orphan } => adopt_orphan(state, asked, orphan),
         Request::PurgeOrphan { orphan } => purge_orphan(state, asked, orphan),
+        Request::AddDisk { .. } | Request::RemoveDisk { .. } => {
+            let order =
+                disk_order::order_of(state, request).expect("it is about a disk of an agent");
+            Ok(disk_order::submit(asked, order?))
+        },
     }
 }
 

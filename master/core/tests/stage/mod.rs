@@ -101,6 +101,7 @@ pub fn info(id: AgentId, declared: &str) -> AgentInfo {
             media: Media::Hdd,
             orphans: Vec::new(),
             no_snapshots: BTreeMap::new(),
+            added: false,
         }],
         limitations: Vec::new(),
         version: Arc::from("0"),

@@ -1,5 +1,6 @@
 //! Malformed calls: each is refused with its code, the whole path of the field, and a remedy.
 
+mod declarations;
 mod orphans;
 mod resources;
 

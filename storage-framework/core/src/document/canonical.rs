@@ -5,6 +5,7 @@
 use super::node::Node;
 use super::{Check, Goal, Pod, Port, Program, Scope, Service, Task, Volume};
 use berth_model::id::fingerprint as hash;
+use berth_model::resources::MountMode;
 use berth_model::units::{Bytes, format_duration};
 use std::time::Duration;
 
@@ -72,7 +73,16 @@ fn volume_node(volume: &Volume) -> Node {
         ("size", size(volume.size)),
         ("path", Node::text(&volume.path)),
         ("disk", volume.disk.map_or(Node::Null, |kind| Node::text(kind.as_str()))),
+        // What every volume was before there was a choice is not written, so that nothing seems to have changed.
+        ("mode", if volume.mode == MountMode::ReadWrite { Node::Null } else { mode(volume.mode) }),
     ])
+}
+
+fn mode(mode: MountMode) -> Node {
+    Node::text(match mode {
+        MountMode::ReadWrite => "RW",
+        MountMode::ReadOnly => "RO",
+    })
 }
 
 fn task_node(task: &Task) -> Node {
@@ -96,6 +106,10 @@ fn task_node(task: &Task) -> Node {
         ("health", task.health.as_ref().map_or(Node::Null, check)),
         ("readiness", task.readiness.as_ref().map_or(Node::Null, check)),
         ("stop", map([("grace", span(task.stop_grace))])),
+        (
+            "volumes",
+            named(task.modes.iter().map(|(name, own)| (name, map([("mode", mode(*own))])))),
+        ),
     ])
 }
 

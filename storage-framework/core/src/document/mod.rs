@@ -13,6 +13,7 @@ mod template;
 pub use template::{Part, Template, Variable};
 
 use berth_model::error::{ErrorCode, Rejection};
+use berth_model::resources::MountMode;
 use berth_model::role::Role;
 use berth_model::units::{Bytes, Scalar};
 use node::Node;
@@ -106,6 +107,8 @@ pub struct Volume {
     pub path: String,
     /// On which kind of disk; without one on any that can be divided.
     pub disk: Option<DiskKind>,
+    /// How tasks see it that do not say otherwise.
+    pub mode: MountMode,
 }
 
 /// The kind of disk a volume is to lie on, as offers tell it.
@@ -193,6 +196,8 @@ pub struct Task {
     pub readiness: Option<Check>,
     /// From SIGTERM to SIGKILL.
     pub stop_grace: Duration,
+    /// How it sees volumes, by name, where it says so.
+    pub modes: BTreeMap<String, MountMode>,
 }
 
 /// A check of a task.
@@ -258,6 +263,12 @@ impl Pod {
     #[must_use]
     pub fn task(&self, name: &str) -> Option<&Task> {
         self.tasks.iter().find(|task| task.name == name)
+    }
+    /// How one of its tasks sees one of its volumes.
+    #[must_use]
+    pub fn mode(&self, task: &Task, volume: &str) -> MountMode {
+        let own = self.volumes.iter().find(|own| own.name == volume).map(|own| own.mode);
+        task.modes.get(volume).copied().or(own).unwrap_or(MountMode::ReadWrite)
     }
     /// A fingerprint of everything a task of this pod can notice; the restart policy is not part of it.
     #[must_use]

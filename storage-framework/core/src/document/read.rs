@@ -6,7 +6,7 @@ use super::node::Node;
 use super::table::{Place, Problems, Table, check_label, entries, join};
 use super::template::Scope as Names;
 use super::{Backoff, DiskKind, Goal, Pod, Port, Service, Task, Volume, task};
-use berth_model::resources::check_container_path;
+use berth_model::resources::{MountMode, check_container_path};
 use berth_model::role::Role;
 use berth_model::units::{Bytes, Scalar};
 use std::collections::BTreeMap;
@@ -250,6 +250,8 @@ fn volume(name: &str, place: &Place<'_>, problems: &mut Problems) -> Option<Volu
             "remove it: a volume belongs to the pod's user",
         );
     }
+    let mode =
+        table.take("mode").map_or(Some(MountMode::ReadWrite), |place| mode(&place, problems));
     let disk = table.take("disk").and_then(|place| disk_kind(&place, problems));
     if let Some(profile) = table.take("profile") {
         problems.unsupported(
@@ -268,14 +270,31 @@ fn volume(name: &str, place: &Place<'_>, problems: &mut Problems) -> Option<Volu
             "spread",
             "io",
             "tolerateLoss",
-            "mode",
             "shared",
             "type",
         ],
         problems,
     );
     table.finish(problems);
-    Some(Volume { name: name.to_owned(), size: size?, path: path?, disk })
+    Some(Volume { name: name.to_owned(), size: size?, path: path?, disk, mode: mode? })
+}
+
+/// How tasks see a volume.
+pub(super) fn mode(place: &Place<'_>, problems: &mut Problems) -> Option<MountMode> {
+    let text = place.text_or_number(problems)?;
+    match text.as_str() {
+        "RW" => Some(MountMode::ReadWrite),
+        "RO" => Some(MountMode::ReadOnly),
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let remedy = "write RW or RO; berth volume set --mode says who may do what in a volume";
+            problems.unsupported(&place.path, "the mode of a volume's directory", remedy);
+            None
+        },
+        other => {
+            problems.add(&place.path, format!("{other:?} is no mode"), "write RW or RO");
+            None
+        },
+    }
 }
 
 fn disk_kind(place: &Place<'_>, problems: &mut Problems) -> Option<DiskKind> {

@@ -3,9 +3,11 @@
 //! Invariant: defaults are given here and nowhere else, so a read task has no open choices.
 
 use super::node::Node;
+use super::read::mode as mode_of;
 use super::table::{Place, Problems, Table, entries, join};
 use super::template::{Scope as Names, Template};
 use super::{Check, Goal, Program, Scope, Task};
+use berth_model::resources::MountMode;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -47,6 +49,8 @@ pub(super) fn task(
     let readiness = readiness.and_then(|place| read_check(&place, names, problems));
     let stop_grace =
         table.take("stop").and_then(|place| read_stop(&place, problems)).unwrap_or(STOP_GRACE);
+    let volumes = table.take("volumes");
+    let modes = volumes.map(|place| read_modes(&place, names, problems)).unwrap_or_default();
     table.refuse(
         &[
             "essential",
@@ -57,7 +61,6 @@ pub(super) fn task(
             "config",
             "image",
             "user",
-            "volumes",
             "retry",
         ],
         problems,
@@ -71,7 +74,30 @@ pub(super) fn task(
         health,
         readiness,
         stop_grace,
+        modes,
     })
+}
+
+/// How the task sees volumes of its pod.
+fn read_modes(
+    place: &Place<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> BTreeMap<String, MountMode> {
+    let mut modes = BTreeMap::new();
+    for (name, node) in entries(place, problems) {
+        let path = join(&place.path, name);
+        if !names.volumes.contains(&name) {
+            let message = format!("the pod has no volume {name:?}");
+            problems.add(&path, message, "name one of the pod's volumes");
+        }
+        let mut table = Table::open(&Place { path, node }, problems);
+        let mode = table.need("mode", "RO", problems);
+        modes
+            .extend(mode.and_then(|place| mode_of(&place, problems)).map(|m| (name.to_owned(), m)));
+        table.finish(problems);
+    }
+    modes
 }
 
 fn read_goal(

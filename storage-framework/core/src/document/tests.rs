@@ -1,7 +1,8 @@
 //! Documents that are taken, and the exact complaints about those that are not.
 
-use super::{Backoff, DiskKind, Format, Goal, Port, Scope, Variable, parse};
+use super::{Backoff, DiskKind, Format, Goal, Port, Scope, Service, Variable, parse};
 use berth_model::error::ErrorCode;
+use berth_model::resources::MountMode;
 use berth_model::units::Bytes;
 use std::time::Duration;
 
@@ -50,6 +51,36 @@ fn a_volume_may_ask_for_a_kind_of_disk() {
         assert_eq!(read(&service.to_json()), service);
     }
     assert_eq!(read(GOOD).pods[0].volumes[0].disk, None);
+}
+
+#[test]
+fn a_task_sees_a_volume_as_it_says_else_as_the_volume_says() {
+    let read = |text: &str| parse(text, None).unwrap().remove(0);
+    let modes = |service: &Service| {
+        let pod = &service.pods[0];
+        let seen = pod.tasks.iter().map(|task| (task.name.clone(), pod.mode(task, "data")));
+        seen.collect::<Vec<_>>()
+    };
+    let (ro, rw) = (MountMode::ReadOnly, MountMode::ReadWrite);
+    let as_init = "init: { goal: once,";
+    let writes = "init: { volumes: { data: { mode: RW } }, goal: once,";
+    let reads = "init: { volumes: { data: { mode: RO } }, goal: once,";
+    for (volume, init, wanted) in [
+        ("path: data }", as_init, [rw, rw]),
+        ("path: data, mode: RW }", as_init, [rw, rw]),
+        ("path: data, mode: RO }", as_init, [ro, ro]),
+        ("path: data, mode: RO }", writes, [rw, ro]),
+        ("path: data }", reads, [ro, rw]),
+    ] {
+        let text = GOOD.replacen("path: data }", volume, 1).replacen(as_init, init, 1);
+        let service = read(&text);
+        let named = [("init".to_owned(), wanted[0]), ("server".to_owned(), wanted[1])];
+        assert_eq!(modes(&service), named, "{volume} {init}");
+        assert_eq!(read(&service.to_json()), service);
+        let changes = service.pods[0].fingerprint() != read(GOOD).pods[0].fingerprint();
+        assert_eq!(changes, wanted != [rw, rw], "{volume} {init}");
+    }
+    assert!(!read(GOOD).to_json().contains("mode"), "what nobody said is not written");
 }
 
 #[test]
@@ -122,7 +153,22 @@ fn yaml_json_and_toml_mean_the_same() {
 }
 
 /// What is replaced, by what, and the one complaint about it (its beginning when it quotes a parser).
-const MISTAKES: [(&str, &str, &str); 21] = [
+const MISTAKES: [(&str, &str, &str); 24] = [
+    (
+        "path: data }",
+        "path: data, mode: ro }",
+        "INVALID_DOCUMENT \"ro\" is no mode (field pods.db.volumes.data.mode): write RW or RO",
+    ),
+    (
+        "path: data }",
+        "path: data, mode: \"0700\" }",
+        "UNSUPPORTED the mode of a volume's directory is not supported by this release (field pods.db.volumes.data.mode): write RW or RO; berth volume set --mode says who may do what in a volume",
+    ),
+    (
+        "cmd: make,",
+        "cmd: make, volumes: { dta: { mode: RO } },",
+        "INVALID_DOCUMENT the pod has no volume \"dta\" (field pods.db.tasks.init.volumes.dta): name one of the pod's volumes",
+    ),
     (
         "health:",
         "helth:",

@@ -6,6 +6,7 @@ use crate::evaluate::{Fit, LABEL_PLACE, LABEL_POD, LABEL_SERVICE, Need, PortWish
 use crate::record::{Place, PlacedVolume, PodKey, Removal};
 use berth_model::id::{TaskId, VolumeName, fingerprint};
 use berth_model::reservation::Reservation;
+use berth_model::resources::{Resource, Resources};
 use berth_model::role::Role;
 use berth_model::task;
 use std::collections::BTreeMap;
@@ -100,7 +101,7 @@ pub(super) fn task_info(naming: &Naming<'_>, task: &Task, id: TaskId, fit: Fit) 
         id,
         name: format!("{}.{}", naming.key.instance(), task.name),
         agent: naming.place.agent,
-        resources: fit.used,
+        resources: as_seen(naming, task, &fit.used),
         command: task::Command {
             program: program(&task.program),
             env: task.env.iter().map(|(name, value)| (name.clone(), fill(value))).collect(),
@@ -111,6 +112,24 @@ pub(super) fn task_info(naming: &Naming<'_>, task: &Task, id: TaskId, fit: Fit) 
         kill_grace: task.stop_grace,
         labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
     }
+}
+
+/// What the task uses, each volume in the mode in which it sees it.
+fn as_seen(naming: &Naming<'_>, task: &Task, used: &Resources) -> Resources {
+    let mode = |resource: &Resource| {
+        let name = &resource.persistence()?.name;
+        let mut placed = naming.place.volumes.iter();
+        let (own, _) = placed.find(|(_, placed)| placed.name == *name)?;
+        Some(naming.pod.mode(task, own))
+    };
+    let seen = used.iter().map(|mut resource| {
+        let mode = mode(&resource);
+        let disk = resource.disk.iter_mut();
+        let mount = disk.filter_map(|disk| disk.mount.as_mut());
+        mount.zip(mode).for_each(|(mount, mode)| mount.mode = mode);
+        resource
+    });
+    Resources::from_list(seen).expect("the same resources add up as before")
 }
 
 fn value(naming: &Naming<'_>, task: &Task, variable: &Variable) -> String {

@@ -5,6 +5,7 @@ use berth_framework_core::document::{Service, parse};
 use berth_framework_core::scheduler::{Command, Input, Output, Reply};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::Event;
+use berth_model::resources::MountMode;
 use berth_model::task::{TaskState, TaskStatus};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -85,6 +86,27 @@ pub(crate) fn deploy(cluster: &mut Cluster) {
     cluster.task_starts();
     round(cluster);
     assert_eq!(live(cluster), ["db.p-0.server.2 TASK_RUNNING"]);
+}
+
+#[test]
+fn a_task_is_launched_on_its_volumes_in_the_mode_it_asks_for() {
+    let mut cluster = Cluster::new(2);
+    let reads = "server: { volumes: { data: { mode: RO } }, goal";
+    apply(&mut cluster, document("server: { goal", reads)).unwrap();
+    let mut modes = Vec::new();
+    for _ in 0..2 {
+        round(&mut cluster);
+        round(&mut cluster);
+        let live = cluster.tasks.values().find(|task| !task.state.is_terminal()).unwrap();
+        let mounts = live.info.resources.iter().filter_map(|resource| resource.disk.clone()?.mount);
+        modes.extend(mounts.map(|mount| (live.info.name.clone(), mount.mode)));
+        cluster.create_ends(true);
+        cluster.task_starts();
+        round(&mut cluster);
+        cluster.task_ends(true);
+    }
+    let wanted = [("p-0.init", MountMode::ReadWrite), ("p-0.server", MountMode::ReadOnly)];
+    assert_eq!(modes, wanted.map(|(task, mode)| (task.to_owned(), mode)));
 }
 
 #[test]

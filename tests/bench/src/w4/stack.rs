@@ -86,6 +86,7 @@ fn info() -> anyhow::Result<AgentInfo> {
             media: Media::Unknown,
             orphans: Vec::new(),
             no_snapshots: BTreeMap::new(),
+            added: false,
         }],
         limitations: Vec::new(),
         version: Arc::from("bench"),
@@ -300,6 +301,8 @@ impl Stack {
                 | AgentOutput::ReadFile { .. }
                 | AgentOutput::PurgeOrphan { .. }
                 | AgentOutput::Transfer { .. }
+                | AgentOutput::OrderDisk { .. }
+                | AgentOutput::TryDisk { .. }
                 | AgentOutput::Log { .. }
                 | AgentOutput::Stopped => {},
             }

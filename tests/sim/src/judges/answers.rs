@@ -4,6 +4,7 @@ use super::books::{HeapKey, heap_of};
 use super::{Judges, volume};
 use crate::history::{Asked, Wish};
 use crate::world::World;
+use berth_model::declaration::DiskOrder;
 use berth_model::id::{AgentId, OperationId};
 use berth_model::operation::{Action, OperationKind, OperationRecord, OperationState};
 use berth_model::operator::Request;
@@ -33,6 +34,7 @@ impl Judges {
             if let (Some(record), Some(OperationState::Done)) = (record, &asked.end) {
                 self.judge_effect(world, record);
                 self.judge_descent(world, record);
+                self.judge_disk(world, record);
             }
         }
     }
@@ -93,8 +95,27 @@ impl Judges {
                 | OperationKind::AdoptOrphan
                 | OperationKind::PurgeOrphan
                 | OperationKind::SetSchedule
-                | OperationKind::DeleteSchedule => {},
+                | OperationKind::DeleteSchedule
+                | OperationKind::AddDisk
+                | OperationKind::RemoveDisk => {},
             }
+        }
+    }
+
+    /// I6: a disk that a client knows to be added is the agent's after every crash, until somebody asks for its removal.
+    fn judge_disk(&mut self, world: &World, record: &OperationRecord) {
+        let Some(DiskOrder::Add(wanted)) = record.disk.as_deref() else { return };
+        let machine = world.agents.iter().find(|machine| Some(machine.id) == record.agent);
+        let Some(machine) = machine.filter(|m| !m.strayed && m.newest.is_none()) else { return };
+        let is_there = machine.made.contains_key(&wanted.source)
+            && machine.ledger.durable.declared.contains(&wanted.source);
+        let mut unmade = machine.unmade.iter();
+        let asked = &world.history.removed_disks;
+        let was_removed = unmade.any(|(id, source)| *source == wanted.source && asked.contains(id));
+        if !is_there && !was_removed {
+            let text =
+                format!("operation {} added disk {}, and it is gone", record.id, wanted.name);
+            self.report("I6 durability", text);
         }
     }
 
@@ -260,7 +281,9 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
             | Request::AdoptOrphan { .. }
             | Request::PurgeOrphan { .. }
             | Request::SetSchedule { .. }
-            | Request::DeleteSchedule { .. },
+            | Request::DeleteSchedule { .. }
+            | Request::AddDisk { .. }
+            | Request::RemoveDisk { .. },
         ) => {},
     }
 }

@@ -88,7 +88,9 @@ impl Judges {
             Output::Volume { .. }
             | Output::Container(_)
             | Output::ReadFile { .. }
-            | Output::PurgeOrphan { .. } => true,
+            | Output::PurgeOrphan { .. }
+            | Output::OrderDisk { .. }
+            | Output::TryDisk { .. } => true,
             Output::Send(_)
             | Output::Disconnect { .. }
             | Output::Transfer { .. }
@@ -106,7 +108,11 @@ impl Judges {
             | LedgerRecord::Snapshot(_)
             | LedgerRecord::SnapshotForgotten(_)
             | LedgerRecord::Orphan(_)
-            | LedgerRecord::OrphanForgotten(_) => highest,
+            | LedgerRecord::OrphanForgotten(_)
+            | LedgerRecord::DiskOrder(_)
+            | LedgerRecord::DiskOrderForgotten(_)
+            | LedgerRecord::DiskDeclared(_)
+            | LedgerRecord::DiskUndeclared(_) => highest,
         });
         let obeys = acts || !step.records.is_empty();
         if obeys && (epoch < stored || epoch > written) {

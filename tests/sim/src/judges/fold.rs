@@ -2,9 +2,10 @@
 
 use berth_model::id::{ClusterId, SnapshotId, VolumeId};
 use berth_model::record::{LedgerRecord, LedgerTask, LedgerTaskPhase, LedgerVolume};
+use berth_model::resources::DiskSource;
 use berth_model::snapshot::SnapshotState;
 use berth_model::task::TaskKey;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of a ledger.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Fold {
     pub volumes: BTreeMap<VolumeId, LedgerVolume>,
     pub tasks: BTreeMap<TaskKey, LedgerTask>,
     pub snapshots: BTreeMap<SnapshotId, SnapshotState>,
+    /// Disks besides those of the configuration.
+    pub declared: BTreeSet<DiskSource>,
 }
 
 impl Fold {
@@ -34,7 +37,13 @@ impl Fold {
                 },
                 LedgerRecord::Disk(_)
                 | LedgerRecord::Orphan(_)
-                | LedgerRecord::OrphanForgotten(_) => {},
+                | LedgerRecord::OrphanForgotten(_)
+                | LedgerRecord::DiskOrder(_)
+                | LedgerRecord::DiskOrderForgotten(_) => {},
+                LedgerRecord::DiskDeclared(disk) => {
+                    self.declared.insert(disk.source.clone());
+                },
+                LedgerRecord::DiskUndeclared(source) => drop(self.declared.remove(source)),
                 LedgerRecord::Volume(volume) => {
                     self.volumes.insert(volume.spec.id, volume.clone());
                 },

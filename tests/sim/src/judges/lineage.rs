@@ -329,7 +329,9 @@ impl Judges {
             | OperationKind::AdoptOrphan
             | OperationKind::PurgeOrphan
             | OperationKind::SetSchedule
-            | OperationKind::DeleteSchedule => None,
+            | OperationKind::DeleteSchedule
+            | OperationKind::AddDisk
+            | OperationKind::RemoveDisk => None,
         };
         if let Some(text) = text {
             let text = format!("operation {} ({}) is done: {text}", record.id, record.kind);

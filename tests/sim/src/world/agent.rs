@@ -11,7 +11,6 @@ use crate::tally::Fault;
 use berth_agent_core::{Agent, Config, Input, Output, Step, stamp};
 use berth_ledger::disk::sim::SimDisk;
 use berth_ledger::journal::Journal;
-use berth_model::agent::AgentInfo;
 use berth_model::id::VolumeId;
 use berth_model::link::ToAgent;
 use berth_model::record::{LedgerDisk, LedgerRecord};
@@ -87,7 +86,7 @@ impl World {
         self.dirt.ledgers = true;
         machine.life += 1;
         let decided = machine.ledger.durable.clone();
-        let info = AgentInfo { disks: machine.disks(), ..machine.info.clone() };
+        let info = machine.declaration();
         let (core, step) = Agent::recover(config(), info, records, seq, now);
         machine.process = Some(AgentProcess {
             core,
@@ -100,7 +99,7 @@ impl World {
             taken_in: false,
             decided,
         });
-        let disks = machine.info.disks.iter().map(|disk| LedgerDisk {
+        let disks = machine.disks().into_iter().map(|disk| LedgerDisk {
             id: disk.id,
             name: Arc::clone(&disk.name),
             source: disk.source.clone(),
@@ -168,6 +167,7 @@ impl World {
             | Input::FileData { .. }
             | Input::OrphanPurged { .. }
             | Input::Progress(_)
+            | Input::DiskOrdered { .. }
             | Input::Tick
             | Input::Shutdown { .. } => None,
         };
@@ -266,6 +266,13 @@ impl World {
                 Output::Container(effect) => self.container_effect(at, effect),
                 Output::ReadFile { read, offset, .. } => {
                     self.agent_input(at, Input::FileData { read, offset, data: Ok(Vec::new()) });
+                },
+                Output::OrderDisk { operation, order } => {
+                    let outcome = self.disk_order(at, &order);
+                    self.agent_input(at, Input::DiskOrdered { operation, outcome });
+                },
+                Output::TryDisk { read, .. } => {
+                    self.agent_input(at, Input::FileData { read, offset: 0, data: Ok(Vec::new()) });
                 },
                 Output::PurgeOrphan { operation, order } => {
                     let outcome = self.orphan_goes(at, &order);

@@ -7,7 +7,8 @@ use crate::queue::Event;
 use crate::tally::Fault;
 use crate::volumes::{Fate, RollBack, Volumes};
 use berth_agent_core::Input;
-use berth_agent_core::effect::{OrphanOutcome, VolumeEffect, VolumeOutcome};
+use berth_agent_core::effect::{DiskOutcome, OrphanOutcome, VolumeEffect, VolumeOutcome};
+use berth_model::declaration::DiskOrder;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
 use berth_model::orphan::OrphanOrder;
@@ -94,6 +95,25 @@ impl World {
         match gone {
             Ok(()) => OrphanOutcome::Gone,
             Err(reason) => OrphanOutcome::Failed(reason),
+        }
+    }
+
+    /// Uses one more disk, or one less.
+    pub(crate) fn disk_order(&mut self, at: usize, order: &DiskOrder) -> DiskOutcome {
+        self.dirt.disks = true;
+        match self.agents[at].order(order) {
+            Ok(outcome) => {
+                match &outcome {
+                    DiskOutcome::Added { .. } => self.tally.deed("disks added"),
+                    DiskOutcome::Removed => self.tally.deed("disks removed"),
+                    DiskOutcome::Failed(_) => {},
+                }
+                outcome
+            },
+            Err(lost) => {
+                self.judges.report("I1 no unauthorised destruction", lost);
+                DiskOutcome::Removed
+            },
         }
     }
 

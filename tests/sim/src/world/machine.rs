@@ -6,11 +6,14 @@ use crate::dice::Dice;
 use crate::ledger::{Ledger, OldCopy};
 use crate::options::Breach;
 use crate::volumes::{Slot, Volumes, is_the_one};
-use berth_agent_core::effect::Place;
+use berth_agent_core::effect::{DiskOutcome, Place};
 use berth_model::agent::{AgentInfo, Disk, DiskHealth, Media};
+use berth_model::declaration::DiskOrder;
+use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, ContainerId, DiskId, VolumeId};
 use berth_model::link::Envelope;
 use berth_model::orphan::{Orphan, OrphanPlace};
+use berth_model::record::LedgerDisk;
 use berth_model::resources::{DiskSource, Resource, parse_resources};
 use berth_model::units::Bytes;
 use berth_model::volume::{Enforcement, VolumeSpec};
@@ -27,6 +30,10 @@ pub struct AgentMachine {
     pub info: AgentInfo,
     pub ledger: Ledger,
     pub volumes: Volumes,
+    /// Disks that were made while the agent ran.
+    pub made: BTreeMap<DiskSource, Disk>,
+    /// Disks that are none any more.
+    pub unmade: BTreeMap<DiskId, DiskSource>,
     pub containers: BTreeMap<ContainerId, Container>,
     pub process: Option<AgentProcess>,
     /// Counts processes.
@@ -97,6 +104,8 @@ impl AgentMachine {
             info,
             ledger: Ledger::new(dice.draw(), id.as_u128(), breach),
             volumes: Volumes { capacity, ..Volumes::default() },
+            made: BTreeMap::new(),
+            unmade: BTreeMap::new(),
             containers: BTreeMap::new(),
             process: None,
             life: 0,
@@ -117,12 +126,61 @@ impl AgentMachine {
         }
     }
 
+    /// What the agent declares when it starts: as configured, and what its ledger says was added.
+    #[must_use]
+    pub fn declaration(&self) -> AgentInfo {
+        let mut info = AgentInfo { disks: self.disks(), ..self.info.clone() };
+        for disk in info.disks.iter().filter(|disk| self.made.contains_key(&disk.source)) {
+            let size = disk.size.to_scalar().expect("made of whole MiB");
+            info.declared.add(&Resource::disk(disk.source.clone(), size)).expect("fits");
+        }
+        info
+    }
+
+    /// Makes or unmakes a disk; synced at once. Nothing may be lost by it.
+    pub fn order(&mut self, order: &DiskOrder) -> Result<DiskOutcome, String> {
+        let source = order.source();
+        match order {
+            DiskOrder::Add(wanted) => {
+                if self.dice.chance(100) {
+                    let text = "there is no such directory";
+                    let error = Rejection::new(ErrorCode::DiskFaulty, text);
+                    return Ok(DiskOutcome::Failed(error));
+                }
+                let made = self.made.entry(source.clone());
+                let made = made
+                    .or_insert_with(|| disk(&mut self.dice, &wanted.name, source.clone(), 2_000));
+                self.volumes.capacity.insert(source.clone(), made.size.get());
+                Ok(DiskOutcome::Added {
+                    disk: Box::new(made.clone()),
+                    remembered: LedgerDisk {
+                        id: made.id,
+                        name: Arc::clone(&made.name),
+                        source: source.clone(),
+                        filesystem: Arc::from(""),
+                    },
+                })
+            },
+            DiskOrder::Remove { disk, .. } => {
+                let mut all = self.volumes.seen.iter().chain(&self.volumes.durable);
+                if let Some((id, _slot)) = all.find(|(_, slot)| slot.source == *source) {
+                    return Err(format!("disk {source} is removed with volume {id} on it"));
+                }
+                self.made.remove(source);
+                self.unmade.insert(*disk, source.clone());
+                Ok(DiskOutcome::Removed)
+            },
+        }
+    }
+
     /// The disks, with the volumes on them that the ledger as it was decided does not know.
     #[must_use]
     pub fn disks(&self) -> Vec<Disk> {
         let mut disks = self.info.disks.clone();
-        let known = self.process.as_ref().map(|process| &process.decided.volumes);
-        let known = known.unwrap_or(&self.ledger.durable.volumes);
+        let fold = self.process.as_ref().map_or(&self.ledger.durable, |process| &process.decided);
+        let known = &fold.volumes;
+        let added = fold.declared.iter().filter_map(|source| self.made.get(source));
+        disks.extend(added.cloned());
         for (id, slot) in &self.volumes.seen {
             let spec = self.specs.get(id).filter(|spec| is_the_one(slot, self.id, spec.generation));
             let disk = disks.iter_mut().find(|disk| disk.source == slot.source);
@@ -179,5 +237,6 @@ fn disk(dice: &mut Dice, name: &str, source: DiskSource, mib: u64) -> Disk {
         media: Media::Unknown,
         orphans: Vec::new(),
         no_snapshots: BTreeMap::new(),
+        added: false,
     }
 }

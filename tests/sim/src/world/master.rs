@@ -166,6 +166,7 @@ impl World {
             | Input::Refused { .. }
             | Input::ReadFile { .. }
             | Input::Transfer { .. }
+            | Input::TryDisk { .. }
             | Input::Tick => None,
         };
         let step = process.core.step(now, input);

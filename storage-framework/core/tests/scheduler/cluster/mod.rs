@@ -237,6 +237,7 @@ impl Cluster {
             finished: None,
             orphan: None,
             said: Default::default(),
+            disk: None,
         }));
     }
 
