@@ -212,6 +212,8 @@ pub fn open(
             .map_err(|errno| faulty(format!("{shown}/{name} cannot be opened ({errno})")))
     };
     let (volumes, trash, meta) = (open("volumes")?, open(".trash")?, open(".meta")?);
+    let unreadable =
+        |errno: Errno| faulty(format!("the disk at {shown} does not answer ({errno})"));
     let around = (volumes.position().map_err(unreadable)?, trash.position().map_err(unreadable)?);
     Ok(Handle {
         id,

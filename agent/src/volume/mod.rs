@@ -83,7 +83,10 @@ impl Volumes {
     /// The same with another patience while the file system of an image stands still, for tests.
     #[must_use]
     pub fn holding_still(mut self, patience: Duration) -> Self {
-        self.drivers.values_mut().for_each(|driver| driver.set_patience(patience));
+        let drivers = self.drivers.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for driver in drivers.directories.values_mut().filter_map(Arc::get_mut) {
+            driver.set_patience(patience);
+        }
         self
     }
 

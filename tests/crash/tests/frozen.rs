@@ -18,7 +18,7 @@ fn a_copy_that_takes_too_long_is_thrown_away_and_nobody_waits_for_it() {
         count += 1;
         let (files, mut books) = adopted(setup);
         let volumes = start(&files, setup, &books, false).holding_still(Duration::from_millis(1));
-        carry_out(&files, &volumes, &mut books, &[(0, Operation::Create)]);
+        carry_out(&files, setup, &volumes, &mut books, &[(0, Operation::Create)]);
         books.begin(0, Operation::Snapshot);
         let effect = books.called_for(Subject::Snapshot(0)).expect("it is being taken");
         files.set_slow_copies(true);

@@ -184,7 +184,7 @@ mod tests {
             let at = |this| {
                 move |scene: &Scene| {
                     if this == moment {
-                        changes(scene)
+                        changes(scene);
                     }
                 }
             };
@@ -205,7 +205,7 @@ mod tests {
                 let at = |this| {
                     move |scene: &Scene| {
                         if this == moment {
-                            change(scene)
+                            change(scene);
                         }
                     }
                 };
