@@ -6,11 +6,12 @@
 //! and inode the disk was adopted on; an operator removes it to confirm that a disk was moved or restored on purpose),
 //! `.meta/size` (what it could take when it was adopted).
 
-use super::filesystem::{Position, Room};
+use super::filesystem::Position;
 use super::fs::{self, FileSystem, Node};
 use super::marker::{self, Fields, ReadError};
 use super::place;
 use super::rounds::Rounds;
+use super::top::Top;
 use super::whole;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, ClusterId, DiskId};
@@ -132,35 +133,6 @@ pub fn look(
         top.all_names().map_err(|errno| faulty(format!("{shown} cannot be listed ({errno})")))?;
     let others = names.iter().filter(|name| !whole::OWN.contains(&name.as_str())).count();
     Ok(Looked { is_disk, free: room.free, others })
-}
-
-/// A root that is open.
-struct Top {
-    top: Node,
-    position: Position,
-    filesystem: String,
-    room: Room,
-}
-
-impl Top {
-    fn open(files: &dyn FileSystem, root: &Path, source: &DiskSource) -> Result<Self, Rejection> {
-        let shown = root.display();
-        let top = fs::open(files, root).map_err(|errno| match errno {
-            Errno::NOENT => faulty(format!("the disk's root {shown} does not exist"))
-                .remedy("mount the disk or make the directory, then restart the agent or wait"),
-            Errno::NOTDIR => faulty(format!("the disk's root {shown} is not a directory")),
-            other => faulty(format!("the disk's root {shown} cannot be opened ({other})")),
-        })?;
-        let unreadable =
-            |errno: Errno| faulty(format!("the disk at {shown} does not answer ({errno})"));
-        let position = top.position().map_err(unreadable)?;
-        let filesystem = top.identity().map_err(unreadable)?;
-        let room = top.room().map_err(unreadable)?;
-        if matches!(source, DiskSource::Mount(_)) {
-            whole::refuse_bare(&top, root)?;
-        }
-        Ok(Self { top, position, filesystem, room })
-    }
 }
 
 /// Nothing says that the directory is, or was, anybody's disk.

@@ -24,6 +24,7 @@ pub mod remove;
 pub mod rounds;
 pub mod scan;
 pub mod subvolume;
+mod top;
 mod unmake;
 pub mod whole;
 

@@ -5,7 +5,8 @@
 //! of two states. Writes through a mapping are seen when the kernel gives them a time; whoever has a file open for writing
 //! is therefore a reason to refuse beforehand.
 
-use super::copy::{Again, Comparer, Copier, Wanted};
+use super::compare::{Again, Comparer};
+use super::copy::{Copier, Wanted};
 use super::survey::{Seen, ask_who, look};
 use super::walk::{changed, walk};
 use super::{Content, Counter, Sources, Stop};

@@ -3,6 +3,7 @@
 //! It does not know how volumes come to be; the driver gives it the root of one that has no name yet and takes everything
 //! back when it fails. Invariant: what is copied is never changed, and a copy that answers is whole and compared.
 
+mod compare;
 mod copy;
 mod directory;
 mod open_by;
