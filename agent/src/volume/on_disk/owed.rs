@@ -23,7 +23,8 @@ use std::sync::{MutexGuard, PoisonError};
 const RESERVED_PART: u64 = 100;
 const RESERVED_LEAST: u64 = 16 << 20;
 
-/// How many bytes of an image others have as well.
+/// How many bytes of an image others have as well. The search for crashes and errors names who asks.
+#[track_caller]
 pub(super) fn shared(file: &Node) -> Result<u64, Errno> {
     match file.shared() {
         // Those on which files share blocks all say so.
