@@ -127,10 +127,10 @@ pub fn write(directory: &Node, name: &str, text: &str) -> Result<(), Errno> {
     directory.sync()
 }
 
-/// As [`write`], but its name is not synced: the caller has to sync `directory`.
+/// As [`write()`], but its name is not synced: the caller has to sync `directory`.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn place(directory: &Node, name: &str, text: &str) -> Result<(), Errno> {
     let temporary = format!(".{name}.tmp");
     match directory.unlink(&temporary) {

@@ -38,7 +38,7 @@ impl Drivers {
 }
 
 impl Volumes {
-    /// Uses one more disk; see [`Disks::add`].
+    /// Uses one more disk; see [`Disks::add`](crate::disk::Disks::add).
     ///
     /// # Errors
     /// Why it is not used.
@@ -49,7 +49,7 @@ impl Volumes {
         Ok(told)
     }
 
-    /// Uses a disk no more; see [`Disks::remove`].
+    /// Uses a disk no more; see [`Disks::remove`](crate::disk::Disks::remove).
     ///
     /// # Errors
     /// Why it is used further.

@@ -7,7 +7,7 @@ use crate::activity::{Activity, Answers, Operation, Report, World};
 use crate::books::Books;
 use crate::explore::Explorer;
 use crate::scene::{CLUSTER, Setup, carry, machine, other, spec, start, write_source};
-use crate::sequences::{carry_out, unjoined};
+use crate::sequences::{GROWN_SINCE, carry_out, unjoined};
 use crate::sim::storage::Storage;
 use crate::sim::{Call, CallSite, Event, Fault, SimFs, changing};
 use berth_agent::volume::Volumes;
@@ -168,6 +168,7 @@ fn steps(setup: &Setup) -> Vec<Vec<(usize, Operation)>> {
             [&taken[..], &[(1, Clone)]].concat(),
             [&rolled[..], &[(0, Forget(1))]].concat(),
             [&rolled[..], &[(0, Destroy), (0, Purge)]].concat(),
+            GROWN_SINCE.to_vec(),
         ]);
     }
     all

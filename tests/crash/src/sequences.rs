@@ -143,6 +143,14 @@ pub fn with_snapshots(length: usize) -> Vec<Vec<(usize, Operation)>> {
     all
 }
 
+/// To a snapshot of a volume that has grown since then: what comes back is as large as the volume is now.
+pub const GROWN_SINCE: [(usize, Operation); 4] = [
+    (0, Operation::Create),
+    (0, Operation::Snapshot),
+    (0, Operation::Resize(Bytes::from_mib(400))),
+    (0, Operation::RollBack),
+];
+
 /// A copy is many calls, and every crash in a row costs as many: more than one in a row only where a start tries little,
 /// on one kind of each, the directory and the subvolume. What is begun of the others is taken back by the same code.
 fn depth_of_imports(setup: &Setup, bounds: &Bounds) -> u8 {
@@ -292,12 +300,10 @@ pub fn all_of(setup: &Setup, bounds: &Bounds, ignored: Option<CallSite>) -> Repo
         unsynced_counts(&mut explorer, setup, &base);
     }
     if setup.has_snapshots() {
-        // Longer ones find the same code behind images: what differs for them is within one operation, and its recovery. One
-        // kind goes further, to the copy of a volume that has grown since its snapshot.
+        // Longer ones find the same code behind images: what differs for them is within one operation, and its recovery.
         let is_image = setup.format().is_some();
-        let length =
-            bounds.length - if is_image && setup.format() != Some(Format::Xfs) { 2 } else { 1 };
-        for sequence in with_snapshots(length) {
+        let length = bounds.length - if is_image { 2 } else { 1 };
+        for sequence in with_snapshots(length).into_iter().chain([GROWN_SINCE.to_vec()]) {
             let deep = sequence.len() > bounds.length || (is_image && sequence.len() > 2);
             let depth = bounds.depth - u8::from(deep && bounds.depth > 1);
             explore_sequence(&mut explorer, setup, &base, &sequence, depth);
