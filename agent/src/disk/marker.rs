@@ -132,22 +132,69 @@ pub fn write(directory: &Node, name: &str, text: &str) -> Result<(), Errno> {
 /// # Errors
 /// As [`write()`].
 pub fn place(directory: &Node, name: &str, text: &str) -> Result<(), Errno> {
-    let temporary = format!(".{name}.tmp");
+    let begun = begin(directory, name, text)?;
+    begun.sync()?;
+    begun.name()
+}
+
+/// A marker that is written and has no name yet; without [`Begun::name`] it is taken back.
+#[derive(Debug)]
+pub struct Begun<'a> {
+    directory: &'a Node,
+    file: Node,
+    name: &'a str,
+    is_named: bool,
+}
+
+/// Writes what is to become the marker `name` in `directory`: not synced, and not there under that name.
+///
+/// # Errors
+/// Nothing is left of it.
+pub fn begin<'a>(directory: &'a Node, name: &'a str, text: &str) -> Result<Begun<'a>, Errno> {
+    let temporary = temporary(name);
     match directory.unlink(&temporary) {
         Ok(()) | Err(Errno::NOENT) => {},
         Err(errno) => return Err(errno),
     }
     let file = directory.create(&temporary)?;
-    let written = file
-        .write(text.as_bytes())
-        .and_then(|()| file.sync())
-        .and_then(|()| directory.replace(&temporary, directory, name));
-    if let Err(errno) = written {
-        // Best effort: a temporary file that stays is removed by the next write.
-        directory.unlink(&temporary).ok();
-        return Err(errno);
+    let begun = Begun { directory, file, name, is_named: false };
+    begun.file.write(text.as_bytes())?;
+    Ok(begun)
+}
+
+fn temporary(name: &str) -> String {
+    format!(".{name}.tmp")
+}
+
+impl Begun<'_> {
+    /// Its content is durable afterwards.
+    ///
+    /// # Errors
+    /// It may or may not be.
+    #[track_caller]
+    pub fn sync(&self) -> Result<(), Errno> {
+        self.file.sync()
     }
-    Ok(())
+
+    /// Gives it its name, which replaces a marker of that name; the caller has to sync the directory. Only after
+    /// [`Begun::sync`].
+    ///
+    /// # Errors
+    /// The old marker, if there is one, is the one that counts.
+    pub fn name(mut self) -> Result<(), Errno> {
+        self.directory.replace(temporary(self.name), self.directory, self.name)?;
+        self.is_named = true;
+        Ok(())
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if !self.is_named {
+            // Best effort: a temporary file that stays is removed by the next write.
+            self.directory.unlink(temporary(self.name)).ok();
+        }
+    }
 }
 
 /// Removes the marker `name`, synced. Absent is done.

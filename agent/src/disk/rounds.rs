@@ -80,9 +80,11 @@ impl Rounds {
             if state.next > own {
                 return (own, is_first);
             }
-            let patience = (state.took * 2).clamp(WAIT_MIN, WAIT_MAX);
-            let rest = patience.saturating_sub(since.elapsed());
             let waiting = state.waiting.values().sum();
+            // Each who comes too late costs a sync more.
+            let late = u32::try_from(state.members.saturating_sub(waiting)).unwrap_or(u32::MAX);
+            let patience = state.took.saturating_mul(late.max(2)).clamp(WAIT_MIN, WAIT_MAX);
+            let rest = patience.saturating_sub(since.elapsed());
             if waiting >= state.members || rest.is_zero() {
                 state.waiting.clear();
                 state.next += 1;

@@ -185,8 +185,12 @@ impl OnDisk {
         if !identity::write_attribute(&directory, &identity)? {
             identity.binding = Binding::Inode(position.inode);
         }
-        member.sync(settled(kind), || directory.sync(), || settle(parent, kind))?;
-        marker::place(&handle.meta, &spec.id.to_string(), &identity.encode())?;
+        // All of them are written before anybody's sync, so that one transaction of the file system has room for all.
+        let id = spec.id.to_string();
+        let marker = marker::begin(&handle.meta, &id, &identity.encode())?;
+        let own = || directory.sync().and_then(|()| marker.sync());
+        member.sync(settled(kind), own, || settle(parent, kind))?;
+        marker.name()?;
         member.sync(Shared::Meta, || Ok(()), || handle.meta.sync())
     }
 
