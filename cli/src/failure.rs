@@ -102,6 +102,7 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::SnapshotExists
         | ErrorCode::SnapshotNotReady
         | ErrorCode::SnapshotHeld
+        | ErrorCode::GroupApart
         | ErrorCode::OrphanUnidentified
         | ErrorCode::ImportRefused
         | ErrorCode::SourceChanged => exit::CONFLICT,

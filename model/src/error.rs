@@ -110,6 +110,8 @@ codes! {
     SnapshotLost => "SNAPSHOT_LOST", Never;
     /// The task's data could not be brought to rest for a snapshot.
     FreezeFailed => "FREEZE_FAILED", Later;
+    /// The volumes of a group are on several agents, which cannot be stopped at one moment.
+    GroupApart => "GROUP_APART", Never;
     /// The volume has no schedule of snapshots.
     UnknownSchedule => "UNKNOWN_SCHEDULE", Never;
     /// The agent has a disk of that name, or at that place, already.

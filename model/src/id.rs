@@ -165,6 +165,9 @@ uuid_id!(
     /// A snapshot of a volume for all its life.
     SnapshotId, "snapshot id");
 uuid_id!(
+    /// Snapshots of several volumes that were taken at one moment; the id of the operation that took them.
+    GroupId, "snapshot group id");
+uuid_id!(
     /// A disk, as written on the disk itself.
     DiskId, "disk id");
 uuid_id!(

@@ -5,8 +5,8 @@ use crate::agent::{AgentInfo, Disk};
 use crate::declaration::DiskOrder;
 use crate::error::Rejection;
 use crate::id::{
-    ClusterId, ContainerId, FrameworkId, OperationId, SessionId, SnapshotId, StatusId, TaskId,
-    TransferId, VolumeId,
+    ClusterId, ContainerId, FrameworkId, GroupId, OperationId, SessionId, SnapshotId, StatusId,
+    TaskId, TransferId, VolumeId,
 };
 use crate::orphan::OrphanOrder;
 use crate::resources::Resources;
@@ -238,6 +238,17 @@ pub enum ToAgent {
         /// On whose behalf.
         operation: OperationId,
         /// How the task that uses the volume brings it to rest.
+        freeze: Option<Freeze>,
+    },
+    /// Make sure that the snapshots of a group are taken, at one moment, all of them or none.
+    EnsureGroup {
+        /// Which group.
+        group: GroupId,
+        /// What is wanted, of one volume each.
+        members: Vec<SnapshotSpec>,
+        /// On whose behalf.
+        operation: OperationId,
+        /// How the tasks that use the volumes bring them to rest.
         freeze: Option<Freeze>,
     },
     /// Delete the snapshot for good.

@@ -85,6 +85,8 @@ pub enum OperationKind {
     DeleteProfile,
     /// SNAPSHOT: a volume's content as it is now, kept beside it.
     Snapshot,
+    /// SNAPSHOT_GROUP: the content of several volumes as it is at one moment.
+    SnapshotGroup,
     /// DELETE_SNAPSHOT: a snapshot out of existence.
     DeleteSnapshot,
     /// HOLD or release of a snapshot.
@@ -117,7 +119,7 @@ pub enum OperationKind {
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -135,6 +137,7 @@ impl OperationKind {
         Self::CreateProfile,
         Self::DeleteProfile,
         Self::Snapshot,
+        Self::SnapshotGroup,
         Self::DeleteSnapshot,
         Self::HoldSnapshot,
         Self::RollBack,
@@ -172,6 +175,7 @@ impl OperationKind {
             Self::CreateProfile => "CREATE_PROFILE",
             Self::DeleteProfile => "DELETE_PROFILE",
             Self::Snapshot => "SNAPSHOT",
+            Self::SnapshotGroup => "SNAPSHOT_GROUP",
             Self::DeleteSnapshot => "DELETE_SNAPSHOT",
             Self::HoldSnapshot => "HOLD_SNAPSHOT",
             Self::RollBack => "ROLLBACK",

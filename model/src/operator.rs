@@ -141,6 +141,17 @@ pub enum Request {
         /// How the task that uses the volume brings it to rest.
         freeze: Option<Freeze>,
     },
+    /// Keep the content of several volumes of one agent as it is at one moment: all of them or none.
+    CreateGroup {
+        /// Of which volumes.
+        volumes: Vec<VolumeChoice>,
+        /// Of each of the snapshots; made up when absent.
+        name: Option<SnapshotName>,
+        /// Who asks.
+        principal: Option<Principal>,
+        /// How each task that uses one of the volumes brings it to rest.
+        freeze: Option<Freeze>,
+    },
     /// Delete a snapshot for good.
     DeleteSnapshot {
         /// Which.
@@ -248,6 +259,7 @@ impl Request {
             Self::Profile(ProfileRequest::Create(_)) => OperationKind::CreateProfile,
             Self::Profile(ProfileRequest::Delete(_)) => OperationKind::DeleteProfile,
             Self::CreateSnapshot { .. } => OperationKind::Snapshot,
+            Self::CreateGroup { .. } => OperationKind::SnapshotGroup,
             Self::DeleteSnapshot { .. } => OperationKind::DeleteSnapshot,
             Self::HoldSnapshot { .. } => OperationKind::HoldSnapshot,
             Self::RollBackVolume { .. } => OperationKind::RollBack,

@@ -18,7 +18,7 @@ use crate::operation::OperationRecord;
 use crate::orphan::LedgerOrphan;
 use crate::resources::{DiskSource, Resource};
 use crate::schedule::SnapshotSchedule;
-use crate::snapshot::{Freeze, Origin, Snapshot, SnapshotSpec, SnapshotState};
+use crate::snapshot::{Freeze, Group, Origin, Snapshot, SnapshotSpec, SnapshotState};
 use crate::task::{TaskInfo, TaskKey, TaskStatus};
 use crate::units::{Bytes, Timestamp};
 use crate::volume::{Volume, VolumeSpec, VolumeState, VolumeUse};
@@ -188,6 +188,8 @@ pub enum LedgerRecord {
     TaskForgotten(TaskKey),
     /// A snapshot's state.
     Snapshot(Box<LedgerSnapshot>),
+    /// The states of several snapshots, all of them or none.
+    Snapshots(Vec<LedgerSnapshot>),
     /// The snapshot's record is no longer needed.
     SnapshotForgotten(SnapshotId),
     /// The deletion of a directory that the ledger did not explain.
@@ -265,6 +267,8 @@ pub struct LedgerSnapshot {
     pub error: Option<Rejection>,
     /// When the state was entered.
     pub changed: Timestamp,
+    /// With which others it is taken. They enter and leave CREATING in one record.
+    pub group: Option<Group>,
 }
 
 /// How far the agent has come with a task.

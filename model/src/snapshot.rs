@@ -5,7 +5,7 @@
 //! DELETE_SNAPSHOT, never otherwise.
 
 use crate::error::Rejection;
-use crate::id::{AgentId, OperationId, Principal, SnapshotId, SnapshotName};
+use crate::id::{AgentId, GroupId, OperationId, Principal, SnapshotId, SnapshotName};
 use crate::task::Program;
 use crate::units::Timestamp;
 use crate::volume::VolumeSpec;
@@ -97,6 +97,44 @@ pub struct Freeze {
     pub timeout: Duration,
 }
 
+/// By what the volumes of a group stood still while their snapshots were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Consistency {
+    /// No task used any of them.
+    Unused,
+    /// The freeze command held every task that used one.
+    Program,
+    /// The kernel let none of these tasks run: what they had written is there, but they did not know.
+    Frozen,
+}
+
+impl Consistency {
+    /// As users see it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unused => "unused",
+            Self::Program => "program",
+            Self::Frozen => "frozen",
+        }
+    }
+}
+
+impl fmt::Display for Consistency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The group that a snapshot belongs to: all of it is taken, at one moment, or nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The same for all of them.
+    pub id: GroupId,
+    /// By what their volumes stood still; absent until they are taken.
+    pub consistency: Option<Consistency>,
+}
+
 /// A snapshot in the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -122,6 +160,8 @@ pub struct Snapshot {
     pub operation: OperationId,
     /// The time of the volume's schedule that it was taken for; absent when somebody asked for it.
     pub scheduled: Option<Timestamp>,
+    /// With which others it was taken.
+    pub group: Option<Group>,
 }
 
 /// What an agent says about one snapshot: the state in its ledger.
@@ -138,6 +178,8 @@ pub struct SnapshotReport {
     pub error: Option<Rejection>,
     /// Where it lies on the agent; empty when that is not known.
     pub host_path: Arc<str>,
+    /// With which others it was taken, as the agent knows it.
+    pub group: Option<Group>,
 }
 
 /// Where the content of a volume that is being made comes from.

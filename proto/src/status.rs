@@ -79,6 +79,7 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::SnapshotHeld
         | ErrorCode::VolumeProtected
         | ErrorCode::FreezeFailed
+        | ErrorCode::GroupApart
         | ErrorCode::OrphanUnidentified
         | ErrorCode::ImportRefused => Code::FailedPrecondition,
         ErrorCode::NotPrivileged | ErrorCode::ImportNotAllowed => Code::PermissionDenied,

@@ -93,12 +93,11 @@ impl Books {
                     self.index.without_task(&key, &old);
                 }
             },
-            LedgerRecord::Snapshot(snapshot) => {
-                let (id, volume) = (snapshot.spec.id, snapshot.spec.of.id);
-                if let Some(old) = self.snapshots.insert(id, *snapshot) {
-                    self.index.snapshots.remove(&(old.spec.of.id, id));
+            LedgerRecord::Snapshot(snapshot) => self.put_snapshot(*snapshot),
+            LedgerRecord::Snapshots(snapshots) => {
+                for snapshot in snapshots {
+                    self.put_snapshot(snapshot);
                 }
-                self.index.snapshots.insert((volume, id));
             },
             LedgerRecord::SnapshotForgotten(id) => {
                 if let Some(old) = self.snapshots.remove(&id) {
@@ -121,6 +120,14 @@ impl Books {
                 self.disks.retain(|_, disk| disk.source != source);
             },
         }
+    }
+
+    fn put_snapshot(&mut self, snapshot: LedgerSnapshot) {
+        let (id, volume) = (snapshot.spec.id, snapshot.spec.of.id);
+        if let Some(old) = self.snapshots.insert(id, snapshot) {
+            self.index.snapshots.remove(&(old.spec.of.id, id));
+        }
+        self.index.snapshots.insert((volume, id));
     }
 
     /// Records that fold to this state.

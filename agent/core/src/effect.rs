@@ -8,7 +8,7 @@ use berth_model::agent::Disk;
 use berth_model::error::Rejection;
 use berth_model::id::{ContainerId, FrameworkId, VolumeId};
 use berth_model::record::LedgerDisk;
-use berth_model::snapshot::{Freeze, SnapshotSpec};
+use berth_model::snapshot::{Consistency, Freeze, SnapshotSpec};
 use berth_model::task::{Check, TaskInfo};
 use berth_model::units::Bytes;
 use berth_model::usage::Measured;
@@ -72,6 +72,21 @@ pub enum VolumeEffect {
         snapshot: SnapshotSpec,
         /// The task to bring to rest meanwhile.
         freeze: Option<Freezing>,
+    },
+    /// Make sure that these snapshots, of one volume each, are there with their markers, synced, all of one moment; or
+    /// none of them.
+    TakeGroup {
+        /// What is wanted; the first one's volume has the effect.
+        members: Vec<SnapshotSpec>,
+        /// An attempt that was cut off may have left some, of another moment: they are deleted first.
+        again: bool,
+        /// What may not write meanwhile.
+        still: StandStill,
+    },
+    /// Delete whatever is there of these snapshots, synced. Answered by Absent.
+    EraseGroup {
+        /// Which; the first one's volume has the effect.
+        members: Vec<SnapshotSpec>,
     },
     /// Delete the snapshot, synced.
     EraseSnapshot {
@@ -143,6 +158,15 @@ pub struct Freezing {
     pub freeze: Freeze,
 }
 
+/// The tasks that use the volumes of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StandStill {
+    /// Their runs.
+    pub tasks: Vec<ContainerId>,
+    /// Brings each of them to rest first.
+    pub freeze: Option<Freeze>,
+}
+
 impl VolumeEffect {
     /// The volume concerned.
     #[must_use]
@@ -163,6 +187,9 @@ impl VolumeEffect {
             Self::Snapshot { snapshot, .. }
             | Self::EraseSnapshot { snapshot }
             | Self::VerifySnapshot { snapshot } => &snapshot.of,
+            Self::TakeGroup { members, .. } | Self::EraseGroup { members } => {
+                &members.first().expect("a group has members").of
+            },
         }
     }
 }
@@ -189,6 +216,13 @@ pub enum VolumeOutcome {
         enforcement: Enforcement,
         /// Trash that was deleted to make room.
         purged: Vec<VolumeId>,
+    },
+    /// The snapshots of a group are there, synced.
+    Taken {
+        /// Where on the host, in the order in which they were asked for.
+        host_paths: Vec<Arc<str>>,
+        /// By what their volumes stood still.
+        consistency: Consistency,
     },
     /// It is not there.
     Absent,

@@ -295,6 +295,9 @@ impl Agent {
             ToAgent::EnsureSnapshot { spec, operation, freeze } => {
                 self.ensure_snapshot(spec, operation, freeze);
             },
+            ToAgent::EnsureGroup { group, members, operation, freeze } => {
+                self.ensure_group(group, members, operation, freeze);
+            },
             ToAgent::DeleteSnapshot { spec, operation } => self.delete_snapshot(spec, operation),
             ToAgent::ForgetSnapshot { snapshot } => self.forget_snapshot(snapshot),
             ToAgent::DeriveVolume { spec, operation, origin } => {

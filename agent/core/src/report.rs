@@ -78,6 +78,7 @@ impl Agent {
             operation: snapshot.operation,
             error: snapshot.error.clone(),
             host_path: path.cloned().unwrap_or_default(),
+            group: snapshot.group,
         }
     }
 

@@ -249,6 +249,8 @@ impl World {
                     VolumeEffect::Purge { .. } => assert_eq!(state(&id), VolumeState::Trashed),
                     VolumeEffect::Verify { .. } | VolumeEffect::Usage { .. } => {},
                     VolumeEffect::Snapshot { .. }
+                    | VolumeEffect::TakeGroup { .. }
+                    | VolumeEffect::EraseGroup { .. }
                     | VolumeEffect::EraseSnapshot { .. }
                     | VolumeEffect::VerifySnapshot { .. }
                     | VolumeEffect::RollBack { .. }
@@ -611,6 +613,8 @@ impl Host {
             },
             VolumeEffect::Usage { .. } => VolumeOutcome::Used(Measured::of(Bytes::new(1))),
             VolumeEffect::Snapshot { .. }
+            | VolumeEffect::TakeGroup { .. }
+            | VolumeEffect::EraseGroup { .. }
             | VolumeEffect::EraseSnapshot { .. }
             | VolumeEffect::VerifySnapshot { .. }
             | VolumeEffect::RollBack { .. }

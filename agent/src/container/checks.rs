@@ -40,12 +40,19 @@ pub(crate) async fn repeat(
     let mut told = None;
     let mut failures = 0_u32;
     loop {
+        let stops = shared.stops.of(container);
         let verdict = match once(&shared, container, role, check.timeout).await {
             Ok(verdict) => verdict,
             Err(error) => Verdict { passed: false, said: format!("it cannot be run: {error}") },
         };
         if !verdict.passed && !still_runs(&shared, container) {
             return;
+        }
+        let stood_still = stops % 2 == 1 || shared.stops.of(container) != stops;
+        if !verdict.passed && stood_still {
+            // It could not do better.
+            tokio::time::sleep(check.every).await;
+            continue;
         }
         if verdict.passed {
             failures = 0;
@@ -63,7 +70,9 @@ pub(crate) async fn repeat(
             told = Some(news);
             let event = match role {
                 Role::Readiness => ContainerEvent::Ready(news),
-                Role::Health | Role::Command | Role::Freeze => ContainerEvent::Healthy(news),
+                Role::Health | Role::Command | Role::Freeze | Role::Still => {
+                    ContainerEvent::Healthy(news)
+                },
             };
             shared.tell(container, event).await;
         }

@@ -5,6 +5,7 @@
 
 use super::cgroup;
 use super::record::{Phase, Refusal, RunFolder, Spec, State};
+use super::still;
 use crate::host::linux::keep_descriptors_private;
 use berth_model::error::{ErrorCode, Rejection};
 use rustix::fs::{Access, Mode};
@@ -25,6 +26,8 @@ pub(crate) enum Role {
     Readiness,
     /// Holds the data at rest as long as its standard input is open.
     Freeze,
+    /// Stops everybody in the container as long as its standard input is open; is not in it.
+    Still,
 }
 
 impl Role {
@@ -34,11 +37,12 @@ impl Role {
             Self::Health => "health",
             Self::Readiness => "readiness",
             Self::Freeze => "freeze",
+            Self::Still => "still",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let all = [Self::Command, Self::Health, Self::Readiness, Self::Freeze];
+        let all = [Self::Command, Self::Health, Self::Readiness, Self::Freeze, Self::Still];
         all.into_iter().find(|r| r.as_str() == text)
     }
 }
@@ -46,7 +50,7 @@ impl Role {
 /// A status no command would choose to say that it could not be executed.
 const NOT_EXECUTED: u8 = 126;
 
-/// The hidden subcommand `check RUN_FOLDER command|health|readiness`, or `check RUN_FOLDER freeze SECONDS PROGRAM
+/// The hidden subcommand `check RUN_FOLDER command|health|readiness`, `check RUN_FOLDER still SECONDS`, or `check RUN_FOLDER freeze SECONDS PROGRAM
 /// ARGUMENT…`. To be called before any thread is started.
 ///
 /// With `command`, standard input is a pipe that takes the refusal; it is closed without a word when the command
@@ -70,6 +74,10 @@ pub fn exec_check_main(run_folder: &Path, role: &str, rest: &[String]) -> ExitCo
                 }
             }
             rejection
+        },
+        Role::Still => match still::hold(run_folder, rest) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(rejection) => rejection,
         },
         Role::Health | Role::Readiness | Role::Freeze => become_it(run_folder, role, rest),
     };
@@ -123,6 +131,7 @@ fn prepare(path: &Path, role: Role, rest: &[String]) -> Result<(Command, String)
         Role::Health => probe(spec.health.as_ref()).ok_or_else(broken)?,
         Role::Readiness => probe(spec.readiness.as_ref()).ok_or_else(broken)?,
         Role::Freeze => given(rest).ok_or_else(broken)?,
+        Role::Still => return Err(broken()),
     };
     for group in &spec.groups {
         cgroup::join(group).map_err(launch("the control group cannot be entered"))?;

@@ -54,42 +54,50 @@ impl Runtime {
             Rejection::new(ErrorCode::FreezeFailed, text)
                 .remedy("nothing was taken; try the freeze command in the task by hand")
         };
-        let config = self.config();
         let seconds = freeze.timeout.as_secs().saturating_mul(2).saturating_add(2);
+        let mut arguments = vec![Role::Freeze.as_str().to_owned(), seconds.to_string()];
+        arguments.extend(argv(&freeze.program));
+        self.held_by(container, &arguments, freeze.timeout).await.map_err(failed)
+    }
+
+    /// Starts `check RUN_FOLDER ARGUMENT…` and waits for its line.
+    ///
+    /// # Errors
+    /// What went wrong; it has been ended.
+    pub(super) async fn held_by(
+        &self,
+        container: ContainerId,
+        arguments: &[String],
+        patience: Duration,
+    ) -> Result<Frozen, String> {
+        let config = self.config();
         let child = Command::new(&config.program)
             .arg0("berth-check")
             .arg("check")
             .arg(run_path(config, container))
-            .arg(Role::Freeze.as_str())
-            .arg(seconds.to_string())
-            .args(argv(&freeze.program))
+            .args(arguments)
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
-        let mut child = child.map_err(|error| failed(format!("it cannot be run: {error}")))?;
+        let mut child = child.map_err(|error| format!("it cannot be run: {error}"))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let Some(stdout) = stdout else { return Err(failed("it has no output".to_owned())) };
-        let mut frozen = Frozen {
-            child,
-            container,
-            patience: freeze.timeout,
-            _stdout: BufReader::new(stdout),
-            stderr,
-        };
+        let Some(stdout) = stdout else { return Err("it has no output".to_owned()) };
+        let mut frozen =
+            Frozen { child, container, patience, _stdout: BufReader::new(stdout), stderr };
         let mut line = String::new();
         let mut words = (&mut frozen._stdout).take(LINE_BYTES);
-        let what = match timeout(freeze.timeout, words.read_line(&mut line)).await {
+        let what = match timeout(patience, words.read_line(&mut line)).await {
             Ok(Ok(1..)) if line.ends_with('\n') => return Ok(frozen),
             Ok(Ok(_)) => "it ended without a line on its standard output".to_owned(),
             Ok(Err(error)) => format!("its output cannot be read: {error}"),
-            Err(_elapsed) => format!("it said nothing in {} ms", freeze.timeout.as_millis()),
+            Err(_elapsed) => format!("it said nothing in {} ms", patience.as_millis()),
         };
         // It may hold the data already, or be about to.
         frozen.let_go().await;
         let said = frozen.end().await;
-        Err(failed(if said.is_empty() { what } else { format!("{what}: {said}") }))
+        Err(if said.is_empty() { what } else { format!("{what}: {said}") })
     }
 }
 

@@ -24,12 +24,14 @@ mod places;
 mod prepare;
 mod record;
 mod runtime;
+mod still;
 mod supervise;
 mod watch;
 
 pub use enter::exec_check_main;
 pub use freeze::Frozen;
 pub use runtime::Runtime;
+pub use still::Still;
 pub use supervise::supervise_main;
 
 use berth_model::error::Rejection;

@@ -6,6 +6,7 @@ use super::cgroup::Hierarchies;
 use super::inbox::{Checks, Inbox, Orders};
 use super::life::Life;
 use super::prepare::{Start, run_path};
+use super::still::Stops;
 use super::{Config, VolumeSource, garbage, logs};
 use crate::host::{is_root, may_mount, pace};
 use berth_agent_core::effect::{ContainerEffect, ContainerEvent};
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub volumes: Arc<VolumeSource>,
     events: mpsc::Sender<(ContainerId, ContainerEvent)>,
     lives: Mutex<BTreeMap<ContainerId, Arc<Inbox>>>,
+    pub stops: Stops,
 }
 
 impl Shared {
@@ -88,11 +90,16 @@ impl Runtime {
         config.runs = std::path::absolute(&config.runs).unwrap_or(config.runs);
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let lives = Mutex::new(BTreeMap::new());
-        let shared = Arc::new(Shared { config, hierarchies, volumes, events, lives });
+        let stops = Stops::default();
+        let shared = Arc::new(Shared { config, hierarchies, volumes, events, lives, stops });
         let handle = Handle::current();
         let mut tasks = JoinSet::new();
         tasks.spawn_on(collect_garbage(Arc::clone(&shared)), &handle);
         (Arc::new(Self { shared, tasks: Mutex::new(tasks), handle }), received)
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     pub(super) fn config(&self) -> &Config {

@@ -4,6 +4,7 @@
 //! only the number of all of them is bounded here. Invariant: every effect is answered exactly once, also when the
 //! code that carries it out panics.
 
+use super::group;
 use super::places::Places;
 use super::transfer::Way;
 use crate::container::Runtime;
@@ -23,7 +24,7 @@ use berth_model::transfer::{Progress, TransferOrder};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{RwLock, Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
 /// Effects on volumes that are carried out at the same time.
@@ -63,6 +64,8 @@ pub(super) struct Effects {
     transfer_slots: Arc<Semaphore>,
     purge_slots: Arc<Semaphore>,
     read_slots: Arc<Semaphore>,
+    /// Held for writing while a group of snapshots may stop tasks.
+    stops: Arc<RwLock<()>>,
     tasks: JoinSet<()>,
 }
 
@@ -85,6 +88,7 @@ impl Effects {
             transfer_slots: Arc::new(Semaphore::new(IMPORTS_MAX)),
             purge_slots: Arc::new(Semaphore::new(PURGES_MAX)),
             read_slots: Arc::new(Semaphore::new(READS_MAX)),
+            stops: Arc::default(),
             tasks: JoinSet::new(),
         };
         (effects, inputs)
@@ -94,6 +98,7 @@ impl Effects {
         let volumes = Arc::clone(&self.volumes);
         let volume = effect.spec().id;
         let runtime = Arc::clone(&self.runtime);
+        let stops = Arc::clone(&self.stops);
         // What takes long has slots of its own: it must not hold up what is quick.
         let slots = match &effect {
             VolumeEffect::Import { .. } => &self.import_slots,
@@ -105,7 +110,14 @@ impl Effects {
                 effect @ VolumeEffect::Purge { .. } => {
                     spawn_blocking(move || pace::gently(|| volumes.run(&effect))).await
                 },
+                VolumeEffect::TakeGroup { members, again, still } => {
+                    // One at a time: what one lets go must not be held by another.
+                    let _alone = stops.write().await;
+                    group::take(&runtime, volumes, (members, again), &still).await
+                },
                 VolumeEffect::Snapshot { snapshot, freeze: Some(freezing) } => {
+                    // In a task that stands still its command would not run.
+                    let _none_stops = stops.read().await;
                     frozen(&runtime, volumes, snapshot, &freezing).await
                 },
                 effect => spawn_blocking(move || volumes.run(&effect)).await,
@@ -310,6 +322,7 @@ async fn frozen(
                 VolumeOutcome::Absent => VolumeOutcome::Failed(reason),
                 VolumeOutcome::Present { .. }
                 | VolumeOutcome::Used(_)
+                | VolumeOutcome::Taken { .. }
                 | VolumeOutcome::Foreign(_)
                 | VolumeOutcome::Failed(_)
                 | VolumeOutcome::Unclear(_) => VolumeOutcome::Unclear(reason),

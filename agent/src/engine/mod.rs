@@ -12,6 +12,7 @@ mod clock;
 mod declare;
 mod effects;
 mod error;
+mod group;
 mod ledger;
 mod link;
 mod places;

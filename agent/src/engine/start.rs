@@ -92,9 +92,13 @@ pub(super) async fn open(config: &AgentConfig) -> Result<Opened, Error> {
     let mut limitations = runtime.limitations();
     limitations.extend(notes);
     let front = Arc::clone(&runtime);
-    let runs_unknown = tokio::task::spawn_blocking(move || front.release_unknown(&known))
-        .await
-        .map_err(|_e| Error::Part("start"))?;
+    let runs_unknown = tokio::task::spawn_blocking(move || {
+        // Before anything else is done to containers.
+        front.thaw_left()?;
+        front.release_unknown(&known)
+    })
+    .await
+    .map_err(|_e| Error::Part("start"))?;
     match runs_unknown {
         Ok(alive) => limitations.extend(alive.iter().map(|container| {
             let path = work_dir.join("runs").join(container.to_string());

@@ -8,6 +8,7 @@ pub mod content;
 pub mod driver;
 mod drivers;
 pub mod fake;
+mod group;
 pub(crate) mod identity;
 mod import;
 mod look;
@@ -99,6 +100,13 @@ impl Volumes {
     /// Carries out an effect. A destroyed volume that is safe in the trash is `Present`, a purged one `Absent`.
     #[must_use]
     pub fn run(&self, effect: &VolumeEffect) -> VolumeOutcome {
+        match effect {
+            VolumeEffect::TakeGroup { members, again, still: _ } => {
+                return self.take_group(members, *again);
+            },
+            VolumeEffect::EraseGroup { members } => return self.erase_group(members),
+            _of_one_volume => {},
+        }
         let driver = match self.driver(effect.spec()) {
             Ok(driver) => driver,
             Err(reason) => return VolumeOutcome::Unclear(reason),
@@ -108,6 +116,9 @@ impl Volumes {
         let result = match effect {
             VolumeEffect::Snapshot { snapshot, freeze: _ } => {
                 return of_snapshot(driver, |all| all.take(snapshot).map(Some));
+            },
+            VolumeEffect::TakeGroup { .. } | VolumeEffect::EraseGroup { .. } => {
+                unreachable!("groups are not the business of one driver")
             },
             VolumeEffect::EraseSnapshot { snapshot } => {
                 return of_snapshot(driver, |all| all.delete(snapshot).map(|()| None));

@@ -16,6 +16,9 @@ pub(crate) enum Snapshot {
         /// Only those of this volume: name, ROLE/NAME, id, or its beginning
         #[arg(long)]
         volume: Option<String>,
+        /// Only those of this group: its id, or its beginning
+        #[arg(long)]
+        group: Option<String>,
         #[command(flatten)]
         of: OfRole,
         #[command(flatten)]
@@ -126,12 +129,19 @@ pub(crate) struct OneSnapshot {
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(crate) struct SnapshotCreate {
+    /// Name, ROLE/NAME, id, or its beginning
+    #[arg(required_unless_present = "group")]
+    pub(crate) volume: Option<String>,
     #[command(flatten)]
-    pub(crate) which: OneVolume,
-    /// Unique among the volume's snapshots (default: one is made up)
+    pub(crate) of: OfRole,
+    /// Of these volumes of one agent instead, at one moment, all of them or none: the tasks that use them are stopped until
+    /// the last one is taken
+    #[arg(long, value_name = "VOLUME,…", value_delimiter = ',', conflicts_with = "volume")]
+    pub(crate) group: Option<Vec<String>>,
+    /// Unique among the volume's snapshots (default: one is made up); the same for all of a group
     #[arg(long, value_parser = snapshot_name)]
     pub(crate) name: Option<berth_model::id::SnapshotName>,
-    /// A shell command run in the container of the task that uses the volume: it brings the data to rest, prints a line,
+    /// A shell command run in the container of each task that uses the volume: it brings the data to rest, prints a line,
     /// waits for the end of its standard input, and lets go
     #[arg(long)]
     pub(crate) freeze: Option<String>,

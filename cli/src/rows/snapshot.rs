@@ -34,6 +34,10 @@ pub(crate) struct SnapshotRow {
     pub(crate) operation_id: String,
     /// The time of the volume's schedule that it was taken for.
     pub(crate) scheduled_ms: Option<u64>,
+    /// The group that it was taken with.
+    pub(crate) group_id: Option<String>,
+    /// By what the volumes of the group stood still.
+    pub(crate) consistency: Option<String>,
     pub(crate) created_ms: u64,
     pub(crate) changed_ms: u64,
     #[serde(skip)]
@@ -67,6 +71,11 @@ impl SnapshotRow {
             error: snapshot.error.as_ref().map(ErrorRow::from),
             operation_id: snapshot.operation.to_string(),
             scheduled_ms: snapshot.scheduled.map(Timestamp::ms),
+            group_id: snapshot.group.map(|group| group.id.to_string()),
+            consistency: snapshot
+                .group
+                .and_then(|group| group.consistency)
+                .map(|by| by.to_string()),
             created_ms: snapshot.created.ms(),
             changed_ms: snapshot.changed.ms(),
             now,
@@ -88,6 +97,8 @@ impl Row for SnapshotRow {
         "ID",
         "GENERATION",
         "PATH",
+        "GROUP",
+        "CONSISTENCY",
     ];
     const NARROW: usize = 9;
     fn cells(&self) -> Vec<Cell> {
@@ -113,6 +124,8 @@ impl Row for SnapshotRow {
             Cell::text(short(&self.id)),
             Cell::text(self.volume_generation),
             Cell::text(&self.host_path),
+            Cell::text(self.group_id.as_deref().map_or("-".to_owned(), short)),
+            Cell::text(self.consistency.as_deref().unwrap_or("-")),
         ]
     }
     fn name(&self) -> String {

@@ -5,6 +5,7 @@ pub(crate) mod daemon;
 pub(crate) mod disk;
 mod disk_add;
 pub(crate) mod document;
+mod group;
 pub(crate) mod list;
 pub(crate) mod operation;
 pub(crate) mod orphan;

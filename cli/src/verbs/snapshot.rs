@@ -64,7 +64,7 @@ pub(crate) fn principal(text: Option<&str>) -> Result<Option<Principal>, Failure
 pub(crate) async fn run(command: &Snapshot) -> Result<(), Failure> {
     match command {
         Snapshot::Create(create) => self::create(create).await,
-        Snapshot::List { volume, of, read } => {
+        Snapshot::List { volume, group, of, read } => {
             let client = Client::connect(&read.connect).await?;
             let now = client.now();
             let mut views = snapshots(&client, of).await?;
@@ -73,6 +73,9 @@ pub(crate) async fn run(command: &Snapshot) -> Result<(), Failure> {
                 all.extend(volumes(&client, of, true).await?);
                 let id = pick(&VOLUME, &all, text)?.volume.spec.id;
                 views.retain(|view| view.snapshot.spec.of.id == id);
+            }
+            if let Some(group) = group {
+                views.retain(|view| super::group::is_of(view, group));
             }
             let rows: Vec<SnapshotRow> = views.iter().map(|v| SnapshotRow::new(v, now)).collect();
             output::list(&rows, &read.show)
@@ -132,20 +135,23 @@ fn shown(view: &SnapshotView) -> String {
 
 pub(crate) async fn create(create: &SnapshotCreate) -> Result<(), Failure> {
     let Trial { dry_run, act: Act { change, read } } = &create.trial;
-    let client = Client::connect(&read.connect).await?;
-    let earlier = operation::earlier(&client, &[OperationKind::Snapshot], change).await?;
-    let views = volumes(&client, &create.which.of, false).await?;
-    let view = match pick(&VOLUME, &views, &create.which.volume) {
-        Ok(view) => view,
-        Err(absent) => {
-            let told = (change, &read.show);
-            return earlier.stands_for(&client, &create.which.volume, told, absent).await;
-        },
-    };
     let freeze = create.freeze.as_ref().map(|text| Freeze {
         program: Program::Shell(text.clone()),
         timeout: create.freeze_timeout,
     });
+    if let Some(named) = &create.group {
+        return super::group::create(create, named, freeze).await;
+    }
+    let text = create.volume.as_deref().unwrap_or_default();
+    let client = Client::connect(&read.connect).await?;
+    let earlier = operation::earlier(&client, &[OperationKind::Snapshot], change).await?;
+    let views = volumes(&client, &create.of, false).await?;
+    let view = match pick(&VOLUME, &views, text) {
+        Ok(view) => view,
+        Err(absent) => {
+            return earlier.stands_for(&client, text, (change, &read.show), absent).await;
+        },
+    };
     let request = Request::CreateSnapshot {
         volume: VolumeChoice::Id(view.volume.spec.id),
         name: create.name.clone(),

@@ -79,6 +79,7 @@ fn what_takes_data_is_refused_until_it_is_unprotected() {
         operation: None,
         error: None,
         host_path: Arc::from("/srv/.snapshots/x"),
+        group: None,
     };
     stage.reports_snapshot(1, session(1), ready);
     let roll_back =

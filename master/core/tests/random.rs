@@ -178,8 +178,14 @@ impl World {
         let ledger_seq = machine.seq;
         let failed = || Rejection::new(ErrorCode::Unsupported, "no snapshots here");
         let error = (state == SnapshotState::Failed).then(failed);
-        let report =
-            SnapshotReport { spec, state, operation: None, error, host_path: Arc::from("/s") };
+        let report = SnapshotReport {
+            spec,
+            state,
+            operation: None,
+            error,
+            host_path: Arc::from("/s"),
+            group: None,
+        };
         self.says(n, FromAgent::Snapshot { ledger_seq, report });
     }
 
@@ -205,6 +211,13 @@ impl World {
             ToAgent::EnsureSnapshot { spec, .. } => {
                 let state = if fails { SnapshotState::Failed } else { SnapshotState::Ready };
                 return self.snapshots(n, spec, state);
+            },
+            ToAgent::EnsureGroup { members, .. } => {
+                let state = if fails { SnapshotState::Failed } else { SnapshotState::Ready };
+                for spec in members {
+                    self.snapshots(n, spec, state);
+                }
+                return;
             },
             ToAgent::DeleteSnapshot { spec, .. } => {
                 return self.snapshots(n, spec, SnapshotState::Gone);

@@ -31,7 +31,14 @@ fn set(volume: VolumeId, plan: SchedulePlan) -> Request {
 
 fn said(spec: &SnapshotSpec, state: SnapshotState) -> SnapshotReport {
     let (operation, error) = (None, None);
-    SnapshotReport { spec: spec.clone(), state, operation, error, host_path: Arc::from("/x") }
+    SnapshotReport {
+        spec: spec.clone(),
+        state,
+        operation,
+        error,
+        host_path: Arc::from("/x"),
+        group: None,
+    }
 }
 
 fn view(stage: &Stage) -> ScheduleView {

@@ -24,6 +24,7 @@ fn said(spec: &SnapshotSpec, state: SnapshotState) -> SnapshotReport {
         operation: None,
         error: None,
         host_path: Arc::from("/srv/.snapshots/x"),
+        group: None,
     }
 }
 

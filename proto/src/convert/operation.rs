@@ -36,6 +36,7 @@ choice!(
         CreateProfile,
         DeleteProfile,
         Snapshot,
+        SnapshotGroup,
         DeleteSnapshot,
         HoldSnapshot,
         RollBack,

@@ -189,6 +189,10 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
             let freeze = freeze.as_ref().map(Wire::to_wire);
             create_snapshot_to_wire(volume, name.as_ref(), principal.as_ref(), freeze)
         },
+        Request::CreateGroup { volumes, name, principal, freeze } => {
+            let (name, principal) = (name.as_ref(), principal.as_ref());
+            snapshot::create_group_to_wire(volumes, name, principal, freeze)
+        },
         Request::DeleteSnapshot { snapshot } => {
             submit::Request::DeleteSnapshot(submit::DeleteSnapshot {
                 snapshot_id: snapshot.to_string(),
@@ -330,6 +334,9 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
         },
         submit::Request::CreateSnapshot(message) => {
             snapshot::create(message, &at.field("create_snapshot"))
+        },
+        submit::Request::CreateGroup(message) => {
+            snapshot::create_group(message, &at.field("create_group"))
         },
         submit::Request::DeleteSnapshot(submit::DeleteSnapshot { snapshot_id }) => {
             let at = at.field("delete_snapshot");

@@ -3,6 +3,7 @@
 use super::declaration;
 use super::field::{self, Choice};
 use super::orphan;
+use super::snapshot;
 use super::transfer;
 use super::{At, Wire};
 use crate::v1::envelope as to;
@@ -82,6 +83,14 @@ pub(super) fn message_to_wire(model: &ToAgent) -> to::Message {
             let (spec, operation_id) = (Some(spec.to_wire()), operation.to_string());
             let freeze = freeze.as_ref().map(Wire::to_wire);
             to::Message::EnsureSnapshot(to::EnsureSnapshot { spec, operation_id, freeze })
+        },
+        ToAgent::EnsureGroup { group, members, operation, freeze } => {
+            to::Message::EnsureGroup(to::EnsureGroup {
+                group_id: group.to_string(),
+                members: field::messages(members),
+                operation_id: operation.to_string(),
+                freeze: freeze.as_ref().map(Wire::to_wire),
+            })
         },
         ToAgent::DeleteSnapshot { spec, operation } => {
             let (spec, operation_id) = (Some(spec.to_wire()), operation.to_string());
@@ -194,6 +203,9 @@ pub(super) fn read_message(message: to::Message, at: &At<'_>) -> Result<ToAgent,
         to::Message::Heartbeat(to::Heartbeat {}) => Ok(ToAgent::Heartbeat),
         to::Message::EnsureSnapshot(message) => {
             ensure_snapshot(message, &at.field("ensure_snapshot"))
+        },
+        to::Message::EnsureGroup(message) => {
+            snapshot::ensure_group(message, &at.field("ensure_group"))
         },
         to::Message::DeleteSnapshot(message) => {
             delete_snapshot(message, &at.field("delete_snapshot"))

@@ -213,7 +213,7 @@ impl Wire for LedgerSnapshot {
     type Message = ledger_wire::v1::Snapshot;
 
     fn to_wire(&self) -> Self::Message {
-        let Self { spec, state, operation, freeze, error, changed } = self;
+        let Self { spec, state, operation, freeze, error, changed, group } = self;
         ledger_wire::v1::Snapshot {
             spec: Some(spec.to_wire()),
             state: state.number(),
@@ -221,12 +221,20 @@ impl Wire for LedgerSnapshot {
             freeze: freeze.as_ref().map(Wire::to_wire),
             error: error.as_ref().map(Wire::to_wire),
             changed_ms: changed.ms(),
+            group: group.as_ref().map(Wire::to_wire),
         }
     }
 
     fn from_wire(message: Self::Message, at: &At<'_>) -> Result<Self, Rejection> {
-        let ledger_wire::v1::Snapshot { spec, state, operation_id, freeze, error, changed_ms } =
-            message;
+        let ledger_wire::v1::Snapshot {
+            spec,
+            state,
+            operation_id,
+            freeze,
+            error,
+            changed_ms,
+            group,
+        } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
             state: SnapshotState::read(state, &at.field("state"))?,
@@ -234,6 +242,7 @@ impl Wire for LedgerSnapshot {
             freeze: field::optional(freeze, &at.field("freeze"))?,
             error: field::optional(error, &at.field("error"))?,
             changed: Timestamp::from_ms(changed_ms),
+            group: field::optional(group, &at.field("group"))?,
         })
     }
 }
@@ -301,6 +310,10 @@ impl Wire for LedgerRecord {
             Self::Task(task) => Record::Task(task.to_wire()),
             Self::TaskForgotten(key) => Record::TaskForgotten(key.to_wire()),
             Self::Snapshot(snapshot) => Record::Snapshot(snapshot.to_wire()),
+            Self::Snapshots(snapshots) => {
+                let snapshots = field::messages(snapshots);
+                Record::Snapshots(ledger_wire::v1::Snapshots { snapshots })
+            },
             Self::SnapshotForgotten(snapshot) => {
                 Record::SnapshotForgotten(ledger_wire::v1::SnapshotForgotten {
                     snapshot_id: snapshot.to_string(),
@@ -351,6 +364,10 @@ impl Wire for LedgerRecord {
             Record::Snapshot(snapshot) => {
                 let snapshot = LedgerSnapshot::from_wire(snapshot, &at.field("snapshot"))?;
                 Ok(Self::Snapshot(Box::new(snapshot)))
+            },
+            Record::Snapshots(ledger_wire::v1::Snapshots { snapshots }) => {
+                let at = at.field("snapshots");
+                field::list(snapshots, &at.field("snapshots")).map(Self::Snapshots)
             },
             Record::SnapshotForgotten(ledger_wire::v1::SnapshotForgotten { snapshot_id }) => {
                 let at = at.field("snapshot_forgotten");

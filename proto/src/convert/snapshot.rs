@@ -4,11 +4,13 @@ use super::field::{self, Choice, choice};
 use super::transfer;
 use super::{At, Wire};
 use crate::v1;
-use crate::v1::{origin, submit_request as submit};
+use crate::v1::{envelope as to, origin, submit_request as submit};
 use berth_model::error::Rejection;
-use berth_model::operator::Request;
+use berth_model::id::{Principal, SnapshotName};
+use berth_model::link::ToAgent;
+use berth_model::operator::{Request, VolumeChoice};
 use berth_model::snapshot::{
-    Freeze, Origin, Snapshot, SnapshotReport, SnapshotSpec, SnapshotState,
+    Consistency, Freeze, Group, Origin, Snapshot, SnapshotReport, SnapshotSpec, SnapshotState,
 };
 use berth_model::units::Timestamp;
 use berth_model::view::SnapshotView;
@@ -20,6 +22,27 @@ choice!(
     "snapshot state",
     [Creating, Ready, Failed, Lost, Deleting, Gone, Quarantined]
 );
+
+choice!(Consistency, v1::Consistency, "consistency", [Unused, Program, Frozen]);
+
+impl Wire for Group {
+    type Message = v1::SnapshotGroup;
+
+    fn to_wire(&self) -> v1::SnapshotGroup {
+        let Self { id, consistency } = self;
+        v1::SnapshotGroup { group_id: id.to_string(), consistency: consistency.map(Choice::number) }
+    }
+
+    fn from_wire(message: v1::SnapshotGroup, at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::SnapshotGroup { group_id, consistency } = message;
+        let consistency_at = at.field("consistency");
+        let consistency = consistency.map(|by| Consistency::read(by, &consistency_at));
+        Ok(Self {
+            id: field::id(&group_id, &at.field("group_id"))?,
+            consistency: consistency.transpose()?,
+        })
+    }
+}
 
 impl Wire for SnapshotSpec {
     type Message = v1::SnapshotSpec;
@@ -76,6 +99,7 @@ impl Wire for Snapshot {
             changed,
             operation,
             scheduled,
+            group,
         } = self;
         v1::Snapshot {
             spec: Some(spec.to_wire()),
@@ -89,6 +113,7 @@ impl Wire for Snapshot {
             changed_ms: changed.ms(),
             operation_id: operation.to_string(),
             scheduled_ms: scheduled.map(Timestamp::ms),
+            group: group.as_ref().map(Wire::to_wire),
         }
     }
 
@@ -105,6 +130,7 @@ impl Wire for Snapshot {
             changed_ms,
             operation_id,
             scheduled_ms,
+            group,
         } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
@@ -118,6 +144,7 @@ impl Wire for Snapshot {
             changed: Timestamp::from_ms(changed_ms),
             operation: field::id(&operation_id, &at.field("operation_id"))?,
             scheduled: field::point(scheduled_ms),
+            group: field::optional(group, &at.field("group"))?,
         })
     }
 }
@@ -126,24 +153,26 @@ impl Wire for SnapshotReport {
     type Message = v1::SnapshotReport;
 
     fn to_wire(&self) -> v1::SnapshotReport {
-        let Self { spec, state, operation, error, host_path } = self;
+        let Self { spec, state, operation, error, host_path, group } = self;
         v1::SnapshotReport {
             spec: Some(spec.to_wire()),
             state: state.number(),
             operation_id: operation.as_ref().map(ToString::to_string),
             error: error.as_ref().map(Wire::to_wire),
             host_path: host_path.to_string(),
+            group: group.as_ref().map(Wire::to_wire),
         }
     }
 
     fn from_wire(message: v1::SnapshotReport, at: &At<'_>) -> Result<Self, Rejection> {
-        let v1::SnapshotReport { spec, state, operation_id, error, host_path } = message;
+        let v1::SnapshotReport { spec, state, operation_id, error, host_path, group } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
             state: SnapshotState::read(state, &at.field("state"))?,
             operation: field::optional_id(operation_id.as_deref(), &at.field("operation_id"))?,
             error: field::optional(error, &at.field("error"))?,
             host_path: Arc::from(host_path),
+            group: field::optional(group, &at.field("group"))?,
         })
     }
 }
@@ -223,6 +252,47 @@ pub(super) fn create(message: submit::CreateSnapshot, at: &At<'_>) -> Result<Req
         volume: field::required(volume, &at.field("volume"))?,
         name: field::optional_id(name.as_deref(), &at.field("name"))?,
         principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
+        freeze: field::optional(freeze, &at.field("freeze"))?,
+    })
+}
+
+pub(super) fn create_group(
+    message: submit::CreateGroup,
+    at: &At<'_>,
+) -> Result<Request, Rejection> {
+    let submit::CreateGroup { volumes, name, principal, freeze } = message;
+    Ok(Request::CreateGroup {
+        volumes: field::list(volumes, &at.field("volumes"))?,
+        name: field::optional_id(name.as_deref(), &at.field("name"))?,
+        principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
+        freeze: field::optional(freeze, &at.field("freeze"))?,
+    })
+}
+
+pub(super) fn create_group_to_wire(
+    volumes: &[VolumeChoice],
+    name: Option<&SnapshotName>,
+    principal: Option<&Principal>,
+    freeze: &Option<Freeze>,
+) -> submit::Request {
+    submit::Request::CreateGroup(submit::CreateGroup {
+        volumes: field::messages(volumes),
+        name: name.map(ToString::to_string),
+        principal: principal.map(ToString::to_string),
+        freeze: freeze.as_ref().map(Wire::to_wire),
+    })
+}
+
+pub(super) fn ensure_group(message: to::EnsureGroup, at: &At<'_>) -> Result<ToAgent, Rejection> {
+    let to::EnsureGroup { group_id, members, operation_id, freeze } = message;
+    let at_members = at.field("members");
+    if members.is_empty() {
+        return Err(at_members.missing());
+    }
+    Ok(ToAgent::EnsureGroup {
+        group: field::id(&group_id, &at.field("group_id"))?,
+        members: field::list(members, &at_members)?,
+        operation: field::id(&operation_id, &at.field("operation_id"))?,
         freeze: field::optional(freeze, &at.field("freeze"))?,
     })
 }

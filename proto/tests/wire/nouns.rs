@@ -5,8 +5,8 @@ use berth_model::access::{Access, Mode, Owner};
 use berth_model::declaration::{DiskDeclaration, DiskOrder, DiskOrderState, LedgerDiskOrder};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{
-    AgentId, ContainerId, DiskId, FrameworkId, OfferId, OperationId, Principal, SnapshotId,
-    SnapshotName, StatusId, TaskId, VolumeId, VolumeName,
+    AgentId, ContainerId, DiskId, FrameworkId, GroupId, OfferId, OperationId, Principal,
+    SnapshotId, SnapshotName, StatusId, TaskId, VolumeId, VolumeName,
 };
 use berth_model::orphan::{LedgerOrphan, Orphan, OrphanOrder, OrphanPlace, OrphanState};
 use berth_model::reservation::{Reservation, Stack};
@@ -20,7 +20,7 @@ use berth_model::schedule::{
     SnapshotSchedule,
 };
 use berth_model::snapshot::{
-    Freeze, Origin, Snapshot, SnapshotReport, SnapshotSpec, SnapshotState,
+    Consistency, Freeze, Group, Origin, Snapshot, SnapshotReport, SnapshotSpec, SnapshotState,
 };
 use berth_model::units::{Bytes, Scalar, Timestamp};
 use berth_model::usage::Measured;
@@ -420,12 +420,12 @@ pub fn ledger_disk_order() -> BoxedStrategy<LedgerDiskOrder> {
 pub fn snapshot() -> BoxedStrategy<Snapshot> {
     (
         (snapshot_spec(), agent(), snapshot_state(), any::<bool>(), of(freeze())),
-        (of(rejection()), principal(), time(), time(), operation_id(), of(time())),
+        (of(rejection()), principal(), time(), time(), operation_id(), of(time()), group()),
     )
         .prop_map(
             |(
                 (spec, agent, state, held, freeze),
-                (error, principal, created, changed, operation, scheduled),
+                (error, principal, created, changed, operation, scheduled, group),
             )| Snapshot {
                 spec,
                 agent,
@@ -438,20 +438,29 @@ pub fn snapshot() -> BoxedStrategy<Snapshot> {
                 changed,
                 operation,
                 scheduled,
+                group,
             },
         )
         .boxed()
 }
 pub fn snapshot_report() -> BoxedStrategy<SnapshotReport> {
-    (snapshot_spec(), snapshot_state(), of(operation_id()), of(rejection()), arc())
-        .prop_map(|(spec, state, operation, error, host_path)| SnapshotReport {
+    (snapshot_spec(), snapshot_state(), of(operation_id()), of(rejection()), arc(), group())
+        .prop_map(|(spec, state, operation, error, host_path, group)| SnapshotReport {
             spec,
             state,
             operation,
             error,
             host_path,
+            group,
         })
         .boxed()
+}
+pub fn group() -> BoxedStrategy<Option<Group>> {
+    let by = select(vec![Consistency::Unused, Consistency::Program, Consistency::Frozen]);
+    of((group_id(), of(by)).prop_map(|(id, consistency)| Group { id, consistency })).boxed()
+}
+pub fn group_id() -> BoxedStrategy<GroupId> {
+    any::<u128>().prop_map(GroupId::from_u128).boxed()
 }
 pub fn schedule_plan() -> BoxedStrategy<SchedulePlan> {
     let keep = (1_u32..=KEEP_MAX, 0..=KEEP_MAX, 0..=KEEP_MAX, 0..=KEEP_MAX)

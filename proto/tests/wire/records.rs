@@ -278,6 +278,14 @@ pub fn envelope() -> BoxedStrategy<Envelope> {
         (snapshot_spec(), operation_id(), of(freeze())).prop_map(|(spec, operation, freeze)| {
             ToAgent::EnsureSnapshot { spec, operation, freeze }
         }),
+        (group_id(), vec(snapshot_spec(), 1..3), operation_id(), of(freeze())).prop_map(
+            |(group, members, operation, freeze)| ToAgent::EnsureGroup {
+                group,
+                members,
+                operation,
+                freeze
+            }
+        ),
         (snapshot_spec(), operation_id())
             .prop_map(|(spec, operation)| ToAgent::DeleteSnapshot { spec, operation }),
         snapshot_id().prop_map(|snapshot| ToAgent::ForgetSnapshot { snapshot }),
@@ -381,6 +389,14 @@ pub fn request() -> BoxedStrategy<Request> {
         (choice.clone(), of(snapshot_name()), principal(), of(freeze())).prop_map(
             |(volume, name, principal, freeze)| Request::CreateSnapshot {
                 volume,
+                name,
+                principal,
+                freeze
+            }
+        ),
+        (vec(choice.clone(), 0..3), of(snapshot_name()), principal(), of(freeze())).prop_map(
+            |(volumes, name, principal, freeze)| Request::CreateGroup {
+                volumes,
                 name,
                 principal,
                 freeze
@@ -495,10 +511,12 @@ pub fn ledger_record() -> BoxedStrategy<LedgerRecord> {
         of(freeze()),
         of(rejection()),
         time(),
+        group(),
     )
-        .prop_map(|(spec, state, operation, freeze, error, changed)| {
-            Box::new(LedgerSnapshot { spec, state, operation, freeze, error, changed })
-        });
+        .prop_map(|(spec, state, operation, freeze, error, changed, group)| {
+            Box::new(LedgerSnapshot { spec, state, operation, freeze, error, changed, group })
+        })
+        .boxed();
     let phase =
         select(vec![LedgerTaskPhase::Starting, LedgerTaskPhase::Running, LedgerTaskPhase::Ended]);
     let task = (
@@ -527,6 +545,7 @@ pub fn ledger_record() -> BoxedStrategy<LedgerRecord> {
         volume_id().prop_map(LedgerRecord::VolumeForgotten),
         task.prop_map(LedgerRecord::Task),
         task_key().prop_map(LedgerRecord::TaskForgotten),
+        vec(snapshot.clone().prop_map(|one| *one), 0..3).prop_map(LedgerRecord::Snapshots),
         snapshot.prop_map(LedgerRecord::Snapshot),
         snapshot_id().prop_map(LedgerRecord::SnapshotForgotten),
         ledger_orphan().prop_map(|orphan| LedgerRecord::Orphan(Box::new(orphan))),

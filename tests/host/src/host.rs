@@ -184,6 +184,7 @@ pub fn brief(outcome: &VolumeOutcome) -> String {
         VolumeOutcome::Present { .. } => "present".to_owned(),
         VolumeOutcome::Absent => "absent".to_owned(),
         VolumeOutcome::Used(_) => "used".to_owned(),
+        VolumeOutcome::Taken { .. } => "taken".to_owned(),
         VolumeOutcome::Foreign(reason) => format!("foreign {}", reason.code),
         VolumeOutcome::Failed(reason) => format!("failed {}", reason.code),
         VolumeOutcome::Unclear(reason) => format!("unclear {}", reason.code),
@@ -197,7 +198,10 @@ pub fn reason(outcome: &VolumeOutcome) -> &str {
         VolumeOutcome::Foreign(reason)
         | VolumeOutcome::Failed(reason)
         | VolumeOutcome::Unclear(reason) => &reason.message,
-        VolumeOutcome::Present { .. } | VolumeOutcome::Absent | VolumeOutcome::Used(_) => "",
+        VolumeOutcome::Present { .. }
+        | VolumeOutcome::Absent
+        | VolumeOutcome::Used(_)
+        | VolumeOutcome::Taken { .. } => "",
     }
 }
 

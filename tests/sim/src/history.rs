@@ -83,6 +83,7 @@ impl History {
             | Request::Disk(_)
             | Request::Profile(_)
             | Request::CreateSnapshot { .. }
+            | Request::CreateGroup { .. }
             | Request::HoldSnapshot { .. }
             | Request::RollBackVolume { .. }
             | Request::CloneVolume { .. }

@@ -254,8 +254,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "agent-safety-not-written",
         file: "agent/core/src/volume/derive.rs",
-        from: "            self.write_snapshot(LedgerSnapshot {\n                spec: safety.clone(),\n                state: SnapshotState::Creating,\n                operation: Some(operation),\n                freeze: None,\n                error: None,\n                changed: self.now,\n            });",
-        to: "            self.books.apply(berth_model::record::LedgerRecord::Snapshot(Box::new(LedgerSnapshot {\n                spec: safety.clone(),\n                state: SnapshotState::Creating,\n                operation: Some(operation),\n                freeze: None,\n                error: None,\n                changed: self.now,\n            })));",
+        from: "            self.write_snapshot(LedgerSnapshot {\n                spec: safety.clone(),\n                state: SnapshotState::Creating,\n                operation: Some(operation),\n                freeze: None,\n                error: None,\n                changed: self.now,\n                group: None,\n            });",
+        to: "            self.books.apply(berth_model::record::LedgerRecord::Snapshot(Box::new(LedgerSnapshot {\n                spec: safety.clone(),\n                state: SnapshotState::Creating,\n                operation: Some(operation),\n                freeze: None,\n                error: None,\n                changed: self.now,\n                group: None,\n            })));",
         why: "a snapshot is taken without a durable intent (I1)",
     },
     Mutant {

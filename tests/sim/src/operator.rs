@@ -222,7 +222,8 @@ impl Operator {
                 Some(Request::ResizeVolume { volume: VolumeChoice::Id(volume?.spec.id), size })
             },
             48..50 => Some(self.schedule(volume?.spec.id)),
-            50..57 => Some(Request::CreateSnapshot {
+            50..53 => Some(self.group(sight, &volume?)),
+            53..57 => Some(Request::CreateSnapshot {
                 volume: VolumeChoice::Id(volume?.spec.id),
                 name: None,
                 principal: None,
@@ -270,6 +271,19 @@ impl Operator {
                 self.dice.chance(200).then_some(Request::Teardown { framework })
             },
         }
+    }
+
+    /// Snapshots of some volumes of one agent at one moment, most often.
+    fn group(&mut self, sight: &Sight, first: &Volume) -> Request {
+        let mut volumes = vec![VolumeChoice::Id(first.spec.id)];
+        let apart = self.dice.chance(50);
+        for other in &sight.volumes {
+            let fits = other.state == VolumeState::Ready && (other.agent == first.agent || apart);
+            if fits && other.spec.id != first.spec.id && volumes.len() < 4 && self.dice.flip() {
+                volumes.push(VolumeChoice::Id(other.spec.id));
+            }
+        }
+        Request::CreateGroup { volumes, name: None, principal: None, freeze: None }
     }
 
     /// Snapshots by the clock, as fast as they may be, or none any more.

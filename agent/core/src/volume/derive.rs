@@ -100,6 +100,7 @@ impl Agent {
                 freeze: None,
                 error: None,
                 changed: self.now,
+                group: None,
             });
         }
         self.timers.clear(&Timer::Retry(id));
@@ -218,6 +219,7 @@ impl Agent {
             VolumeOutcome::Present { .. }
             | VolumeOutcome::Absent
             | VolumeOutcome::Used(_)
+            | VolumeOutcome::Taken { .. }
             | VolumeOutcome::Unclear(_) => self.made(volume, &[], outcome),
         }
     }

@@ -9,6 +9,7 @@
 mod access;
 mod calls;
 mod derive;
+mod group;
 pub(crate) mod orphan;
 mod outcome;
 mod resize;
@@ -22,7 +23,7 @@ use crate::step::Output;
 use crate::timer::Timer;
 use berth_model::access::Access;
 use berth_model::error::Rejection;
-use berth_model::id::{OperationId, SnapshotId, VolumeId};
+use berth_model::id::{GroupId, OperationId, SnapshotId, VolumeId};
 use berth_model::record::{LedgerRecord, LedgerVolume};
 use berth_model::units::Bytes;
 use berth_model::volume::{Enforcement, VolumeSpec, VolumeState};
@@ -52,6 +53,10 @@ enum Kind {
     /// From its origin: a clone, a roll back, an orphan, an import.
     Derive,
     Snapshot(SnapshotId),
+    /// With the slots of all its volumes.
+    TakeGroup(GroupId),
+    /// With the slots of all its volumes.
+    EraseGroup(GroupId),
     EraseSnapshot(SnapshotId),
     VerifySnapshot(SnapshotId),
 }
@@ -59,9 +64,9 @@ enum Kind {
 /// Why no other effect may be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Busy {
-    /// One is under way; it may purge the `held` volumes.
+    /// One is under way; it may purge the `held` volumes, or is about them as well.
     Effect { token: u64, kind: Kind, held: Vec<VolumeId> },
-    /// An effect of another volume may purge this one.
+    /// An effect of another volume may purge this one, or is about it as well.
     Held,
 }
 
@@ -110,7 +115,7 @@ pub(crate) struct Watch {
     pub(crate) snapshots: BTreeMap<SnapshotId, Arc<str>>,
     /// Its snapshots that are to be looked at.
     verify_snapshots: BTreeSet<SnapshotId>,
-    /// Those to be taken at rest of which an earlier attempt may lie on the disk: nobody knows whether it was at rest.
+    /// Those to be taken at rest, or with others, of which an earlier attempt may lie on the disk: nobody knows whether it was at rest.
     begun: BTreeSet<SnapshotId>,
     /// The snapshot whose effect failed last: the others have their turn before it.
     put_off: Option<SnapshotId>,
@@ -221,6 +226,8 @@ impl Agent {
             | Kind::Usage
             | Kind::Derive
             | Kind::Snapshot(_)
+            | Kind::TakeGroup(_)
+            | Kind::EraseGroup(_)
             | Kind::EraseSnapshot(_)
             | Kind::VerifySnapshot(_) => Vec::new(),
         };
@@ -263,6 +270,8 @@ impl Agent {
             Kind::Usage
             | Kind::Derive
             | Kind::Snapshot(_)
+            | Kind::TakeGroup(_)
+            | Kind::EraseGroup(_)
             | Kind::EraseSnapshot(_)
             | Kind::VerifySnapshot(_) => {
                 watch.measure = false;

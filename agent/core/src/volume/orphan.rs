@@ -95,7 +95,9 @@ impl Agent {
                 | VolumeOutcome::Unclear(error)
                 | VolumeOutcome::Foreign(error) => error,
                 VolumeOutcome::Absent => self.not_there(&volume.spec, "nothing has come back yet"),
-                VolumeOutcome::Present { .. } | VolumeOutcome::Used(_) => unexpected(id, "verify"),
+                VolumeOutcome::Present { .. }
+                | VolumeOutcome::Used(_)
+                | VolumeOutcome::Taken { .. } => unexpected(id, "verify"),
             };
             self.tell_refusal(id, operation, error);
         }

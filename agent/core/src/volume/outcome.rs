@@ -28,6 +28,8 @@ impl Agent {
         | Kind::VerifySnapshot(snapshot) = kind
         {
             self.judge_snapshot(snapshot, kind, outcome);
+        } else if let Kind::TakeGroup(group) | Kind::EraseGroup(group) = kind {
+            self.judge_group(group, kind, outcome);
         } else if let Some(volume) = self.books.volumes().get(&id).cloned() {
             let origin = volume.origin.clone();
             self.judge(volume, kind, &held, outcome);
@@ -96,6 +98,8 @@ impl Agent {
                 | Kind::Usage
                 | Kind::Derive
                 | Kind::Snapshot(_)
+                | Kind::TakeGroup(_)
+                | Kind::EraseGroup(_)
                 | Kind::EraseSnapshot(_)
                 | Kind::VerifySnapshot(_),
                 _,
@@ -161,7 +165,7 @@ impl Agent {
                     .remedy("it was purged; nothing was made in its place");
                 self.enter(volume, VolumeState::Failed, error);
             },
-            VolumeOutcome::Absent | VolumeOutcome::Used(_) => {
+            VolumeOutcome::Absent | VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => {
                 self.put_off(volume, unexpected(id, "make"));
             },
         }
@@ -202,7 +206,9 @@ impl Agent {
             VolumeOutcome::Failed(error) | VolumeOutcome::Unclear(error) => {
                 self.put_off(volume, error);
             },
-            VolumeOutcome::Used(_) => self.put_off(volume, unexpected(id, "trash")),
+            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => {
+                self.put_off(volume, unexpected(id, "trash"))
+            },
         }
     }
 
@@ -221,7 +227,9 @@ impl Agent {
             VolumeOutcome::Failed(error) | VolumeOutcome::Unclear(error) => {
                 self.put_off(volume, error);
             },
-            VolumeOutcome::Present { .. } | VolumeOutcome::Used(_) => {
+            VolumeOutcome::Present { .. }
+            | VolumeOutcome::Used(_)
+            | VolumeOutcome::Taken { .. } => {
                 self.put_off(volume, unexpected(id, "purge"));
             },
         }
@@ -268,7 +276,7 @@ impl Agent {
                 self.pause(id);
                 self.volume_failed(id, &error);
             },
-            VolumeOutcome::Used(_) => {
+            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => {
                 let error = unexpected(id, "verify");
                 self.watch(id).unavailable = Some(error.clone());
                 self.pause(id);
@@ -298,7 +306,7 @@ impl Agent {
                 self.watch(id).unavailable = Some(error);
                 self.pause(id);
             },
-            VolumeOutcome::Used(_) => {},
+            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => {},
         }
     }
 

@@ -45,6 +45,7 @@ impl Agent {
             freeze,
             error,
             changed: self.now,
+            group: None,
         });
         self.tell_snapshot(id);
         self.advance(volume);
@@ -82,6 +83,7 @@ impl Agent {
             freeze: None,
             error: None,
             changed: self.now,
+            group: None,
         });
         match known.state {
             SnapshotState::Ready | SnapshotState::Lost => {
@@ -169,7 +171,8 @@ impl Agent {
             .snapshots()
             .values()
             .filter(|snapshot| {
-                snapshot.state == SnapshotState::Creating && snapshot.freeze.is_some()
+                snapshot.state == SnapshotState::Creating
+                    && (snapshot.freeze.is_some() || snapshot.group.is_some())
             })
             .map(|snapshot| (snapshot.spec.of.id, snapshot.spec.id))
             .collect();
@@ -190,6 +193,12 @@ impl Agent {
             let verify =
                 self.watches.get(&volume).is_some_and(|watch| watch.verify_snapshots.contains(&id));
             match snapshot.state {
+                SnapshotState::Creating if self.taken_in && snapshot.group.is_some() => {
+                    let group = snapshot.group.map(|group| group.id);
+                    if group.is_some_and(|group| self.advance_group(group)) {
+                        return;
+                    }
+                },
                 SnapshotState::Creating if self.taken_in => {
                     let kind = self.next_of_begun(&snapshot);
                     return self.begin_snapshot(snapshot, kind);
@@ -270,6 +279,8 @@ impl Agent {
             Kind::EraseSnapshot(_) => VolumeEffect::EraseSnapshot { snapshot: spec },
             Kind::VerifySnapshot(_) => VolumeEffect::VerifySnapshot { snapshot: spec },
             Kind::Snapshot(_)
+            | Kind::TakeGroup(_)
+            | Kind::EraseGroup(_)
             | Kind::Create
             | Kind::Restore
             | Kind::Resize

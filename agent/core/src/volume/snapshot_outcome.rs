@@ -36,6 +36,8 @@ impl Agent {
             (
                 Kind::EraseSnapshot(_)
                 | Kind::VerifySnapshot(_)
+                | Kind::TakeGroup(_)
+                | Kind::EraseGroup(_)
                 | Kind::Create
                 | Kind::Restore
                 | Kind::Resize
@@ -62,7 +64,7 @@ impl Agent {
                 return;
             },
             VolumeOutcome::Unclear(error) => return self.put_off_snapshot(snapshot, error),
-            VolumeOutcome::Used(_) => {
+            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => {
                 return self.put_off_snapshot(snapshot, unexpected(id, "take"));
             },
             VolumeOutcome::Failed(error) | VolumeOutcome::Foreign(error) => error,
@@ -103,7 +105,7 @@ impl Agent {
             VolumeOutcome::Failed(error) | VolumeOutcome::Unclear(error) => {
                 self.put_off_snapshot(snapshot, error);
             },
-            VolumeOutcome::Used(_) => {
+            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => {
                 self.put_off_snapshot(snapshot, unexpected(id, "clear"));
             },
         }
@@ -124,7 +126,9 @@ impl Agent {
             VolumeOutcome::Failed(error) | VolumeOutcome::Unclear(error) => {
                 self.put_off_snapshot(snapshot, error);
             },
-            VolumeOutcome::Present { .. } | VolumeOutcome::Used(_) => {
+            VolumeOutcome::Present { .. }
+            | VolumeOutcome::Used(_)
+            | VolumeOutcome::Taken { .. } => {
                 self.put_off_snapshot(snapshot, unexpected(id, "delete"));
             },
         }
@@ -154,7 +158,7 @@ impl Agent {
                 self.pause(volume);
                 return;
             },
-            VolumeOutcome::Used(_) => return,
+            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => return,
         };
         self.log(Severity::Error, format!("snapshot {id} is {state}: {error}"));
         self.enter_snapshot(snapshot, state, operation, Some(error));

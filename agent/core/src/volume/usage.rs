@@ -61,7 +61,9 @@ impl Agent {
             VolumeOutcome::Unclear(error) => {
                 self.log(Severity::Warning, format!("volume {id} could not be measured: {error}"));
             },
-            VolumeOutcome::Absent | VolumeOutcome::Present { .. } => self.watch(id).verify = true,
+            VolumeOutcome::Absent | VolumeOutcome::Present { .. } | VolumeOutcome::Taken { .. } => {
+                self.watch(id).verify = true;
+            },
         }
     }
 }

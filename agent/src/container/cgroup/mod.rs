@@ -4,8 +4,10 @@
 //! agent's own group (v2: or in the root, where the own group may not have children with controllers) are ever
 //! made, changed or removed.
 
+mod freezer;
 mod running;
 
+pub use freezer::{freezable, freeze, is_frozen, thaw};
 pub use running::{join, kill_all, memory_kills, remove};
 
 use rustix::fs::Access;

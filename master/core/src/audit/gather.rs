@@ -365,6 +365,11 @@ fn properties(record: Option<&RegistryRecord>) -> BTreeMap<&'static str, String>
         Some(RegistryRecord::Snapshot(snapshot)) => {
             found.insert("state", snapshot.state.to_string());
             found.insert("held", snapshot.held.to_string());
+            if let Some(group) = &snapshot.group {
+                found.insert("group", group.id.to_string());
+                let by = group.consistency.map(|by| by.to_string()).unwrap_or_default();
+                found.insert("consistency", by);
+            }
         },
         Some(RegistryRecord::Disk(disk)) => {
             found.insert("cordoned", disk.cordon.is_some().to_string());

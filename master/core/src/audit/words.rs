@@ -30,6 +30,10 @@ pub(crate) fn object(request: &Request) -> String {
         ) => format!("disk {disk}"),
         Request::Profile(ProfileRequest::Create(profile)) => format!("profile {}", profile.name),
         Request::Profile(ProfileRequest::Delete(name)) => format!("profile {name}"),
+        Request::CreateGroup { volumes, .. } => {
+            let all: Vec<String> = volumes.iter().map(chosen).collect();
+            all.join(", ")
+        },
         Request::DeleteSnapshot { snapshot } | Request::HoldSnapshot { snapshot, .. } => {
             format!("snapshot {snapshot}")
         },

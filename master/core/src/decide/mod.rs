@@ -9,6 +9,7 @@ pub(crate) mod destroy;
 pub(crate) mod disk;
 pub(crate) mod disk_order;
 mod gone;
+pub(crate) mod group;
 mod import;
 mod keep;
 pub(crate) mod kill;

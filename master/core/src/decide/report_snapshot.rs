@@ -1,6 +1,7 @@
 //! Takes in what an agent says of a snapshot, at its registration and later. As with volumes, only a registration makes
 //! the master repeat a message.
 
+use super::group;
 use super::merge_snapshot::{Verdict, merge};
 use super::order::{ended, not_yet};
 use super::report::Occasion;
@@ -66,10 +67,20 @@ fn recorded(
             let (spec, freeze) = (snapshot.spec.clone(), snapshot.freeze.clone());
             vec![Event::tell(agent, ToAgent::EnsureSnapshot { spec, operation, freeze })]
         },
+        Verdict::Ensure if repeat && is_own(state, operation, OperationKind::SnapshotGroup) => {
+            group::again(state, snapshot).into_iter().collect()
+        },
         // The safety snapshot of a roll back comes with the volume's message.
         Verdict::Ensure => not_yet(state, operation, report.and_then(|r| r.error.as_ref())),
         Verdict::Ready => {
-            let mut events = vec![enter(SnapshotState::Ready, None)];
+            let group = report.and_then(|r| r.group).or(snapshot.group);
+            let mut events = vec![put(Snapshot {
+                state: SnapshotState::Ready,
+                error: None,
+                changed: now,
+                group,
+                ..Snapshot::clone(snapshot)
+            })];
             if is_own(state, operation, OperationKind::Snapshot) {
                 events.extend(ended(state, operation, Ok(()), Vec::new(), now));
             }
@@ -206,6 +217,7 @@ fn unrecorded(
                 changed: now,
                 operation: report.operation.unwrap_or(OperationId::from_u128(0)),
                 scheduled: None,
+                group: report.group,
             })]
         },
         Verdict::Keep

@@ -78,7 +78,7 @@ pub(super) fn id_of(asked: Asked<'_>, index: u64) -> SnapshotId {
     SnapshotId::from_u128(derive(asked.id.as_u128(), index))
 }
 
-fn new(
+pub(super) fn new(
     asked: Asked<'_>,
     entry: &VolumeEntry,
     wanted: Wanted<'_>,
@@ -103,11 +103,12 @@ fn new(
         changed: asked.now,
         operation: asked.id,
         scheduled: wanted.scheduled,
+        group: None,
     }
 }
 
 /// Refuses a name that is taken. Of a FAILED snapshot nothing lies anywhere, so a new attempt takes its place.
-fn free_name(state: &State, spec: &SnapshotSpec) -> Result<Vec<Event>, Rejection> {
+pub(super) fn free_name(state: &State, spec: &SnapshotSpec) -> Result<Vec<Event>, Rejection> {
     let mut events = Vec::new();
     for entry in state.snapshots_of(spec.of.id) {
         let holder = &entry.snapshot;

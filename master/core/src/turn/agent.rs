@@ -6,6 +6,7 @@ use crate::decide;
 use crate::decide::admit;
 use crate::decide::adopt;
 use crate::decide::disk_order;
+use crate::decide::group;
 use crate::decide::orphan;
 use crate::decide::report::{Occasion, is_sane, take_in};
 use crate::decide::report_snapshot;
@@ -22,6 +23,7 @@ use berth_model::task::{TaskKey, TaskStatus};
 use berth_model::transfer::TransferWish;
 use berth_model::volume::VolumeReport;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 impl Turn<'_> {
     pub(super) fn agent(&mut self, agent: AgentId, session: SessionId, message: FromAgent) {
@@ -185,8 +187,14 @@ impl Turn<'_> {
         occasion: Occasion,
     ) {
         let state = &*self.state;
+        let before = state.snapshots.get(&id).map(|entry| Arc::clone(&entry.snapshot));
         let events = report_snapshot::take_in(state, agent, id, report, occasion, self.now);
         self.apply_all(events);
+        let after = self.state.snapshots.get(&id).map(|entry| Arc::clone(&entry.snapshot));
+        if let Some(snapshot) = after.or(before) {
+            let ended = group::settle(self.state, &snapshot, self.now);
+            self.apply_all(ended);
+        }
     }
 
     fn merge_tasks(&mut self, agent: AgentId, registration: &Registration) {

@@ -8,7 +8,8 @@ use crate::decide::kill::{kill, teardown};
 use crate::decide::order::{Asked, Order, Source, answered_before};
 use crate::decide::room::{Wish, create_volume};
 use crate::decide::{
-    access, destroy, disk, disk_order, orphan, protect, reserve, resize, schedule, snapshot, trash,
+    access, destroy, disk, disk_order, group, orphan, protect, reserve, resize, schedule, snapshot,
+    trash,
 };
 use crate::event::Event;
 use crate::state::{Agent, Kill, Pool, State, VolumeEntry, sum_of};
@@ -171,6 +172,12 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
             let (name, principal, freeze) = (name.as_ref(), principal.as_ref(), freeze.as_ref());
             let wanted = snapshot::Wanted { name, principal, freeze, scheduled: None };
             snapshot::create(&release(entry.volume.agent)?, entry, wanted)
+        },
+        Request::CreateGroup { volumes, name, principal, freeze } => {
+            let entries: Result<Vec<_>, _> = volumes.iter().map(|v| choose(state, v)).collect();
+            let (name, principal, freeze) = (name.as_ref(), principal.as_ref(), freeze.as_ref());
+            let wanted = snapshot::Wanted { name, principal, freeze, scheduled: None };
+            group::create(state, asked, &entries?, wanted)
         },
         Request::DeleteSnapshot { snapshot } => {
             let entry = snapshot::by_id(state, *snapshot)?;

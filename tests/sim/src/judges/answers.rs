@@ -86,6 +86,7 @@ impl Judges {
                 | OperationKind::CreateProfile
                 | OperationKind::DeleteProfile
                 | OperationKind::Snapshot
+                | OperationKind::SnapshotGroup
                 | OperationKind::DeleteSnapshot
                 | OperationKind::HoldSnapshot
                 | OperationKind::RollBack
@@ -273,6 +274,7 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
             | Request::Disk(_)
             | Request::Profile(_)
             | Request::CreateSnapshot { .. }
+            | Request::CreateGroup { .. }
             | Request::DeleteSnapshot { .. }
             | Request::HoldSnapshot { .. }
             | Request::RollBackVolume { .. }

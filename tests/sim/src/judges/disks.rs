@@ -207,6 +207,12 @@ impl Judges {
         if !looks {
             self.agent_changes(at, machine, effect);
         }
+        if let VolumeEffect::TakeGroup { members, still, .. } = effect {
+            self.group_begins(at, machine, members, still);
+            for member in members {
+                self.group_anew(machine, member.id, member.of.id);
+            }
+        }
         if let VolumeEffect::Snapshot { snapshot, .. } = effect {
             self.snapshot_begins(machine, snapshot.id, snapshot.of.id);
         }
@@ -241,6 +247,11 @@ impl Judges {
             VolumeEffect::Snapshot { snapshot, .. } => {
                 durable.snapshot(snapshot.id) == Some(SnapshotState::Creating)
             },
+            VolumeEffect::TakeGroup { members, .. } | VolumeEffect::EraseGroup { members } => {
+                members
+                    .iter()
+                    .all(|member| durable.snapshot(member.id) == Some(SnapshotState::Creating))
+            },
             // What was begun and cannot be taken any more is deleted, too.
             VolumeEffect::EraseSnapshot { snapshot } => matches!(
                 durable.snapshot(snapshot.id),
@@ -266,6 +277,8 @@ impl Judges {
             | VolumeEffect::Verify { .. }
             | VolumeEffect::Usage { .. }
             | VolumeEffect::Snapshot { .. }
+            | VolumeEffect::TakeGroup { .. }
+            | VolumeEffect::EraseGroup { .. }
             | VolumeEffect::EraseSnapshot { .. }
             | VolumeEffect::VerifySnapshot { .. }
             | VolumeEffect::Clone { .. }

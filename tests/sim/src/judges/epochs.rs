@@ -106,6 +106,7 @@ impl Judges {
             | LedgerRecord::Task(_)
             | LedgerRecord::TaskForgotten(_)
             | LedgerRecord::Snapshot(_)
+            | LedgerRecord::Snapshots(_)
             | LedgerRecord::SnapshotForgotten(_)
             | LedgerRecord::Orphan(_)
             | LedgerRecord::OrphanForgotten(_)

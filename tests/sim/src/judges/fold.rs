@@ -1,7 +1,9 @@
 //! An agent's ledger as the judges read it: a fold of the records that shares nothing with the agent's own.
 
-use berth_model::id::{ClusterId, SnapshotId, VolumeId};
-use berth_model::record::{LedgerRecord, LedgerTask, LedgerTaskPhase, LedgerVolume};
+use berth_model::id::{ClusterId, GroupId, SnapshotId, VolumeId};
+use berth_model::record::{
+    LedgerRecord, LedgerSnapshot, LedgerTask, LedgerTaskPhase, LedgerVolume,
+};
 use berth_model::resources::DiskSource;
 use berth_model::snapshot::SnapshotState;
 use berth_model::task::TaskKey;
@@ -16,6 +18,8 @@ pub struct Fold {
     pub volumes: BTreeMap<VolumeId, LedgerVolume>,
     pub tasks: BTreeMap<TaskKey, LedgerTask>,
     pub snapshots: BTreeMap<SnapshotId, SnapshotState>,
+    /// The groups of those that have one, and their volumes.
+    pub groups: BTreeMap<SnapshotId, (GroupId, VolumeId)>,
     /// Disks besides those of the configuration.
     pub declared: BTreeSet<DiskSource>,
 }
@@ -54,11 +58,19 @@ impl Fold {
                     self.tasks.insert(key, (**task).clone());
                 },
                 LedgerRecord::TaskForgotten(key) => drop(self.tasks.remove(key)),
-                LedgerRecord::Snapshot(snapshot) => {
-                    self.snapshots.insert(snapshot.spec.id, snapshot.state);
+                LedgerRecord::Snapshot(snapshot) => self.put(snapshot),
+                LedgerRecord::Snapshots(all) => all.iter().for_each(|one| self.put(one)),
+                LedgerRecord::SnapshotForgotten(id) => {
+                    self.snapshots.remove(id);
+                    self.groups.remove(id);
                 },
-                LedgerRecord::SnapshotForgotten(id) => drop(self.snapshots.remove(id)),
             }
+        }
+    }
+    fn put(&mut self, snapshot: &LedgerSnapshot) {
+        self.snapshots.insert(snapshot.spec.id, snapshot.state);
+        if let Some(group) = snapshot.group {
+            self.groups.insert(snapshot.spec.id, (group.id, snapshot.spec.of.id));
         }
     }
     /// Where a snapshot stands.

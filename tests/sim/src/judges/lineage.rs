@@ -9,7 +9,7 @@ use crate::history::Wish;
 use crate::volumes::{Replaced, Slot, imported};
 use crate::world::{AgentMachine, World};
 use berth_agent_core::effect::Place;
-use berth_model::id::{OperationId, SnapshotId, VolumeId};
+use berth_model::id::{OperationId, SnapshotId, VolumeId, derive};
 use berth_model::operation::{OperationKind, OperationRecord};
 use berth_model::operator::{Request, VolumeChoice};
 use berth_model::record::RegistryRecord;
@@ -102,6 +102,13 @@ impl Judges {
         if let Some(slot) = machine.volumes.durable.get(&of) {
             self.descent.begun.entry(id).or_insert(slot.content);
         }
+    }
+
+    /// What an attempt took that was cut off is deleted, and taken of another moment.
+    pub(super) fn group_anew(&mut self, machine: &AgentMachine, id: SnapshotId, of: VolumeId) {
+        self.descent.contents.remove(&id);
+        self.descent.begun.remove(&id);
+        self.snapshot_begins(machine, id, of);
     }
 
     pub(super) fn is_excused(&self, machine: &AgentMachine, id: VolumeId) -> bool {
@@ -282,6 +289,13 @@ impl Judges {
                 let id = self.descent.taken.get(&record.id);
                 let ready = id.is_some_and(|id| self.descent.ready.contains(id));
                 (!ready).then(|| format!("snapshot {id:?} was never READY"))
+            },
+            OperationKind::SnapshotGroup => {
+                (0..).zip(&record.volumes).find_map(|(index, volume)| {
+                    let id = SnapshotId::from_u128(derive(record.id.as_u128(), index));
+                    let ready = self.descent.ready.contains(&id);
+                    (!ready).then(|| format!("snapshot {id} of volume {volume} was never READY"))
+                })
             },
             OperationKind::RollBack => {
                 let mut all = self.descent.rolls.iter();

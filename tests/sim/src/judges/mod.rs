@@ -11,6 +11,7 @@ mod cordons;
 mod disks;
 mod epochs;
 mod fold;
+mod groups;
 mod healed;
 mod imports;
 mod lineage;
@@ -127,6 +128,9 @@ impl Judges {
         }
         if world.dirt.disks {
             self.judge_disks(world);
+        }
+        if world.dirt.disks || world.dirt.ledgers {
+            self.judge_groups(world);
         }
         if world.dirt.containers || world.dirt.registry {
             self.judge_use(world);

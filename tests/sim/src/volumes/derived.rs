@@ -4,11 +4,12 @@
 //! in between a repeated roll back completes it and nothing else changes it; a snapshot's content never changes.
 
 use super::{Replaced, Slot, Taken, Volumes, foreign, is_the_one, present};
-use berth_agent_core::effect::{Place, VolumeOutcome};
+use berth_agent_core::effect::{Place, StandStill, VolumeOutcome};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, SnapshotId};
-use berth_model::snapshot::SnapshotSpec;
+use berth_model::snapshot::{Consistency, SnapshotSpec};
 use berth_model::volume::VolumeSpec;
+use std::sync::Arc;
 
 /// A roll back as it is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +46,49 @@ impl Volumes {
         }
         self.snapshots.remove(&snapshot.id);
         self.replaced.retain(|_, replaced| replaced.safety != snapshot.id);
+        VolumeOutcome::Absent
+    }
+
+    /// All of them or none, as the drivers have it.
+    pub(super) fn take_group(
+        &mut self,
+        agent: AgentId,
+        members: &[SnapshotSpec],
+        again: bool,
+        still: &StandStill,
+    ) -> VolumeOutcome {
+        if again {
+            let erased = self.erase_group(members);
+            if erased != VolumeOutcome::Absent {
+                return erased;
+            }
+        }
+        for (member, done) in members.iter().zip(0..) {
+            let taken = self.take(agent, member);
+            if !matches!(taken, VolumeOutcome::Present { .. }) {
+                self.erase_group(&members[..done]);
+                return taken;
+            }
+        }
+        let consistency =
+            if still.tasks.is_empty() { Consistency::Unused } else { Consistency::Frozen };
+        let host_paths = members.iter().map(|member| Arc::from(member.id.to_string())).collect();
+        VolumeOutcome::Taken { host_paths, consistency }
+    }
+
+    /// As far as an attempt comes that is cut off.
+    pub fn take_some(&mut self, agent: AgentId, members: &[SnapshotSpec], some: usize) {
+        for member in members.iter().take(some) {
+            self.take(agent, member);
+        }
+    }
+
+    pub(super) fn erase_group(&mut self, members: &[SnapshotSpec]) -> VolumeOutcome {
+        for member in members {
+            if let foreign @ VolumeOutcome::Foreign(_) = self.erase(member) {
+                return foreign;
+            }
+        }
         VolumeOutcome::Absent
     }
 

@@ -113,6 +113,10 @@ impl Volumes {
             },
             VolumeEffect::Clone { spec, snapshot } => self.copy(agent, spec, snapshot),
             VolumeEffect::Snapshot { snapshot, freeze: _ } => self.take(agent, snapshot),
+            VolumeEffect::TakeGroup { members, again, still } => {
+                self.take_group(agent, members, *again, still)
+            },
+            VolumeEffect::EraseGroup { members } => self.erase_group(members),
             VolumeEffect::EraseSnapshot { snapshot } => self.erase(snapshot),
             VolumeEffect::VerifySnapshot { snapshot } => self.find(snapshot),
             VolumeEffect::SetAccess { spec, access } => match self.seen.get_mut(&spec.id) {
@@ -155,6 +159,8 @@ impl Volumes {
             | VolumeEffect::Purge { .. }
             | VolumeEffect::Verify { .. }
             | VolumeEffect::Usage { .. }
+            | VolumeEffect::TakeGroup { .. }
+            | VolumeEffect::EraseGroup { .. }
             | VolumeEffect::EraseSnapshot { .. }
             | VolumeEffect::VerifySnapshot { .. }
             | VolumeEffect::Adopt { .. } => false,
@@ -247,6 +253,10 @@ impl Volumes {
 
     /// A change that fails leaves what was, whatever an earlier attempt did.
     pub fn take_back(&mut self, effect: &VolumeEffect) {
+        if let VolumeEffect::TakeGroup { members, .. } = effect {
+            self.erase_group(members);
+            return;
+        }
         let Some(slot) = self.seen.get_mut(&effect.spec().id) else { return };
         match effect {
             VolumeEffect::Resize { spec, .. } => slot.bytes = spec.size.get(),
@@ -258,6 +268,8 @@ impl Volumes {
             | VolumeEffect::Verify { .. }
             | VolumeEffect::Usage { .. }
             | VolumeEffect::Snapshot { .. }
+            | VolumeEffect::TakeGroup { .. }
+            | VolumeEffect::EraseGroup { .. }
             | VolumeEffect::EraseSnapshot { .. }
             | VolumeEffect::VerifySnapshot { .. }
             | VolumeEffect::RollBack { .. }

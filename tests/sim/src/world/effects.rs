@@ -21,6 +21,9 @@ fn concerned(effect: &VolumeEffect) -> Vec<VolumeId> {
         | VolumeEffect::Resize { purgeable, .. } => {
             ids.extend(purgeable.iter().map(|(spec, _)| spec.id));
         },
+        VolumeEffect::TakeGroup { members, .. } | VolumeEffect::EraseGroup { members } => {
+            ids.extend(members.iter().skip(1).map(|member| member.of.id));
+        },
         VolumeEffect::Trash { .. }
         | VolumeEffect::Purge { .. }
         | VolumeEffect::Verify { .. }
@@ -50,6 +53,8 @@ fn roll_back(effect: &VolumeEffect) -> Option<RollBack<'_>> {
         | VolumeEffect::Verify { .. }
         | VolumeEffect::Usage { .. }
         | VolumeEffect::Snapshot { .. }
+        | VolumeEffect::TakeGroup { .. }
+        | VolumeEffect::EraseGroup { .. }
         | VolumeEffect::EraseSnapshot { .. }
         | VolumeEffect::VerifySnapshot { .. }
         | VolumeEffect::Clone { .. }
@@ -63,6 +68,8 @@ fn roll_back(effect: &VolumeEffect) -> Option<RollBack<'_>> {
 fn is_copying(effect: &VolumeEffect) -> bool {
     match effect {
         VolumeEffect::Snapshot { .. }
+        | VolumeEffect::TakeGroup { .. }
+        | VolumeEffect::EraseGroup { .. }
         | VolumeEffect::EraseSnapshot { .. }
         | VolumeEffect::RollBack { .. }
         | VolumeEffect::Import { .. }
@@ -205,6 +212,15 @@ impl World {
                 VolumeOutcome::Unclear(error)
             },
             Fate::Good | Fate::Half => machine.volumes.apply(machine.id, &effect),
+            Fate::UnclearDone if matches!(*effect, VolumeEffect::TakeGroup { .. }) => {
+                if let VolumeEffect::TakeGroup { members, .. } = &*effect {
+                    // As far as some of them.
+                    let some = machine.dice.below(members.len() + 1);
+                    machine.volumes.take_some(machine.id, members, some);
+                    self.tally.deed("groups halfway");
+                }
+                VolumeOutcome::Unclear(error)
+            },
             Fate::UnclearDone => {
                 match roll_back(&effect).filter(|_| machine.dice.flip()) {
                     // As far as the first step, if that can be done.
