@@ -71,6 +71,16 @@ async fn stop_all(runtime: &Runtime, still: &StandStill, held: &mut Held) -> Res
     Ok(())
 }
 
+/// Writes out what the volumes have to write, so that little is left to do while nobody may write. A help only: what fails
+/// here fails again when it matters.
+fn write_out(volumes: &Volumes, members: &[SnapshotSpec]) {
+    for member in members {
+        if let Ok(directory) = volumes.open_verified(&member.of) {
+            rustix::fs::syncfs(directory).ok();
+        }
+    }
+}
+
 /// Takes the snapshots of a group at one moment, or none of them.
 pub(super) async fn take(
     runtime: &Runtime,
@@ -82,7 +92,7 @@ pub(super) async fn take(
     let cleared = spawn_blocking(move || {
         let left = again.then(|| all.run(&VolumeEffect::EraseGroup { members: wanted.clone() }));
         if left.as_ref().is_none_or(|left| *left == VolumeOutcome::Absent) {
-            all.write_out(&wanted);
+            write_out(&all, &wanted);
         }
         left
     });

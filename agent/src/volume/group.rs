@@ -7,19 +7,8 @@ use super::Volumes;
 use berth_agent_core::effect::{VolumeEffect, VolumeOutcome};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::snapshot::{Consistency, SnapshotSpec};
-use std::os::fd::AsFd as _;
 
 impl Volumes {
-    /// Writes out what the volumes have to write, so that little is left to do while nobody may write. A help only: what
-    /// fails here fails again when it matters.
-    pub fn write_out(&self, members: &[SnapshotSpec]) {
-        for member in members {
-            if let Ok(directory) = self.open_verified(&member.of) {
-                rustix::fs::syncfs(directory.as_fd()).ok();
-            }
-        }
-    }
-
     pub(super) fn take_group(&self, members: &[SnapshotSpec], again: bool) -> VolumeOutcome {
         if again && let Err(reason) = self.erase_all(members) {
             return VolumeOutcome::Unclear(reason);

@@ -23,6 +23,8 @@ pub enum Operation {
     Resize(Bytes),
     /// Takes a snapshot of it.
     Snapshot,
+    /// Takes snapshots of all volumes, as a group.
+    Group,
     /// Deletes the snapshot of this number.
     Forget(usize),
     /// Puts it back to its first snapshot; what it holds now goes into a safety snapshot.

@@ -7,7 +7,7 @@
 use crate::activity::Operation;
 use crate::scene::{CLUSTER, SOURCE, imported, other_access, spec};
 pub use crate::stage::{SnapshotStage, Stage};
-use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
+use berth_agent_core::effect::{Place, StandStill, VolumeEffect, VolumeOutcome};
 use berth_model::id::{ClusterId, SnapshotId, SnapshotName, VolumeId};
 use berth_model::orphan::{OrphanOrder, OrphanPlace};
 use berth_model::record::LedgerDisk;
@@ -54,6 +54,8 @@ pub struct Snapshot {
     pub stage: SnapshotStage,
     /// The content of its moment.
     pub data: Data,
+    /// The first one of its group, and whether an attempt of it may have been cut off.
+    pub group: Option<(usize, bool)>,
 }
 
 /// The life of a volume that a roll back ended.
@@ -76,6 +78,8 @@ pub enum Subject {
     Volume(usize),
     /// A snapshot.
     Snapshot(usize),
+    /// The group whose first snapshot this is.
+    Group(usize),
 }
 
 /// What the ledger says.
@@ -129,6 +133,14 @@ impl Books {
                 self.snapshot(index);
                 return;
             },
+            Operation::Group => {
+                let first = self.snapshots.len();
+                for index in 0..self.volumes.len() {
+                    let number = self.snapshot(index);
+                    self.snapshots[number].group = Some((first, false));
+                }
+                return;
+            },
             Operation::Forget(number) => {
                 self.forget(number);
                 return;
@@ -161,7 +173,12 @@ impl Books {
         let name = SnapshotName::new(&format!("moment-{number}")).expect("a valid name");
         let id = SnapshotId::from_u128(0x5000 + number as u128);
         let spec = SnapshotSpec { id, name, of: record.spec.clone() };
-        self.snapshots.push(Snapshot { spec, stage: SnapshotStage::Taking, data: record.data });
+        self.snapshots.push(Snapshot {
+            spec,
+            stage: SnapshotStage::Taking,
+            data: record.data,
+            group: None,
+        });
         number
     }
 
@@ -170,6 +187,24 @@ impl Books {
         for life in self.replaced.iter_mut().filter(|life| life.safety == number) {
             life.may_be_gone = true;
         }
+    }
+
+    /// The agent starts anew: of what it was about to take there may be a part.
+    pub fn starts(&mut self) {
+        for snapshot in &mut self.snapshots {
+            if let (SnapshotStage::Taking, Some((_, again))) = (snapshot.stage, &mut snapshot.group)
+            {
+                *again = true;
+            }
+        }
+    }
+
+    /// The members of a group.
+    fn members(&self, first: usize) -> Vec<usize> {
+        let all = (0..self.snapshots.len()).filter(|number| {
+            self.snapshots[*number].group.is_some_and(|(group, _)| group == first)
+        });
+        all.collect()
     }
 
     /// Everything there is, in the order in which effects are asked for.
@@ -183,6 +218,13 @@ impl Books {
             all.push(Subject::Volume(index));
         }
         for number in 0..self.snapshots.len() {
+            let snapshot = &self.snapshots[number];
+            if let (SnapshotStage::Taking, Some((first, _))) = (snapshot.stage, snapshot.group) {
+                if !all.contains(&Subject::Group(first)) {
+                    all.push(Subject::Group(first));
+                }
+                continue;
+            }
             if !all.contains(&Subject::Snapshot(number)) {
                 all.push(Subject::Snapshot(number));
             }
@@ -195,6 +237,10 @@ impl Books {
     pub fn is_begun(&self, subject: Subject) -> bool {
         match subject {
             Subject::Volume(index) => self.volumes[index].stage.is_begun(),
+            Subject::Group(first) => {
+                let mut members = self.members(first).into_iter();
+                members.any(|number| self.snapshots[number].stage == SnapshotStage::Taking)
+            },
             Subject::Snapshot(number) => matches!(
                 self.snapshots[number].stage,
                 SnapshotStage::Taking | SnapshotStage::Deleting
@@ -208,6 +254,13 @@ impl Books {
         let index = match subject {
             Subject::Volume(index) => index,
             Subject::Snapshot(number) => return self.snapshots[number].called_for(),
+            Subject::Group(first) => {
+                let of = |number: &usize| self.snapshots[*number].spec.clone();
+                let members = self.members(first).iter().map(of).collect();
+                let again = self.snapshots[first].group.is_some_and(|(_, again)| again);
+                let still = StandStill::default();
+                return Some(VolumeEffect::TakeGroup { members, again, still });
+            },
         };
         let record = &self.volumes[index];
         let spec = record.spec.clone();
@@ -256,6 +309,16 @@ impl Books {
         match subject {
             Subject::Volume(index) => self.conclude_volume(index, outcome),
             Subject::Snapshot(number) => self.conclude_snapshot(number, outcome),
+            Subject::Group(first) => {
+                let stage = match outcome {
+                    VolumeOutcome::Taken { .. } => SnapshotStage::Ready,
+                    VolumeOutcome::Failed(_) | VolumeOutcome::Foreign(_) => SnapshotStage::Gone,
+                    _other => return,
+                };
+                for number in self.members(first) {
+                    self.snapshots[number].stage = stage;
+                }
+            },
         }
     }
 

@@ -306,8 +306,10 @@ fn follow(explorer: &mut Explorer<'_>, case: &Case, files: &SimFs, ending: &Endi
 fn again(case: &Case, books: &Books) -> Option<Books> {
     let Activity::Run(index, operation) = case.activity else { return None };
     // These take another snapshot, which answers under another number.
-    let others =
-        matches!(operation, Operation::Snapshot | Operation::Forget(_) | Operation::RollBack);
+    let others = matches!(
+        operation,
+        Operation::Snapshot | Operation::Group | Operation::Forget(_) | Operation::RollBack
+    );
     if others || !case.is_as_before(books, index) || case.undisturbed_leaves(index) {
         return None;
     }

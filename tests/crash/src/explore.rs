@@ -191,7 +191,7 @@ impl<'a> Explorer<'a> {
             (record.spec.access, record.loose).hash(&mut hasher);
         }
         for snapshot in &books.snapshots {
-            (snapshot.stage, snapshot.data).hash(&mut hasher);
+            (snapshot.stage, snapshot.data, snapshot.group).hash(&mut hasher);
         }
         for life in &books.replaced {
             (life.spec.generation, life.may_be_gone).hash(&mut hasher);
@@ -272,6 +272,9 @@ impl<'a> Explorer<'a> {
             },
             Activity::Join | Activity::First | Activity::Recover => {},
         }
+        if !matches!(activity, Activity::Run(..)) {
+            books.starts();
+        }
         let mut during = books.clone();
         if activity == Activity::WantedBack {
             let storage = files.storage();
@@ -300,7 +303,8 @@ impl<'a> Explorer<'a> {
         activity: Activity,
         (whole, answers): (&[Subject], &Answers),
     ) -> Option<String> {
-        let is_present = matches!(outcome, VolumeOutcome::Present { .. });
+        let is_present =
+            matches!(outcome, VolumeOutcome::Present { .. } | VolumeOutcome::Taken { .. });
         if !before.is_begun(subject) {
             return (!is_present).then(|| format!("I6: {subject:?} is {outcome:?}"));
         }
@@ -308,6 +312,7 @@ impl<'a> Explorer<'a> {
             Subject::Volume(index) => {
                 matches!(before.volumes[index].stage, Stage::Purging | Stage::PurgingOrphan(_))
             },
+            Subject::Group(_) => false,
             Subject::Snapshot(number) => before.snapshots[number].stage == SnapshotStage::Deleting,
         };
         let is_wanted = match activity {

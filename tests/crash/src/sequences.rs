@@ -151,6 +151,18 @@ pub const GROWN_SINCE: [(usize, Operation); 4] = [
     (0, Operation::RollBack),
 ];
 
+/// Snapshots of two volumes at one moment, once the second has content too, and what may have to be cleared before.
+#[must_use]
+pub fn groups() -> Vec<Vec<(usize, Operation)>> {
+    use Operation::{Create, Forget, Group};
+    let begun = vec![(0, Create), (1, Create), (0, Group)];
+    vec![
+        begun.clone(),
+        [begun.clone(), vec![(0, Forget(1))]].concat(),
+        [begun, vec![(1, Group)]].concat(),
+    ]
+}
+
 /// A copy is many calls, and every crash in a row costs as many: more than one in a row only where a start tries little,
 /// on one kind of each, the directory and the subvolume. What is begun of the others is taken back by the same code.
 fn depth_of_imports(setup: &Setup, bounds: &Bounds) -> u8 {
@@ -217,8 +229,10 @@ pub fn carry_out(
         }
         let record = &mut books.volumes[*index];
         // What a snapshot has differs from what its volume has from then on.
-        let differs =
-            matches!(operation, Operation::Snapshot | Operation::RollBack | Operation::Clone);
+        let differs = matches!(
+            operation,
+            Operation::Snapshot | Operation::Group | Operation::RollBack | Operation::Clone
+        );
         if record.stage == Stage::Ready && (record.data.is_empty() || differs) {
             write_data(files, record);
         }
@@ -310,6 +324,11 @@ pub fn all_of(setup: &Setup, bounds: &Bounds, ignored: Option<CallSite>) -> Repo
             if explorer.report.violations.len() >= bounds.violations {
                 break;
             }
+        }
+        for sequence in groups() {
+            let deep = is_image || sequence.len() > 3;
+            let depth = if deep { 1 } else { bounds.depth.min(2) };
+            explore_sequence(&mut explorer, setup, &base, &sequence, depth);
         }
     }
     explorer.report

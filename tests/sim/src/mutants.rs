@@ -252,6 +252,27 @@ pub const MUTANTS: &[Mutant] = &[
         why: "what was there before a roll back is nowhere (I1)",
     },
     Mutant {
+        name: "agent-group-beside-a-writer",
+        file: "agent/core/src/volume/group.rs",
+        from: "LedgerTaskPhase::Running => runs.push(task.container),",
+        to: "LedgerTaskPhase::Running => {},",
+        why: "a task writes while its volumes' snapshots are taken one after the other (I6)",
+    },
+    Mutant {
+        name: "agent-group-written-in-parts",
+        file: "agent/core/src/volume/group.rs",
+        from: "        self.write(LedgerRecord::Snapshots(members));",
+        to: "        for member in members {\n            self.write(LedgerRecord::Snapshots(vec![member]));\n        }",
+        why: "after a crash a part of a group is there (I6)",
+    },
+    Mutant {
+        name: "agent-group-failed-with-remains",
+        file: "agent/core/src/volume/group.rs",
+        from: "Some(_) => (Kind::EraseGroup(group), VolumeEffect::EraseGroup { members }),",
+        to: "Some(error) => {\n                self.group_failed(creating, error);\n                return false;\n            },",
+        why: "what an attempt took stays on the disk when the group is given up (I6, I11)",
+    },
+    Mutant {
         name: "agent-safety-not-written",
         file: "agent/core/src/volume/derive.rs",
         from: "            self.write_snapshot(LedgerSnapshot {\n                spec: safety.clone(),\n                state: SnapshotState::Creating,\n                operation: Some(operation),\n                freeze: None,\n                error: None,\n                changed: self.now,\n                group: None,\n            });",
