@@ -154,7 +154,7 @@ impl Runtime {
                     }
                 },
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "a task may stand still")
+                    tracing::warn!(path = %path.display(), %error, "a task may stand still");
                 },
             }
         }

@@ -228,6 +228,16 @@ pub fn from_agent() -> BoxedStrategy<FromAgent> {
     .boxed()
 }
 
+fn ensure_group() -> BoxedStrategy<ToAgent> {
+    (group_id(), vec(snapshot_spec(), 1..3), operation_id(), of(freeze()))
+        .prop_map(|(group, members, operation, freeze)| ToAgent::EnsureGroup {
+            group,
+            members,
+            operation,
+            freeze,
+        })
+        .boxed()
+}
 pub fn envelope() -> BoxedStrategy<Envelope> {
     let life = || (volume_id(), 1..u64::MAX, operation_id());
     let read = (any::<(u64, u64, u32)>(), framework(), task(), stream());
@@ -278,14 +288,7 @@ pub fn envelope() -> BoxedStrategy<Envelope> {
         (snapshot_spec(), operation_id(), of(freeze())).prop_map(|(spec, operation, freeze)| {
             ToAgent::EnsureSnapshot { spec, operation, freeze }
         }),
-        (group_id(), vec(snapshot_spec(), 1..3), operation_id(), of(freeze())).prop_map(
-            |(group, members, operation, freeze)| ToAgent::EnsureGroup {
-                group,
-                members,
-                operation,
-                freeze
-            }
-        ),
+        ensure_group(),
         (snapshot_spec(), operation_id())
             .prop_map(|(spec, operation)| ToAgent::DeleteSnapshot { spec, operation }),
         snapshot_id().prop_map(|snapshot| ToAgent::ForgetSnapshot { snapshot }),

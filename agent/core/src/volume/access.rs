@@ -78,7 +78,7 @@ impl Agent {
             VolumeOutcome::Absent => self.watch(id).verify = true,
             VolumeOutcome::Unclear(error) => self.put_off(volume, error),
             VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => {
-                self.put_off(volume, unexpected(id, "set the access of"))
+                self.put_off(volume, unexpected(id, "set the access of"));
             },
         }
     }

@@ -207,7 +207,7 @@ impl Agent {
                 self.put_off(volume, error);
             },
             VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => {
-                self.put_off(volume, unexpected(id, "trash"))
+                self.put_off(volume, unexpected(id, "trash"));
             },
         }
     }

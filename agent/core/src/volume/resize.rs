@@ -103,7 +103,7 @@ impl Agent {
             VolumeOutcome::Absent => self.watch(id).verify = true,
             VolumeOutcome::Unclear(error) => self.put_off(volume, error),
             VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => {
-                self.put_off(volume, unexpected(id, "resize"))
+                self.put_off(volume, unexpected(id, "resize"));
             },
         }
     }

@@ -209,9 +209,6 @@ impl Judges {
         }
         if let VolumeEffect::TakeGroup { members, still, .. } = effect {
             self.group_begins(at, machine, members, still);
-            for member in members {
-                self.group_anew(machine, member.id, member.of.id);
-            }
         }
         if let VolumeEffect::Snapshot { snapshot, .. } = effect {
             self.snapshot_begins(machine, snapshot.id, snapshot.of.id);

@@ -49,6 +49,9 @@ impl Judges {
         members: &[SnapshotSpec],
         still: &StandStill,
     ) {
+        for member in members {
+            self.group_anew(machine, member.id, member.of.id);
+        }
         let volumes: Vec<_> = members.iter().map(|member| member.of.id).collect();
         let writer = machine.containers.iter().find(|(id, container)| {
             container.is_running()
