@@ -1,6 +1,8 @@
 //! Groups of snapshots under real daemons and real tasks on btrfs: a task that writes to two volumes in turn is never seen
 //! with one of them behind the other by more than the write that was under way, whatever is killed in between.
 
+#![expect(clippy::print_stderr, reason = "what the machine lacks is said")]
+
 use anyhow::{Context, ensure};
 use berth_cluster_tests::{Cluster, wait_until};
 use berth_host_tests::host::{mount_new, run, with_private_mounts};
