@@ -217,6 +217,7 @@ fn spec(mib: u64) -> VolumeSpec {
         source: DiskSource::Root,
         size: Bytes::from_mib(mib),
         access: berth_model::access::Access::default(),
+        shared: false,
     }
 }
 

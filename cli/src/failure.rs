@@ -86,6 +86,8 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::VolumeExists
         | ErrorCode::VolumeInUse
         | ErrorCode::VolumeNotReady
+        | ErrorCode::VolumeShared
+        | ErrorCode::MissingCapability
         | ErrorCode::VolumeTooFull
         | ErrorCode::DirectoryExists
         | ErrorCode::DiskCordoned

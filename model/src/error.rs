@@ -88,6 +88,10 @@ codes! {
     VolumeExists => "VOLUME_EXISTS", Never;
     /// The volume is used by a task.
     VolumeInUse => "VOLUME_IN_USE", Later;
+    /// The volume is shared, and the call is about volumes of one task at a time.
+    VolumeShared => "VOLUME_SHARED", Never;
+    /// The framework has not said that it understands what it asks for.
+    MissingCapability => "MISSING_CAPABILITY", Never;
     /// The volume is in a state in which the call makes no sense.
     VolumeNotReady => "VOLUME_NOT_READY", AfterRefresh;
     /// The volume uses more than the size it is to get.

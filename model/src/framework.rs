@@ -7,8 +7,32 @@ use crate::operation::{OfferOperation, OperationRecord};
 use crate::role::Role;
 use crate::task::TaskStatus;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Something that a framework understands and that others are spared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Capability {
+    /// Volumes that several tasks, also of other frameworks, use at once.
+    SharedResources,
+}
+
+impl Capability {
+    /// As users see it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SharedResources => "SHARED_RESOURCES",
+        }
+    }
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 /// What a framework says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +51,16 @@ pub struct FrameworkInfo {
     pub url: Arc<str>,
     /// The host it runs on.
     pub hostname: Arc<str>,
+    /// What it understands.
+    pub capabilities: BTreeSet<Capability>,
+}
+
+impl FrameworkInfo {
+    /// Whether it may be offered shared volumes.
+    #[must_use]
+    pub fn can_share(&self) -> bool {
+        self.capabilities.contains(&Capability::SharedResources)
+    }
 }
 
 /// How long leftovers and declined resources are not offered again.

@@ -87,6 +87,8 @@ pub enum Request {
         container_path: Arc<str>,
         /// Who may do what in it.
         access: Access,
+        /// Whether several tasks may use it at once.
+        shared: bool,
         /// Where its content comes from; empty when absent. It needs an agent.
         import: Option<Import>,
     },

@@ -111,6 +111,8 @@ pub struct VolumeSpec {
     pub size: Bytes,
     /// Who may do what in its root directory. Like the size it is no part of the identity.
     pub access: Access,
+    /// Several tasks may use it at once. Said when it is made, for all its life.
+    pub shared: bool,
 }
 
 /// A change of a volume's size that is under way.
@@ -173,10 +175,11 @@ impl Volume {
     /// The size is not whole MiB (cannot happen to a volume that was accepted).
     pub fn resource(&self) -> Result<Resource, UnitError> {
         let plain = self.plain_resource()?;
-        Ok(plain.with_volume(
+        let volume = plain.with_volume(
             Persistence { name: self.spec.name.clone(), principal: self.spec.principal.clone() },
             Mount { container_path: Arc::clone(&self.container_path), mode: MountMode::ReadWrite },
-        ))
+        );
+        Ok(Resource { shared: self.spec.shared, ..volume })
     }
     /// The reserved disk under it.
     ///

@@ -62,6 +62,8 @@ pub const fn code(code: ErrorCode) -> Code {
         ErrorCode::InsufficientResources | ErrorCode::DiskFull => Code::ResourceExhausted,
         ErrorCode::NotReserved
         | ErrorCode::VolumeNotReady
+        | ErrorCode::VolumeShared
+        | ErrorCode::MissingCapability
         | ErrorCode::VolumeTooFull
         | ErrorCode::DiskReadOnly
         | ErrorCode::DiskCordoned

@@ -38,8 +38,8 @@ struct Index {
     held: BTreeMap<DiskSource, Bytes>,
     /// Trash by age, per disk.
     trash: BTreeMap<DiskSource, BTreeSet<(Timestamp, VolumeId)>>,
-    /// The live task that uses a volume.
-    users: BTreeMap<VolumeId, TaskKey>,
+    /// The live tasks that use a volume.
+    users: BTreeMap<VolumeId, BTreeSet<TaskKey>>,
     /// Whose run a container is.
     containers: BTreeMap<ContainerId, TaskKey>,
     /// Tasks that have not ended.
@@ -216,10 +216,14 @@ impl Books {
         let ids = self.index.trash.get(disk).into_iter().flatten();
         ids.filter_map(|(_, id)| self.volumes.get(id))
     }
-    /// The live task that uses a volume.
+    /// The live tasks that use a volume; more than one only when it is shared.
+    pub fn users(&self, volume: VolumeId) -> impl Iterator<Item = &TaskKey> {
+        self.index.users.get(&volume).into_iter().flatten()
+    }
+    /// The first live task that uses a volume, if any does.
     #[must_use]
     pub fn user(&self, volume: VolumeId) -> Option<&TaskKey> {
-        self.index.users.get(&volume)
+        self.users(volume).next()
     }
     /// The task whose run `container` is.
     #[must_use]
@@ -268,7 +272,7 @@ impl Index {
         }
         self.live.insert(key.clone());
         for used in &task.volumes {
-            self.users.insert(used.volume, key.clone());
+            self.users.entry(used.volume).or_default().insert(key.clone());
         }
     }
     fn without_task(&mut self, key: &TaskKey, task: &LedgerTask) {
@@ -277,7 +281,11 @@ impl Index {
             return;
         }
         for used in &task.volumes {
-            self.users.remove(&used.volume);
+            let Some(users) = self.users.get_mut(&used.volume) else { continue };
+            users.remove(key);
+            if users.is_empty() {
+                self.users.remove(&used.volume);
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use berth_model::task::{Check, TaskInfo};
 use berth_model::units::Bytes;
 use berth_model::usage::Measured;
 use berth_model::volume::{Enforcement, VolumeSpec, VolumeUse};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -250,6 +251,8 @@ pub enum ContainerEffect {
         task: Box<TaskInfo>,
         /// Its volumes, with what must be found on the disk.
         volumes: Vec<(VolumeUse, VolumeSpec)>,
+        /// Those of them that other tasks use already: they keep the owner they have.
+        in_use: BTreeSet<VolumeId>,
     },
     /// Look after a container of an earlier life of this agent: answer Running or Exited.
     Adopt {

@@ -219,6 +219,7 @@ fn a_start_waits_and_happens_once_although_the_master_repeats_the_launch() {
         framework: framework(),
         task: Box::new(task("t")),
         volumes: vec![(used(1, 1), spec(1, 1))],
+        in_use: std::collections::BTreeSet::new(),
     };
     assert_eq!(container_effects(&scene.taken_in()), vec![start]);
     let again = scene.say(launch("t", vec![used(1, 1)]));

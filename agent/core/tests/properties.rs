@@ -17,7 +17,7 @@ use berth_model::record::{LedgerRecord, LedgerTaskPhase};
 use berth_model::task::TaskKey;
 use berth_model::units::{Bytes, Timestamp};
 use berth_model::usage::Measured;
-use berth_model::volume::{Enforcement, VolumeState};
+use berth_model::volume::{Enforcement, VolumeSpec, VolumeState};
 use proptest::prelude::*;
 use scene::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +44,12 @@ enum Action {
     Wait { seconds: u64 },
     Crash { moment: u8 },
     Shutdown,
+}
+
+/// Volume 2 is a shared one.
+fn made(number: u128, generation: u64, op: u128) -> ToAgent {
+    let spec = VolumeSpec { shared: number == 2, ..spec(number, generation) };
+    ToAgent::EnsureVolume { spec, operation: operation(op), restore: generation > 1 }
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -278,7 +284,9 @@ impl World {
                     let volume = &books.volumes()[&used.volume];
                     assert_eq!((volume.state, &volume.spec), (VolumeState::Ready, spec));
                     assert_eq!(volume.spec.generation, used.generation);
-                    assert_eq!(books.user(used.volume), Some(&task.key()));
+                    let users: Vec<&TaskKey> = books.users(used.volume).collect();
+                    assert!(users.contains(&&task.key()), "{users:?}");
+                    assert!(users.len() == 1 || volume.spec.shared, "{users:?}");
                 }
                 assert_eq!(volumes.len(), task.volumes.len());
             },
@@ -320,9 +328,9 @@ impl World {
                 self.connect();
             },
             Action::OldEpoch { volume } => {
-                self.give(envelope(self.epoch - 1, ensure(volume, 1, 1)));
+                self.give(envelope(self.epoch - 1, made(volume, 1, 1)));
             },
-            Action::Ensure { volume, generation, op } => self.say(ensure(volume, generation, op)),
+            Action::Ensure { volume, generation, op } => self.say(made(volume, generation, op)),
             Action::Destroy { volume: number, generation, op } => {
                 self.condemned.insert(volume(number));
                 self.say(destroy(number, generation, op));

@@ -68,6 +68,7 @@ fn a_task_starts_after_its_volume_was_verified_and_its_updates_wait_for_each_oth
             framework: framework(),
             task: Box::new(task("t")),
             volumes: vec![(used(1, 1), spec(1, 1))],
+            in_use: std::collections::BTreeSet::new(),
         }]
     );
     assert_eq!(scene.event("t", ContainerEvent::Running { pid: 7 }), vec![]);
@@ -187,6 +188,7 @@ fn running_tasks_are_adopted_at_once_and_starting_ones_wait_for_the_master_after
             framework: framework(),
             task: Box::new(task("start")),
             volumes: vec![],
+            in_use: std::collections::BTreeSet::new(),
         }]
     );
     // Known from now on, it is not started again by the next master.

@@ -10,13 +10,13 @@ use super::{Config, VolumeSource, cgroup, handover, places};
 use crate::host::limits::give_inherited;
 use crate::host::{Account, is_root};
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{ContainerId, FrameworkId};
+use berth_model::id::{ContainerId, FrameworkId, VolumeId};
 use berth_model::resources::{MountMode, Name};
 use berth_model::task::{Check, Program, TaskInfo};
 use berth_model::units::Bytes;
 use berth_model::volume::{VolumeSpec, VolumeUse};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -33,6 +33,8 @@ pub(crate) struct Start {
     pub framework: FrameworkId,
     pub task: Box<TaskInfo>,
     pub volumes: Vec<(VolumeUse, VolumeSpec)>,
+    /// Those that other tasks use already.
+    pub in_use: BTreeSet<VolumeId>,
 }
 
 /// What came of it.
@@ -168,7 +170,7 @@ fn limits(task: &TaskInfo) -> Limits {
 }
 
 fn spec(config: &Config, start: &Start, account: Option<Account>, path: &Path) -> Spec {
-    let Start { container, framework, task, volumes } = start;
+    let Start { container, framework, task, volumes, in_use: _ } = start;
     let sandbox = path.join("sandbox");
     let home = sandbox.display().to_string();
     let mut env: BTreeMap<String, String> = [
@@ -261,8 +263,11 @@ fn open_volumes(
         let handle = source(volume)?;
         if is_device(handle.as_fd()) {
             check_device(spec, used, volume)?;
-        } else if used.mount.mode == MountMode::ReadWrite && volume.access.owner.is_none() {
-            // What an operator has said of its owner holds.
+        } else if used.mount.mode == MountMode::ReadWrite
+            && volume.access.owner.is_none()
+            && !start.in_use.contains(&volume.id)
+        {
+            // What an operator has said of its owner holds, and nobody's volume is taken from him while he uses it.
             give(&handle, spec.account.as_ref()).map_err(failed(format!(
                 "volume {} cannot be given to the task's user",
                 volume.name

@@ -109,8 +109,8 @@ impl Runtime {
     /// Carries out `effect`; the answers come as events.
     pub fn run(&self, effect: ContainerEffect) {
         match effect {
-            ContainerEffect::Start { container, framework, task, volumes } => {
-                let start = Start { container, framework, task, volumes };
+            ContainerEffect::Start { container, framework, task, volumes, in_use } => {
+                let start = Start { container, framework, task, volumes, in_use };
                 self.inbox(container, |orders| orders.start = Some(start));
             },
             ContainerEffect::Adopt { container, health, readiness } => {

@@ -177,6 +177,7 @@ impl Identity {
             source,
             size: self.size,
             access: berth_model::access::Access::default(),
+            shared: false,
         }
     }
 
@@ -270,6 +271,7 @@ mod tests {
             source: DiskSource::Root,
             size: Bytes::from_mib(64),
             access: berth_model::access::Access::default(),
+            shared: false,
         }
     }
 

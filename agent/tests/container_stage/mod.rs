@@ -14,7 +14,7 @@ use berth_model::role::Role;
 use berth_model::task::{Check, Command, Program, TaskInfo};
 use berth_model::units::{Bytes, Scalar};
 use berth_model::volume::{VolumeSpec, VolumeUse};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
@@ -116,7 +116,8 @@ impl Stage {
     ) {
         let framework = FrameworkId::new("f-1").unwrap();
         let task = Box::new(task);
-        self.runtime.run(ContainerEffect::Start { container, framework, task, volumes });
+        let in_use = BTreeSet::new();
+        self.runtime.run(ContainerEffect::Start { container, framework, task, volumes, in_use });
     }
 
     pub fn adopt(&self, container: ContainerId) {
@@ -310,6 +311,7 @@ pub fn volume(
         source: DiskSource::Root,
         size: Bytes::from_mib(10),
         access: berth_model::access::Access::default(),
+        shared: false,
     };
     let mount = Mount { container_path: container_path.into(), mode };
     (VolumeUse { volume: id, generation: 1, mount }, spec)

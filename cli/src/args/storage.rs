@@ -147,6 +147,9 @@ pub(crate) struct VolumeCreate {
     /// Where tasks see it: relative to the sandbox, or an absolute directory that exists on the agent
     #[arg(long, default_value = "data", value_parser = container_path)]
     pub(crate) path: String,
+    /// Several tasks may use it at once, also tasks of several frameworks; nothing arbitrates between them
+    #[arg(long)]
+    pub(crate) shared: bool,
     /// Who owns it, for frameworks that name a principal
     #[arg(long)]
     pub(crate) principal: Option<String>,

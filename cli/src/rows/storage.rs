@@ -118,6 +118,8 @@ pub(crate) struct VolumeRow {
     pub(crate) changed_ms: u64,
     pub(crate) error: Option<ErrorRow>,
     pub(crate) protected: bool,
+    /// Several tasks may use it at once.
+    pub(crate) shared: bool,
     /// UID:GID; absent: the user of the last task that mounted it writable.
     pub(crate) owner: Option<String>,
     /// Octal; absent: 0700.
@@ -158,6 +160,7 @@ impl VolumeRow {
             changed_ms: volume.changed.ms(),
             error: volume.error.as_ref().map(ErrorRow::from),
             protected: volume.protected,
+            shared: volume.spec.shared,
             owner: volume.spec.access.owner.map(|owner| owner.to_string()),
             mode: volume.spec.access.mode.map(|mode| mode.to_string()),
             now,

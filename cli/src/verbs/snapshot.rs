@@ -353,6 +353,7 @@ fn room_for(command: &VolumeClone, view: &VolumeView) -> Result<Request, Failure
             .as_deref()
             .map_or_else(|| Arc::clone(&volume.container_path), Arc::from),
         access: spec.access,
+        shared: false,
         import: None,
     })
 }

@@ -40,6 +40,7 @@ pub(crate) async fn import(command: &VolumeImport) -> Result<(), Failure> {
         },
         container_path: Arc::from(command.container_path.as_str()),
         access: command.access.access(),
+        shared: false,
         import: Some(Import::Directory { path: Arc::clone(&command.path) }),
     };
     if *dry_run {

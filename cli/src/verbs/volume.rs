@@ -278,12 +278,14 @@ async fn create(create: &VolumeCreate) -> Result<(), Failure> {
         },
         container_path: Arc::from(create.path.as_str()),
         access: create.access.access(),
+        shared: create.shared,
         import: None,
     };
     if *dry_run {
         client.check(request).await?;
         let text =
             format!("would create volume {}/{} of {}", create.role, create.name, create.size);
+        let text = if create.shared { format!("{text}, shared") } else { text };
         return output::planned(&text, &read.show);
     }
     let done = operation::submit(&client, request, change, &read.show).await?;

@@ -157,7 +157,7 @@ fn volume(state: &State, entry: &VolumeEntry) -> VolumeView {
         driver: observed.map(|o| Arc::clone(&o.driver)).unwrap_or_default(),
         enforcement: observed.map(|o| o.enforcement).unwrap_or_default(),
         used: observed.and_then(|o| o.used),
-        users: entry.user.iter().chain(&entry.waiting).cloned().collect(),
+        users: entry.users.union(&entry.waiting).cloned().collect(),
         offer: agent.and_then(holds),
         observed: observed.map(|o| o.state),
         usage: entry.measured.latest().map(|(measured, now)| UsageView {
@@ -332,9 +332,17 @@ pub fn roles(state: &State) -> Vec<RoleView> {
             }
         }
     }
+    // A shared volume counts once, however many tasks of the role use it.
+    let mut shared: BTreeMap<(&Role, AgentId), Resources> = BTreeMap::new();
+    let mut used: Vec<(&Role, BTreeMap<Name, Scalar>)> = Vec::new();
     for task in state.tasks.values().filter(|task| !task.ended()) {
-        for (name, amount) in task.resources.totals() {
-            count(&mut row(&mut views, &task.role).used, &Arc::from(name.as_str()), amount);
+        used.push((&task.role, task.resources.unshared().totals()));
+        add(shared.entry((&task.role, task.agent)).or_default(), &task.resources.shared());
+    }
+    used.extend(shared.into_iter().map(|((role, _), copies)| (role, copies.totals())));
+    for (role, totals) in used {
+        for (name, amount) in totals {
+            count(&mut row(&mut views, role).used, &Arc::from(name.as_str()), amount);
         }
     }
     for entry in state.volumes.values().filter(|entry| entry.volume.state.holds_name()) {

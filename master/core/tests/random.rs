@@ -9,7 +9,7 @@ use berth_model::access::{Access, Mode};
 use berth_model::audit::Said;
 use berth_model::disk::DiskRequest;
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::framework::{Call, Filters};
+use berth_model::framework::{Call, Capability, Event, Filters};
 use berth_model::id::{
     AgentId, DiskId, FrameworkId, OfferId, OperationId, SessionId, SnapshotId, VolumeId,
 };
@@ -17,7 +17,7 @@ use berth_model::link::{FromAgent, Registration, TaskReport, ToAgent};
 use berth_model::operation::{Action, OfferOperation, OperationRecord, OperationState};
 use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
 use berth_model::orphan::{OrphanChoice, OrphanPlace};
-use berth_model::resources::Resources;
+use berth_model::resources::{Resource, Resources};
 use berth_model::schedule::{Keep, SchedulePlan};
 use berth_model::snapshot::{SnapshotReport, SnapshotSpec, SnapshotState};
 use berth_model::task::TaskState;
@@ -95,6 +95,7 @@ impl World {
         &mut self.machines[index]
     }
     fn deliver(&mut self, step: &Step) {
+        goes_to_one(step);
         for output in &step.outputs {
             match output {
                 Output::ToAgent { agent, session, message } => {
@@ -404,6 +405,7 @@ impl World {
         let roles: &[&str] = [&["storage", "web"][..], &["storage/db"]][self.dice.index(2)];
         let mut info = framework_info("f", roles);
         info.failover_timeout = Duration::from_secs(self.dice.roll(3) * 40);
+        info.capabilities.extend((self.dice.roll(3) > 0).then_some(Capability::SharedResources));
         let suppressed = std::collections::BTreeSet::new();
         let body = Call::Subscribe { info, framework, suppressed };
         let input = Input::Framework {
@@ -415,7 +417,7 @@ impl World {
         };
         let step = self.put(input);
         let id = stage::events(&step).into_iter().find_map(|event| match event {
-            berth_model::framework::Event::Subscribed { framework, .. } => Some(framework),
+            Event::Subscribed { framework, .. } => Some(framework),
             _ => None,
         });
         match id {
@@ -466,7 +468,7 @@ impl World {
         let name = format!("v{}", self.dice.roll(4));
         let owner = if self.dice.roll(5) == 0 { "web" } else { offer.role.as_str() };
         let volumes = offer.resources.volumes();
-        match self.dice.roll(10) {
+        match self.dice.roll(if volumes.is_empty() { 10 } else { 16 }) {
             8 if !volumes.is_empty() => Action::Shrink {
                 volume: Box::new(self.dice.pick(&volumes).unwrap()),
                 subtract: mib(size / 2),
@@ -477,19 +479,25 @@ impl World {
             },
             0 | 1 => Action::Reserve(reserved(&format!("disk:{size};cpus:0.1"), owner)),
             2 => Action::Unreserve(reserved(&format!("disk:{size}"), owner)),
-            3 | 4 => Action::Create(vec![volume(&name, owner, size, "data")]),
+            3 | 4 => Action::Create(vec![self.one_volume(&name, owner, size)]),
             5 => Action::Destroy(self.dice.pick(&volumes).into_iter().collect()),
             _ => {
                 let mut resources = res("cpus:0.2;mem:32");
                 if let Some(volume) = self.dice.pick(&volumes) {
                     resources.add(&volume).unwrap();
                 } else if self.dice.roll(2) == 0 {
-                    resources.add(&volume(&name, owner, size, "data")).unwrap();
+                    resources.add(&self.one_volume(&name, owner, size)).unwrap();
                 }
-                let name = format!("t{}", self.dice.roll(5));
-                Action::Launch(vec![task(&name, offer.agent, resources)])
+                let tasks = 1 + self.dice.roll(2);
+                let names = (0..tasks).map(|_| format!("t{}", self.dice.roll(5)));
+                let of = |name: String| task(&name, offer.agent, resources.clone());
+                Action::Launch(names.map(of).collect())
             },
         }
+    }
+
+    fn one_volume(&mut self, name: &str, owner: &str, size: u64) -> Resource {
+        Resource { shared: self.dice.roll(3) == 0, ..volume(name, owner, size, "data") }
     }
 
     fn framework_calls(&mut self) {
@@ -594,6 +602,7 @@ impl World {
                 access: Access::default(),
                 import: (self.dice.roll(4) == 0)
                     .then(|| Import::Directory { path: Arc::from("/srv/data") }),
+                shared: self.dice.roll(2) == 0,
             },
             4 if self.dice.roll(2) == 0 => {
                 Request::ResizeVolume { volume: VolumeChoice::Id(chosen), size: mib(size * 2) }
@@ -684,6 +693,20 @@ fn durable(stage: &Stage) -> String {
     format!("{volumes:#?}\n{rows:#?}\n{operations:#?}\n{frameworks:#?}\n{disks:#?}")
 }
 
+/// A shared volume is offered to one framework in a cycle.
+fn goes_to_one(step: &Step) {
+    let mut offered: Vec<(AgentId, Resource, FrameworkId)> = Vec::new();
+    for offer in stage::offered(step) {
+        for volume in offer.resources.shared().iter() {
+            let twin = offered.iter().find(|(agent, other, _)| {
+                *agent == offer.agent && stage::sum([other.clone()]) == stage::sum([volume.clone()])
+            });
+            assert_eq!(twin, None, "{volume} is offered to {} as well", offer.framework);
+            offered.push((offer.agent, volume, offer.framework.clone()));
+        }
+    }
+}
+
 fn ended(operation: &OperationRecord) -> bool {
     operation.kind == berth_model::operation::OperationKind::Launch
         || operation.state != OperationState::Accepted
@@ -712,9 +735,9 @@ fn random_lives_reach_every_kind_of_end() {
             for view in query::volumes(world.stage.master.state()) {
                 let key = ("volume".to_owned(), view.volume.state.to_string());
                 *seen.entry(key).or_default() += 1;
-                *seen
-                    .entry(("volume in use".to_owned(), (!view.users.is_empty()).to_string()))
-                    .or_default() += 1;
+                let users = ["nobody", "one", "several"][view.users.len().min(2)];
+                let key = ("volume in use by".to_owned(), users.to_owned());
+                *seen.entry(key).or_default() += 1;
             }
             for task in query::tasks(world.stage.master.state()) {
                 *seen.entry(("task".to_owned(), task.status.state.to_string())).or_default() += 1;
@@ -745,7 +768,8 @@ fn random_lives_reach_every_kind_of_end() {
         ("volume", "QUARANTINED"),
         ("volume", "TRASHED"),
         ("volume", "FAILED"),
-        ("volume in use", "true"),
+        ("volume in use by", "one"),
+        ("volume in use by", "several"),
         ("task", "TASK_UNREACHABLE"),
         ("task", "TASK_KILLED"),
         ("task", "TASK_DROPPED"),

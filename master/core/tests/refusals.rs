@@ -184,6 +184,7 @@ impl Wish {
             container_path: Arc::from(self.path),
             access: berth_model::access::Access::default(),
             import: None,
+            shared: false,
         }
     }
 }

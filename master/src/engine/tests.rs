@@ -167,6 +167,7 @@ async fn a_framework_that_ended_its_side_still_gets_its_answers() {
         failover_timeout: Duration::from_secs(600),
         url: Arc::from(""),
         hostname: Arc::from("here"),
+        capabilities: BTreeSet::new(),
     };
     let body = Call::Subscribe { info, framework: None, suppressed: BTreeSet::new() };
     let first = Input::Framework { session, framework: None, call: 1, fingerprint: 1, body };

@@ -162,6 +162,27 @@ proptest! {
     }
 
     #[test]
+    fn what_is_shared_and_the_rest_make_the_whole_and_more_copies_are_no_more((a, b) in pair()) {
+        prop_assert_eq!(plus(&a.shared(), &a.unshared()), a.clone());
+        prop_assert!(a.shared().iter().all(|r| r.shared) && a.unshared().iter().all(|r| !r.shared));
+        prop_assert_eq!(plus(&a, &b).shared(), plus(&a.shared(), &b.shared()));
+        let once = a.once();
+        prop_assert_eq!((once.totals(), once.once()), (a.totals(), once.clone()));
+        prop_assert!(a.contains(&once) && once.len() == a.len());
+        prop_assert!(once.shared().entries().all(|entry| entry.copies == 1));
+        // A further copy of everything shared is counted with the first, and is given back alone.
+        let copied = plus(&a, &once.shared());
+        prop_assert_eq!((copied.totals(), copied.once()), (a.totals(), once.clone()));
+        prop_assert_eq!(copied.minus(&once.shared()), a.clone());
+        for entry in a.shared().entries() {
+            let all = added(&vec![entry.resource.clone(); usize::try_from(entry.copies).unwrap()]);
+            let left = a.minus(&all);
+            prop_assert!(left.entries().all(|other| other.resource != entry.resource));
+            prop_assert_eq!(left.len() + 1, a.len());
+        }
+    }
+
+    #[test]
     fn marking_for_a_role_is_undone_by_unmarking(a in sum()) {
         let marked = a.allocated_to(Some(&role("a"))).unwrap();
         prop_assert!(marked.iter().all(|r| r.allocation_role == Some(role("a"))));

@@ -1,19 +1,22 @@
 //! The session of a framework: what it says about itself, its calls, the master's events.
 
-use super::field;
+use super::field::{self, Choice, choice};
 use super::{At, Wire};
 use crate::v1;
 use crate::v1::{scheduler_call as call, scheduler_event as event};
 use berth_model::error::Rejection;
-use berth_model::framework::{Call, Event, Filters, FrameworkInfo};
+use berth_model::framework::{Call, Capability, Event, Filters, FrameworkInfo};
 use berth_model::id::{AgentId, TaskId};
 use std::time::Duration;
+
+choice!(Capability, v1::FrameworkCapability, "capability of a framework", [SharedResources]);
 
 impl Wire for FrameworkInfo {
     type Message = v1::FrameworkInfo;
 
     fn to_wire(&self) -> v1::FrameworkInfo {
-        let Self { name, user, roles, principal, failover_timeout, url, hostname } = self;
+        let Self { name, user, roles, principal, failover_timeout, url, hostname, capabilities } =
+            self;
         v1::FrameworkInfo {
             name: name.to_string(),
             user: user.to_string(),
@@ -22,12 +25,24 @@ impl Wire for FrameworkInfo {
             failover_timeout_ms: field::millis(*failover_timeout),
             url: url.to_string(),
             hostname: hostname.to_string(),
+            capabilities: capabilities.iter().map(|capability| capability.number()).collect(),
         }
     }
 
     fn from_wire(message: v1::FrameworkInfo, at: &At<'_>) -> Result<Self, Rejection> {
-        let v1::FrameworkInfo { name, user, roles, principal, failover_timeout_ms, url, hostname } =
-            message;
+        let v1::FrameworkInfo {
+            name,
+            user,
+            roles,
+            principal,
+            failover_timeout_ms,
+            url,
+            hostname,
+            capabilities,
+        } = message;
+        let known = at.field("capabilities");
+        field::count(capabilities.len(), &known)?;
+        let known = capabilities.iter().enumerate().map(|(i, n)| Choice::read(*n, &known.index(i)));
         Ok(Self {
             name: field::arc(name, &at.field("name"))?,
             user: field::arc(user, &at.field("user"))?,
@@ -36,6 +51,7 @@ impl Wire for FrameworkInfo {
             failover_timeout: Duration::from_millis(failover_timeout_ms),
             url: field::arc(url, &at.field("url"))?,
             hostname: field::arc(hostname, &at.field("hostname"))?,
+            capabilities: known.collect::<Result<_, Rejection>>()?,
         })
     }
 }

@@ -144,6 +144,7 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
             disk,
             container_path,
             access,
+            shared,
             import,
         } => {
             let volume = submit::CreateVolume {
@@ -155,6 +156,7 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
                 disk: Some(disk.to_wire()),
                 container_path: container_path.to_string(),
                 access: access::some(access),
+                shared: *shared,
             };
             transfer::created(volume, import.as_ref())
         },
@@ -194,19 +196,16 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
             snapshot::create_group_to_wire(volumes, name, principal, freeze)
         },
         Request::DeleteSnapshot { snapshot } => {
-            submit::Request::DeleteSnapshot(submit::DeleteSnapshot {
-                snapshot_id: snapshot.to_string(),
-            })
+            let snapshot_id = snapshot.to_string();
+            submit::Request::DeleteSnapshot(submit::DeleteSnapshot { snapshot_id })
         },
         Request::HoldSnapshot { snapshot, held } => {
             let (snapshot_id, held) = (snapshot.to_string(), *held);
             submit::Request::HoldSnapshot(submit::HoldSnapshot { snapshot_id, held })
         },
         Request::RollBackVolume { volume, snapshot } => {
-            submit::Request::RollBackVolume(submit::RollBackVolume {
-                volume: Some(volume.to_wire()),
-                snapshot_id: snapshot.to_string(),
-            })
+            let (volume, snapshot_id) = (Some(volume.to_wire()), snapshot.to_string());
+            submit::Request::RollBackVolume(submit::RollBackVolume { volume, snapshot_id })
         },
         Request::CloneVolume { snapshot, name, role, principal, container_path } => {
             submit::Request::CloneVolume(submit::CloneVolume {

@@ -65,6 +65,7 @@ pub(super) fn create_volume(
         disk,
         container_path,
         access,
+        shared,
     } = message;
     Ok(Request::CreateVolume {
         name: field::id(&name, &at.field("name"))?,
@@ -75,6 +76,7 @@ pub(super) fn create_volume(
         disk: field::optional(disk, &at.field("disk"))?.unwrap_or(DiskChoice::Any),
         container_path: field::container_path(container_path, &at.field("container_path"))?,
         access: access::or_default(access, &at.field("access"))?,
+        shared,
         import,
     })
 }

@@ -23,7 +23,7 @@ impl Wire for VolumeSpec {
     type Message = v1::VolumeSpec;
 
     fn to_wire(&self) -> v1::VolumeSpec {
-        let Self { id, generation, name, role, principal, source, size, access } = self;
+        let Self { id, generation, name, role, principal, source, size, access, shared } = self;
         v1::VolumeSpec {
             volume_id: id.to_string(),
             generation: *generation,
@@ -33,6 +33,7 @@ impl Wire for VolumeSpec {
             source: Some(source.to_wire()),
             size_bytes: size.get(),
             access: access::some(access),
+            shared: *shared,
         }
     }
 
@@ -46,6 +47,7 @@ impl Wire for VolumeSpec {
             source,
             size_bytes,
             access,
+            shared,
         } = message;
         Ok(Self {
             id: field::id(&volume_id, &at.field("volume_id"))?,
@@ -56,6 +58,7 @@ impl Wire for VolumeSpec {
             source: field::required(source, &at.field("source"))?,
             size: field::volume_size(size_bytes, &at.field("size_bytes"))?,
             access: access::or_default(access, &at.field("access"))?,
+            shared,
         })
     }
 }

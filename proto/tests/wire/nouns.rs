@@ -245,8 +245,9 @@ pub fn access() -> BoxedStrategy<Access> {
         .boxed()
 }
 pub fn spec() -> BoxedStrategy<VolumeSpec> {
-    (volume_id(), 1..u64::MAX, volume_name(), owner(), principal(), source(), size(), access())
-        .prop_map(|(id, generation, name, role, principal, source, size, access)| VolumeSpec {
+    let kind = (access(), any::<bool>());
+    (volume_id(), 1..u64::MAX, volume_name(), owner(), principal(), source(), size(), kind)
+        .prop_map(|(id, generation, name, role, principal, source, size, kind)| VolumeSpec {
             id,
             generation,
             name,
@@ -254,7 +255,8 @@ pub fn spec() -> BoxedStrategy<VolumeSpec> {
             principal,
             source,
             size,
-            access,
+            access: kind.0,
+            shared: kind.1,
         })
         .boxed()
 }

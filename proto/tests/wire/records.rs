@@ -5,7 +5,7 @@ use crate::disks::{disk_profile, disk_record, disk_request, profile_name, profil
 use crate::nouns::*;
 use crate::tasks::*;
 use crate::transfers::{import, progress, transfer_id, transfer_order};
-use berth_model::framework::{Call, Event, Filters, FrameworkInfo};
+use berth_model::framework::{Call, Capability, Event, Filters, FrameworkInfo};
 use berth_model::id::{ClusterId, ReservationId, SessionId};
 use berth_model::link::{Envelope, FromAgent, OutputStream, Registration, TaskReport, ToAgent};
 use berth_model::offer::Offer;
@@ -104,16 +104,22 @@ pub fn operation_record() -> BoxedStrategy<OperationRecord> {
 }
 
 pub fn framework_info() -> BoxedStrategy<FrameworkInfo> {
-    (arc(), arc(), roles(), principal(), span(), arc(), arc())
-        .prop_map(|(name, user, roles, principal, failover_timeout, url, hostname)| FrameworkInfo {
-            name,
-            user,
-            roles,
-            principal,
-            failover_timeout,
-            url,
-            hostname,
-        })
+    let capabilities = prop::collection::btree_set(select(vec![Capability::SharedResources]), 0..2);
+    ((arc(), arc(), roles(), principal()), span(), arc(), arc(), capabilities)
+        .prop_map(
+            |((name, user, roles, principal), failover_timeout, url, hostname, capabilities)| {
+                FrameworkInfo {
+                    name,
+                    user,
+                    roles,
+                    principal,
+                    failover_timeout,
+                    url,
+                    hostname,
+                    capabilities,
+                }
+            },
+        )
         .boxed()
 }
 
@@ -359,11 +365,14 @@ pub fn request() -> BoxedStrategy<Request> {
             .prop_map(|(agent, resources)| Request::Unreserve { agent, resources }),
         reservation_id().prop_map(|reservation| Request::Release { reservation }),
         (
-            (volume_name(), owner(), principal(), size()),
+            (volume_name(), owner(), principal(), size(), any::<bool>()),
             (of(agent()), disk, container_path(), access(), of(import()))
         )
             .prop_map(
-                |((name, role, principal, size), (agent, disk, container_path, access, import))| {
+                |(
+                    (name, role, principal, size, shared),
+                    (agent, disk, container_path, access, import),
+                )| {
                     Request::CreateVolume {
                         name,
                         role,
@@ -374,6 +383,7 @@ pub fn request() -> BoxedStrategy<Request> {
                         container_path,
                         access,
                         import,
+                        shared,
                     }
                 }
             ),

@@ -22,6 +22,7 @@ fn subscribe() -> Call {
         failover_timeout: Duration::from_secs(1),
         url: Arc::from(""),
         hostname: Arc::from("h"),
+        capabilities: BTreeSet::new(),
     };
     Call::Subscribe { info, framework: None, suppressed: BTreeSet::new() }
 }

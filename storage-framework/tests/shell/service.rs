@@ -213,6 +213,7 @@ fn known(id: &str, url: &str, hostname: &str) -> FrameworkView {
             failover_timeout: Duration::from_secs(60),
             url: Arc::from(url),
             hostname: Arc::from(hostname),
+            capabilities: BTreeSet::new(),
         },
         connected: false,
         registered: Timestamp::from_ms(1),

@@ -204,6 +204,7 @@ fn spec(number: u128) -> anyhow::Result<VolumeSpec> {
         source: DiskSource::Root,
         size: Bytes::from_mib(1),
         access: Access::default(),
+        shared: false,
     })
 }
 

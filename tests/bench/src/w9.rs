@@ -43,6 +43,7 @@ fn spec(number: usize) -> anyhow::Result<VolumeSpec> {
         source: DiskSource::Root,
         size: Bytes::from_mib(1),
         access: berth_model::access::Access::default(),
+        shared: false,
     })
 }
 

@@ -48,6 +48,7 @@ impl Framework {
             failover_timeout: Duration::from_secs(60),
             url: Arc::from(""),
             hostname: Arc::from("here"),
+            capabilities: BTreeSet::new(),
         };
         let subscribe = Call::Subscribe { info, framework: None, suppressed: BTreeSet::new() };
         caller.call(1, &subscribe)?;

@@ -156,6 +156,7 @@ pub fn spec(number: usize, source: DiskSource) -> VolumeSpec {
         source,
         size: Bytes::from_mib(320),
         access: access(70, 0o750),
+        shared: false,
     }
 }
 

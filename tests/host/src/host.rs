@@ -34,6 +34,7 @@ pub fn spec(number: u128, source: &DiskSource) -> VolumeSpec {
         source: source.clone(),
         size: Bytes::from_mib(64),
         access: Access::default(),
+        shared: false,
     }
 }
 

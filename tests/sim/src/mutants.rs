@@ -182,6 +182,27 @@ pub const MUTANTS: &[Mutant] = &[
         why: "what a task uses is offered again (I4)",
     },
     Mutant {
+        name: "master-shares-with-everybody",
+        file: "master/core/src/allocator/mod.rs",
+        from: "    if shared.is_empty() || !shares {",
+        to: "    if shared.is_empty() && !shares {",
+        why: "a framework is offered a volume that it believes to be its own (I4)",
+    },
+    Mutant {
+        name: "master-offers-shared-to-all-at-once",
+        file: "master/core/src/allocator/mod.rs",
+        from: "        free = free.minus(&part);",
+        to: "        free = free.minus(&part.unshared());",
+        why: "two frameworks race for one shared volume (I4)",
+    },
+    Mutant {
+        name: "agent-takes-every-volume-for-shared",
+        file: "agent/core/src/books.rs",
+        from: "            users.remove(key);\n            if users.is_empty() {",
+        to: "            users.remove(key);\n            if !users.contains(key) {",
+        why: "a volume is free for the trash while its other task still runs (I1)",
+    },
+    Mutant {
         name: "master-restores-without-new-generation",
         file: "master/core/src/decide/trash.rs",
         from: "generation: spec.generation + 1, ..spec.clone()",

@@ -311,17 +311,15 @@ impl Operator {
         }
         let key = format!("k{}", self.dice.below(3));
         let (mut set, mut remove) = (BTreeMap::new(), BTreeSet::new());
-        if self.dice.flip() {
-            set.insert(key, "v".to_owned());
-        } else {
-            remove.insert(key);
+        match self.dice.flip() {
+            true => drop(set.insert(key, "v".to_owned())),
+            false => drop(remove.insert(key)),
         }
         Some(DiskRequest::Label { disk, set, remove })
     }
 
     fn create(&mut self, agent: AgentId) -> Request {
-        let length = usize::try_from(self.dice.between(1, 40)).unwrap_or(1);
-        let path = format!("/{}", "d".repeat(length));
+        let path = format!("/{:d<1$}", "d", usize::try_from(self.dice.between(1, 40)).unwrap_or(1));
         let import = (self.dice.below(4) == 0).then(|| Import::Directory { path: path.into() });
         let named = import.is_some() || self.dice.flip();
         Request::CreateVolume {
@@ -334,6 +332,7 @@ impl Operator {
             container_path: Arc::from("data"),
             access: self.access(),
             import,
+            shared: self.dice.below(3) == 0,
         }
     }
 
@@ -408,6 +407,7 @@ impl Operator {
                 container_path: Arc::from("../escape"),
                 access: Access::default(),
                 import: None,
+                shared: false,
             },
         })
     }

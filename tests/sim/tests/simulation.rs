@@ -58,6 +58,7 @@ fn no_seed_shows_a_violation_and_every_fault_happens() {
         "operations UNCORDON DONE",
         "operations LABEL DONE",
         "containers up",
+        "volumes used by several",
         "ledger snapshots",
         "old ledgers shown",
     ] {

@@ -135,7 +135,9 @@ impl Agent {
         let volumes: Vec<VolumeId> = task.volumes.iter().map(|used| used.volume).collect();
         self.update(task);
         for volume in volumes {
-            self.volume_released(volume);
+            if self.books.user(volume).is_none() {
+                self.volume_released(volume);
+            }
         }
         if self.stopping && self.books.live().is_empty() {
             self.emit(Output::Stopped);

@@ -1,7 +1,7 @@
 //! Tasks: launch, kill, and what their containers say.
 //!
 //! Rules: a task is written down before its supervisor is started; a known task is never started a second time; a
-//! task starts only after each of its volumes was verified, and no two live tasks use one volume; nothing is started
+//! task starts only after each of its volumes was verified, and no two live tasks use one volume that is not shared; nothing is started
 //! before a master has taken the agent in; a container is asked for one thing at a time until it answered. Invariant: each
 //! task in the books has a run here, and the run's phase is `Ended` exactly when the task's is.
 
@@ -12,7 +12,7 @@ use crate::agent::Agent;
 use crate::effect::ContainerEffect;
 use crate::step::{Output, Severity};
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{FrameworkId, VolumeId};
+use berth_model::id::{ContainerId, FrameworkId, VolumeId};
 use berth_model::link::FromAgent;
 use berth_model::record::{LedgerTask, LedgerTaskPhase};
 use berth_model::resources::check_container_path;
@@ -81,12 +81,25 @@ impl Agent {
                 Some((used.clone(), volume.spec.clone()))
             })
             .collect();
+        let in_use = task.volumes.iter().map(|used| used.volume);
         ContainerEffect::Start {
             container: task.container,
             framework: task.framework.clone(),
             task: Box::new(task.info.clone()),
             volumes,
+            in_use: in_use.filter(|volume| self.is_in_use(*volume, &task.key())).collect(),
         }
+    }
+
+    /// Has another task been started on the volume?
+    fn is_in_use(&self, volume: VolumeId, besides: &TaskKey) -> bool {
+        let others = self.books.users(volume).filter(|user| *user != besides);
+        others.filter_map(|user| self.books.tasks().get(user)).any(|other| {
+            self.runs.get(&other.container).is_some_and(|run| match run.phase {
+                RunPhase::Asked | RunPhase::Answered => true,
+                RunPhase::Verifying(_) | RunPhase::Held | RunPhase::Ended => false,
+            })
+        })
     }
 
     /// Starts a task, unless it is known already: then its status is the answer.
@@ -235,7 +248,7 @@ impl Agent {
             let text = format!("volume {id} is to be destroyed as soon as it is unused");
             return refuse(ErrorCode::VolumeNotReady, text);
         }
-        if let Some(task) = self.books.user(id) {
+        if let Some(task) = self.books.user(id).filter(|_| !volume.spec.shared) {
             return refuse(ErrorCode::VolumeInUse, format!("volume {id} is used by task {task}"));
         }
         if let Err(error) = check_container_path(&used.mount.container_path) {
@@ -247,29 +260,32 @@ impl Agent {
         Ok(())
     }
 
-    /// One of a starting task's volumes was found to be the right one.
+    /// One of the volumes of starting tasks was found to be the right one.
     pub(crate) fn volume_verified(&mut self, volume: VolumeId) {
-        let Some((key, container)) = self.user_of(volume) else { return };
-        let Some(run) = self.runs.get_mut(&container) else { return };
-        let RunPhase::Verifying(left) = &mut run.phase else { return };
-        left.remove(&volume);
-        if left.is_empty() {
-            self.start(&key);
+        for (key, container) in self.users_of(volume) {
+            let Some(run) = self.runs.get_mut(&container) else { continue };
+            let RunPhase::Verifying(left) = &mut run.phase else { continue };
+            left.remove(&volume);
+            if left.is_empty() {
+                self.start(&key);
+            }
         }
     }
 
-    /// One of a starting task's volumes cannot be used.
+    /// One of the volumes of starting tasks cannot be used.
     pub(crate) fn volume_failed(&mut self, volume: VolumeId, error: &Rejection) {
-        let Some((key, container)) = self.user_of(volume) else { return };
-        if self.runs.get(&container).is_some_and(|run| matches!(run.phase, RunPhase::Verifying(_)))
-        {
-            self.not_started(&key, TaskReason::VolumeUnavailable, error.clone());
+        for (key, container) in self.users_of(volume) {
+            let run = self.runs.get(&container);
+            if run.is_some_and(|run| matches!(run.phase, RunPhase::Verifying(_))) {
+                self.not_started(&key, TaskReason::VolumeUnavailable, error.clone());
+            }
         }
     }
 
-    fn user_of(&self, volume: VolumeId) -> Option<(TaskKey, berth_model::id::ContainerId)> {
-        let key = self.books.user(volume)?;
-        Some((key.clone(), self.books.tasks().get(key)?.container))
+    fn users_of(&self, volume: VolumeId) -> Vec<(TaskKey, ContainerId)> {
+        let users = self.books.users(volume);
+        let of = |key: &TaskKey| Some((key.clone(), self.books.tasks().get(key)?.container));
+        users.filter_map(of).collect()
     }
 
     /// Ends a task on somebody's behalf; asked for again with a shorter grace, it ends sooner.

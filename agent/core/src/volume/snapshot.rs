@@ -36,7 +36,8 @@ impl Agent {
                 return;
             }
         }
-        let error = self.cannot_take(&spec);
+        let error =
+            self.cannot_take(&spec).or_else(|| freeze.as_ref().and_then(|_| cannot_rest(&spec)));
         let state = if error.is_some() { SnapshotState::Failed } else { SnapshotState::Creating };
         self.write_snapshot(LedgerSnapshot {
             spec,
@@ -305,6 +306,14 @@ impl Watch {
     fn begin(&mut self, token: u64, kind: Kind) {
         self.busy = Some(super::Busy::Effect { token, kind, held: Vec::new() });
     }
+}
+
+/// Why the tasks of the volume are not brought to rest: the command would run in one of them.
+fn cannot_rest(spec: &SnapshotSpec) -> Option<Rejection> {
+    let text =
+        format!("snapshot {} cannot be taken at rest: volume {} is shared", spec.name, spec.of.id);
+    let error = Rejection::new(ErrorCode::VolumeShared, text);
+    spec.of.shared.then(|| error.remedy("take it without a freeze command"))
 }
 
 /// Is the snapshot the one that a roll back takes first?

@@ -66,6 +66,7 @@ pub fn spec(number: u128, generation: u64) -> VolumeSpec {
         source: DiskSource::Root,
         size: Bytes::from_mib(1024),
         access: berth_model::access::Access::default(),
+        shared: false,
     }
 }
 

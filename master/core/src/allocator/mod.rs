@@ -3,7 +3,8 @@
 //!
 //! It knows no sessions and sends nothing. Filter (who may get it), order (who is next) and amount (how
 //! much) are apart. The first framework in order takes all it may use of the agent; what is left,
-//! because it is reserved to others, goes to the next. Invariant: each resource is in one offer.
+//! because it is reserved to others, goes to the next. Invariant: each resource is in one offer, except that a shared volume
+//! is in one of each framework's offers; it goes to one framework at a time, and to the next one in a later look.
 
 mod share;
 
@@ -40,7 +41,11 @@ pub(crate) fn allocate(state: &State, agent: &Agent, now: Timestamp) -> Vec<Offe
         false => withheld.strip(&agent.books.available),
     };
     for (role, framework) in order {
-        let part = free.allocatable_to(role);
+        let mut part = free.allocatable_to(role);
+        let kept_back = kept_back(state, agent, role, framework, &part.shared());
+        if !kept_back.is_empty() {
+            part = part.minus(&kept_back);
+        }
         if !is_worthwhile(&part) || is_refused(state, agent, role, framework, &part, now) {
             continue;
         }
@@ -61,6 +66,28 @@ pub(crate) fn allocate(state: &State, agent: &Agent, now: Timestamp) -> Vec<Offe
         }
     }
     offers
+}
+
+/// The shared volumes that the framework is not offered: all when it does not understand them, else those it is offered
+/// already.
+fn kept_back(
+    state: &State,
+    agent: &Agent,
+    role: &Role,
+    framework: &FrameworkId,
+    shared: &Resources,
+) -> Resources {
+    let shares = state.frameworks.get(framework).is_some_and(|f| f.record.info.can_share());
+    if shared.is_empty() || !shares {
+        return shared.clone();
+    }
+    let offers = agent.offers.iter().filter_map(|id| state.offers.get(id));
+    let own = offers.filter(|offer| offer.framework == *framework && offer.role == *role);
+    let mut kept = Resources::new();
+    for offer in own {
+        kept.add_all(&offer.resources.shared()).expect("copies of volumes add up");
+    }
+    kept
 }
 
 /// Everybody who takes offers, the one with the least first.

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     fn usage(parts: &[(Name, i64)], served: u64) -> Usage {
-        Usage { allocated: parts.iter().cloned().collect(), served }
+        Usage { allocated: parts.iter().cloned().collect(), served, ..Usage::default() }
     }
 
     #[test]

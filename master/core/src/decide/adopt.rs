@@ -63,7 +63,7 @@ fn charges(state: &State, agent: &Agent, report: &TaskReport, key: &TaskKey) -> 
     }
     for volume in &report.volumes {
         let entry = state.volumes.get(volume).filter(|e| e.volume.agent == agent.info.id);
-        if entry.is_some_and(|e| e.user.is_none() && e.placed) {
+        if entry.is_some_and(|e| e.has_room_for(key) && e.placed) {
             let task = key.clone();
             events.push(TaskEvent::VolumeTaken { task, volume: *volume }.into());
         }

@@ -3,6 +3,7 @@
 use super::disk::check_disk;
 use super::order::{Conversion, Order};
 use super::reserve::unmarked;
+use super::sharing;
 use crate::event::Event;
 use crate::state::State;
 use berth_model::access::Access;
@@ -94,12 +95,15 @@ fn volume_of(order: &Order<'_>, index: u64, resource: &Resource) -> Result<Volum
             .remedy("give the disk a persistence with the volume's name"));
     };
     let name = &persistence.name;
-    if resource.shared || resource.provider.is_some() {
+    if resource.provider.is_some() {
         return Err(Rejection::new(
             ErrorCode::Unsupported,
-            format!("volume {name} is shared or of a provider, which this release does not make"),
+            format!("volume {name} is of a provider, which this release does not make"),
         )
         .field("volumes"));
+    }
+    if resource.shared {
+        sharing::check_creator(order, name)?;
     }
     let Some(role) = resource.stack.owner() else {
         return Err(Rejection::new(
@@ -128,6 +132,7 @@ fn volume_of(order: &Order<'_>, index: u64, resource: &Resource) -> Result<Volum
         size: Bytes::from_scalar(amount),
         container_path: Arc::clone(&mount.container_path),
         access: Access::default(),
+        shared: resource.shared,
     };
     if new.size.to_scalar().ok() != Some(amount) {
         return Err(invalid(format!("volume {name} has {amount} MiB: give whole MiB")));
@@ -145,6 +150,7 @@ pub(crate) struct NewVolume {
     pub(crate) size: Bytes,
     pub(crate) container_path: Arc<str>,
     pub(crate) access: Access,
+    pub(crate) shared: bool,
 }
 
 impl NewVolume {
@@ -157,6 +163,9 @@ impl NewVolume {
     ) -> Result<Volume, Rejection> {
         check_container_path(&self.container_path)
             .map_err(|e| bad_path(format!("volume {}: {e}", self.name)))?;
+        if self.shared {
+            sharing::check_disk(&self.name, &self.source)?;
+        }
         let asked = order.asked;
         Ok(Volume {
             spec: VolumeSpec {
@@ -168,6 +177,7 @@ impl NewVolume {
                 source: self.source,
                 size: self.size,
                 access: self.access,
+                shared: self.shared,
             },
             agent: order.agent.info.id,
             stack,

@@ -160,11 +160,17 @@ fn has_nothing(entry: &VolumeEntry) -> bool {
 
 /// Refuses a volume that a task uses.
 pub(crate) fn check_unused(state: &State, entry: &VolumeEntry) -> Result<(), Rejection> {
-    let Some(user) = entry.user.as_ref().or_else(|| entry.waiting.first()) else { return Ok(()) };
+    let mut users = entry.users.union(&entry.waiting);
+    let Some(user) = users.next() else { return Ok(()) };
+    let others = match users.count() {
+        0 => String::new(),
+        1 => " and 1 other task".to_owned(),
+        more => format!(" and {more} other tasks"),
+    };
     Err(Rejection::new(
         ErrorCode::VolumeInUse,
         format!(
-            "volume {} ({}) is used by task {} of framework {}",
+            "volume {} ({}) is used by task {} of framework {}{others}",
             entry.volume.spec.name, entry.volume.spec.id, user.task, user.framework
         ),
     )

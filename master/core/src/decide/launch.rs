@@ -104,7 +104,9 @@ pub(crate) fn launch(
     fill_user(order.state, framework, &mut info);
     let staged = Staged { framework, role, plain, uses, waits };
     let events = staged.events(order, info, &found);
-    Ok(Conversion { consumed: resources, produced: Resources::new(), events })
+    // The offered copy of a shared volume is for as many tasks as this call has.
+    let consumed = resources.unshared().into_owned();
+    Ok(Conversion { consumed, produced: Resources::new(), events })
 }
 
 /// A task that passed all checks.
@@ -196,7 +198,7 @@ pub(crate) fn resume(state: &State, key: &TaskKey, now: Timestamp) -> Vec<Event>
         return Vec::new();
     }
     let mut events: Vec<Event> = Vec::new();
-    for entry in entries.into_iter().flatten().filter(|entry| entry.user.is_none()) {
+    for entry in entries.into_iter().flatten().filter(|entry| entry.has_room_for(key)) {
         let volume = entry.volume.spec.id;
         events.push(TaskEvent::VolumeTaken { task: key.clone(), volume }.into());
     }

@@ -29,6 +29,7 @@ pub(crate) mod reserve;
 pub(crate) mod resize;
 pub(crate) mod room;
 pub(crate) mod schedule;
+mod sharing;
 pub(crate) mod snapshot;
 pub(crate) mod subscribe;
 pub(crate) mod transfer;

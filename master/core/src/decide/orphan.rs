@@ -120,6 +120,7 @@ pub(crate) fn adopt(order: &Order<'_>, path: &str) -> Result<Vec<Event>, Rejecti
         container_path: &container_path,
         origin: None,
         access: spec.access,
+        shared: spec.shared,
     };
     let stack = stack_on(order.agent, &spec.source, &wish)?;
     let new = NewVolume {
@@ -130,6 +131,7 @@ pub(crate) fn adopt(order: &Order<'_>, path: &str) -> Result<Vec<Event>, Rejecti
         size: spec.size,
         container_path: Arc::clone(&container_path),
         access: spec.access,
+        shared: spec.shared,
     };
     let volume = Volume { spec: spec.clone(), ..new.into_volume(order, 0, stack)? };
     let plain = volume.plain_resource().map_err(|e| {

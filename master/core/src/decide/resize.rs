@@ -10,6 +10,7 @@ use super::order::{Asked, Conversion, Order, Source, ended, not_yet};
 use super::protect::check_unprotected;
 use super::rescind;
 use super::room::{give_back, reserve_missing};
+use super::sharing::check_resizable;
 use crate::event::Event;
 use crate::state::{Agent, State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
@@ -33,6 +34,7 @@ pub(crate) fn resize(
             .field("size")
     })?;
     check_ready(volume)?;
+    check_resizable(spec)?;
     let from = spec.size;
     let kind = if size < from { OperationKind::Shrink } else { OperationKind::Grow };
     if kind == OperationKind::Shrink {
@@ -53,7 +55,7 @@ pub(crate) fn resize(
         .remedy("create a volume on another disk and copy the data"));
     }
     let mut events = Vec::new();
-    if entry.user.is_none() {
+    if entry.users.is_empty() {
         events.extend(rescind::holding(order.state, order.agent, &sum_of(&entry.resource())));
     }
     let mut next = Volume {
@@ -143,6 +145,7 @@ fn offered<'a>(order: &Order<'a>, volume: &Resource) -> Result<&'a VolumeEntry, 
         .zip(volume.stack.owner())
         .and_then(|(p, role)| order.state.volume_on(order.agent.info.id, role, &p.name))
         .ok_or_else(|| unknown(&volume.to_string()))?;
+    check_resizable(&entry.volume.spec)?;
     check_unused(order.state, entry)?;
     let Source::Accepted { running, .. } = order.source else {
         return Err(Rejection::new(ErrorCode::Internal, "an offered volume without offers"));
@@ -230,7 +233,7 @@ fn over(
 ) -> Vec<Event> {
     let volume = &entry.volume;
     let mut events = Vec::new();
-    if size != volume.spec.size && entry.user.is_none() {
+    if size != volume.spec.size && entry.users.is_empty() {
         // It may have been offered with the larger size meanwhile.
         events = rescind::holding(state, agent, &sum_of(&entry.resource()));
     }

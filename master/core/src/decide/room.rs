@@ -5,6 +5,7 @@ use super::disk::{self, check_disk};
 use super::import;
 use super::order::{Asked, Order, Source};
 use super::reserve::RowChanges;
+use super::sharing::check_source;
 use crate::event::Event;
 use crate::state::{Agent, RowKey, State, sum_of};
 use berth_model::access::Access;
@@ -39,6 +40,7 @@ pub(crate) struct Wish<'a> {
     /// What it is made from.
     pub(crate) origin: Option<&'a Origin>,
     pub(crate) access: Access,
+    pub(crate) shared: bool,
 }
 
 /// A place for the volume: the reservation it is cut from, on one disk of one agent.
@@ -73,6 +75,7 @@ pub(crate) fn create_volume(
         size: room.size,
         container_path: Arc::clone(wish.container_path),
         access: wish.access,
+        shared: wish.shared,
     };
     let volume = new.into_volume(&order, 0, room.stack)?;
     let plain = volume.plain_resource().map_err(|e| bad_size(e.to_string()))?;
@@ -127,7 +130,8 @@ fn find<'a>(state: &'a State, wish: &Wish<'_>) -> Result<Room<'a>, Rejection> {
     for agent in &agents {
         for source in chosen(state, agent, wish.disk, profile) {
             disks += 1;
-            match import::takes(wish, &source).and_then(|()| check_disk(state, agent, &source)) {
+            let takes = import::takes(wish, &source).and_then(|()| check_source(wish, &source));
+            match takes.and_then(|()| check_disk(state, agent, &source)) {
                 Ok(()) => rooms.extend(rooms_on(agent, &source, wish)),
                 Err(rejection) => left_out = Some(rejection),
             }

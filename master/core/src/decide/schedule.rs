@@ -8,6 +8,7 @@
 use super::disk::check_keeps_snapshots;
 use super::keep::{Taken, falls_out};
 use super::order::{Asked, Order, Source};
+use super::sharing::check_freezable;
 use super::snapshot::{self, Wanted};
 use crate::event::Event;
 use crate::state::{State, VolumeEntry};
@@ -45,6 +46,9 @@ pub(crate) fn set(
             .field(error.field)
     })?;
     check_keeps_snapshots(state, entry)?;
+    if plan.freeze.is_some() {
+        check_freezable(spec)?;
+    }
     let before = state.schedules.get(&spec.id);
     let same = before.filter(|before| before.plan.every == plan.every);
     let schedule = SnapshotSchedule {

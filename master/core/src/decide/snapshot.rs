@@ -12,6 +12,7 @@ use super::protect::check_unprotected;
 use super::report_derived::rolls_back;
 use super::rescind;
 use super::room::{Wish, create_volume};
+use super::sharing::check_freezable;
 use crate::event::Event;
 use crate::state::{SnapshotEntry, State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
@@ -55,6 +56,9 @@ pub(crate) fn create(
     let spec = &entry.volume.spec;
     check_health(order.agent, &spec.source)?;
     check_keeps_snapshots(order.state, entry)?;
+    if wanted.freeze.is_some() {
+        check_freezable(spec)?;
+    }
     let snapshot = new(order.asked, entry, wanted, "auto", 0);
     let mut events = free_name(order.state, &snapshot.spec)?;
     let operation = order.asked.id;
@@ -383,6 +387,8 @@ pub(crate) fn clone(
         container_path: wanted.container_path,
         origin: Some(&origin),
         access: of.access,
+        // A copy is for one task at a time, whatever it was made from.
+        shared: false,
     };
     create_volume(state, &wish, asked)
 }

@@ -30,7 +30,7 @@ pub(super) fn find_volume<'a>(
         .ok_or_else(unknown)?;
     let volume = &entry.volume;
     match volume.state {
-        VolumeState::Ready | VolumeState::Creating if entry.user.is_none() => {},
+        VolumeState::Ready | VolumeState::Creating if entry.is_shared() => {},
         VolumeState::Ready | VolumeState::Creating => super::destroy::check_unused(state, entry)?,
         VolumeState::Failed
         | VolumeState::Lost

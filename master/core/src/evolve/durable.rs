@@ -175,13 +175,15 @@ fn put_volume(state: &mut State, now: Timestamp, volume: Arc<Volume>) {
     wake(state, now, id);
 }
 
-/// The task that uses the volume is charged with its new size.
+/// The tasks that use the volume are charged with its new size.
 fn recharge(state: &mut State, entry: &VolumeEntry, before: &Volume) {
-    let Some(user) = &entry.user else { return };
-    let (Some(task), Ok(before)) = (state.tasks.get(user), before.resource()) else { return };
-    let (role, framework) = (&task.role, &user.framework);
-    state.shares.release(role, framework, &sum_of(&before));
-    state.shares.charge(role, framework, &sum_of(&entry.resource()));
+    let Ok(before) = before.resource() else { return };
+    for user in &entry.users {
+        let Some(task) = state.tasks.get(user) else { continue };
+        let (who, agent) = ((&task.role, &user.framework), entry.volume.agent);
+        state.shares.release(who, agent, &sum_of(&before));
+        state.shares.charge(who, agent, &sum_of(&entry.resource()));
+    }
 }
 
 fn delete_volume(state: &mut State, now: Timestamp, id: VolumeId) {

@@ -2,7 +2,7 @@
 
 use super::{stir, stir_all};
 use crate::event::FrameworkEvent;
-use crate::state::{Filter, FilterKey, Pool, State, Timer};
+use crate::state::{Filter, FilterKey, State, Timer};
 use berth_model::id::{FrameworkId, OfferId};
 use berth_model::offer::Offer;
 use berth_model::role::Role;
@@ -64,30 +64,36 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: FrameworkEvent) {
 fn offered(state: &mut State, now: Timestamp, offer: Offer) {
     state.next_offer = state.next_offer.max(offer.id.number + 1);
     if let Some(agent) = state.agents.get_mut(&offer.agent) {
-        agent.books.shift(Pool::Available, Pool::Offered, &offer.resources);
+        agent.books.offer(&offer.resources);
         agent.offers.insert(offer.id);
     }
     if let Some(framework) = state.frameworks.get_mut(&offer.framework) {
         framework.offers.insert(offer.id);
     }
-    state.shares.charge(&offer.role, &offer.framework, &offer.resources);
+    let who = (&offer.role, &offer.framework);
+    state.shares.charge(who, offer.agent, &offer.resources);
     state.shares.serve(&offer.role, &offer.framework);
     if let Some(span) = state.config.offer_timeout {
         state.timers.arm(now.after(span), Timer::OfferOld(offer.id));
     }
+    let (agent, shared) = (offer.agent, !offer.resources.shared().is_empty());
     state.offers.insert(offer.id, offer);
+    if shared {
+        // The next framework may be offered it too, in a look of its own.
+        stir(state, now, agent);
+    }
 }
 
 fn offer_ended(state: &mut State, now: Timestamp, id: OfferId) {
     let Some(offer) = state.offers.remove(&id) else { return };
     if let Some(agent) = state.agents.get_mut(&offer.agent) {
-        agent.books.shift(Pool::Offered, Pool::Available, &offer.resources);
+        agent.books.end_offer(&offer.resources);
         agent.offers.remove(&id);
     }
     if let Some(framework) = state.frameworks.get_mut(&offer.framework) {
         framework.offers.remove(&id);
     }
-    state.shares.release(&offer.role, &offer.framework, &offer.resources);
+    state.shares.release((&offer.role, &offer.framework), offer.agent, &offer.resources);
     stir(state, now, offer.agent);
 }
 

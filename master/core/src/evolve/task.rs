@@ -73,19 +73,20 @@ fn charged(state: &mut State, key: &TaskKey) {
         agent.books.shift(Pool::Available, Pool::Used, &task.plain);
         agent.seq += 1;
     }
-    state.shares.charge(&task.role, &key.framework, &task.plain);
+    state.shares.charge((&task.role, &key.framework), task.agent, &task.plain);
 }
 
 fn volume_taken(state: &mut State, key: TaskKey, volume: VolumeId) {
     let Some(mut entry) = state.volumes.remove(&volume) else { return };
-    if placing::take(state, &entry) {
+    if placing::take(state, &entry, &key) {
         if let Some(task) = state.tasks.get(&key) {
-            state.shares.charge(&task.role, &key.framework, &sum_of(&entry.resource()));
+            let (who, volume) = ((&task.role, &key.framework), sum_of(&entry.resource()));
+            state.shares.charge(who, entry.volume.agent, &volume);
         }
         if let Some(agent) = state.agents.get_mut(&entry.volume.agent) {
             agent.seq += 1;
         }
-        entry.user = Some(key);
+        entry.users.insert(key);
     }
     state.volumes.insert(volume, entry);
 }
@@ -110,15 +111,16 @@ fn free(state: &mut State, now: Timestamp, key: &TaskKey) {
         if let Some(entry) = state.agents.get_mut(&agent) {
             entry.books.shift(Pool::Used, Pool::Available, &plain);
         }
-        state.shares.release(&role, &key.framework, &plain);
+        state.shares.release((&role, &key.framework), agent, &plain);
     }
     for volume in volumes {
         let Some(mut entry) = state.volumes.remove(&volume) else { continue };
         entry.waiting.remove(key);
-        if entry.user.as_ref() == Some(key) {
+        if entry.users.contains(key) {
             placing::give_back(state, &entry);
-            entry.user = None;
-            state.shares.release(&role, &key.framework, &sum_of(&entry.resource()));
+            entry.users.remove(key);
+            let (who, volume) = ((&role, &key.framework), sum_of(&entry.resource()));
+            state.shares.release(who, entry.volume.agent, &volume);
         }
         state.volumes.insert(volume, entry);
     }

@@ -1,7 +1,9 @@
 //! One agent's resources, each in exactly one pool.
 //!
-//! Invariant: total = available + offered + used + withheld. It knows no reservation rule; every
-//! change is a difference whose cost does not depend on how much else there is.
+//! Invariant: total = available + offered + used + withheld, but for the copies of shared volumes. Of such a volume one copy
+//! rests in `available` or `withheld` for as long as it exists; each offer and each task has a further copy, which is made
+//! for it and vanishes with it. It knows no reservation rule; every change is a difference whose cost does not depend on
+//! how much else there is.
 
 use berth_model::resources::{Resource, Resources};
 
@@ -60,6 +62,24 @@ impl Books {
     pub(crate) fn shift(&mut self, from: Pool, to: Pool, what: &Resources) {
         self.take(from, what);
         self.give(to, what);
+    }
+    /// An offer is made. What is shared stays available too.
+    pub(crate) fn offer(&mut self, what: &Resources) {
+        self.take(Pool::Available, &what.unshared());
+        self.give(Pool::Offered, what);
+    }
+    /// An offer has ended.
+    pub(crate) fn end_offer(&mut self, what: &Resources) {
+        self.take(Pool::Offered, what);
+        self.give(Pool::Available, &what.unshared());
+    }
+    /// A task gets a copy of a shared volume of its own.
+    pub(crate) fn copy(&mut self, volume: &Resources) {
+        self.give(Pool::Used, volume);
+    }
+    /// The task's copy vanishes.
+    pub(crate) fn drop_copy(&mut self, volume: &Resources) {
+        self.take(Pool::Used, volume);
     }
     /// Replaces `consumed` in one pool by `produced` in another.
     pub(crate) fn convert(

@@ -16,8 +16,8 @@ pub(crate) struct VolumeEntry {
     /// Whether its space was taken from the agent's books; false only for a quarantined volume that
     /// does not fit, and for volumes that hold no space.
     pub(crate) placed: bool,
-    /// The live task it is charged to.
-    pub(crate) user: Option<TaskKey>,
+    /// The live tasks it is charged to: at most one unless it is shared.
+    pub(crate) users: BTreeSet<TaskKey>,
     /// Tasks that start when it is READY.
     pub(crate) waiting: BTreeSet<TaskKey>,
     /// What its agent last said of it.
@@ -57,12 +57,20 @@ impl VolumeEntry {
         Self {
             volume,
             placed: false,
-            user: None,
+            users: BTreeSet::new(),
             waiting: BTreeSet::new(),
             observed: None,
             measured: History::default(),
             progress: None,
         }
+    }
+    /// Whether several tasks may use it at once.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.volume.spec.shared
+    }
+    /// Whether the task could be charged with it beside those that are.
+    pub(crate) fn has_room_for(&self, task: &TaskKey) -> bool {
+        self.users.is_empty() || self.is_shared() && !self.users.contains(task)
     }
     /// The volume as a resource.
     pub(crate) fn resource(&self) -> Resource {

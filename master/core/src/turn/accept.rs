@@ -26,6 +26,8 @@ struct Running {
     left: Resources,
     /// The part of it that operations of this call made.
     made: Resources,
+    /// The shared volumes in it that tasks of this call use.
+    lent: Resources,
 }
 
 impl Running {
@@ -72,7 +74,7 @@ impl Turn<'_> {
         for operation in new {
             self.run(id, &mut running, operation);
         }
-        let untouched = running.left.minus(&running.made);
+        let untouched = running.left.minus(&running.made).minus(&running.lent);
         let refused =
             used.first().and_then(|o| filter(o, untouched, filters, self.state, self.now));
         self.apply_all(refused);
@@ -209,7 +211,8 @@ impl Turn<'_> {
             self.apply(FrameworkEvent::OfferEnded(offer.id).into());
         }
         let (agent, role) = (first.agent, first.role.clone());
-        Some(Running { agent, role, principal, left, made: Resources::new() })
+        let (made, lent) = (Resources::new(), Resources::new());
+        Some(Running { agent, role, principal, left, made, lent })
     }
 
     fn run(&mut self, id: &FrameworkId, running: &mut Running, operation: OfferOperation) {
@@ -275,7 +278,9 @@ impl Turn<'_> {
                     running.convert(&conversion);
                     let key = TaskKey { framework: id.clone(), task: task.id.clone() };
                     self.apply_all(conversion.events);
-                    waits |= self.state.tasks.get(&key).is_some_and(|t| t.waiting.is_some());
+                    let Some(task) = self.state.tasks.get(&key) else { continue };
+                    waits |= task.waiting.is_some();
+                    running.lent.add_all(&task.resources.shared()).expect("copies add up");
                 },
                 Err(rejection) => refused.push((task, rejection)),
             }

@@ -127,6 +127,7 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
             disk,
             container_path,
             access,
+            shared,
             import,
         } => {
             let origin = import.as_ref().map(origin_of);
@@ -140,6 +141,7 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
                 container_path,
                 origin: origin.as_ref(),
                 access: *access,
+                shared: *shared,
             };
             create_volume(state, &wish, asked)
         },
@@ -207,17 +209,15 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
         Request::AdoptOrphan { orphan } => adopt_orphan(state, asked, orphan),
         Request::PurgeOrphan { orphan } => purge_orphan(state, asked, orphan),
         Request::AddDisk { .. } | Request::RemoveDisk { .. } => {
-            let order =
-                disk_order::order_of(state, request).expect("it is about a disk of an agent");
+            let order = disk_order::order_of(state, request).expect("it is about a disk");
             Ok(disk_order::submit(asked, order?))
         },
     }
 }
 
 fn origin_of(import: &Import) -> Origin {
-    match import {
-        Import::Directory { path } => Origin::Directory { path: path.clone() },
-    }
+    let Import::Directory { path } = import;
+    Origin::Directory { path: path.clone() }
 }
 
 fn say(

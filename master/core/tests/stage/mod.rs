@@ -117,6 +117,7 @@ pub fn framework_info(name: &str, roles: &[&str]) -> FrameworkInfo {
         failover_timeout: Duration::from_secs(600),
         url: Arc::from(""),
         hostname: Arc::from("here"),
+        capabilities: BTreeSet::new(),
     }
 }
 
@@ -407,6 +408,7 @@ pub fn create_request(name: &str, owner: &str, size: u64) -> Request {
         container_path: Arc::from("data"),
         access: berth_model::access::Access::default(),
         import: None,
+        shared: false,
     }
 }
 pub fn ensured(step: &Step) -> Option<VolumeSpec> {

@@ -19,6 +19,7 @@ pub fn stray(number: u128, name: &str) -> VolumeSpec {
         source: DiskSource::Root,
         size: mib(512),
         access: Access::default(),
+        shared: false,
     }
 }
 

@@ -31,6 +31,7 @@ impl Scheduler {
             failover_timeout: self.config.failover_timeout,
             url: Arc::from(self.config.url.as_str()),
             hostname: Arc::from(self.config.hostname.as_str()),
+            capabilities: BTreeSet::new(),
         };
         let framework = self.state.framework.clone();
         self.call(Call::Subscribe { info, framework, suppressed });

@@ -153,6 +153,7 @@ impl Stack {
                 container_path: Arc::from("data"),
                 access: berth_model::access::Access::default(),
                 import: None,
+                shared: false,
             };
             self.submit(request);
         }

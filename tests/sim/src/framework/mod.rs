@@ -9,7 +9,7 @@ mod plan;
 use crate::dice::Dice;
 use crate::tally::{Fault, Tally};
 use berth_model::error::ErrorCode;
-use berth_model::framework::{Call, Event, Filters, FrameworkInfo};
+use berth_model::framework::{Call, Capability, Event, Filters, FrameworkInfo};
 use berth_model::id::{AgentId, FrameworkId, OfferId, Principal, TaskId};
 use berth_model::offer::Offer;
 use berth_model::role::Role;
@@ -48,6 +48,8 @@ pub struct Framework {
     name: String,
     role: Role,
     principal: Option<Principal>,
+    /// It understands shared volumes.
+    pub shares: bool,
     failover: Duration,
     /// Survives crashes.
     pub id: Option<FrameworkId>,
@@ -79,6 +81,7 @@ impl Framework {
             name: format!("framework-{at}"),
             role: Role::new(role).expect("a good role"),
             principal: dice.flip().then(|| Principal::new(&format!("p{at}")).expect("a good name")),
+            shares: dice.chance(600),
             failover: Duration::from_secs(if dice.chance(150) { 20 } else { 3_600 }),
             id: None,
             up: false,
@@ -127,6 +130,7 @@ impl Framework {
             failover_timeout: self.failover,
             url: Arc::from(""),
             hostname: Arc::from("host"),
+            capabilities: self.shares.then_some(Capability::SharedResources).into_iter().collect(),
         };
         self.suppressed = false;
         Sent::plain(Call::Subscribe {

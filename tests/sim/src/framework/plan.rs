@@ -42,8 +42,8 @@ impl Framework {
     }
 
     fn use_volume(&mut self, offer: &Offer, volume: Resource) -> Vec<OfferOperation> {
-        if self.dice.chance(50) {
-            // Twice the same volume: the second task must be refused.
+        if self.dice.chance(if volume.shared { 500 } else { 50 }) {
+            // Twice the same volume: the second task must be refused unless it is shared.
             let mut both = self.launch(offer, vec![volume.clone()]);
             both.extend(self.launch(offer, vec![volume]));
             return both;
@@ -126,7 +126,9 @@ impl Framework {
         let name = VolumeName::new(&format!("{}-v{number}", self.name)).expect("a good name");
         let persistence = Persistence { name, principal: self.principal.clone() };
         let mount = Mount { container_path: Arc::from("data"), mode: MountMode::ReadWrite };
-        plain.with_volume(persistence, mount)
+        // Of somebody who does not understand it, it is refused.
+        let shared = self.dice.chance(if self.shares { 350 } else { 30 });
+        Resource { shared, ..plain.with_volume(persistence, mount) }
     }
 
     /// A part of a scalar: whole units of disk and memory.

@@ -26,7 +26,7 @@ fn milli(resource: &Resource) -> i64 {
 }
 
 impl Judges {
-    /// I2: role, principal and machine of a volume never change; a name is held once in its role. Remembers which lives
+    /// I2: role, principal and machine of a volume never change, nor whether it is shared; a name is held once in its role. Remembers which lives
     /// have ended.
     pub(super) fn judge_owners(&mut self, world: &World) {
         let mut names: BTreeSet<(&Role, &VolumeName)> = BTreeSet::new();
@@ -34,7 +34,7 @@ impl Judges {
         for volume in volumes(world.master.registry.records()) {
             let spec = &volume.spec;
             let (role, principal) = (spec.role.clone(), spec.principal.clone());
-            let birth = Birth { role, principal, agent: volume.agent };
+            let birth = Birth { role, principal, agent: volume.agent, shared: spec.shared };
             let known = self.births.entry(spec.id).or_insert_with(|| birth.clone());
             // Ids follow from operation ids, so a forgetful registry may give one twice.
             if *known != birth && !self.rolled_back {

@@ -15,6 +15,7 @@ mod groups;
 mod healed;
 mod imports;
 mod lineage;
+mod sharing;
 mod snapshots;
 mod tasks;
 
@@ -45,6 +46,7 @@ struct Birth {
     role: Role,
     principal: Option<Principal>,
     agent: AgentId,
+    shared: bool,
 }
 
 /// Everything the judges remember.

@@ -80,7 +80,7 @@ impl Judges {
         }
     }
 
-    /// I4: what runs fits into what there is, row by row; a volume has one user.
+    /// I4: what runs fits into what there is, row by row; a volume has one user unless it is shared.
     pub(super) fn judge_use(&mut self, world: &World) {
         for machine in world.agents.iter().filter(|machine| !machine.strayed) {
             self.judge_users(machine);
@@ -99,7 +99,8 @@ impl Judges {
             .filter(|container| !matches!(container.phase, ContainerPhase::Exited(_)));
         for container in alive {
             for (id, _) in &container.volumes {
-                if !volumes.insert(*id) {
+                let shared = self.births.get(id).is_some_and(|birth| birth.shared);
+                if !volumes.insert(*id) && !shared {
                     let text = format!("volume {id} has two users, one is {}", container.key);
                     self.report("I4 no double allocation", text);
                 }

@@ -10,6 +10,7 @@ use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{ContainerId, VolumeId};
 use berth_model::resources::Resources;
 use berth_model::task::TaskKey;
+use std::collections::BTreeSet;
 
 /// How far a container has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +44,7 @@ impl World {
         let machine = &mut self.agents[at];
         let boot = machine.boot;
         match effect {
-            ContainerEffect::Start { container, framework, task, volumes } => {
+            ContainerEffect::Start { container, framework, task, volumes, in_use: _ } => {
                 self.judges.agent_changes(at, machine, &task.id);
                 if machine.containers.contains_key(&container) {
                     self.container_answers(at, container);
@@ -147,6 +148,9 @@ impl World {
         self.dirt.containers = true;
         self.dirt.disks = true;
         self.tally.deed("containers up");
+        if self.is_shared_by_several(at) {
+            self.tally.deed("volumes used by several");
+        }
         let mut judges = std::mem::take(&mut self.judges);
         judges.container_up(self, at, container);
         self.judges = judges;
@@ -180,6 +184,12 @@ impl World {
         self.dirt.containers = true;
         self.dirt.disks = true;
         self.container_answers(at, container);
+    }
+
+    fn is_shared_by_several(&self, at: usize) -> bool {
+        let running = self.agents[at].containers.values().filter(|c| c.is_running());
+        let mut seen = BTreeSet::new();
+        running.flat_map(|c| &c.volumes).any(|(id, _)| !seen.insert(*id))
     }
 
     fn task_writes(&mut self, at: usize, id: VolumeId) {

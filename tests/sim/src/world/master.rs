@@ -179,6 +179,7 @@ impl World {
             process.open.told.push((at, seq));
         }
         self.judges.master_decides(&self.master.registry, was_proven, &step.writes);
+        self.judges.master_offers(&self.frameworks, &step.outputs);
         self.note(|| format!("  master writes {:?} says {:?}", step.writes, step.outputs));
         self.master_takes(step);
     }

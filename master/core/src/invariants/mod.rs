@@ -1,11 +1,12 @@
 //! Named checks over the books. They compute everything again from the tables, by other ways than the
 //! differences that keep the books.
 
+mod books;
+
 use crate::decide::disk::Withheld;
-use crate::state::{
-    Agent, Link, Place, RowKey, Shares, State, VolumeEntry, base_of, place_of, sum_of,
-};
+use crate::state::{Agent, Link, RowKey, Shares, State, VolumeEntry, sum_of};
 use berth_model::id::{AgentId, OfferId, ReservationId};
+use berth_model::offer::Offer;
 use berth_model::operation::OperationKind;
 use berth_model::resources::Resources;
 use berth_model::role::Role;
@@ -54,7 +55,7 @@ impl Findings {
 pub fn check(state: &State) -> Vec<Violation> {
     let mut findings = Findings::default();
     for (id, agent) in &state.agents {
-        conservation(&mut findings, state, *id, agent);
+        books::conservation(&mut findings, state, *id, agent);
         indices(&mut findings, state, *id, agent);
     }
     rows(&mut findings, state);
@@ -85,82 +86,6 @@ fn schedules(findings: &mut Findings, state: &State) {
             || format!("settled up to {:?}, last for {last:?}", schedule.settled),
         );
     }
-}
-
-/// The sum, and whether it could be built.
-fn gather<'a>(parts: impl Iterator<Item = &'a Resources>) -> Option<Resources> {
-    let mut sum = Resources::new();
-    for part in parts {
-        sum.add_all(part).ok()?;
-    }
-    Some(sum)
-}
-
-/// total = available + offered + used + withheld, and each pool is what the tables say.
-fn conservation(findings: &mut Findings, state: &State, id: AgentId, agent: &Agent) {
-    let books = &agent.books;
-    let broken = books.broken.clone();
-    findings.require(broken.is_none(), "books-fit", id, || broken.unwrap_or_default());
-    let pools = [&books.available, &books.offered, &books.used, &books.withheld];
-    let sum = gather(pools.into_iter());
-    findings.require(sum.as_ref() == Some(&books.total), "conservation", id, || {
-        format!("total {} but pools hold {sum:?}", books.total)
-    });
-    let total = total_of(state, agent);
-    findings.require(total.as_ref() == Some(&books.total), "total-from-records", id, || {
-        format!("total {} but records make {total:?}", books.total)
-    });
-    let offered = gather(
-        agent.offers.iter().filter_map(|offer| state.offers.get(offer)).map(|o| &o.resources),
-    );
-    findings.require(offered.as_ref() == Some(&books.offered), "offered-in-offers", id, || {
-        format!("offered {} but offers hold {offered:?}", books.offered)
-    });
-    let mut used: Vec<Resources> = agent
-        .tasks
-        .iter()
-        .filter_map(|key| state.tasks.get(key))
-        .filter(|task| task.charged)
-        .map(|task| task.plain.clone())
-        .collect();
-    let entries = || agent.volumes.iter().filter_map(|id| state.volumes.get(id));
-    used.extend(entries().filter(|e| e.user.is_some() && e.placed).map(|e| sum_of(&e.resource())));
-    let used = gather(used.iter());
-    findings.require(used.as_ref() == Some(&books.used), "used-by-tasks", id, || {
-        format!("used {} but tasks have {used:?}", books.used)
-    });
-    let withheld: Vec<Resources> = entries()
-        .filter(|e| e.placed && e.user.is_none() && place_of(e.volume.state) == Place::Withheld)
-        .map(|e| sum_of(&e.resource()))
-        .collect();
-    let withheld = gather(withheld.iter());
-    findings.require(withheld.as_ref() == Some(&books.withheld), "withheld-volumes", id, || {
-        format!("withheld {} but volumes make {withheld:?}", books.withheld)
-    });
-}
-
-/// What was declared, with reservations and volumes applied. Nothing when they do not fit.
-fn total_of(state: &State, agent: &Agent) -> Option<Resources> {
-    let mut total = agent.info.declared.clone();
-    let rows = agent.rows.values().filter_map(|id| state.rows.get(id));
-    let (mut bare, mut reserved) = (Vec::new(), Vec::new());
-    for row in rows {
-        let base = row.resource.clone().with_stack(base_of(&row.resource.stack));
-        bare.push(sum_of(&base));
-        reserved.push(sum_of(&row.resource));
-    }
-    for part in &bare {
-        total.checked_sub(part).ok()?;
-    }
-    for part in &reserved {
-        total.add_all(part).ok()?;
-    }
-    let placed = agent.volumes.iter().filter_map(|id| state.volumes.get(id));
-    for entry in placed.filter(|entry| entry.placed) {
-        total.checked_sub(&sum_of(&entry.plain())).ok()?;
-        total.add_all(&sum_of(&entry.resource())).ok()?;
-    }
-    Some(total)
 }
 
 /// What hangs on an agent is what the tables say hangs on it.
@@ -216,27 +141,33 @@ fn volumes(findings: &mut Findings, state: &State) {
         findings.require(entry.placed == holds || quarantined, "space-follows-state", id, || {
             format!("{} but placed is {}", volume.state, entry.placed)
         });
-        let user = entry.user.as_ref().map(|key| (key, state.tasks.get(key)));
-        let fits = user.as_ref().is_none_or(|(_, task)| {
+        let fits = entry.users.iter().all(|key| {
+            let task = state.tasks.get(key);
             task.is_some_and(|t| !t.ended() && t.agent == volume.agent && t.volumes.contains(id))
         });
-        findings.require(fits, "volume-user-lives", id, || format!("{user:?}"));
+        findings.require(fits, "volume-user-lives", id, || format!("{:?}", entry.users));
+        let alone = entry.users.len() <= 1 || entry.is_shared();
+        findings.require(alone, "one-user-unless-shared", id, || format!("{:?}", entry.users));
         let waiting = entry.waiting.iter().all(|key| {
             state.tasks.get(key).is_some_and(|t| t.waiting.is_some() && t.volumes.contains(id))
         });
         findings.require(waiting, "waiting-tasks-wait", id, || format!("{:?}", entry.waiting));
         let resource = sum_of(&entry.resource());
-        let offering: Vec<OfferId> = state
-            .offers
-            .values()
-            .filter(|o| o.agent == volume.agent && o.resources.contains(&resource))
-            .map(|o| o.id)
-            .collect();
+        let here = state.offers.values().filter(|o| o.agent == volume.agent);
+        let offering: Vec<&Offer> = here.filter(|o| o.resources.contains(&resource)).collect();
         // A quarantined copy may look like the volume whose name it carries.
         let twin = state.volume_on(volume.agent, &volume.spec.role, &volume.spec.name);
-        let most = usize::from(twin.is_some_and(is_offerable));
+        let most = match twin.filter(|twin| is_offerable(twin)) {
+            Some(twin) if twin.is_shared() => offering
+                .iter()
+                .map(|offer| (&offer.framework, &offer.role))
+                .collect::<BTreeSet<_>>()
+                .len(),
+            twin => usize::from(twin.is_some()),
+        };
         findings.require(offering.len() <= most, "one-offer-per-volume", id, || {
-            format!("{} in {offering:?}", volume.state)
+            let ids: Vec<OfferId> = offering.iter().map(|offer| offer.id).collect();
+            format!("{} in {ids:?}", volume.state)
         });
         let pending = state.operations.get(&volume.operation).filter(|o| !o.state.is_final());
         let awaited = matches!(volume.state, VolumeState::Creating | VolumeState::Tombstoned);
@@ -257,7 +188,7 @@ fn volumes(findings: &mut Findings, state: &State) {
 }
 
 fn is_offerable(entry: &VolumeEntry) -> bool {
-    entry.volume.state == VolumeState::Ready && entry.user.is_none()
+    entry.volume.state == VolumeState::Ready && (entry.users.is_empty() || entry.is_shared())
 }
 
 /// Names are unique per role among volumes whose data is explained.
@@ -317,6 +248,12 @@ fn offers(findings: &mut Findings, state: &State) {
                 && f.record.info.roles.contains(&offer.role)
         });
         findings.require(open, "offers-to-connected", id, || offer.framework.to_string());
+        let shares = framework.is_some_and(|f| f.record.info.can_share());
+        let shared = offer.resources.shared();
+        findings.require(shares || shared.is_empty(), "shared-to-capable", id, || {
+            format!("{shared} for {}", offer.framework)
+        });
+        findings.require(shared == shared.once(), "one-copy-per-offer", id, || shared.to_string());
         let allowed = offer.resources.allocatable_to(&offer.role) == offer.resources;
         findings.require(allowed, "offers-respect-reservations", id, || {
             format!("{} for {}", offer.resources, offer.role)
@@ -369,15 +306,16 @@ fn shares(findings: &mut Findings, state: &State) {
         again.declare(&agent.info.declared);
     }
     for offer in state.offers.values() {
-        again.charge(&offer.role, &offer.framework, &offer.resources);
+        again.charge((&offer.role, &offer.framework), offer.agent, &offer.resources);
     }
     for (key, task) in state.tasks.iter().filter(|(_, task)| task.charged) {
-        again.charge(&task.role, &key.framework, &task.plain);
+        again.charge((&task.role, &key.framework), task.agent, &task.plain);
     }
     for entry in state.volumes.values() {
-        let Some(task) = entry.user.as_ref().and_then(|key| state.tasks.get(key)) else { continue };
-        let framework = &task.status.framework;
-        again.charge(&task.role, framework, &sum_of(&entry.resource()));
+        for task in entry.users.iter().filter_map(|key| state.tasks.get(key)) {
+            let who = (&task.role, &task.status.framework);
+            again.charge(who, entry.volume.agent, &sum_of(&entry.resource()));
+        }
     }
     let figures = |shares: &Shares| {
         let roles: BTreeMap<Role, _> = shares

@@ -2,6 +2,8 @@
 //!
 //! Invariant: no entry holds nothing; two equal sums have equal maps whatever the order of additions.
 
+mod sharing;
+
 use super::{DiskInfo, Mount, Name, Persistence, Resource, ResourceError, Value};
 use crate::id::{Principal, VolumeName};
 use crate::reservation::Stack;

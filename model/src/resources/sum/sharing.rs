@@ -1,0 +1,36 @@
+//! Shared volumes within a sum: they are counted in copies, and their size once.
+
+use super::{Amount, Resources};
+use std::borrow::Cow;
+
+impl Resources {
+    /// The shared volumes, with their copies.
+    #[must_use]
+    pub fn shared(&self) -> Self {
+        self.of_kind(true)
+    }
+    /// Everything but the shared volumes; nothing is copied where there are none.
+    #[must_use]
+    pub fn unshared(&self) -> Cow<'_, Self> {
+        if self.0.keys().any(|key| key.shared) {
+            Cow::Owned(self.of_kind(false))
+        } else {
+            Cow::Borrowed(self)
+        }
+    }
+    fn of_kind(&self, shared: bool) -> Self {
+        let kept = self.0.iter().filter(|(key, _)| key.shared == shared);
+        Self(kept.map(|(key, held)| (key.clone(), held.clone())).collect())
+    }
+    /// The same with one copy of each shared volume: what there is, however often it is given away.
+    #[must_use]
+    pub fn once(&self) -> Self {
+        let mut once = self.clone();
+        for (_, held) in once.0.iter_mut().filter(|(key, _)| key.shared) {
+            if let Amount::Copies(copies) = &mut held.amount {
+                *copies = 1;
+            }
+        }
+        once
+    }
+}
