@@ -9,6 +9,7 @@ use berth_model::id::check_name;
 use berth_model::resources::{DiskSource, Resources, parse_resources};
 use berth_model::transfer::check_directory;
 use berth_model::units::{Bytes, parse_duration};
+use berth_model::wipe::Wipe;
 use berth_proto::address::Address;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub struct AgentConfig {
     pub disk_add_below: Vec<PathBuf>,
     /// How long a destroyed volume can be restored.
     pub trash_retention: Duration,
+    /// How trash is wiped when nobody says how.
+    pub purge_wipe: Wipe,
     /// How long the sandbox of an ended task is kept.
     pub sandbox_retention: Duration,
     /// Sandboxes go earlier while less than this share of their file system is free.
@@ -89,6 +92,7 @@ struct File {
     disks: Vec<DiskEntry>,
     disk_add_below: Option<Vec<String>>,
     trash_retention: Option<String>,
+    purge_wipe: Option<String>,
     sandbox_retention: Option<String>,
     sandbox_free_percent_min: Option<u8>,
     log_limit: Option<String>,
@@ -128,6 +132,7 @@ impl AgentConfig {
             disks,
             disk_add_below,
             trash_retention,
+            purge_wipe,
             sandbox_retention,
             sandbox_free_percent_min,
             log_limit,
@@ -189,6 +194,7 @@ impl AgentConfig {
             disks: declared,
             disk_add_below: plain_directories(below)?,
             trash_retention: span("trash_retention", trash_retention, Duration::from_hours(24))?,
+            purge_wipe: wipe(purge_wipe)?,
             sandbox_retention: span(
                 "sandbox_retention",
                 sandbox_retention,
@@ -234,6 +240,13 @@ fn directories(file: Vec<PathBuf>, flags: Vec<PathBuf>) -> Result<Vec<PathBuf>, 
             .remedy("name the directories that hold data, such as /srv"));
     }
     Ok(given)
+}
+
+fn wipe(text: Option<String>) -> Result<Wipe, Rejection> {
+    let parsed = text.map(|text| text.parse::<Wipe>()).transpose();
+    parsed.map(Option::unwrap_or_default).map_err(|error| {
+        refuse("purge_wipe", error.to_string()).remedy("write for example purge_wipe = \"zero\"")
+    })
 }
 
 fn log_size(text: Option<String>) -> Result<Bytes, Rejection> {
@@ -393,6 +406,7 @@ mod tests {
             disks: vec![],
             disk_add_below: vec!["/srv".into(), "/mnt".into(), "/media".into()],
             trash_retention: Duration::from_hours(24),
+            purge_wipe: Wipe::None,
             sandbox_retention: Duration::from_hours(168),
             sandbox_free_percent_min: 5,
             log_limit: Bytes::from_mib(10),
@@ -408,7 +422,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("agent.toml");
         let text = "master = \"m:1\"\nwork_dir = \"/w\"\nhostname = \"a\"\nresources = \"cpus:1\"\n\
-             trash_retention = \"1h\"\nlog_limit = \"1MiB\"\nattributes = { rack = \"r1\", row = \"3\" }\n\
+             trash_retention = \"1h\"\npurge_wipe = \"zero\"\nlog_limit = \"1MiB\"\nattributes = { rack = \"r1\", row = \"3\" }\n\
              [[disks]]\nroot = \"/srv/d1\"\nsize = \"1GiB\"\n";
         std::fs::write(&file, text).unwrap();
         let from_file = AgentConfig::load(Some(&file), Flags::default()).unwrap();
@@ -434,6 +448,7 @@ mod tests {
         assert_eq!(config.resources, parse_resources("cpus:2;mem:1024").unwrap());
         assert_eq!(config.hostname.as_deref(), Some("a"));
         assert_eq!(config.trash_retention, Duration::from_hours(1));
+        assert_eq!(config.purge_wipe, Wipe::Zero);
         assert_eq!(
             config.disks,
             vec![Declaration { driver: DriverChoice::Directory, ..Declaration::root() }]
@@ -505,6 +520,7 @@ mod tests {
             ("log_files = 1", "one file of output cannot be rotated"),
             ("log_limit = \"10\"", "\"10\" has no unit"),
             ("trash_retention = \"10\"", "\"10\" is not a duration"),
+            ("purge_wipe = \"burn\"", "\"burn\" is no way to wipe"),
         ] {
             std::fs::write(&file, text).unwrap();
             let error = AgentConfig::load(Some(&file), flags()).unwrap_err().to_string();

@@ -335,7 +335,8 @@ async fn a_volume_and_its_task_live_from_first_contact_over_a_restart_to_the_pur
     talk.report(VolumeState::Trashed).await;
     assert!(!host_path.exists());
     let operation = OperationId::from_u128(3);
-    talk.say(ToAgent::PurgeVolume { volume: spec(16).id, generation: 1, operation }).await;
+    talk.say(ToAgent::PurgeVolume { volume: spec(16).id, generation: 1, operation, wipe: None })
+        .await;
     talk.report(VolumeState::Gone).await;
     talk.say(ToAgent::ForgetVolume { volume: spec(16).id, generation: 1 }).await;
     // A message of the term that is over ends the connection; the agent comes back.

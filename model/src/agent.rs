@@ -1,10 +1,12 @@
 //! Agents and their disks as the master sees them.
 
+use crate::error::{ErrorCode, Rejection};
 use crate::id::{AgentId, DiskId};
 use crate::orphan::Orphan;
 use crate::resources::{DiskSource, Resources};
 use crate::units::Bytes;
 use crate::volume::Enforcement;
+use crate::wipe::{Wipe, WipeAbility};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -79,6 +81,38 @@ pub struct Disk {
     pub no_snapshots: BTreeMap<Arc<str>, String>,
     /// An operator added it while the agent ran; it is not in the agent's configuration.
     pub added: bool,
+    /// Which volumes can be wiped how when they are purged. Of what is not in it the agent says nothing.
+    pub wipes: Vec<WipeAbility>,
+}
+
+impl Disk {
+    /// Can a volume that this driver made be wiped so?
+    ///
+    /// # Errors
+    /// It cannot, or the agent does not say that it can: one of an earlier release would delete without wiping.
+    pub fn check_wipe(&self, driver: &str, method: Wipe) -> Result<(), Rejection> {
+        if method == Wipe::None {
+            return Ok(());
+        }
+        let of_driver = || self.wipes.iter().filter(|ability| &*ability.driver == driver);
+        let text = match of_driver().find(|ability| ability.method == method) {
+            Some(WipeAbility { refused: None, .. }) => return Ok(()),
+            Some(WipeAbility { refused: Some(why), .. }) => why.clone(),
+            None => "its agent does not say that it can".to_owned(),
+        };
+        let able = of_driver().filter(|ability| ability.refused.is_none());
+        let able: Vec<String> = able.map(|ability| format!("--wipe {}", ability.method)).collect();
+        let remedy = if able.is_empty() {
+            "purge it with --wipe none and wipe or destroy the whole device when nothing else is on it".to_owned()
+        } else {
+            format!("use {}", able.join(" or "))
+        };
+        let text = format!(
+            "volumes of driver {driver} on disk {} cannot be wiped by {method}: {text}",
+            self.name
+        );
+        Err(Rejection::new(ErrorCode::Unsupported, text).remedy(remedy).field("wipe"))
+    }
 }
 
 /// What an agent declares about itself.

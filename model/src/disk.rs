@@ -258,6 +258,7 @@ mod tests {
             media,
             orphans: Vec::new(),
             no_snapshots: BTreeMap::new(),
+            wipes: Vec::new(),
             added: false,
         }
     }

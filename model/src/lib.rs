@@ -29,3 +29,4 @@ pub mod units;
 pub mod usage;
 pub mod view;
 pub mod volume;
+pub mod wipe;

@@ -16,6 +16,7 @@ use crate::transfer::{Progress, TransferOrder};
 use crate::units::Bytes;
 use crate::usage::Measured;
 use crate::volume::{VolumeReport, VolumeSpec, VolumeUse};
+use crate::wipe::Wipe;
 use std::time::Duration;
 
 /// The first message of an agent: everything it knows.
@@ -33,7 +34,7 @@ pub struct Registration {
     pub revision: u64,
     /// The last sequence number of its ledger; below what the master was told, the ledger was rolled back.
     pub ledger_seq: u64,
-    /// Every volume in its ledger that is not GONE.
+    /// Every volume in its ledger that is not GONE, or that was wiped before that.
     pub volumes: Vec<VolumeReport>,
     /// Every task it runs, and every ended one whose last update is not acknowledged.
     pub tasks: Vec<TaskReport>,
@@ -179,6 +180,8 @@ pub enum ToAgent {
         generation: u64,
         /// On whose behalf.
         operation: OperationId,
+        /// What becomes of its blocks; as the agent is configured when absent.
+        wipe: Option<Wipe>,
     },
     /// Forget a volume that failed, was lost, or is gone, once the registry has.
     ForgetVolume {

@@ -8,6 +8,7 @@ use crate::orphan::OrphanOrder;
 use crate::resources::{Resource, Resources};
 use crate::task::TaskInfo;
 use crate::units::{Bytes, Timestamp};
+use crate::wipe::Wipe;
 use std::fmt;
 
 /// An operation inside an ACCEPT. The id is chosen by the framework, so a repeated ACCEPT cannot act twice.
@@ -278,4 +279,6 @@ pub struct OperationRecord {
     pub said: Said,
     /// What the agent is to do with its disks.
     pub disk: Option<Box<DiskOrder>>,
+    /// What is to become of the blocks of what is purged; as the agent is configured when absent.
+    pub wipe: Option<Wipe>,
 }

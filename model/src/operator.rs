@@ -15,6 +15,7 @@ use crate::schedule::SchedulePlan;
 use crate::snapshot::Freeze;
 use crate::transfer::Import;
 use crate::units::Bytes;
+use crate::wipe::Wipe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,6 +114,8 @@ pub enum Request {
     PurgeVolume {
         /// Which.
         volume: VolumeId,
+        /// What becomes of its blocks; as its agent is configured when absent.
+        wipe: Option<Wipe>,
     },
     /// Remove a framework; its reservations and volumes stay.
     Teardown {

@@ -22,6 +22,7 @@ use crate::snapshot::{Freeze, Group, Origin, Snapshot, SnapshotSpec, SnapshotSta
 use crate::task::{TaskInfo, TaskKey, TaskStatus};
 use crate::units::{Bytes, Timestamp};
 use crate::volume::{Volume, VolumeSpec, VolumeState, VolumeUse};
+use crate::wipe::LedgerWipe;
 use std::sync::Arc;
 
 /// A record of the registry. Shared: the same value is in the books, on its way to the registry, and told to watchers.
@@ -242,6 +243,8 @@ pub struct LedgerVolume {
     pub origin: Option<Box<Origin>>,
     /// An intent: this READY volume is to have that access.
     pub setting: Option<Access>,
+    /// Of a TRASHED volume an intent: it is to be wiped before it is deleted. Of a GONE one what was done.
+    pub wipe: Option<LedgerWipe>,
 }
 
 impl LedgerVolume {

@@ -56,6 +56,12 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// For people, of a volume that is being wiped.
+    #[must_use]
+    pub fn wiped(&self) -> String {
+        format!("{} of {} are wiped", self.bytes, self.bytes_total)
+    }
+
     /// For people.
     #[must_use]
     pub fn text(&self) -> String {

@@ -8,6 +8,7 @@ use crate::resources::{DiskSource, Mount, MountMode, Persistence, Resource};
 use crate::role::Role;
 use crate::snapshot::Origin;
 use crate::units::{Bytes, Timestamp, UnitError};
+use crate::wipe::Wiped;
 use std::fmt;
 use std::sync::Arc;
 
@@ -241,6 +242,10 @@ pub struct VolumeReport {
     pub resizing: Option<Bytes>,
     /// The access it is being given; `spec.access` is what it has.
     pub setting: Option<Access>,
+    /// Of a GONE one: how it was wiped before that; nothing when it was not.
+    pub wiped: Option<Wiped>,
+    /// The operation was refused for good and has changed nothing; `error` says why.
+    pub refused: bool,
 }
 
 /// One use of a volume by a task.

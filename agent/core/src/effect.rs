@@ -13,6 +13,7 @@ use berth_model::task::{Check, TaskInfo};
 use berth_model::units::Bytes;
 use berth_model::usage::Measured;
 use berth_model::volume::{Enforcement, VolumeSpec, VolumeUse};
+use berth_model::wipe::Wipe;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +55,22 @@ pub enum VolumeEffect {
     Purge {
         /// Which.
         spec: VolumeSpec,
+    },
+    /// Look whether the volume in the trash can be wiped so, and measure how much that is: `Used`. Changes nothing. `Failed`
+    /// when it never can, also when its deletion has begun without.
+    SurveyWipe {
+        /// Which.
+        spec: VolumeSpec,
+        /// How.
+        method: Wipe,
+    },
+    /// Overwrite what the volume in the trash holds, synced before any name of it is gone: `Wiped`. What is left of the
+    /// volume is for `Purge`. Nobody finds it for a restore from the first byte on.
+    Wipe {
+        /// Which.
+        spec: VolumeSpec,
+        /// How.
+        method: Wipe,
     },
     /// Look whether the volume is there and is the one the ledger means. Changes nothing.
     Verify {
@@ -179,6 +196,8 @@ impl VolumeEffect {
             | Self::Import { spec, .. }
             | Self::Trash { spec }
             | Self::Purge { spec }
+            | Self::SurveyWipe { spec, .. }
+            | Self::Wipe { spec, .. }
             | Self::Verify { spec, .. }
             | Self::Usage { spec }
             | Self::Adopt { spec }
@@ -229,6 +248,8 @@ pub enum VolumeOutcome {
     Absent,
     /// It uses this much.
     Used(Measured),
+    /// Everything it held is overwritten, synced.
+    Wiped,
     /// Something is there that does not carry the expected identity.
     Foreign(Rejection),
     /// The effect could not be done and nothing of it remains.

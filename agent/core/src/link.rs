@@ -170,6 +170,8 @@ impl Agent {
             return;
         }
         if let Some(mut report) = self.volume_report(id) {
+            let failed = self.watches.get(&id).and_then(|watch| watch.failed.as_ref());
+            report.refused = failed.is_some_and(|(id, why)| *id == operation && *why == error);
             report.operation = Some(operation);
             report.error = Some(error);
             self.tell(FromAgent::Volume { ledger_seq: 0, report });
@@ -274,8 +276,8 @@ impl Agent {
             ToAgent::ResizeVolume { volume, generation, size, operation } => {
                 self.resize(volume, generation, size, operation);
             },
-            ToAgent::PurgeVolume { volume, generation, operation } => {
-                self.purge(volume, generation, operation);
+            ToAgent::PurgeVolume { volume, generation, operation, wipe } => {
+                self.purge(volume, generation, operation, wipe);
             },
             ToAgent::ForgetVolume { volume, generation } => self.forget(volume, generation),
             ToAgent::Launch { framework, task, volumes } => self.launch(framework, *task, volumes),

@@ -9,6 +9,7 @@ use berth_model::record::{LedgerSnapshot, LedgerTask, LedgerVolume};
 use berth_model::snapshot::SnapshotReport;
 use berth_model::task::TaskStatus;
 use berth_model::volume::{VolumeReport, VolumeState};
+use berth_model::wipe::{WipeStage, Wiped};
 use berth_model::{id::SessionId, link::TaskReport};
 
 /// The message with the ledger's position, which only the shell knows: call it with the number of the last synced
@@ -62,6 +63,8 @@ impl Agent {
             purged: watch.map(|w| w.purged.clone()).unwrap_or_default(),
             resizing: volume.resize,
             setting: volume.setting,
+            wiped: wiped(volume),
+            refused: false,
         }
     }
 
@@ -92,7 +95,8 @@ impl Agent {
             revision: self.books.revision(),
             ledger_seq: 0,
             volumes: volumes
-                .filter(|v| v.state != VolumeState::Gone)
+                // What was wiped is told until the master knows: without that it would only be missing.
+                .filter(|v| v.state != VolumeState::Gone || wiped(v).is_some())
                 .map(|v| self.report_of(v))
                 .collect(),
             tasks: self.books.tasks().values().map(task_report).collect(),
@@ -103,6 +107,16 @@ impl Agent {
                 .map(|snapshot| self.report_of_snapshot(snapshot))
                 .collect(),
         }
+    }
+}
+
+fn wiped(volume: &LedgerVolume) -> Option<Wiped> {
+    let wipe = volume.wipe.filter(|_| volume.state == VolumeState::Gone)?;
+    match wipe.stage {
+        WipeStage::Done(bytes) => {
+            Some(Wiped { method: wipe.method, bytes, driver: volume.driver.clone() })
+        },
+        WipeStage::Wanted | WipeStage::Begun(_) => None,
     }
 }
 

@@ -11,6 +11,7 @@ use berth_model::link::{Envelope, FromAgent, OutputStream};
 use berth_model::orphan::OrphanOrder;
 use berth_model::record::{LedgerDisk, LedgerRecord};
 use berth_model::transfer::{Progress, TransferOrder};
+use berth_model::wipe::Wipe;
 use std::time::Duration;
 
 /// Times and limits.
@@ -18,6 +19,8 @@ use std::time::Duration;
 pub struct Config {
     /// How long a destroyed volume can be restored.
     pub trash_retention: Duration,
+    /// How trash is wiped when nobody says how.
+    pub purge_wipe: Wipe,
     /// First pause before an unacknowledged status is repeated; doubles each time.
     pub status_retry: Duration,
     /// Longest pause between repetitions of a status.
@@ -46,6 +49,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             trash_retention: Duration::from_hours(24),
+            purge_wipe: Wipe::None,
             status_retry: Duration::from_secs(10),
             status_retry_max: Duration::from_mins(10),
             effect_retry: Duration::from_secs(1),

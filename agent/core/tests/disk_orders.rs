@@ -177,7 +177,12 @@ fn a_disk_is_removed_only_while_the_ledger_knows_nothing_on_it() {
     let outputs = scene.say(destroy(1, 1, 5));
     scene.answer(&outputs, present());
     assert_eq!(ended(&scene.say(remove(6))), vec![(6, Some(ErrorCode::ResourcesInUse))]);
-    let purge = ToAgent::PurgeVolume { volume: volume(1), generation: 1, operation: operation(7) };
+    let purge = ToAgent::PurgeVolume {
+        volume: volume(1),
+        generation: 1,
+        operation: operation(7),
+        wipe: None,
+    };
     let outputs = scene.say(purge);
     scene.answer(&outputs, berth_agent_core::effect::VolumeOutcome::Absent);
 

@@ -18,6 +18,7 @@ use berth_model::task::TaskKey;
 use berth_model::units::{Bytes, Timestamp};
 use berth_model::usage::Measured;
 use berth_model::volume::{Enforcement, VolumeSpec, VolumeState};
+use berth_model::wipe::{Wipe, WipeStage};
 use proptest::prelude::*;
 use scene::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +34,7 @@ enum Action {
     Ensure { volume: u128, generation: u64, op: u128 },
     Destroy { volume: u128, generation: u64, op: u128 },
     Resize { volume: u128, generation: u64, mib: u64, op: u128 },
-    Purge { volume: u128, generation: u64 },
+    Purge { volume: u128, generation: u64, wipe: Option<Wipe> },
     Forget { volume: u128, generation: u64 },
     Launch { task: u8, volume: Option<(u128, u64)> },
     Kill { task: u8 },
@@ -52,6 +53,10 @@ fn made(number: u128, generation: u64, op: u128) -> ToAgent {
     ToAgent::EnsureVolume { spec, operation: operation(op), restore: generation > 1 }
 }
 
+fn wipe() -> impl Strategy<Value = Wipe> {
+    prop_oneof![Just(Wipe::None), Just(Wipe::Zero), Just(Wipe::Shred)]
+}
+
 fn action() -> impl Strategy<Value = Action> {
     let volume = 1_u128..4;
     let generation = 1_u64..4;
@@ -67,8 +72,8 @@ fn action() -> impl Strategy<Value = Action> {
         4 => (volume.clone(), 1_u64..3, 1_u64..40, 0_u128..6).prop_map(
             |(volume, generation, mib, op)| Action::Resize { volume, generation, mib, op }
         ),
-        1 => (volume.clone(), generation.clone())
-            .prop_map(|(volume, generation)| Action::Purge { volume, generation }),
+        2 => (volume.clone(), generation.clone(), proptest::option::of(wipe()))
+            .prop_map(|(volume, generation, wipe)| Action::Purge { volume, generation, wipe }),
         2 => (volume.clone(), generation.clone())
             .prop_map(|(volume, generation)| Action::Forget { volume, generation }),
         6 => (0_u8..4, proptest::option::of((volume.clone(), generation)))
@@ -90,6 +95,8 @@ fn action() -> impl Strategy<Value = Action> {
 struct Host {
     live: BTreeMap<VolumeId, u64>,
     trash: BTreeMap<VolumeId, u64>,
+    /// Of what is in the trash, what was overwritten.
+    wiped: BTreeSet<VolumeId>,
     /// Of what is live, the limit that is set.
     sizes: BTreeMap<VolumeId, Bytes>,
     running: BTreeSet<ContainerId>,
@@ -252,7 +259,22 @@ impl World {
                             assert!(touched.insert(spec.id));
                         }
                     },
-                    VolumeEffect::Purge { .. } => assert_eq!(state(&id), VolumeState::Trashed),
+                    VolumeEffect::SurveyWipe { .. } => assert_eq!(state(&id), VolumeState::Trashed),
+                    VolumeEffect::Wipe { method, .. } => {
+                        assert_eq!(state(&id), VolumeState::Trashed);
+                        let wipe = books.volumes()[&id].wipe.expect("an intent");
+                        assert_eq!(wipe.method, *method);
+                        assert!(matches!(wipe.stage, WipeStage::Begun(_)), "{wipe:?}");
+                    },
+                    VolumeEffect::Purge { .. } => {
+                        assert_eq!(state(&id), VolumeState::Trashed);
+                        if let Some(wipe) = books.volumes()[&id].wipe {
+                            let is_over = matches!(wipe.stage, WipeStage::Done(_));
+                            assert!(is_over, "purged before it is wiped: {wipe:?}");
+                            let is_left = self.host.trash.contains_key(&id);
+                            assert!(!is_left || self.host.wiped.contains(&id), "nobody wiped it");
+                        }
+                    },
                     VolumeEffect::Verify { .. } | VolumeEffect::Usage { .. } => {},
                     VolumeEffect::Snapshot { .. }
                     | VolumeEffect::TakeGroup { .. }
@@ -343,7 +365,8 @@ impl World {
                     operation: operation(op),
                 });
             },
-            Action::Purge { volume: number, generation } => self.say(ToAgent::PurgeVolume {
+            Action::Purge { volume: number, generation, wipe } => self.say(ToAgent::PurgeVolume {
+                wipe,
                 volume: volume(number),
                 generation,
                 operation: operation(50),
@@ -603,9 +626,20 @@ impl Host {
             },
             VolumeEffect::Trash { .. } => {
                 if let Some(there) = self.live.remove(&id) {
+                    self.wiped.remove(&id);
                     self.trash.insert(id, there);
                 }
                 if self.trash.contains_key(&id) { present(vec![]) } else { VolumeOutcome::Absent }
+            },
+            VolumeEffect::SurveyWipe { .. } | VolumeEffect::Wipe { .. } => {
+                if !self.trash.contains_key(&id) {
+                    return VolumeOutcome::Absent;
+                }
+                if matches!(effect, VolumeEffect::SurveyWipe { .. }) {
+                    return VolumeOutcome::Used(Measured::of(Bytes::new(7)));
+                }
+                self.wiped.insert(id);
+                VolumeOutcome::Wiped
             },
             VolumeEffect::Purge { .. } => {
                 self.trash.remove(&id);

@@ -176,7 +176,12 @@ fn snapshots_outlive_the_trash_and_die_with_the_purge() {
     let outputs = scene.say(destroy(1, 1, 60));
     scene.answer(&outputs, present());
     assert_eq!(scene.agent.books().snapshots()[&one.id].state, SnapshotState::Ready);
-    let purge = ToAgent::PurgeVolume { volume: volume(1), generation: 1, operation: operation(61) };
+    let purge = ToAgent::PurgeVolume {
+        volume: volume(1),
+        generation: 1,
+        operation: operation(61),
+        wipe: None,
+    };
     let outputs = scene.say(purge);
     let (_, effect) = only_volume_effect(&outputs);
     assert_eq!(effect, VolumeEffect::Purge { spec: spec(1, 1) });
@@ -362,7 +367,12 @@ fn a_volume_that_comes_again_waits_for_the_effect_on_its_snapshot() {
     let (mut scene, one) = kept();
     let outputs = scene.say(destroy(1, 1, 60));
     scene.answer(&outputs, present());
-    let purge = ToAgent::PurgeVolume { volume: volume(1), generation: 1, operation: operation(61) };
+    let purge = ToAgent::PurgeVolume {
+        volume: volume(1),
+        generation: 1,
+        operation: operation(61),
+        wipe: None,
+    };
     let outputs = scene.say(purge);
     let erasing = scene.answer(&outputs, VolumeOutcome::Absent);
     let (_, effect) = only_volume_effect(&erasing);

@@ -37,6 +37,7 @@ fn create_writes_its_intent_then_asks_for_the_effect_then_writes_and_reports_the
         resize: None,
         setting: None,
         origin: None,
+        wipe: None,
     };
     let report = VolumeReport {
         spec: spec(1, 1),
@@ -50,6 +51,8 @@ fn create_writes_its_intent_then_asks_for_the_effect_then_writes_and_reports_the
         purged: vec![],
         resizing: None,
         setting: None,
+        wiped: None,
+        refused: false,
     };
     let send = |report| Output::Send(FromAgent::Volume { ledger_seq: 0, report });
     assert_eq!(
@@ -428,7 +431,8 @@ fn what_is_gone_is_gone_in_every_generation() {
     let outputs = scene.answer(&outputs, VolumeOutcome::Absent);
     assert_eq!(states(&outputs), vec![(VolumeState::Failed, Some(ErrorCode::VolumeLost))]);
     let operation = operation(9);
-    let outputs = scene.say(ToAgent::PurgeVolume { volume: volume(1), generation: 1, operation });
+    let outputs =
+        scene.say(ToAgent::PurgeVolume { volume: volume(1), generation: 1, operation, wipe: None });
     let told: Vec<_> =
         reports(&outputs).into_iter().map(|r| (r.state, r.spec.generation, r.operation)).collect();
     assert_eq!(told, vec![(VolumeState::Gone, 1, Some(operation))]);
@@ -438,7 +442,12 @@ fn what_is_gone_is_gone_in_every_generation() {
 fn a_purge_that_fails_is_told_once_and_asked_for_again() {
     let mut scene = Scene::registered();
     trashed(&mut scene, 1);
-    let call = ToAgent::PurgeVolume { volume: volume(1), generation: 1, operation: operation(9) };
+    let call = ToAgent::PurgeVolume {
+        volume: volume(1),
+        generation: 1,
+        operation: operation(9),
+        wipe: None,
+    };
     let outputs = scene.say(call);
     let busy = Rejection::new(ErrorCode::DiskReadOnly, "read-only");
     let outputs = scene.answer(&outputs, VolumeOutcome::Unclear(busy.clone()));
@@ -475,7 +484,12 @@ fn a_volume_is_not_forgotten_while_somebody_looks_for_it() {
 fn a_purge_that_was_asked_for_is_not_tried_again_for_the_next_master() {
     let mut scene = Scene::registered();
     trashed(&mut scene, 1);
-    let call = ToAgent::PurgeVolume { volume: volume(1), generation: 1, operation: operation(9) };
+    let call = ToAgent::PurgeVolume {
+        volume: volume(1),
+        generation: 1,
+        operation: operation(9),
+        wipe: None,
+    };
     let outputs = scene.say(call);
     let busy = Rejection::new(ErrorCode::DiskReadOnly, "read-only");
     scene.answer(&outputs, VolumeOutcome::Unclear(busy));
@@ -494,7 +508,12 @@ fn retention_goes_on_when_the_master_that_asked_for_a_purge_is_gone() {
     scene.answer(&outputs, VolumeOutcome::Unclear(busy.clone()));
     // The master was silent for so long that it was given up.
     scene.connect(1);
-    let call = ToAgent::PurgeVolume { volume: volume(1), generation: 1, operation: operation(9) };
+    let call = ToAgent::PurgeVolume {
+        volume: volume(1),
+        generation: 1,
+        operation: operation(9),
+        wipe: None,
+    };
     let outputs = scene.say(call);
     scene.answer(&outputs, VolumeOutcome::Unclear(busy));
     scene.connect(2);

@@ -86,6 +86,20 @@ pub fn is_btrfs(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(u64::try_from(rustix::fs::fstatfs(directory)?.f_type).ok() == Some(BTRFS_MAGIC))
 }
 
+/// `f_type` of ext2, ext3 and ext4.
+const EXT_MAGIC: u64 = 0xef53;
+/// `f_type` of XFS.
+const XFS_MAGIC: u64 = 0x5846_5342;
+
+/// True where a write to what was written before goes to the same blocks, unless they are shared.
+///
+/// # Errors
+/// The file system does not answer.
+pub fn overwrites_in_place(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let found = u64::try_from(rustix::fs::fstatfs(directory)?.f_type).unwrap_or(0);
+    Ok(matches!(found, EXT_MAGIC | XFS_MAGIC))
+}
+
 /// The file system's uuid in hexadecimal; empty when it has none or the kernel does not tell.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use super::adopt::{self, Expectation, Handle, Refused};
 use super::declaration::Declaration;
 use super::fs::{self, FileSystem};
 use super::probe::{self, Choice};
-use super::{Owner, code_of, is_broken, media, news, unknown_id};
+use super::{Owner, code_of, is_broken, media, news, unknown_id, wipes};
 use berth_model::agent::{self, DiskHealth, Media};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, ClusterId, DiskId};
@@ -388,6 +388,7 @@ impl Disk {
             media: state.media,
             orphans: Vec::new(),
             no_snapshots: super::keeps::no_snapshots(choice),
+            wipes: wipes::of_directory(state.handle.as_ref().map(|handle| &handle.root)),
             added: false,
         }
     }

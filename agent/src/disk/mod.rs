@@ -27,6 +27,8 @@ pub mod subvolume;
 mod top;
 mod unmake;
 pub mod whole;
+pub mod wipe;
+pub mod wipes;
 
 pub use block::BlockDisk;
 pub use declaration::{Declaration, DriverChoice};

@@ -7,6 +7,7 @@
 
 use super::filesystem::Position;
 use super::fs::{Kind, Node};
+use super::wipe::{Stop, Wiper};
 use rustix::io::Errno;
 use std::ffi::{CStr, OsStr, OsString};
 use std::os::fd::BorrowedFd;
@@ -75,6 +76,14 @@ pub enum RemoveError {
         "{path} is immutable or append-only: run chattr -i -a on it if it may go; it was left alone"
     )]
     Immutable { path: String },
+    /// Its old content would stay where it is.
+    #[error(
+        "{path} is not overwritten in place by its file system, or shares blocks with another file: it was left alone"
+    )]
+    Elsewhere { path: String },
+    /// The agent ends.
+    #[error("the agent ends: it goes on after its next start")]
+    Ended,
     /// The file system says no.
     #[error("{action} {path} failed ({source})")]
     Io { action: &'static str, path: String, source: Errno },
@@ -90,6 +99,7 @@ struct Walk<'a> {
     parent: &'a Node,
     frames: Vec<Frame>,
     limits: &'a Limits,
+    wiper: Option<Wiper<'a>>,
     device: (u32, u32),
     mount: u64,
     removed: u64,
@@ -118,6 +128,29 @@ pub fn remove_tree(
 /// # Errors
 /// See [`remove_tree`].
 pub fn tree(parent: &Node, name: &OsStr, limits: &Limits) -> Result<Removed, RemoveError> {
+    walk(parent, name, limits, None)
+}
+
+/// Empties the directory `name` in `parent`; whatever a file holds is overwritten and synced before its last name goes.
+/// The directory itself stays.
+///
+/// # Errors
+/// See [`remove_tree`].
+pub fn wiped(
+    parent: &Node,
+    name: &OsStr,
+    limits: &Limits,
+    wiper: Wiper<'_>,
+) -> Result<Removed, RemoveError> {
+    walk(parent, name, limits, Some(wiper))
+}
+
+fn walk(
+    parent: &Node,
+    name: &OsStr,
+    limits: &Limits,
+    wiper: Option<Wiper<'_>>,
+) -> Result<Removed, RemoveError> {
     let Some(top) = open_directory(parent, name, &|| text(name))? else {
         return Ok(Removed { entries: 0, finished: true });
     };
@@ -125,7 +158,8 @@ pub fn tree(parent: &Node, name: &OsStr, limits: &Limits) -> Result<Removed, Rem
     if place(parent, &|| ".".to_owned())?.mount != mount {
         return Err(RemoveError::Mounted { path: text(name) });
     }
-    let mut walk = Walk { parent, frames: Vec::new(), limits, device, mount, removed: 0, moved: 0 };
+    let mut walk =
+        Walk { parent, frames: Vec::new(), limits, wiper, device, mount, removed: 0, moved: 0 };
     walk.refuse_marked(&top, name)?;
     walk.frames.push(Frame { directory: top, name: name.to_owned(), names: Vec::new() });
     walk.run()
@@ -154,6 +188,9 @@ impl Walk<'_> {
     fn leave(&mut self) -> Result<(), RemoveError> {
         let path = self.path(None);
         let Some(frame) = self.frames.pop() else { return Ok(()) };
+        if self.wiper.is_some() && self.frames.is_empty() {
+            return Ok(());
+        }
         let above = self.frames.last().map_or(self.parent, |above| &above.directory);
         match remove_directory(above, &frame.name) {
             // A writer was faster: the next round deletes what it made.
@@ -174,6 +211,9 @@ impl Walk<'_> {
             Err(Errno::NOENT) => return Ok(()),
             Err(source) => return Err(self.io("looking at", Some(entry), source)),
         }
+        if let Some(wiper) = &self.wiper {
+            wiper.entry(here, entry).map_err(|stop| self.stopped(here, entry, stop))?;
+        }
         match unlink(here, entry) {
             Ok(()) => {
                 self.removed += 1;
@@ -183,6 +223,15 @@ impl Walk<'_> {
             Err(source) => {
                 Err(explain("deleting", self.path(Some(entry)), here, Some(entry), source))
             },
+        }
+    }
+
+    fn stopped(&self, here: &Node, entry: &OsStr, stop: Stop) -> RemoveError {
+        let path = self.path(Some(entry));
+        match stop {
+            Stop::Ended => RemoveError::Ended,
+            Stop::Elsewhere => RemoveError::Elsewhere { path },
+            Stop::Io(source) => explain("overwriting", path, here, Some(entry), source),
         }
     }
 

@@ -155,6 +155,7 @@ mod tests {
             media: berth_model::agent::Media::Unknown,
             orphans: Vec::new(),
             no_snapshots: BTreeMap::new(),
+            wipes: Vec::new(),
             added: false,
         }
     }

@@ -31,7 +31,7 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 const VOLUMES_MAX: usize = 16;
 /// Volumes that get content from outside at the same time, and transfers.
 const IMPORTS_MAX: usize = 4;
-/// Deletions that are carried out at the same time; they have slots of their own, since one may take minutes.
+/// Deletions and wipes that are carried out at the same time; they have slots of their own, since one may take minutes.
 const PURGES_MAX: usize = 2;
 /// Reads of output that are carried out at the same time.
 const READS_MAX: usize = 8;
@@ -102,12 +102,12 @@ impl Effects {
         // What takes long has slots of its own: it must not hold up what is quick.
         let slots = match &effect {
             VolumeEffect::Import { .. } => &self.import_slots,
-            VolumeEffect::Purge { .. } => &self.purge_slots,
+            VolumeEffect::Purge { .. } | VolumeEffect::Wipe { .. } => &self.purge_slots,
             _quick => &self.volume_slots,
         };
         self.spawn(Arc::clone(slots), async move {
             let ran = match effect {
-                effect @ VolumeEffect::Purge { .. } => {
+                effect @ (VolumeEffect::Purge { .. } | VolumeEffect::Wipe { .. }) => {
                     spawn_blocking(move || pace::gently(|| volumes.run(&effect))).await
                 },
                 VolumeEffect::TakeGroup { members, again, still } => {
@@ -323,6 +323,7 @@ async fn frozen(
                 VolumeOutcome::Present { .. }
                 | VolumeOutcome::Used(_)
                 | VolumeOutcome::Taken { .. }
+                | VolumeOutcome::Wiped
                 | VolumeOutcome::Foreign(_)
                 | VolumeOutcome::Failed(_)
                 | VolumeOutcome::Unclear(_) => VolumeOutcome::Unclear(reason),

@@ -106,7 +106,11 @@ pub async fn run(config: AgentConfig, mut stop: mpsc::Receiver<Stop>) -> Result<
     let adopted = volumes.disks().ledger();
     let disks_told = info.disks.clone();
     let (effects, mut answers) = Effects::new(volumes, runtime, way, places);
-    let times = Config { trash_retention: config.trash_retention, ..Config::default() };
+    let times = Config {
+        trash_retention: config.trash_retention,
+        purge_wipe: config.purge_wipe,
+        ..Config::default()
+    };
     let (core, first) = Agent::recover(times, info, records, seq, clock.now());
     let mut engine = Engine {
         core,

@@ -4,7 +4,7 @@
 //! was begun and answers as if it had done everything just now. A driver does not know volumes' states, users
 //! or retention; it knows one disk and what lies on it.
 
-use super::content::Content;
+use super::content::{Content, Counter};
 use berth_agent_core::effect::Place;
 use berth_model::access::Access;
 use berth_model::error::{ErrorCode, Rejection};
@@ -12,6 +12,7 @@ use berth_model::snapshot::SnapshotSpec;
 use berth_model::units::Bytes;
 use berth_model::usage::Measured;
 use berth_model::volume::{Enforcement, VolumeSpec};
+use berth_model::wipe::Wipe;
 use std::fmt;
 use std::sync::Arc;
 
@@ -104,6 +105,28 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// # Errors
     /// See [`Fault`].
     fn erase(&self, spec: &VolumeSpec) -> Result<(), Fault>;
+
+    /// Finds everything that speaks against wiping the volume in the trash so, and measures it. Changes nothing. Nothing
+    /// when it is not there.
+    ///
+    /// # Errors
+    /// See [`Fault`]; `Failed` when it never can be, also when its deletion has begun.
+    fn survey_wipe(&self, spec: &VolumeSpec, method: Wipe) -> Result<Option<Bytes>, Fault> {
+        let name = self.capabilities().name;
+        let text = format!("driver {name} cannot wipe volume {} by {method}", spec.id);
+        Err(Fault::Failed(
+            Rejection::new(ErrorCode::Unsupported, text).remedy("purge it with --wipe none"),
+        ))
+    }
+
+    /// Overwrites what the volume in the trash holds, synced before anything of it is given back; no restore finds it
+    /// from then on. False when it is not there. Deleting what is left is for [`Driver::erase`].
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    fn wipe(&self, spec: &VolumeSpec, method: Wipe, _counter: &Counter) -> Result<bool, Fault> {
+        self.survey_wipe(spec, method).map(|found| found.is_some())
+    }
 
     /// Looks for the volume. Changes nothing.
     ///

@@ -24,7 +24,10 @@ impl Volumes {
                 },
                 VolumeOutcome::Failed(reason) | VolumeOutcome::Foreign(reason) => (reason, done),
                 VolumeOutcome::Unclear(reason) => (reason, done + 1),
-                VolumeOutcome::Absent | VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => {
+                VolumeOutcome::Absent
+                | VolumeOutcome::Used(_)
+                | VolumeOutcome::Taken { .. }
+                | VolumeOutcome::Wiped => {
                     let text = format!("the answer to take snapshot {} makes no sense", member.id);
                     (Rejection::new(ErrorCode::Internal, text), done + 1)
                 },
@@ -56,7 +59,8 @@ impl Volumes {
                 | VolumeOutcome::Unclear(reason) => reason,
                 VolumeOutcome::Present { .. }
                 | VolumeOutcome::Used(_)
-                | VolumeOutcome::Taken { .. } => {
+                | VolumeOutcome::Taken { .. }
+                | VolumeOutcome::Wiped => {
                     let text =
                         format!("the answer to delete snapshot {} makes no sense", member.id);
                     Rejection::new(ErrorCode::Internal, text)

@@ -1,14 +1,16 @@
-//! Volumes with content from outside: where it may come from, how far it is, and its end when the agent stops.
+//! What takes long: volumes with content from outside and volumes that are wiped. Where content may come from, how far each
+//! is, and its end when the agent stops.
 
 use super::Volumes;
 use super::content::{self, Counter, Directory, Sources};
 use super::driver::{Driver, Fault, Found};
-use berth_agent_core::effect::Place;
+use berth_agent_core::effect::{Place, VolumeOutcome};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
 use berth_model::transfer::{Progress, Survey};
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
+use berth_model::wipe::Wipe;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -93,6 +95,21 @@ impl Volumes {
         let (source, shown) = self.imports.sources.open(path)?;
         let counter = Counter::new(Arc::clone(&self.imports.stopped));
         content::survey(&source, &shown, size, &counter)
+    }
+
+    /// Overwrites what a volume in the trash holds, and tells meanwhile how far that is.
+    pub(super) fn wipe(
+        &self,
+        driver: &dyn Driver,
+        spec: &VolumeSpec,
+        method: Wipe,
+    ) -> VolumeOutcome {
+        let under_way = self.imports.begin(spec.id);
+        match driver.wipe(spec, method, &under_way.counter) {
+            Ok(true) => VolumeOutcome::Wiped,
+            Ok(false) => VolumeOutcome::Absent,
+            Err(fault) => super::outcome(fault),
+        }
     }
 
     /// Nothing is purged for it: what speaks against it is found out on the way, and trash that it held would be held

@@ -17,7 +17,7 @@ mod on_disk;
 mod unknown;
 mod usage;
 
-pub(crate) use usage::tree_size;
+pub(crate) use usage::{survey_tree, tree_size};
 
 use crate::disk::{Added, Disks};
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
@@ -26,6 +26,7 @@ use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{SnapshotId, VolumeId};
 use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
+use berth_model::usage::Measured;
 use berth_model::volume::VolumeSpec;
 use driver::{Driver, Fault, Found, Snapshots};
 use drivers::Drivers;
@@ -149,6 +150,14 @@ impl Volumes {
             VolumeEffect::SetAccess { spec, access } => driver.set_access(spec, *access),
             VolumeEffect::Trash { spec } => driver.relocate(spec, Place::Trash),
             VolumeEffect::Purge { spec } => driver.erase(spec).map(|()| None),
+            VolumeEffect::SurveyWipe { spec, method } => {
+                return match driver.survey_wipe(spec, *method) {
+                    Ok(Some(bytes)) => VolumeOutcome::Used(Measured::of(bytes)),
+                    Ok(None) => VolumeOutcome::Absent,
+                    Err(fault) => outcome(fault),
+                };
+            },
+            VolumeEffect::Wipe { spec, method } => return self.wipe(driver, spec, *method),
             VolumeEffect::Verify { spec, place } => driver.observe(spec, *place),
             VolumeEffect::Adopt { spec } => driver.adopt(spec).and_then(|found| match found {
                 Some(found) => Ok(Some(found)),

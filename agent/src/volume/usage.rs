@@ -4,14 +4,16 @@
 //! large to be walked often.
 
 use crate::disk::filesystem;
+use crate::disk::fs::wiping::Surveyed;
 use crate::disk::fs::{Node, Tree, real};
+use crate::disk::image::still;
 use crate::disk::probe::DriverKind;
 use berth_model::units::Bytes;
 use berth_model::usage::Measured;
-use rustix::fs::{AtFlags, Dir, FileType};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -89,6 +91,75 @@ pub fn tree_size(top: BorrowedFd<'_>) -> Result<Tree, String> {
         }
     }
     Ok(Tree { bytes, inodes })
+}
+
+/// What there is to overwrite in a tree of the host, and what speaks against that.
+///
+/// # Errors
+/// Why that cannot be told.
+pub fn survey_tree(top: BorrowedFd<'_>) -> Result<Surveyed, String> {
+    let failed = |errno: Errno| format!("the tree cannot be walked ({errno})");
+    let mut stack = vec![(Dir::read_from(top).map_err(failed)?, String::new())];
+    let mut found = Surveyed::default();
+    // Of files with several names: how many there are, how many were met, and one of them.
+    let mut linked: BTreeMap<u64, (u64, u64, String)> = BTreeMap::new();
+    while let Some((here, above)) = stack.last_mut() {
+        let Some(entry) = here.read() else {
+            stack.pop();
+            continue;
+        };
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let path = format!("{above}{}", name.to_string_lossy());
+        let fd = here.fd().map_err(failed)?;
+        let stat = match rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(failed(errno)),
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                // What is mounted there stops whoever deletes it.
+                let child = real::directory(fd, OsStr::from_bytes(name.to_bytes()))
+                    .map_err(|errno| format!("{path} cannot be opened ({errno})"))?;
+                if stack.len() >= DEPTH_MAX {
+                    return Err(format!("it is more than {DEPTH_MAX} directories deep"));
+                }
+                stack.push((Dir::new(child).map_err(failed)?, format!("{path}/")));
+            },
+            FileType::RegularFile => {
+                let names = linked.entry(stat.st_ino).or_insert((stat.st_nlink, 0, path.clone()));
+                names.1 += 1;
+                if names.1 == 1 {
+                    let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
+                    found.bytes = found.bytes.saturating_add(blocks.saturating_mul(512));
+                    if found.shared.is_none() && shares(fd, name) {
+                        found.shared = Some(format!("{path} shares blocks with another file"));
+                    }
+                }
+                if names.0 <= names.1 {
+                    linked.remove(&stat.st_ino);
+                }
+            },
+            _other => {},
+        }
+    }
+    if let Some((names, met, path)) = linked.into_values().next() {
+        let text = format!("{path} has {names} names, of which only {met} are in the volume");
+        found.shared = found.shared.or(Some(text));
+    }
+    Ok(found)
+}
+
+/// Does the file share blocks, as far as its file system says?
+fn shares(directory: BorrowedFd<'_>, name: &CStr) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, name, flags, Mode::empty())
+        .and_then(|file| still::shared(file.as_fd()))
+        .is_ok_and(|bytes| bytes > 0)
 }
 
 #[cfg(test)]

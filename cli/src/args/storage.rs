@@ -219,6 +219,10 @@ impl AccessArgs {
     }
 }
 
+fn wipe(text: &str) -> Result<berth_model::wipe::Wipe, String> {
+    text.parse().map_err(|e: berth_model::wipe::WipeError| e.to_string())
+}
+
 fn owner(text: &str) -> Result<Owner, String> {
     text.parse().map_err(|e: berth_model::access::AccessError| e.to_string())
 }
@@ -259,6 +263,10 @@ pub(crate) enum Trash {
     Purge {
         #[command(flatten)]
         which: OneVolume,
+        /// What becomes of its blocks: none, discard, zero (overwritten in place) or shred (random bytes, then zeros); berth
+        /// disk show says what its disk can, and anything else is refused (default: purge_wipe of its agent)
+        #[arg(long, value_name = "METHOD", value_parser = wipe)]
+        wipe: Option<berth_model::wipe::Wipe>,
         #[command(flatten)]
         confirm: TypedName,
         #[command(flatten)]

@@ -7,6 +7,7 @@ use berth_model::id::AgentId;
 use berth_model::resources::Name;
 use berth_model::units::{Bytes, Timestamp};
 use berth_model::view::{AgentState, AgentView};
+use berth_model::wipe::Wipe;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -29,6 +30,8 @@ pub(crate) struct DiskRow {
     pub(crate) media: String,
     /// Does it keep snapshots of the volumes that are made on it now? "yes", or "no" with the reason.
     pub(crate) snapshots: String,
+    /// How the volumes that are made on it now can be wiped when they are purged: `yes`, or `no` with the reason.
+    pub(crate) wipe: BTreeMap<String, String>,
 }
 
 impl DiskRow {
@@ -54,8 +57,25 @@ impl DiskRow {
                 None => "yes".to_owned(),
                 Some(why) => format!("no: {why}"),
             },
+            wipe: wipes(disk),
         }
     }
+}
+
+/// Every way to wipe, and why not.
+fn wipes(disk: &Disk) -> BTreeMap<String, String> {
+    let methods = Wipe::ALL.into_iter().filter(|method| *method != Wipe::None);
+    methods
+        .map(|method| {
+            let of_it = disk.wipes.iter().find(|a| a.driver == disk.driver && a.method == method);
+            let said = match of_it.map(|ability| &ability.refused) {
+                Some(None) => "yes".to_owned(),
+                Some(Some(why)) => format!("no: {why}"),
+                None => "no: its agent does not say that it can".to_owned(),
+            };
+            (method.to_string(), said)
+        })
+        .collect()
 }
 
 /// An agent.

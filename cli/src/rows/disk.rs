@@ -394,6 +394,7 @@ mod tests {
                 media: Media::Unknown,
                 orphans: Vec::new(),
                 no_snapshots: BTreeMap::new(),
+                wipes: Vec::new(),
                 added: false,
             },
             agent: AgentId::from_u128(1),

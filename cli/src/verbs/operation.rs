@@ -240,6 +240,7 @@ mod tests {
             orphan: None,
             said: Said::default(),
             disk: None,
+            wipe: None,
         };
         let volume = record(OperationKind::Destroy, "volume data.2 of role storage/db");
         let snapshot =

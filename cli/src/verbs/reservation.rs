@@ -161,6 +161,7 @@ mod tests {
             media: Media::Unknown,
             orphans: Vec::new(),
             no_snapshots: std::collections::BTreeMap::new(),
+            wipes: Vec::new(),
             added: false,
         }
     }

@@ -16,6 +16,7 @@ use berth_model::operator::{DiskChoice, Request, VolumeChoice};
 use berth_model::units::Bytes;
 use berth_model::view::VolumeView;
 use berth_model::volume::VolumeState;
+use berth_model::wipe::Wipe;
 use std::sync::Arc;
 
 pub(crate) const VOLUME: Kind =
@@ -332,7 +333,7 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
                 None => Ok(()),
             }
         },
-        Trash::Purge { which, confirm, act: Act { change, read } } => {
+        Trash::Purge { which, wipe, confirm, act: Act { change, read } } => {
             let OneVolume { volume, of } = which;
             let client = Client::connect(&read.connect).await?;
             let earlier = operation::earlier(&client, &[OperationKind::Purge], change).await?;
@@ -343,12 +344,17 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
                     return earlier.stands_for(&client, volume, (change, &read.show), absent).await;
                 },
             };
-            let request = Request::PurgeVolume { volume: view.volume.spec.id };
+            let request = Request::PurgeVolume { volume: view.volume.spec.id, wipe: *wipe };
             if earlier.is_known() {
                 return operation::submit_and_show(&client, request, change, &read.show).await;
             }
             client.admit(request.clone(), change, confirm.safety.dry_run).await?;
             let mut impact = format!("{}\n  its data is deleted for good", impact(view));
+            match wipe {
+                None => {},
+                Some(Wipe::None) => impact.push_str(", and its blocks are not overwritten"),
+                Some(method) => impact.push_str(&format!(" after it was {}", method.done())),
+            }
             if let Some(text) = snapshots_of(&client, view).await? {
                 impact.push_str(&format!("\n  {text} with it for good"));
             }

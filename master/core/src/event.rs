@@ -1,6 +1,7 @@
 //! What can happen to the books. `decide` makes events, `evolve` applies them; the durable ones are
 //! the registry's writes.
 
+use crate::audit::certificate::Certificate;
 use crate::boundary::Output;
 use crate::state::{Filter, FilterKey, Kill, Refusals, Task, Timer};
 use berth_model::agent::Disk;
@@ -32,6 +33,8 @@ pub(crate) enum Event {
     Framework(FrameworkEvent),
     /// Soft, about a task.
     Task(TaskEvent),
+    /// For the audit log: a volume was wiped although no operation asked for it.
+    Certified(Arc<Certificate>),
     /// Soft: how many refusals the audit log may take in.
     Refusals(Refusals),
     /// Changes nothing here.

@@ -294,15 +294,27 @@ pub fn operation(state: &State, id: OperationId) -> Option<Arc<OperationRecord>>
 
 /// With a note that says how far it is, which no record holds.
 fn with_progress(state: &State, record: &Arc<OperationRecord>) -> Arc<OperationRecord> {
-    let creating = |id| {
-        let entry: Option<&VolumeEntry> = state.volumes.get(id);
-        entry.filter(|entry| entry.volume.state == VolumeState::Creating)?.progress
+    let told = |id| {
+        let entry: &VolumeEntry = state.volumes.get(id)?;
+        match entry.volume.state {
+            VolumeState::Creating => entry.progress.map(|progress| progress.text()),
+            VolumeState::Trashed if entry.volume.operation == record.id => {
+                entry.progress.map(|progress| progress.wiped())
+            },
+            VolumeState::Trashed
+            | VolumeState::Ready
+            | VolumeState::Failed
+            | VolumeState::Lost
+            | VolumeState::Tombstoned
+            | VolumeState::Gone
+            | VolumeState::Quarantined => None,
+        }
     };
-    let progress = record.volumes.iter().find_map(creating);
-    match progress.filter(|_| !record.state.is_final()) {
-        Some(progress) => {
+    let told = record.volumes.iter().find_map(told);
+    match told.filter(|_| !record.state.is_final()) {
+        Some(told) => {
             let mut record = OperationRecord::clone(record);
-            record.notes.push(progress.text());
+            record.notes.push(told);
             Arc::new(record)
         },
         None => Arc::clone(record),

@@ -133,7 +133,7 @@ fn what_is_done_at_once_has_one_entry_and_a_trial_has_none() {
 #[test]
 fn refusals_are_written_at_a_bounded_rate_and_say_how_many_were_not() {
     let mut stage = audited();
-    let gone = Request::PurgeVolume { volume: VolumeId::from_u128(9) };
+    let gone = Request::PurgeVolume { volume: VolumeId::from_u128(9), wipe: None };
     for n in 0..300 {
         said(&mut stage, 1_000 + n, gone.clone(), "cleanup");
     }
@@ -154,7 +154,7 @@ fn refusals_are_written_at_a_bounded_rate_and_say_how_many_were_not() {
 #[test]
 fn what_is_refused_before_it_was_confirmed_is_a_refusal() {
     let mut stage = audited();
-    let request = Request::PurgeVolume { volume: VolumeId::from_u128(9) };
+    let request = Request::PurgeVolume { volume: VolumeId::from_u128(9), wipe: None };
     let error = stage.master.check(stage.now, &request).unwrap_err();
     let said = Said { who: Who::Claimed(Arc::from("a@b")), reason: None, in_earnest: true };
     let (operation, error_said) = (op(5), error.clone());
@@ -189,7 +189,7 @@ fn a_log_that_is_long_enough_loses_its_oldest_segment_and_can_still_be_checked()
         config.audit_entries = 20;
         config.audit_segment = 8;
     });
-    let gone = Request::PurgeVolume { volume: VolumeId::from_u128(9) };
+    let gone = Request::PurgeVolume { volume: VolumeId::from_u128(9), wipe: None };
     for n in 0..200 {
         said(&mut stage, 1_000 + n, gone.clone(), "x");
         let count = checked(&stage).unwrap();
@@ -212,7 +212,7 @@ fn old_segments_go_however_short_the_log_is() {
         config.audit_segment = 4;
         config.audit_age = Some(Duration::from_secs(3_600));
     });
-    let gone = Request::PurgeVolume { volume: VolumeId::from_u128(9) };
+    let gone = Request::PurgeVolume { volume: VolumeId::from_u128(9), wipe: None };
     for n in 0..6 {
         said(&mut stage, n, gone.clone(), "x");
     }

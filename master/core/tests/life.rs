@@ -60,11 +60,11 @@ fn an_operators_volume_is_accepted_then_ready_then_gone() {
     let reservation = berth_master_core::query::reservations(stage.master.state());
     assert!(reservation[0].in_volumes.is_zero());
 
-    let (answer, step) = stage.operator(7, Request::PurgeVolume { volume: spec.id });
+    let (answer, step) = stage.operator(7, Request::PurgeVolume { volume: spec.id, wipe: None });
     assert_eq!(answer, Ok(op(7)));
     assert_eq!(
         messages(&step),
-        [ToAgent::PurgeVolume { volume: spec.id, generation: 1, operation: op(7) }]
+        [ToAgent::PurgeVolume { volume: spec.id, generation: 1, operation: op(7), wipe: None }]
     );
     let step = stage.reports(1, session(1), report(&spec, VolumeState::Gone));
     assert_eq!(operations(&step), [("PURGE", "DONE", None)]);
@@ -322,7 +322,7 @@ fn an_agent_from_the_future_puts_the_master_into_safe_mode() {
     let before = stage.master.state().clone();
     for (id, request) in [
         (60, Request::DestroyVolume { volume: VolumeChoice::Id(spec.id) }),
-        (61, Request::PurgeVolume { volume: spec.id }),
+        (61, Request::PurgeVolume { volume: spec.id, wipe: None }),
         (62, Request::Unreserve { agent: agent_id(1), resources: reserved("disk:1", "storage") }),
     ] {
         let (answer, step) = stage.operator(id, request);

@@ -158,5 +158,9 @@ fn only_what_is_there_can_be_protected_and_a_purge_is_refused_whatever_the_regis
     }
     stage.restart();
     stage.back(1, MACHINE, vec![report(&spec, VolumeState::Trashed)], Vec::new());
-    is_refused(&mut stage, &Request::PurgeVolume { volume: spec.id }, "PURGE is refused");
+    is_refused(
+        &mut stage,
+        &Request::PurgeVolume { volume: spec.id, wipe: None },
+        "PURGE is refused",
+    );
 }

@@ -619,7 +619,7 @@ impl World {
                 },
             },
             6 => Request::RestoreVolume { volume: chosen },
-            7 => Request::PurgeVolume { volume: chosen },
+            7 => Request::PurgeVolume { volume: chosen, wipe: None },
             8 => Request::Reserve {
                 agent,
                 resources: reserved(&format!("disk:{size}"), owner.as_str()),

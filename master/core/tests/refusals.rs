@@ -128,7 +128,7 @@ fn operators_are_refused_with_code_object_and_remedy() {
             "is READY, not in the trash",
         ),
         (
-            Request::PurgeVolume { volume: spec.id },
+            Request::PurgeVolume { volume: spec.id, wipe: None },
             ErrorCode::VolumeNotReady,
             "is READY, not in the trash",
         ),

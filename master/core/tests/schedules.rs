@@ -252,7 +252,7 @@ fn a_volume_in_the_trash_pauses_its_schedule_and_its_end_ends_it() {
 
     stage.operator(33, Request::DestroyVolume { volume: choice }).0.unwrap();
     stage.reports(1, session(1), report(&back, VolumeState::Trashed));
-    stage.operator(34, Request::PurgeVolume { volume: back.id }).0.unwrap();
+    stage.operator(34, Request::PurgeVolume { volume: back.id, wipe: None }).0.unwrap();
     let gone = VolumeReport { ..report(&back, VolumeState::Gone) };
     stage.reports(1, session(1), gone);
     assert_eq!(query::schedules(stage.master.state()), []);

@@ -162,7 +162,7 @@ fn snapshots_stay_while_their_volume_is_in_the_trash_and_die_with_its_purge() {
         stage.operator(40, Request::DestroyVolume { volume: VolumeChoice::Id(volume.id) });
     stage.reports(1, session(1), report(&volume, VolumeState::Trashed));
     assert_eq!(states(&stage), [("one".to_owned(), SnapshotState::Ready, false)]);
-    let (_, step) = stage.operator(41, Request::PurgeVolume { volume: volume.id });
+    let (_, step) = stage.operator(41, Request::PurgeVolume { volume: volume.id, wipe: None });
     let record = query::operation(stage.master.state(), op(41)).unwrap();
     assert_eq!(record.object, "volume data of role storage with 1 snapshots");
     assert_eq!(messages(&step).len(), 1, "the agent buries them by itself");
@@ -337,11 +337,11 @@ fn a_clone_is_a_volume_of_its_own_with_room_reserved() {
     let _answer =
         stage.operator(82, Request::DestroyVolume { volume: VolumeChoice::Id(volume.id) });
     stage.reports(1, session(1), report(&volume, VolumeState::Trashed));
-    let (answer, _) = stage.operator(83, Request::PurgeVolume { volume: volume.id });
+    let (answer, _) = stage.operator(83, Request::PurgeVolume { volume: volume.id, wipe: None });
     assert_eq!(code(answer), ErrorCode::SnapshotNotReady, "a volume is being made from it");
     let step = stage.reports(1, session(1), report(&spec, VolumeState::Ready));
     assert_eq!(operations(&step), [("CLONE", "DONE", None)]);
-    let (answer, _) = stage.operator(84, Request::PurgeVolume { volume: volume.id });
+    let (answer, _) = stage.operator(84, Request::PurgeVolume { volume: volume.id, wipe: None });
     assert_eq!(answer, Ok(op(84)));
 }
 

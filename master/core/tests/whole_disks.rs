@@ -42,6 +42,7 @@ fn stage() -> Stage {
             media: Media::Unknown,
             orphans: Vec::new(),
             no_snapshots: std::collections::BTreeMap::new(),
+            wipes: Vec::new(),
             added: false,
         });
     }

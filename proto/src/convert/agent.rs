@@ -2,7 +2,7 @@
 
 use super::field::{self, Choice};
 use super::resource::{sum, sum_to_wire};
-use super::{At, Wire};
+use super::{At, Wire, wipe};
 use crate::v1;
 use berth_model::agent::{AgentInfo, Disk, DiskHealth, Media};
 use berth_model::error::Rejection;
@@ -49,6 +49,7 @@ impl Wire for Disk {
             orphans,
             no_snapshots,
             added,
+            wipes,
         } = self;
         v1::Disk {
             disk_id: id.to_string(),
@@ -71,6 +72,7 @@ impl Wire for Disk {
                 .map(|(driver, why)| (driver.to_string(), why.clone()))
                 .collect(),
             added: *added,
+            wipes: wipe::abilities_to_wire(wipes),
         }
     }
 
@@ -90,6 +92,7 @@ impl Wire for Disk {
             orphans,
             no_snapshots,
             added,
+            wipes,
         } = message;
         Ok(Self {
             id: field::id(&disk_id, &at.field("disk_id"))?,
@@ -109,6 +112,7 @@ impl Wire for Disk {
                 .map(|(driver, why)| (Arc::from(driver), why))
                 .collect(),
             added,
+            wipes: wipe::abilities(wipes, &at.field("wipes")),
         })
     }
 }

@@ -29,6 +29,7 @@ mod transfer;
 mod usage;
 mod view;
 mod volume;
+mod wipe;
 
 pub use at::At;
 pub use audit::{AuditRequest, VerifyRequest};

@@ -3,7 +3,7 @@
 use super::audit::{self, who_to_wire};
 use super::field::{self, Choice, choice};
 use super::resource::{called_sum, some, sum_to_wire};
-use super::{At, Wire};
+use super::{At, Wire, wipe};
 use crate::v1;
 use crate::v1::offer_operation as body;
 use berth_model::audit::Said;
@@ -180,6 +180,7 @@ impl Wire for OperationRecord {
             // A record is of what was meant.
             said: Said { who, reason, in_earnest: _ },
             disk,
+            wipe,
         } = self;
         let (stage, error) = match state {
             OperationState::Accepted => (Stage::Accepted, None),
@@ -203,6 +204,7 @@ impl Wire for OperationRecord {
             who: who_to_wire(who),
             reason: reason.as_ref().map(ToString::to_string),
             disk: disk.as_deref().map(Wire::to_wire),
+            wipe: wipe::number(*wipe),
         }
     }
 
@@ -224,6 +226,7 @@ impl Wire for OperationRecord {
             who: caller,
             reason,
             disk,
+            wipe,
         } = message;
         let error_at = at.field("error");
         let state = match (Stage::read(state, &at.field("state"))?, error) {
@@ -256,6 +259,7 @@ impl Wire for OperationRecord {
                 in_earnest: false,
             },
             disk: field::optional(disk, &at.field("disk"))?.map(Box::new),
+            wipe: wipe::read(wipe, &at.field("wipe"))?,
         })
     }
 }

@@ -9,6 +9,7 @@ use super::resource::{called_sum, sum_to_wire};
 use super::schedule;
 use super::snapshot;
 use super::transfer;
+use super::wipe;
 use super::{At, Wire, access};
 use crate::v1;
 use crate::v1::submit_request as submit;
@@ -172,8 +173,9 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
         Request::RestoreVolume { volume } => {
             submit::Request::RestoreVolume(submit::RestoreVolume { volume_id: volume.to_string() })
         },
-        Request::PurgeVolume { volume } => {
-            submit::Request::PurgeVolume(submit::PurgeVolume { volume_id: volume.to_string() })
+        Request::PurgeVolume { volume, wipe } => {
+            let (volume_id, wipe) = (volume.to_string(), wipe::number(*wipe));
+            submit::Request::PurgeVolume(submit::PurgeVolume { volume_id, wipe })
         },
         Request::Teardown { framework } => {
             submit::Request::Teardown(submit::Teardown { framework_id: framework.to_string() })
@@ -305,9 +307,10 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
             let volume = field::id(&volume_id, &at.field("restore_volume").field("volume_id"))?;
             Ok(Request::RestoreVolume { volume })
         },
-        submit::Request::PurgeVolume(submit::PurgeVolume { volume_id }) => {
-            let volume = field::id(&volume_id, &at.field("purge_volume").field("volume_id"))?;
-            Ok(Request::PurgeVolume { volume })
+        submit::Request::PurgeVolume(submit::PurgeVolume { volume_id, wipe }) => {
+            let at = at.field("purge_volume");
+            let volume = field::id(&volume_id, &at.field("volume_id"))?;
+            Ok(Request::PurgeVolume { volume, wipe: wipe::read(wipe, &at.field("wipe"))? })
         },
         submit::Request::Teardown(submit::Teardown { framework_id }) => {
             let framework = field::id(&framework_id, &at.field("teardown").field("framework_id"))?;

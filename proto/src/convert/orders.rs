@@ -5,7 +5,7 @@ use super::field::{self, Choice};
 use super::orphan;
 use super::snapshot;
 use super::transfer;
-use super::{At, Wire};
+use super::{At, Wire, wipe};
 use crate::v1::envelope as to;
 use berth_model::error::Rejection;
 use berth_model::link::{OutputStream, ToAgent};
@@ -40,8 +40,9 @@ pub(super) fn message_to_wire(model: &ToAgent) -> to::Message {
                 operation_id: operation.to_string(),
             })
         },
-        ToAgent::PurgeVolume { volume, generation, operation } => {
+        ToAgent::PurgeVolume { volume, generation, operation, wipe } => {
             to::Message::PurgeVolume(to::PurgeVolume {
+                wipe: wipe::number(*wipe),
                 volume_id: volume.to_string(),
                 generation: *generation,
                 operation_id: operation.to_string(),
@@ -167,9 +168,10 @@ pub(super) fn read_message(message: to::Message, at: &At<'_>) -> Result<ToAgent,
                 operation: field::id(&operation_id, &at.field("operation_id"))?,
             })
         },
-        to::Message::PurgeVolume(to::PurgeVolume { volume_id, generation, operation_id }) => {
+        to::Message::PurgeVolume(to::PurgeVolume { volume_id, generation, operation_id, wipe }) => {
             let at = at.field("purge_volume");
             Ok(ToAgent::PurgeVolume {
+                wipe: wipe::read(wipe, &at.field("wipe"))?,
                 volume: field::id(&volume_id, &at.field("volume_id"))?,
                 generation: field::generation(generation, &at.field("generation"))?,
                 operation: field::id(&operation_id, &at.field("operation_id"))?,

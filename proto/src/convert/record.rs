@@ -166,6 +166,7 @@ impl Wire for LedgerVolume {
             resize,
             origin,
             setting,
+            wipe,
         } = self;
         ledger_wire::v1::Volume {
             spec: Some(spec.to_wire()),
@@ -178,6 +179,7 @@ impl Wire for LedgerVolume {
             resize_bytes: resize.map(Bytes::get),
             origin: origin.as_deref().map(Wire::to_wire),
             setting: setting.as_ref().map(Wire::to_wire),
+            wipe: wipe.as_ref().map(Wire::to_wire),
         }
     }
 
@@ -193,6 +195,7 @@ impl Wire for LedgerVolume {
             resize_bytes,
             origin,
             setting,
+            wipe,
         } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
@@ -205,6 +208,7 @@ impl Wire for LedgerVolume {
             resize: field::optional_volume_size(resize_bytes, &at.field("resize_bytes"))?,
             origin: field::optional(origin, &at.field("origin"))?.map(Box::new),
             setting: field::optional(setting, &at.field("setting"))?,
+            wipe: field::optional(wipe, &at.field("wipe"))?,
         })
     }
 }

@@ -175,6 +175,8 @@ impl Wire for VolumeReport {
             purged,
             resizing,
             setting,
+            wiped,
+            refused,
         } = self;
         v1::VolumeReport {
             spec: Some(spec.to_wire()),
@@ -188,6 +190,8 @@ impl Wire for VolumeReport {
             purged_volume_ids: field::id_texts(purged),
             resizing_bytes: resizing.map(Bytes::get),
             setting: setting.as_ref().map(Wire::to_wire),
+            wiped: wiped.as_ref().map(Wire::to_wire),
+            refused: *refused,
         }
     }
 
@@ -204,6 +208,8 @@ impl Wire for VolumeReport {
             purged_volume_ids,
             resizing_bytes,
             setting,
+            wiped,
+            refused,
         } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
@@ -217,6 +223,8 @@ impl Wire for VolumeReport {
             purged: field::ids(&purged_volume_ids, &at.field("purged_volume_ids"))?,
             resizing: field::optional_volume_size(resizing_bytes, &at.field("resizing_bytes"))?,
             setting: field::optional(setting, &at.field("setting"))?,
+            wiped: field::optional(wiped, &at.field("wiped"))?,
+            refused,
         })
     }
 }

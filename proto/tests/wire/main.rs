@@ -20,3 +20,5 @@ mod tasks;
 mod transfers;
 #[cfg(test)]
 mod views;
+#[cfg(test)]
+mod wipes;

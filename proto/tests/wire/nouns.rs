@@ -1,6 +1,7 @@
 //! Arbitrary values of the model: small nouns first.
 
 use crate::tasks::program;
+use crate::wipes::wiped;
 use berth_model::access::{Access, Mode, Owner};
 use berth_model::declaration::{DiskDeclaration, DiskOrder, DiskOrderState, LedgerDiskOrder};
 use berth_model::error::{ErrorCode, Rejection};
@@ -302,11 +303,13 @@ pub fn volume_report() -> BoxedStrategy<VolumeReport> {
     (
         (spec(), volume_state(), of(operation_id()), of(rejection()), arc()),
         (arc(), enforcement(), of(bytes()), vec(volume_id(), 0..3), of(size()), of(access())),
+        (of(wiped()), any::<bool>()),
     )
         .prop_map(
             |(
                 (spec, state, operation, error, host_path),
                 (driver, enforcement, used, purged, resizing, setting),
+                (wiped, refused),
             )| {
                 VolumeReport {
                     spec,
@@ -320,6 +323,8 @@ pub fn volume_report() -> BoxedStrategy<VolumeReport> {
                     purged,
                     resizing,
                     setting,
+                    wiped,
+                    refused,
                 }
             },
         )

@@ -5,6 +5,7 @@ use crate::disks::{disk_profile, disk_record, disk_request, profile_name, profil
 use crate::nouns::*;
 use crate::tasks::*;
 use crate::transfers::{import, progress, transfer_id, transfer_order};
+use crate::wipes::{ledger_wipe, wipe};
 use berth_model::framework::{Call, Capability, Event, Filters, FrameworkInfo};
 use berth_model::id::{ClusterId, ReservationId, SessionId};
 use berth_model::link::{Envelope, FromAgent, OutputStream, Registration, TaskReport, ToAgent};
@@ -77,12 +78,14 @@ pub fn operation_record() -> BoxedStrategy<OperationRecord> {
         (operation_id(), select(OperationKind::ALL.to_vec()), any::<u64>(), of(framework())),
         (of(agent()), vec(volume_id(), 0..3), text(), state),
         (vec(text(), 0..3), time(), of(time()), of(orphan_order()), said(), of(disk_order())),
+        of(wipe()),
     )
         .prop_map(
             |(
                 (id, kind, fingerprint, framework),
                 (agent, volumes, object, state),
                 (notes, accepted, finished, orphan, said, disk),
+                wipe,
             )| OperationRecord {
                 id,
                 kind,
@@ -98,6 +101,7 @@ pub fn operation_record() -> BoxedStrategy<OperationRecord> {
                 orphan: orphan.map(Box::new),
                 said,
                 disk: disk.map(Box::new),
+                wipe,
             },
         )
         .boxed()
@@ -261,10 +265,8 @@ pub fn envelope() -> BoxedStrategy<Envelope> {
         (life(), size()).prop_map(|((volume, generation, operation), size)| {
             ToAgent::ResizeVolume { volume, generation, size, operation }
         }),
-        life().prop_map(|(volume, generation, operation)| ToAgent::PurgeVolume {
-            volume,
-            generation,
-            operation
+        (life(), of(wipe())).prop_map(|((volume, generation, operation), wipe)| {
+            ToAgent::PurgeVolume { volume, generation, operation, wipe }
         }),
         life().prop_map(|(volume, generation, _)| ToAgent::ForgetVolume { volume, generation }),
         (framework(), task_info(), vec(volume_use(), 0..3)).prop_map(
@@ -390,7 +392,7 @@ pub fn request() -> BoxedStrategy<Request> {
         (choice.clone(), size()).prop_map(|(volume, size)| Request::ResizeVolume { volume, size }),
         choice.clone().prop_map(|volume| Request::DestroyVolume { volume }),
         volume_id().prop_map(|volume| Request::RestoreVolume { volume }),
-        volume_id().prop_map(|volume| Request::PurgeVolume { volume }),
+        (volume_id(), of(wipe())).prop_map(|(volume, wipe)| Request::PurgeVolume { volume, wipe }),
         framework().prop_map(|framework| Request::Teardown { framework }),
         (framework(), task(), of(span())).prop_map(|(framework, task, grace)| Request::KillTask {
             framework,
@@ -496,11 +498,13 @@ pub fn ledger_record() -> BoxedStrategy<LedgerRecord> {
     let volume = (
         (spec(), volume_state(), of(operation_id()), any::<bool>()),
         (of(rejection()), arc(), time(), of(size()), of(origin()), of(access())),
+        of(ledger_wipe()),
     )
         .prop_map(
             |(
                 (spec, state, operation, restore),
                 (error, driver, changed, resize, origin, setting),
+                wipe,
             )| {
                 let origin = origin.map(Box::new);
                 LedgerVolume {
@@ -514,6 +518,7 @@ pub fn ledger_record() -> BoxedStrategy<LedgerRecord> {
                     resize,
                     origin,
                     setting,
+                    wipe,
                 }
             },
         );

@@ -1,6 +1,7 @@
 //! Arbitrary values of the model: tasks, disks, agents.
 
 use crate::nouns::*;
+use crate::wipes::abilities;
 use berth_model::agent::{AgentInfo, Disk, DiskHealth, Media};
 use berth_model::task::{
     Check, Command, Program, StatusSource, TaskInfo, TaskKey, TaskReason, TaskState, TaskStatus,
@@ -107,12 +108,13 @@ pub fn disk() -> BoxedStrategy<Disk> {
     let refused = map().prop_map(|map| {
         map.into_iter().map(|(driver, why)| (Arc::from(driver), why)).collect::<BTreeMap<_, _>>()
     });
-    ((disk_id(), arc(), source(), arc(), arc(), refused), last, any::<bool>())
+    ((disk_id(), arc(), source(), arc(), arc(), refused), last, any::<bool>(), abilities())
         .prop_map(
             |(
                 (id, name, source, root, driver, no_snapshots),
                 (driver_reason, enforcement, size, free, health, media, orphans),
                 added,
+                wipes,
             )| Disk {
                 id,
                 name,
@@ -128,6 +130,7 @@ pub fn disk() -> BoxedStrategy<Disk> {
                 orphans,
                 no_snapshots,
                 added,
+                wipes,
             },
         )
         .boxed()

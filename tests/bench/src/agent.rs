@@ -350,7 +350,7 @@ async fn measure(dir: &Path, effort: Effort, figures: &mut Figures) -> anyhow::R
     talk.report(volume, VolumeState::Trashed).await?;
     talk.next_heartbeats();
     let begun = Instant::now();
-    talk.tell(ToAgent::PurgeVolume { volume, generation, operation }).await?;
+    talk.tell(ToAgent::PurgeVolume { volume, generation, operation, wipe: None }).await?;
     let (each, ended) = tasks(&mut talk, 10_000, (0, Some(volume))).await?;
     let pauses = talk.pauses();
     put(figures, "while", &each, &pauses);

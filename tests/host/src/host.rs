@@ -186,6 +186,7 @@ pub fn brief(outcome: &VolumeOutcome) -> String {
         VolumeOutcome::Absent => "absent".to_owned(),
         VolumeOutcome::Used(_) => "used".to_owned(),
         VolumeOutcome::Taken { .. } => "taken".to_owned(),
+        VolumeOutcome::Wiped => "wiped".to_owned(),
         VolumeOutcome::Foreign(reason) => format!("foreign {}", reason.code),
         VolumeOutcome::Failed(reason) => format!("failed {}", reason.code),
         VolumeOutcome::Unclear(reason) => format!("unclear {}", reason.code),
@@ -202,7 +203,8 @@ pub fn reason(outcome: &VolumeOutcome) -> &str {
         VolumeOutcome::Present { .. }
         | VolumeOutcome::Absent
         | VolumeOutcome::Used(_)
-        | VolumeOutcome::Taken { .. } => "",
+        | VolumeOutcome::Taken { .. }
+        | VolumeOutcome::Wiped => "",
     }
 }
 

@@ -59,7 +59,7 @@ impl History {
     pub fn submitted(&mut self, id: OperationId, request: &Request) {
         match request {
             Request::DestroyVolume { volume: VolumeChoice::Id(volume) }
-            | Request::PurgeVolume { volume }
+            | Request::PurgeVolume { volume, .. }
             | Request::PurgeOrphan { orphan: OrphanChoice::Record(VolumeChoice::Id(volume)) } => {
                 self.destroyed_ids.insert(*volume);
             },

@@ -77,7 +77,7 @@ impl Agent {
             // Whether it is lost is for a verification to say.
             VolumeOutcome::Absent => self.watch(id).verify = true,
             VolumeOutcome::Unclear(error) => self.put_off(volume, error),
-            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => {
+            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } | VolumeOutcome::Wiped => {
                 self.put_off(volume, unexpected(id, "set the access of"));
             },
         }

@@ -95,6 +95,7 @@ impl Agent {
             resize: None,
             origin,
             setting: None,
+            wipe: None,
         });
         self.tell_volume(id);
         self.advance(id);
@@ -107,6 +108,12 @@ impl Agent {
             return;
         }
         let Some(mut volume) = self.books.volumes().get(&id).cloned() else { return };
+        if volume.wipe.is_some() {
+            let text = format!("volume {id} is being wiped");
+            let error = Rejection::new(ErrorCode::VolumeNotReady, text);
+            self.tell_failure(id, operation, error.remedy("it cannot be had back"));
+            return;
+        }
         volume.spec = spec;
         volume.state = VolumeState::Creating;
         volume.operation = Some(operation);
@@ -209,28 +216,6 @@ impl Agent {
         self.advance(id);
     }
 
-    /// Deletes a volume from the trash.
-    pub(crate) fn purge(&mut self, id: VolumeId, generation: u64, operation: OperationId) {
-        let Some(volume) = self.known(id, generation, operation) else { return };
-        match volume.state {
-            VolumeState::Trashed => {
-                self.timers.clear(&Timer::Retry(id));
-                self.watch(id).purge = Purge::Asked(operation);
-                self.advance(id);
-            },
-            VolumeState::Gone => self.tell_volume(id),
-            VolumeState::Creating
-            | VolumeState::Ready
-            | VolumeState::Failed
-            | VolumeState::Lost
-            | VolumeState::Tombstoned
-            | VolumeState::Quarantined => {
-                let text = format!("volume {id} is {}, not in the trash", volume.state);
-                self.tell_refusal(id, operation, Rejection::new(ErrorCode::VolumeNotReady, text));
-            },
-        }
-    }
-
     /// The volume, if it is known in this generation; otherwise the master is told what is here. Of a volume of
     /// which nothing is left, nothing is left in any generation.
     pub(super) fn known(
@@ -248,6 +233,7 @@ impl Agent {
             volume.spec.generation = generation;
             volume.state = VolumeState::Gone;
             volume.operation = Some(operation);
+            volume.wipe = None;
             self.write_volume(volume.clone());
         }
         if volume.spec.generation != generation {

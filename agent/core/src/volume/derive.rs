@@ -220,6 +220,7 @@ impl Agent {
             | VolumeOutcome::Absent
             | VolumeOutcome::Used(_)
             | VolumeOutcome::Taken { .. }
+            | VolumeOutcome::Wiped
             | VolumeOutcome::Unclear(_) => self.made(volume, &[], outcome),
         }
     }

@@ -12,6 +12,7 @@ mod derive;
 mod group;
 pub(crate) mod orphan;
 mod outcome;
+mod purge;
 mod resize;
 mod snapshot;
 mod snapshot_outcome;
@@ -27,6 +28,7 @@ use berth_model::id::{GroupId, OperationId, SnapshotId, VolumeId};
 use berth_model::record::{LedgerRecord, LedgerVolume};
 use berth_model::units::Bytes;
 use berth_model::volume::{Enforcement, VolumeSpec, VolumeState};
+use berth_model::wipe::Wipe;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +49,9 @@ enum Kind {
     Access,
     Trash,
     Purge,
+    /// What speaks against wiping it so, and how much there is.
+    Survey(Wipe),
+    Wipe(Wipe),
     VerifyLive,
     VerifyTrash,
     Usage,
@@ -103,7 +108,7 @@ pub(crate) struct Watch {
     /// Somebody asked for its destruction when that could not be; done as soon as it can be.
     destroy: Option<OperationId>,
     /// The order that failed last and changed nothing, as the master was told, or will be, on this connection.
-    failed: Option<(OperationId, Rejection)>,
+    pub(crate) failed: Option<(OperationId, Rejection)>,
     /// To be forgotten in this generation when the effect under way is over.
     forget: Option<u64>,
     /// Somebody asked whether the data of this lost volume is back.
@@ -199,7 +204,7 @@ impl Agent {
             VolumeState::Creating if restore => Some(Kind::Restore),
             VolumeState::Creating => Some(Kind::Create),
             VolumeState::Tombstoned => Some(Kind::Trash),
-            VolumeState::Trashed if taken_in && watch.purge != Purge::No => Some(Kind::Purge),
+            VolumeState::Trashed if taken_in => self.next_of_trashed(volume),
             VolumeState::Trashed => watch.verify.then_some(Kind::VerifyTrash),
             VolumeState::Ready if watch.verify => Some(Kind::VerifyLive),
             VolumeState::Ready if taken_in && volume.resize.is_some() => Some(Kind::Resize),
@@ -221,6 +226,8 @@ impl Agent {
             Kind::Trash
             | Kind::Access
             | Kind::Purge
+            | Kind::Survey(_)
+            | Kind::Wipe(_)
             | Kind::VerifyLive
             | Kind::VerifyTrash
             | Kind::Usage
@@ -259,6 +266,8 @@ impl Agent {
             },
             Kind::Trash => VolumeEffect::Trash { spec },
             Kind::Purge => VolumeEffect::Purge { spec },
+            Kind::Survey(method) => VolumeEffect::SurveyWipe { spec, method },
+            Kind::Wipe(method) => VolumeEffect::Wipe { spec, method },
             Kind::VerifyLive => {
                 watch.verify = false;
                 VolumeEffect::Verify { spec, place: Place::Live }
@@ -287,6 +296,7 @@ impl Agent {
         self.books
             .trash(&spec.source)
             .filter(|volume| volume.spec.id != spec.id && free(&volume.spec.id))
+            .filter(|volume| self.makes_room(volume))
             .take(self.config.purge_max)
             .map(|volume| {
                 let used = self.watches.get(&volume.spec.id).and_then(|watch| watch.used);

@@ -97,7 +97,8 @@ impl Agent {
                 VolumeOutcome::Absent => self.not_there(&volume.spec, "nothing has come back yet"),
                 VolumeOutcome::Present { .. }
                 | VolumeOutcome::Used(_)
-                | VolumeOutcome::Taken { .. } => unexpected(id, "verify"),
+                | VolumeOutcome::Taken { .. }
+                | VolumeOutcome::Wiped => unexpected(id, "verify"),
             };
             self.tell_refusal(id, operation, error);
         }

@@ -10,6 +10,7 @@ use berth_model::id::{OperationId, VolumeId};
 use berth_model::record::LedgerVolume;
 use berth_model::resources::DiskSource;
 use berth_model::volume::{VolumeSpec, VolumeState};
+use berth_model::wipe::WipeStage;
 
 impl Agent {
     /// Takes the outcome of an effect in and goes on with the volume.
@@ -68,6 +69,8 @@ impl Agent {
             (Kind::Access, VolumeState::Ready) => self.access_set(volume, outcome),
             (Kind::Trash, VolumeState::Tombstoned) => self.trashed(volume, outcome),
             (Kind::Purge, VolumeState::Trashed) => self.purged(volume, outcome),
+            (Kind::Survey(method), VolumeState::Trashed) => self.surveyed(volume, method, outcome),
+            (Kind::Wipe(_), VolumeState::Trashed) => self.wiped(volume, outcome),
             (Kind::VerifyLive, VolumeState::Ready) => self.verified(volume, outcome),
             (Kind::VerifyTrash, VolumeState::Trashed) => self.trash_verified(volume, outcome),
             (Kind::VerifyLive, VolumeState::Lost) => self.lost_verified(volume, outcome),
@@ -93,6 +96,8 @@ impl Agent {
                 | Kind::Access
                 | Kind::Trash
                 | Kind::Purge
+                | Kind::Survey(_)
+                | Kind::Wipe(_)
                 | Kind::VerifyLive
                 | Kind::VerifyTrash
                 | Kind::Usage
@@ -165,7 +170,10 @@ impl Agent {
                     .remedy("it was purged; nothing was made in its place");
                 self.enter(volume, VolumeState::Failed, error);
             },
-            VolumeOutcome::Absent | VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => {
+            VolumeOutcome::Absent
+            | VolumeOutcome::Used(_)
+            | VolumeOutcome::Taken { .. }
+            | VolumeOutcome::Wiped => {
                 self.put_off(volume, unexpected(id, "make"));
             },
         }
@@ -190,7 +198,11 @@ impl Agent {
 
     /// Is there trash on the volume's disk that the failed effect was not allowed to purge?
     pub(super) fn has_other_trash(&self, volume: &LedgerVolume, held: &[VolumeId]) -> bool {
-        self.books.trash(&volume.spec.source).any(|trash| !held.contains(&trash.spec.id))
+        // What has to be wiped makes room once that has begun.
+        let goes = |trash: &LedgerVolume| self.makes_room(trash) || trash.wipe.is_some();
+        self.books
+            .trash(&volume.spec.source)
+            .any(|trash| !held.contains(&trash.spec.id) && goes(trash))
     }
 
     fn trashed(&mut self, volume: LedgerVolume, outcome: VolumeOutcome) {
@@ -206,31 +218,8 @@ impl Agent {
             VolumeOutcome::Failed(error) | VolumeOutcome::Unclear(error) => {
                 self.put_off(volume, error);
             },
-            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => {
+            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } | VolumeOutcome::Wiped => {
                 self.put_off(volume, unexpected(id, "trash"));
-            },
-        }
-    }
-
-    fn purged(&mut self, volume: LedgerVolume, outcome: VolumeOutcome) {
-        let id = volume.spec.id;
-        let operation = match self.watch(id).purge {
-            Purge::Asked(operation) => Some(operation),
-            Purge::No | Purge::Retention => volume.operation,
-        };
-        match outcome {
-            VolumeOutcome::Absent => {
-                self.gone(id, operation, None);
-                self.bury_snapshots(id, operation);
-            },
-            VolumeOutcome::Foreign(error) => self.enter(volume, VolumeState::Quarantined, error),
-            VolumeOutcome::Failed(error) | VolumeOutcome::Unclear(error) => {
-                self.put_off(volume, error);
-            },
-            VolumeOutcome::Present { .. }
-            | VolumeOutcome::Used(_)
-            | VolumeOutcome::Taken { .. } => {
-                self.put_off(volume, unexpected(id, "purge"));
             },
         }
     }
@@ -276,7 +265,7 @@ impl Agent {
                 self.pause(id);
                 self.volume_failed(id, &error);
             },
-            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => {
+            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } | VolumeOutcome::Wiped => {
                 let error = unexpected(id, "verify");
                 self.watch(id).unavailable = Some(error.clone());
                 self.pause(id);
@@ -306,7 +295,7 @@ impl Agent {
                 self.watch(id).unavailable = Some(error);
                 self.pause(id);
             },
-            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => {},
+            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } | VolumeOutcome::Wiped => {},
         }
     }
 
@@ -319,6 +308,7 @@ impl Agent {
         volume.resize = None;
         volume.setting = None;
         volume.origin = None;
+        volume.wipe = None;
         volume.error = Some(error.clone());
         volume.changed = self.now;
         self.write_volume(volume);
@@ -359,6 +349,8 @@ impl Agent {
     ) {
         let Some(mut volume) = self.books.volumes().get(&id).cloned() else { return };
         volume.state = VolumeState::Gone;
+        // Only what was done is worth telling.
+        volume.wipe = volume.wipe.filter(|wipe| matches!(wipe.stage, WipeStage::Done(_)));
         volume.operation = operation.or(volume.operation);
         volume.error = error;
         volume.changed = self.now;

@@ -289,6 +289,8 @@ impl Agent {
             | Kind::Derive
             | Kind::Trash
             | Kind::Purge
+            | Kind::Survey(_)
+            | Kind::Wipe(_)
             | Kind::VerifyLive
             | Kind::VerifyTrash
             | Kind::Usage => VolumeEffect::Snapshot { snapshot: spec, freeze },

@@ -45,6 +45,8 @@ impl Agent {
                 | Kind::Derive
                 | Kind::Trash
                 | Kind::Purge
+                | Kind::Survey(_)
+                | Kind::Wipe(_)
                 | Kind::VerifyLive
                 | Kind::VerifyTrash
                 | Kind::Usage,
@@ -64,7 +66,7 @@ impl Agent {
                 return;
             },
             VolumeOutcome::Unclear(error) => return self.put_off_snapshot(snapshot, error),
-            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => {
+            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } | VolumeOutcome::Wiped => {
                 return self.put_off_snapshot(snapshot, unexpected(id, "take"));
             },
             VolumeOutcome::Failed(error) | VolumeOutcome::Foreign(error) => error,
@@ -105,7 +107,7 @@ impl Agent {
             VolumeOutcome::Failed(error) | VolumeOutcome::Unclear(error) => {
                 self.put_off_snapshot(snapshot, error);
             },
-            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => {
+            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } | VolumeOutcome::Wiped => {
                 self.put_off_snapshot(snapshot, unexpected(id, "clear"));
             },
         }
@@ -128,7 +130,8 @@ impl Agent {
             },
             VolumeOutcome::Present { .. }
             | VolumeOutcome::Used(_)
-            | VolumeOutcome::Taken { .. } => {
+            | VolumeOutcome::Taken { .. }
+            | VolumeOutcome::Wiped => {
                 self.put_off_snapshot(snapshot, unexpected(id, "delete"));
             },
         }
@@ -158,7 +161,7 @@ impl Agent {
                 self.pause(volume);
                 return;
             },
-            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } => return,
+            VolumeOutcome::Used(_) | VolumeOutcome::Taken { .. } | VolumeOutcome::Wiped => return,
         };
         self.log(Severity::Error, format!("snapshot {id} is {state}: {error}"));
         self.enter_snapshot(snapshot, state, operation, Some(error));

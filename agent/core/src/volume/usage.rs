@@ -61,7 +61,10 @@ impl Agent {
             VolumeOutcome::Unclear(error) => {
                 self.log(Severity::Warning, format!("volume {id} could not be measured: {error}"));
             },
-            VolumeOutcome::Absent | VolumeOutcome::Present { .. } | VolumeOutcome::Taken { .. } => {
+            VolumeOutcome::Absent
+            | VolumeOutcome::Present { .. }
+            | VolumeOutcome::Taken { .. }
+            | VolumeOutcome::Wiped => {
                 self.watch(id).verify = true;
             },
         }

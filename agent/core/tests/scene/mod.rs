@@ -41,6 +41,7 @@ pub fn info() -> AgentInfo {
             media: berth_model::agent::Media::Unknown,
             orphans: vec![],
             no_snapshots: BTreeMap::new(),
+            wipes: Vec::new(),
             added: false,
         }],
         limitations: vec![],

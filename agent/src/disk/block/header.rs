@@ -62,6 +62,8 @@ pub struct Header {
     pub serial: String,
     /// The volume that has it.
     pub volume: Option<(Stage, Identity)>,
+    /// How much of a volume that is going is wiped, from its beginning.
+    pub wiped: u64,
 }
 
 /// Why there is no header to go by.
@@ -77,14 +79,14 @@ impl Header {
     /// One of a device without a volume.
     #[must_use]
     pub fn empty(&self) -> Self {
-        Self { volume: None, ..self.clone() }
+        Self { volume: None, wiped: 0, ..self.clone() }
     }
 
     /// The same with its volume in another stage.
     #[must_use]
     pub fn at_stage(&self, stage: Stage) -> Self {
         let volume = self.volume.clone().map(|(_before, identity)| (stage, identity));
-        Self { volume, ..self.clone() }
+        Self { volume, wiped: 0, ..self.clone() }
     }
 
     /// The same with a volume.
@@ -92,7 +94,13 @@ impl Header {
     pub fn with(&self, stage: Stage, spec: &VolumeSpec) -> Self {
         let home = Home { agent: self.agent, cluster: self.cluster, disk: self.disk };
         let identity = Identity::of(spec, home, DriverKind::Block, Binding::Attribute);
-        Self { volume: Some((stage, identity)), ..self.clone() }
+        Self { volume: Some((stage, identity)), wiped: 0, ..self.clone() }
+    }
+
+    /// The same with so much of its volume wiped.
+    #[must_use]
+    pub fn wiped_to(&self, wiped: u64) -> Self {
+        Self { wiped, ..self.clone() }
     }
 
     fn encode(&self, sequence: u64) -> Result<Vec<u8>, Errno> {
@@ -100,6 +108,9 @@ impl Header {
         match &self.volume {
             Some((stage, identity)) => {
                 fields.push(("stage", stage.as_str().to_owned()));
+                if self.wiped > 0 {
+                    fields.push(("wiped", self.wiped.to_string()));
+                }
                 fields.extend(identity.fields());
             },
             None => {
@@ -131,6 +142,10 @@ impl Header {
             cluster,
             serial: marker::value(fields, "serial")?,
             volume,
+            wiped: match fields.get("wiped") {
+                Some(_) => marker::value(fields, "wiped")?,
+                None => 0,
+            },
         };
         Ok((marker::value(fields, "sequence")?, header))
     }

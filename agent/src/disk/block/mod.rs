@@ -14,7 +14,7 @@ pub use facts::Facts;
 
 use super::declaration::Declaration;
 use super::fs::{FileSystem, Node};
-use super::{Disk, Owner, news, unknown_id};
+use super::{Disk, Owner, news, unknown_id, wipes};
 use berth_model::agent::{self, DiskHealth, Media};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, ClusterId, DiskId};
@@ -227,6 +227,7 @@ impl BlockDisk {
             media: state.media,
             orphans: Vec::new(),
             no_snapshots: crate::disk::keeps::no_snapshots(None),
+            wipes: wipes::of_device(state.handle.as_ref().map(|handle| &handle.device)),
             added: false,
         }
     }

@@ -203,6 +203,7 @@ impl BlockDisk {
             agent: self.agent,
             cluster: state.cluster,
             serial: serial.clone(),
+            wiped: 0,
             volume: None,
         })
     }

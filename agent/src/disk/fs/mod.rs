@@ -12,6 +12,7 @@ pub mod real;
 mod real_copying;
 mod real_image;
 mod snapshot;
+pub mod wiping;
 
 pub use paths::{device, device_number, locate, open};
 pub use snapshot::Access;
@@ -87,7 +88,9 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
 /// mount. [`Node`] says what each does.
 #[expect(missing_docs, reason = "documented once, at the methods of Node that call them")]
 #[expect(clippy::missing_errors_doc, reason = "documented once, at the methods of Node")]
-pub trait Calls: copying::Copies + image::Images + raw::Bytes + fmt::Debug + Send + Sync {
+pub trait Calls:
+    copying::Copies + image::Images + raw::Bytes + wiping::Wipes + fmt::Debug + Send + Sync
+{
     fn raw(&self) -> Raw<'_>;
     fn directory(&self, site: Site, name: &OsStr) -> Result<Box<dyn Calls>, Errno>;
     fn make_directory(&self, site: Site, name: &OsStr, mode: u32) -> Result<(), Errno>;

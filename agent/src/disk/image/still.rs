@@ -14,6 +14,14 @@ const MAP: Opcode = opcode::read_write::<Header>(b'f', 11);
 const COUNT: usize = 256;
 const LAST: u32 = 1;
 const SHARED: u32 = 0x2000;
+/// Where it is on the device is not known, or it is not as it was written there.
+const UNCERTAIN: u32 = 0x2 | 0x4 | 0x8;
+/// It lies among the file system's own data; written anew, it is there again or has a block of its own.
+const INLINE: u32 = 0x200;
+/// Allocated, and nothing was written there yet.
+const UNWRITTEN: u32 = 0x800;
+/// Everything is written out first.
+const SYNC: u32 = 1;
 
 /// `struct fiemap` without its extents.
 #[repr(C)]
@@ -88,11 +96,79 @@ pub fn shared(file: BorrowedFd<'_>) -> Result<u64, Errno> {
     }
 }
 
-#[expect(unsafe_code, reason = "an ioctl whose argument is declared above")]
+/// A part of a file, and where it lies on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// In the file.
+    pub logical: u64,
+    /// On the device.
+    pub physical: u64,
+    /// How long it is.
+    pub length: u64,
+}
+
+impl Part {
+    /// Is it in the same place still, as one or in pieces?
+    #[must_use]
+    pub fn is_within(&self, parts: &[Self]) -> bool {
+        let (mut at, end) = (self.logical, self.logical + self.length);
+        while at < end {
+            let wanted = self.physical + (at - self.logical);
+            let found = parts.iter().find(|part| {
+                part.logical <= at
+                    && at < part.logical + part.length
+                    && part.physical + (at - part.logical) == wanted
+            });
+            match found {
+                Some(part) => at = part.logical + part.length,
+                None => return false,
+            }
+        }
+        true
+    }
+}
+
+/// What was written in a part of a file, written out first.
+///
+/// # Errors
+/// The file system does not say, or another file has some of it as well (OPNOTSUPP).
+pub fn written(file: BorrowedFd<'_>, from: u64, to: u64) -> Result<Vec<Part>, Errno> {
+    let (mut start, mut found) = (from, Vec::new());
+    while start < to {
+        let map = look_at(file, start, to - start, SYNC)?;
+        let mapped = usize::try_from(map.header.mapped).unwrap_or(COUNT);
+        let extents = map.extents.get(..mapped).unwrap_or_default();
+        for extent in extents.iter().filter(|extent| extent.flags & UNWRITTEN == 0) {
+            if extent.flags & SHARED != 0
+                || (extent.flags & UNCERTAIN != 0 && extent.flags & INLINE == 0)
+            {
+                return Err(Errno::OPNOTSUPP);
+            }
+            let end = extent.logical.saturating_add(extent.length).min(to);
+            let logical = extent.logical.max(from);
+            if logical < end {
+                let physical = extent.physical.saturating_add(logical - extent.logical);
+                found.push(Part { logical, physical, length: end - logical });
+            }
+        }
+        match extents.last() {
+            Some(last) if last.flags & LAST == 0 && last.length > 0 => {
+                start = last.logical.saturating_add(last.length);
+            },
+            Some(_) | None => break,
+        }
+    }
+    Ok(found)
+}
+
 fn look(file: BorrowedFd<'_>, start: u64) -> Result<Map, Errno> {
+    look_at(file, start, u64::MAX - start, 0)
+}
+
+#[expect(unsafe_code, reason = "an ioctl whose argument is declared above")]
+fn look_at(file: BorrowedFd<'_>, start: u64, length: u64, flags: u32) -> Result<Map, Errno> {
     let count = u32::try_from(COUNT).map_err(|_large| Errno::RANGE)?;
-    let length = u64::MAX - start;
-    let header = Header { start, length, flags: 0, mapped: 0, count, reserved: 0 };
+    let header = Header { start, length, flags, mapped: 0, count, reserved: 0 };
     let mut map = Map { header, extents: [Extent::default(); COUNT] };
     // SAFETY: FS_IOC_FIEMAP updates one `struct fiemap` and writes at most `count` extents behind it, which Map has.
     unsafe {

@@ -90,13 +90,13 @@ impl Counter {
         }
     }
 
-    fn expect(&self, bytes: u64, entries: u64) {
+    pub(crate) fn expect(&self, bytes: u64, entries: u64) {
         self.bytes_total.store(bytes, Ordering::Relaxed);
         self.entries_total.store(entries, Ordering::Relaxed);
     }
 
     /// Counts bytes, and answers whether to go on.
-    fn add_bytes(&self, bytes: u64) -> bool {
+    pub(crate) fn add_bytes(&self, bytes: u64) -> bool {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         !self.is_stopped()
     }
@@ -106,7 +106,7 @@ impl Counter {
         self.check()
     }
 
-    fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
 

@@ -103,16 +103,27 @@ impl OnDisk {
                 None
             },
         };
-        // Half of a volume is worse than none: from here on no restore finds it, whenever the deletion is stopped.
-        let going = Target::going(spec).entry;
-        if here.entry != going {
-            trash.rename(&here.entry, trash, &going).map_err(&unclear)?;
-        }
-        settle(trash, here.identity.driver).map_err(&unclear)?;
+        let going = self.set_going(handle, here, spec)?;
         let limits = Limits { entries: u64::MAX, volume };
         remove::tree(trash, OsStr::new(&going), &limits)
             .map_err(|error| self.left_alone(spec, error))?;
         Ok(group)
+    }
+
+    /// Half of a volume is worse than none: from here on no restore finds it, whenever the deletion is stopped.
+    pub(super) fn set_going(
+        &self,
+        handle: &Handle,
+        here: &Here,
+        spec: &VolumeSpec,
+    ) -> Result<String, Fault> {
+        let unclear = self.unclear(spec, "purging");
+        let (trash, going) = (&handle.trash, Target::going(spec).entry);
+        if here.entry != going {
+            trash.rename(&here.entry, trash, &going).map_err(&unclear)?;
+        }
+        settle(trash, here.identity.driver).map_err(&unclear)?;
+        Ok(going)
     }
 
     pub(super) fn left_alone(&self, spec: &VolumeSpec, error: RemoveError) -> Fault {
@@ -128,6 +139,8 @@ impl OnDisk {
             | RemoveError::OtherFileSystem { .. }
             | RemoveError::Volume { .. }
             | RemoveError::Disk { .. }
+            | RemoveError::Elsewhere { .. }
+            | RemoveError::Ended
             | RemoveError::Immutable { .. } => ErrorCode::VolumeUnavailable,
         };
         let text = format!(

@@ -26,8 +26,9 @@ mod room;
 mod snapshot;
 mod snapshot_image;
 mod snapshot_look;
+mod wipe;
 
-use super::content::Content;
+use super::content::{Content, Counter};
 use super::driver::{Capabilities, Driver, Fault, Found, Snapshots};
 use super::look::{self, Here, Target, look};
 use super::usage::measure;
@@ -35,6 +36,7 @@ use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
 use crate::disk::probe::DriverKind;
 use crate::disk::rounds::Shared;
+use crate::disk::wipe::Wiper;
 use crate::disk::{Disk, code_of, is_broken};
 use berth_agent_core::effect::Place;
 use berth_model::access::Access;
@@ -43,6 +45,7 @@ use berth_model::id::VolumeId;
 use berth_model::units::Bytes;
 use berth_model::usage::Measured;
 use berth_model::volume::VolumeSpec;
+use berth_model::wipe::Wipe;
 pub(super) use resize::whole_disk;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -256,6 +259,14 @@ impl Driver for OnDisk {
 
     fn erase(&self, spec: &VolumeSpec) -> Result<(), Fault> {
         self.purge(spec)
+    }
+
+    fn survey_wipe(&self, spec: &VolumeSpec, method: Wipe) -> Result<Option<Bytes>, Fault> {
+        self.look_before_wipe(spec, method)
+    }
+
+    fn wipe(&self, spec: &VolumeSpec, method: Wipe, counter: &Counter) -> Result<bool, Fault> {
+        self.wipe_content(spec, Wiper::new(method, counter))
     }
 
     fn observe(&self, spec: &VolumeSpec, place: Place) -> Result<Option<Found>, Fault> {

@@ -4,6 +4,7 @@
 //! as the records they tell of. Before and after are those of the whole step; where several operations of one step
 //! change one object, each shows the same change.
 
+use super::certificate::Certificate;
 use super::chain::{beginning, entry_hash};
 use crate::event::Event;
 use crate::state::State;
@@ -31,6 +32,7 @@ pub(crate) struct Gathered {
 enum News {
     Operation(Arc<OperationRecord>),
     Refused(Box<Refused>),
+    Certified(Arc<Certificate>),
     Opened,
 }
 
@@ -66,6 +68,10 @@ impl Gathered {
     }
     pub(crate) fn refused(&mut self, refused: Refused) {
         self.news.push(News::Refused(Box::new(refused)));
+    }
+    /// A volume was wiped.
+    pub(crate) fn certified(&mut self, certificate: &Arc<Certificate>) {
+        self.news.push(News::Certified(Arc::clone(certificate)));
     }
     /// A term begins.
     pub(crate) fn opened(&mut self) {
@@ -106,6 +112,7 @@ impl Gathered {
                         drafts.push(of_refusal(*refused, left_out, now));
                     }
                 },
+                News::Certified(certificate) => drafts.push(certificate.entry(now)),
                 News::Opened => drafts.push(of_term(state, now)),
             }
         }
@@ -144,7 +151,7 @@ fn record(state: &State, key: &RegistryKey) -> Option<RegistryRecord> {
 }
 
 /// An entry without number and hash.
-fn draft(phase: Phase, who: Who, now: Timestamp) -> AuditEntry {
+pub(super) fn draft(phase: Phase, who: Who, now: Timestamp) -> AuditEntry {
     AuditEntry {
         seq: 0,
         at: now,

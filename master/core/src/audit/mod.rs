@@ -3,6 +3,7 @@
 //! It knows nothing of where entries are kept. The hash is over a domain, the hash before, and each field with its number and
 //! length, absent ones left out: a field that is added later changes no hash that was computed without it.
 
+pub(crate) mod certificate;
 pub(crate) mod chain;
 pub(crate) mod gather;
 pub(crate) mod resume;

@@ -18,7 +18,7 @@ pub(crate) fn object(request: &Request) -> String {
         | Request::SetSchedule { volume, .. }
         | Request::DeleteSchedule { volume } => chosen(volume),
         Request::ResizeVolume { volume, size } => format!("{} to {size}", chosen(volume)),
-        Request::RestoreVolume { volume } | Request::PurgeVolume { volume } => {
+        Request::RestoreVolume { volume } | Request::PurgeVolume { volume, wipe: _ } => {
             format!("volume {volume}")
         },
         Request::Teardown { framework } => format!("framework {framework}"),

@@ -3,6 +3,7 @@
 //! It knows no other outcome of an operation than that.
 
 use super::order::{ended, noted};
+use super::wipe;
 use crate::event::Event;
 use crate::state::State;
 use berth_model::link::ToAgent;
@@ -37,17 +38,24 @@ pub(super) fn gone(
 ) -> Vec<Event> {
     let id = volume.spec.id;
     let mut events = vec![Event::Delete(RegistryKey::Volume(id))];
-    let pending = state.operations.get(&volume.operation).is_some_and(|o| !o.state.is_final());
-    if !pending {
+    let wiped = report.and_then(|report| report.wiped.as_ref());
+    let certificate = wiped.map(|wiped| wipe::note(volume, wiped));
+    let pending = state.operations.get(&volume.operation).filter(|o| !o.state.is_final());
+    let Some(pending) = pending else {
         let note =
             format!("volume {} ({id}) was deleted from the trash by its agent", volume.spec.name);
         events.extend(noted(state, volume.operation, note));
-    } else if is_settled(state, volume, VolumeState::Trashed) {
-        events.extend(ended(state, volume.operation, Ok(()), Vec::new(), now));
+        if let Some(wiped) = wiped {
+            events.push(wipe::certified(volume, wiped));
+        }
+        events.extend(report.map(|_| forget(volume, report)));
+        return events;
+    };
+    if is_settled(state, volume, VolumeState::Trashed) {
+        let (how, notes) = (wipe::verdict(pending, wiped), certificate.into_iter().collect());
+        events.extend(ended(state, volume.operation, how, notes, now));
     }
-    if report.is_some() {
-        events.push(forget(volume, report));
-    }
+    events.extend(report.map(|_| forget(volume, report)));
     events
 }
 

@@ -35,3 +35,4 @@ pub(crate) mod subscribe;
 pub(crate) mod transfer;
 pub(crate) mod trash;
 mod uses;
+mod wipe;

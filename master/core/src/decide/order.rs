@@ -48,6 +48,7 @@ impl Asked<'_> {
             orphan: None,
             said: self.said.cloned().unwrap_or_default(),
             disk: None,
+            wipe: None,
         }
     }
 }

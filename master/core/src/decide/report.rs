@@ -13,6 +13,7 @@ use super::report_derived::{roll_back_failed, rolls_back, verdict_of};
 use super::rescind;
 use super::resize::{are_ready, sizes};
 use super::room::give_back;
+use super::wipe::purge_refused;
 use crate::event::{AgentEvent, Event};
 use crate::state::{Agent, State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
@@ -125,6 +126,9 @@ fn recorded(
         Verdict::Destroy => not_yet(state, volume.operation, report.and_then(|r| r.error.as_ref())),
         Verdict::Trashed => trashed(state, volume, now),
         Verdict::InTrash if destructive => purge_again(state, agent, volume),
+        Verdict::InTrash if report.is_some_and(|r| r.refused) => {
+            purge_refused(state, volume, report, now).into_iter().collect()
+        },
         Verdict::InTrash => not_yet(state, volume.operation, report.and_then(|r| r.error.as_ref())),
         Verdict::Gone if state.safe_mode.is_some() => Vec::new(),
         Verdict::Gone => gone(state, volume, report, now),
@@ -272,6 +276,7 @@ fn purge_again(state: &State, agent: &Agent, volume: &Volume) -> Vec<Event> {
         volume: volume.spec.id,
         generation: volume.spec.generation,
         operation: volume.operation,
+        wipe: operation.and_then(|o| o.wipe),
     };
     if purging { vec![Event::tell(agent.info.id, message)] } else { Vec::new() }
 }

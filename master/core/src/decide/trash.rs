@@ -6,12 +6,14 @@ use super::order::Order;
 use super::protect::check_unprotected;
 use super::room::reserve_missing;
 use super::snapshot::check_purge;
+use super::wipe::check_wipe;
 use crate::event::Event;
 use crate::state::VolumeEntry;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::link::ToAgent;
 use berth_model::operation::OperationState;
 use berth_model::volume::{Volume, VolumeSpec, VolumeState};
+use berth_model::wipe::Wipe;
 
 /// Takes a volume out of the trash: reserves its space again where that is missing, in the volume's
 /// next generation.
@@ -38,11 +40,16 @@ pub(crate) fn restore(order: &Order<'_>, entry: &VolumeEntry) -> Result<Vec<Even
 }
 
 /// Deletes a volume from the trash for good.
-pub(crate) fn purge(order: &Order<'_>, entry: &VolumeEntry) -> Result<Vec<Event>, Rejection> {
+pub(crate) fn purge(
+    order: &Order<'_>,
+    entry: &VolumeEntry,
+    wipe: Option<Wipe>,
+) -> Result<Vec<Event>, Rejection> {
     order.state.refuse_in_safe_mode("PURGE")?;
     check_unprotected(&entry.volume, order.asked.kind)?;
     check_trashed(order, entry)?;
     check_purge(order.state, entry.volume.spec.id)?;
+    check_wipe(order.state, order.agent, entry, wipe)?;
     let (agent, operation) = (order.agent.info.id, order.asked.id);
     let volume = Volume { operation, ..Volume::clone(&entry.volume) };
     let mut object = format!("volume {} of role {}", volume.spec.name, volume.spec.role);
@@ -50,12 +57,17 @@ pub(crate) fn purge(order: &Order<'_>, entry: &VolumeEntry) -> Result<Vec<Event>
     if snapshots > 0 {
         object.push_str(&format!(" with {snapshots} snapshots"));
     }
-    let record =
+    let mut record =
         order.asked.record(Some(agent), vec![volume.spec.id], object, OperationState::Accepted);
+    record.wipe = wipe;
+    if let Some(method) = wipe {
+        record.notes.push(format!("wipe wanted: {method}"));
+    }
     let message = ToAgent::PurgeVolume {
         volume: volume.spec.id,
         generation: volume.spec.generation,
         operation,
+        wipe,
     };
     Ok(vec![volume.into(), record.into(), Event::tell(agent, message)])
 }

@@ -155,6 +155,10 @@ fn put_volume(state: &mut State, now: Timestamp, volume: Arc<Volume>) {
             let resized = entry.volume.spec.size != volume.spec.size;
             placing::leave_unless_same(state, &mut entry, &volume);
             let before = std::mem::replace(&mut entry.volume, volume);
+            if before.state != entry.volume.state {
+                // What one content's coming says nothing of is its going.
+                entry.progress = None;
+            }
             if before.spec.generation != entry.volume.spec.generation {
                 // What another life used says nothing of this one.
                 entry.measured = History::default();

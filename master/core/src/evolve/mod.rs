@@ -19,6 +19,7 @@ pub(crate) fn evolve(state: &mut State, now: Timestamp, event: Event) {
         Event::Agent(event) => agent::apply(state, now, event),
         Event::Framework(event) => framework::apply(state, now, event),
         Event::Task(event) => task::apply(state, now, event),
+        Event::Certified(_) => {},
         Event::Refusals(refusals) => state.audit.refusals = refusals,
         Event::Say(_) | Event::Tell { .. } | Event::Inform { .. } => {},
     }

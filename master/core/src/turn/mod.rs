@@ -132,6 +132,7 @@ impl<'a> Turn<'a> {
             Event::Say(output) => self.say((**output).clone()),
             Event::Tell { agent, message } => self.tell(*agent, (**message).clone()),
             Event::Inform { framework, event } => self.inform(framework, (**event).clone()),
+            Event::Certified(certificate) => self.audit.certified(certificate),
             Event::Agent(_) | Event::Framework(_) | Event::Task(_) | Event::Refusals(_) => {},
         }
         evolve(self.state, self.now, event);

@@ -159,9 +159,9 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
             let entry = by_id(state, *volume)?;
             trash::restore(&order(entry.volume.agent)?, entry)
         },
-        Request::PurgeVolume { volume } => {
+        Request::PurgeVolume { volume, wipe } => {
             let entry = by_id(state, *volume)?;
-            trash::purge(&release(entry.volume.agent)?, entry)
+            trash::purge(&release(entry.volume.agent)?, entry, *wipe)
         },
         Request::Teardown { framework } => remove(state, asked, framework),
         Request::KillTask { framework, task, grace } => {

@@ -101,6 +101,7 @@ pub fn info(id: AgentId, declared: &str) -> AgentInfo {
             media: Media::Hdd,
             orphans: Vec::new(),
             no_snapshots: BTreeMap::new(),
+            wipes: Vec::new(),
             added: false,
         }],
         limitations: Vec::new(),
@@ -152,6 +153,8 @@ pub fn report(spec: &VolumeSpec, state: VolumeState) -> VolumeReport {
         purged: Vec::new(),
         resizing: None,
         setting: None,
+        wiped: None,
+        refused: false,
     }
 }
 

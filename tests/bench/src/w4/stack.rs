@@ -86,6 +86,7 @@ fn info() -> anyhow::Result<AgentInfo> {
             media: Media::Unknown,
             orphans: Vec::new(),
             no_snapshots: BTreeMap::new(),
+            wipes: Vec::new(),
             added: false,
         }],
         limitations: Vec::new(),
@@ -168,7 +169,7 @@ impl Stack {
             }
             self.finish(part.len())?;
             for id in part {
-                self.submit(Request::PurgeVolume { volume: *id });
+                self.submit(Request::PurgeVolume { volume: *id, wipe: None });
             }
             self.finish(part.len())?;
         }

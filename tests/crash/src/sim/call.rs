@@ -89,6 +89,12 @@ pub enum Call {
     MakeName,
     MakePipe,
     Dress,
+    Regular,
+    ToOverwrite,
+    Overwrite,
+    Discards,
+    InPlace,
+    Survey,
 }
 
 impl Call {
@@ -137,6 +143,7 @@ impl Call {
                 | Self::MakeName
                 | Self::MakePipe
                 | Self::Dress
+                | Self::Overwrite
         )
     }
 

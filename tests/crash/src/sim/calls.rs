@@ -127,6 +127,7 @@ impl Calls for Handle {
             if state.entries(number).is_ok() {
                 return Err(Errno::ISDIR);
             }
+            state.goes(number, name);
             state.storage.change(Change::Remove {
                 dir: self.number,
                 name: name.to_owned(),

@@ -104,7 +104,10 @@ impl Images for Handle {
     fn set_length(&self, site: Site, bytes: u64) -> Result<(), Errno> {
         let arguments = || bytes.to_string();
         self.files.perform(self.image, site, (Call::SetLength, &arguments), |state| {
-            let (_length, allocated) = state.storage.seen().lengths(self.number);
+            let (length, allocated) = state.storage.seen().lengths(self.number);
+            if bytes < length {
+                state.shortens(self.number);
+            }
             let (number, allocated) = (self.number, allocated.min(bytes));
             state.storage.change(Change::Length { number, length: bytes, allocated });
             Ok(())

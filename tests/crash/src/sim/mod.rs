@@ -14,6 +14,7 @@ mod raw;
 mod snapshot;
 pub mod storage;
 pub mod tree;
+mod wipes;
 
 use berth_agent::disk::filesystem::Position;
 use berth_agent::disk::fs::{Calls, FileSystem, Site};
@@ -54,6 +55,8 @@ struct State {
     ignored: Option<CallSite>,
     /// Copying a file takes until whoever holds its file system still gives up.
     copies_are_slow: bool,
+    /// Names that went of files of which anything is left, when that is of interest.
+    leaks: Option<Vec<String>>,
 }
 
 /// The file system of one machine.
@@ -100,6 +103,7 @@ impl SimFs {
             failed: None,
             ignored: None,
             copies_are_slow: false,
+            leaks: None,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }

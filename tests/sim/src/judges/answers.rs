@@ -12,6 +12,7 @@ use berth_model::record::{RegistryKey, RegistryRecord};
 use berth_model::resources::Resources;
 use berth_model::units::Scalar;
 use berth_model::volume::VolumeState;
+use berth_model::wipe::Wipe;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How much one operation may have changed a row, at least and at most.
@@ -197,6 +198,15 @@ fn wrong_answer(
             None | Some(OperationState::Failed(_)) => None,
             Some(state) => Some(format!("operation {id} was refused and is {}", state.as_str())),
         };
+    }
+    let uncertified = record.filter(|record| {
+        record.kind == OperationKind::Purge
+            && record.state == OperationState::Done
+            && record.wipe.unwrap_or_default() != Wipe::None
+            && !record.notes.iter().any(|note| note.contains("wiped: "))
+    });
+    if let Some(record) = uncertified {
+        return Some(format!("{id} is done without a certificate: {:?}", record.notes));
     }
     if asked.accepted && state.is_none() && asked.end.is_none() {
         let launch = asked.wishes.iter().any(is_soft);

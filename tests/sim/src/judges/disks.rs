@@ -5,8 +5,10 @@ use crate::volumes::{FIRST_WRITE, Slot, is_the_one};
 use crate::world::{AgentMachine, World};
 use berth_agent_core::effect::{Place, VolumeEffect};
 use berth_model::id::VolumeId;
+use berth_model::record::LedgerVolume;
 use berth_model::snapshot::SnapshotState;
 use berth_model::volume::VolumeState;
+use berth_model::wipe::{Wipe, WipeStage};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Judges {
@@ -202,6 +204,7 @@ impl Judges {
             effect,
             VolumeEffect::Verify { .. }
                 | VolumeEffect::Usage { .. }
+                | VolumeEffect::SurveyWipe { .. }
                 | VolumeEffect::VerifySnapshot { .. }
         );
         if !looks {
@@ -215,7 +218,10 @@ impl Judges {
         }
         let moves = matches!(
             effect,
-            VolumeEffect::Trash { .. } | VolumeEffect::Purge { .. } | VolumeEffect::RollBack { .. }
+            VolumeEffect::Trash { .. }
+                | VolumeEffect::Purge { .. }
+                | VolumeEffect::Wipe { .. }
+                | VolumeEffect::RollBack { .. }
         );
         let user = machine.containers.values().find(|container| {
             container.is_running() && container.volumes.iter().any(|(id, _)| *id == spec.id)
@@ -235,7 +241,10 @@ impl Judges {
                 state == Some(VolumeState::Ready) && resize == Some(*size)
             },
             VolumeEffect::Trash { .. } => state == Some(VolumeState::Tombstoned),
-            VolumeEffect::Purge { .. } => state == Some(VolumeState::Trashed),
+            VolumeEffect::Purge { .. } | VolumeEffect::SurveyWipe { .. } => {
+                state == Some(VolumeState::Trashed)
+            },
+            VolumeEffect::Wipe { method, .. } => is_to_be_wiped(known, *method),
             VolumeEffect::Verify { .. } | VolumeEffect::Usage { .. } => true,
             VolumeEffect::RollBack { .. }
             | VolumeEffect::Clone { .. }
@@ -260,6 +269,9 @@ impl Judges {
                     && known.and_then(|volume| volume.setting) == Some(*access)
             },
         };
+        if let VolumeEffect::Purge { spec } = effect {
+            self.purge_begins(at, machine, spec.id, known);
+        }
         let is_safe = match effect {
             // What becomes of it once it was READY, the driver has to see to.
             VolumeEffect::RollBack { safety, .. } => !matches!(
@@ -271,6 +283,8 @@ impl Judges {
             | VolumeEffect::Resize { .. }
             | VolumeEffect::Trash { .. }
             | VolumeEffect::Purge { .. }
+            | VolumeEffect::SurveyWipe { .. }
+            | VolumeEffect::Wipe { .. }
             | VolumeEffect::Verify { .. }
             | VolumeEffect::Usage { .. }
             | VolumeEffect::Snapshot { .. }
@@ -288,4 +302,32 @@ impl Judges {
             self.report("I1 intent first", text);
         }
     }
+
+    /// What is said to be wiped is, on the disk, before it goes; and what is to be wiped does not go before.
+    fn purge_begins(
+        &mut self,
+        at: usize,
+        machine: &AgentMachine,
+        id: VolumeId,
+        known: Option<&LedgerVolume>,
+    ) {
+        let wiped = machine.volumes.durable.get(&id).map(|slot| slot.wiped);
+        let stage = known.and_then(|volume| volume.wipe).map(|wipe| wipe.stage);
+        let is_wrong = match stage {
+            Some(WipeStage::Done(_)) => wiped == Some(false),
+            Some(WipeStage::Begun(_) | WipeStage::Wanted) => true,
+            None => false,
+        };
+        if is_wrong {
+            let text =
+                format!("agent {at} purges {id}: ledger {stage:?}, wiped on the disk {wiped:?}");
+            self.report("I15 wiped before it is given back", text);
+        }
+    }
+}
+
+/// Does the ledger say that it is being wiped so?
+fn is_to_be_wiped(known: Option<&LedgerVolume>, method: Wipe) -> bool {
+    let wipe = known.filter(|volume| volume.state == VolumeState::Trashed).and_then(|v| v.wipe);
+    wipe.is_some_and(|w| w.method == method && matches!(w.stage, WipeStage::Begun(_)))
 }

@@ -179,6 +179,7 @@ fn live(agent: AgentId, spec: &VolumeSpec, content: u64) -> Slot {
         bytes: spec.size.get(),
         content,
         access: spec.access,
+        wiped: false,
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Slot {
     pub content: u64,
     /// Of its root directory.
     pub access: Access,
+    /// Everything it held was overwritten.
+    pub wiped: bool,
 }
 
 /// A snapshot on a disk.
@@ -96,6 +98,21 @@ impl Volumes {
             },
             VolumeEffect::Trash { spec } => self.trash(agent, spec),
             VolumeEffect::Purge { spec } => self.purge(agent, spec),
+            VolumeEffect::SurveyWipe { spec, .. } => match self.verify(agent, spec, Place::Trash) {
+                VolumeOutcome::Present { .. } => {
+                    VolumeOutcome::Used(Measured::of(Bytes::from_mib(1)))
+                },
+                other => other,
+            },
+            VolumeEffect::Wipe { spec, .. } => match self.verify(agent, spec, Place::Trash) {
+                VolumeOutcome::Present { .. } => {
+                    if let Some(slot) = self.seen.get_mut(&spec.id) {
+                        slot.wiped = true;
+                    }
+                    VolumeOutcome::Wiped
+                },
+                other => other,
+            },
             VolumeEffect::Verify { spec, place } => self.verify(agent, spec, *place),
             VolumeEffect::Adopt { spec } => match self.verify(agent, spec, Place::Live) {
                 VolumeOutcome::Absent => {
@@ -157,6 +174,8 @@ impl Volumes {
             },
             VolumeEffect::Trash { .. }
             | VolumeEffect::Purge { .. }
+            | VolumeEffect::SurveyWipe { .. }
+            | VolumeEffect::Wipe { .. }
             | VolumeEffect::Verify { .. }
             | VolumeEffect::Usage { .. }
             | VolumeEffect::TakeGroup { .. }
@@ -189,6 +208,7 @@ impl Volumes {
             bytes: spec.size.get(),
             content: 0,
             access: spec.access,
+            wiped: false,
         };
         self.seen.insert(spec.id, slot);
         present(spec, purged)
@@ -265,6 +285,8 @@ impl Volumes {
             | VolumeEffect::Restore { .. }
             | VolumeEffect::Trash { .. }
             | VolumeEffect::Purge { .. }
+            | VolumeEffect::SurveyWipe { .. }
+            | VolumeEffect::Wipe { .. }
             | VolumeEffect::Verify { .. }
             | VolumeEffect::Usage { .. }
             | VolumeEffect::Snapshot { .. }

@@ -14,6 +14,7 @@ use berth_ledger::journal::Journal;
 use berth_model::id::VolumeId;
 use berth_model::link::ToAgent;
 use berth_model::record::{LedgerDisk, LedgerRecord};
+use berth_model::wipe::Wipe;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,8 +50,10 @@ impl AgentProcess {
     }
 }
 
-fn config() -> Config {
+/// Every third agent wipes what leaves its trash although nobody asked.
+fn config(at: usize) -> Config {
     Config {
+        purge_wipe: if at % 3 == 2 { Wipe::Zero } else { Wipe::None },
         trash_retention: Duration::from_secs(900),
         status_retry: Duration::from_secs(5),
         status_retry_max: Duration::from_secs(30),
@@ -87,7 +90,7 @@ impl World {
         machine.life += 1;
         let decided = machine.ledger.durable.clone();
         let info = machine.declaration();
-        let (core, step) = Agent::recover(config(), info, records, seq, now);
+        let (core, step) = Agent::recover(config(at), info, records, seq, now);
         machine.process = Some(AgentProcess {
             core,
             journal,

@@ -26,6 +26,8 @@ fn concerned(effect: &VolumeEffect) -> Vec<VolumeId> {
         },
         VolumeEffect::Trash { .. }
         | VolumeEffect::Purge { .. }
+        | VolumeEffect::SurveyWipe { .. }
+        | VolumeEffect::Wipe { .. }
         | VolumeEffect::Verify { .. }
         | VolumeEffect::Usage { .. }
         | VolumeEffect::Snapshot { .. }
@@ -50,6 +52,8 @@ fn roll_back(effect: &VolumeEffect) -> Option<RollBack<'_>> {
         | VolumeEffect::Resize { .. }
         | VolumeEffect::Trash { .. }
         | VolumeEffect::Purge { .. }
+        | VolumeEffect::SurveyWipe { .. }
+        | VolumeEffect::Wipe { .. }
         | VolumeEffect::Verify { .. }
         | VolumeEffect::Usage { .. }
         | VolumeEffect::Snapshot { .. }
@@ -79,6 +83,8 @@ fn is_copying(effect: &VolumeEffect) -> bool {
         | VolumeEffect::Resize { .. }
         | VolumeEffect::Trash { .. }
         | VolumeEffect::Purge { .. }
+        | VolumeEffect::SurveyWipe { .. }
+        | VolumeEffect::Wipe { .. }
         | VolumeEffect::Verify { .. }
         | VolumeEffect::Usage { .. }
         | VolumeEffect::VerifySnapshot { .. }
@@ -147,6 +153,9 @@ impl World {
         );
         let fate = if making && self.now < machine.full_until {
             self.tally.fault(Fault::DiskFull);
+            Fate::Fails
+        } else if matches!(effect, VolumeEffect::SurveyWipe { .. }) && machine.dice.chance(200) {
+            // What speaks against it is in the volume.
             Fate::Fails
         } else if self.now < machine.errors_until && machine.dice.chance(400) {
             self.tally.fault(Fault::DiskError);

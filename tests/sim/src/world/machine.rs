@@ -17,6 +17,7 @@ use berth_model::record::LedgerDisk;
 use berth_model::resources::{DiskSource, Resource, parse_resources};
 use berth_model::units::Bytes;
 use berth_model::volume::{Enforcement, VolumeSpec};
+use berth_model::wipe::{Wipe, WipeAbility};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -237,6 +238,10 @@ fn disk(dice: &mut Dice, name: &str, source: DiskSource, mib: u64) -> Disk {
         media: Media::Unknown,
         orphans: Vec::new(),
         no_snapshots: BTreeMap::new(),
+        wipes: [Wipe::Zero, Wipe::Shred]
+            .into_iter()
+            .map(|method| WipeAbility { driver: Arc::from("modelled"), method, refused: None })
+            .collect(),
         added: false,
     }
 }

@@ -238,6 +238,7 @@ impl Cluster {
             orphan: None,
             said: Default::default(),
             disk: None,
+            wipe: None,
         }));
     }
 

@@ -5,12 +5,17 @@
 //! holds anything but zeros where things are recognised gets no new volume; (c) what a task has open is neither moved to
 //! the trash nor deleted.
 
+mod life;
+mod wipe;
+
+use super::content::Counter;
 use super::driver::{Capabilities, Driver, Fault, Found};
 use super::identity::{Home, Identity};
 use crate::disk::block::header::{self, Header, RESERVED, Stage};
-use crate::disk::block::{BlockDisk, Handle, signature};
+use crate::disk::block::{BlockDisk, Handle};
 use crate::disk::image::device::{self, Window};
 use crate::disk::probe::DriverKind;
+use crate::disk::wipe::Wiper;
 use crate::disk::{code_of, is_broken};
 use berth_agent_core::effect::Place;
 use berth_model::access::Access;
@@ -19,6 +24,7 @@ use berth_model::id::VolumeId;
 use berth_model::units::Bytes;
 use berth_model::usage::Measured;
 use berth_model::volume::VolumeSpec;
+use berth_model::wipe::Wipe;
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -187,35 +193,6 @@ impl OnDevice {
             Err(errno) => Err(self.failed("looking for users of", errno)),
         }
     }
-
-    /// A new volume gets a device that has nothing of anybody.
-    fn make(&self, handle: &Handle, header: &Header, spec: &VolumeSpec) -> Result<(), Fault> {
-        let shown = self.disk.path().display();
-        if spec.size > handle.room() {
-            let text =
-                format!("volume {} needs {}, {shown} has {}", spec.id, spec.size, handle.room());
-            return Err(Fault::Failed(
-                Rejection::new(ErrorCode::DiskFull, text).remedy("use a larger device"),
-            ));
-        }
-        let found = signature::find(&handle.device, RESERVED, handle.end())
-            .map_err(|errno| self.failed("reading", errno))?;
-        if let Some(what) = found {
-            let text = format!("the device {shown} holds {what}: no volume is made on it");
-            return Err(Fault::Failed(
-                Rejection::new(ErrorCode::DirectoryExists, text)
-                    .remedy("look what it is; nothing was overwritten"),
-            ));
-        }
-        self.set(handle, &header.with(Stage::Live, spec), "marking")
-    }
-
-    /// Completes a deletion whose beginning is in the header, durable.
-    fn finish(&self, handle: &Handle, header: &Header) -> Result<(), Fault> {
-        signature::wipe(&handle.device, RESERVED, handle.end())
-            .map_err(|errno| self.failed("wiping", errno))?;
-        self.set(handle, &header.empty(), "marking")
-    }
 }
 
 impl Driver for OnDevice {
@@ -353,6 +330,14 @@ impl Driver for OnDevice {
             self.settle(&handle)?;
         }
         self.finish(&handle, &header)
+    }
+
+    fn survey_wipe(&self, spec: &VolumeSpec, method: Wipe) -> Result<Option<Bytes>, Fault> {
+        self.look_before_wipe(spec, method)
+    }
+
+    fn wipe(&self, spec: &VolumeSpec, method: Wipe, counter: &Counter) -> Result<bool, Fault> {
+        self.wipe_content(spec, Wiper::new(method, counter))
     }
 
     fn observe(&self, spec: &VolumeSpec, place: Place) -> Result<Option<Found>, Fault> {
