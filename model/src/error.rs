@@ -248,6 +248,37 @@ impl Rejection {
     pub fn retry(&self) -> Retry {
         self.code.retry()
     }
+    /// The same with texts short enough for a record: whoever asked may have written what they quote.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        let Self { code, message, remedy, field } = self;
+        Self {
+            code,
+            message: shortened(message, RECORDED_MAX),
+            remedy: shortened(remedy, RECORDED_MAX),
+            field: shortened(field, RECORDED_MAX),
+        }
+    }
+}
+
+/// The longest text of an error that a record keeps, in bytes.
+pub const RECORDED_MAX: usize = 4 << 10;
+
+/// Room for how much was left out.
+const LEFT_OUT: usize = 48;
+
+/// The text, or its beginning and how much is left out: at most `max` bytes, of which there must be some dozens.
+#[must_use]
+pub fn shortened(text: String, max: usize) -> String {
+    if text.len() <= max {
+        return text;
+    }
+    let mut end = max.saturating_sub(LEFT_OUT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let (kept, left_out) = text.split_at(end);
+    format!("{kept}... ({} bytes more)", left_out.len())
 }
 
 impl fmt::Display for Rejection {
@@ -264,3 +295,20 @@ impl fmt::Display for Rejection {
 }
 
 impl std::error::Error for Rejection {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_for_a_record_says_how_much_is_left_out() {
+        assert_eq!(shortened("x".repeat(100), 100), "x".repeat(100));
+        let text = shortened("é".repeat(100), 99);
+        assert_eq!(text, format!("{}... (150 bytes more)", "é".repeat(25)));
+        let long = || "x".repeat(40 << 20);
+        let error = Rejection::new(ErrorCode::Internal, long()).remedy(long()).field(long());
+        let bounded = error.bounded();
+        assert!(bounded.to_string().len() <= 3 * RECORDED_MAX + 16, "{}", bounded.message.len());
+        assert_eq!(bounded.clone().bounded(), bounded, "a second time nothing goes");
+    }
+}

@@ -6,16 +6,16 @@
 use crate::access::Access;
 use crate::agent::AgentInfo;
 use crate::audit::{AuditKey, AuditRecord};
-use crate::declaration::{DiskDeclaration, LedgerDiskOrder};
+use crate::declaration::{DiskDeclaration, DiskOrderState, LedgerDiskOrder};
 use crate::disk::{DiskProfile, DiskRecord};
-use crate::error::Rejection;
+use crate::error::{RECORDED_MAX, Rejection, shortened};
 use crate::framework::FrameworkInfo;
 use crate::id::{
     AgentId, ClusterId, ContainerId, DiskId, FrameworkId, OperationId, ProfileName, ReservationId,
     SnapshotId, TaskId, VolumeId,
 };
 use crate::operation::OperationRecord;
-use crate::orphan::LedgerOrphan;
+use crate::orphan::{LedgerOrphan, OrphanState};
 use crate::resources::{DiskSource, Resource};
 use crate::schedule::SnapshotSchedule;
 use crate::snapshot::{Freeze, Group, Origin, Snapshot, SnapshotSpec, SnapshotState};
@@ -205,6 +205,48 @@ pub enum LedgerRecord {
     DiskDeclared(Box<DiskDeclaration>),
     /// It is not used any more, and whatever was known of it is forgotten.
     DiskUndeclared(DiskSource),
+}
+
+impl LedgerRecord {
+    /// The same with errors short enough to be written, whatever they quote: a record that is too long for the journal would
+    /// end the agent, at each start again.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        let bound = |error: &mut Option<Rejection>| *error = error.take().map(Rejection::bounded);
+        match &mut self {
+            Self::Volume(volume) => bound(&mut volume.error),
+            Self::Snapshot(snapshot) => bound(&mut snapshot.error),
+            Self::Task(task) => {
+                let LedgerTask { status, unacknowledged, .. } = &mut **task;
+                for status in unacknowledged.iter_mut().chain([status]) {
+                    bound(&mut status.error);
+                    let message = std::mem::take(&mut status.message);
+                    status.message = shortened(message, RECORDED_MAX);
+                }
+            },
+            Self::Orphan(orphan) => {
+                if let OrphanState::Failed(error) = &mut orphan.state {
+                    *error = error.clone().bounded();
+                }
+            },
+            Self::DiskOrder(order) => {
+                if let DiskOrderState::Failed(error) = &mut order.state {
+                    *error = error.clone().bounded();
+                }
+            },
+            Self::Joined(_)
+            | Self::Epoch { .. }
+            | Self::Disk(_)
+            | Self::VolumeForgotten(_)
+            | Self::TaskForgotten(_)
+            | Self::SnapshotForgotten(_)
+            | Self::OrphanForgotten(_)
+            | Self::DiskOrderForgotten(_)
+            | Self::DiskDeclared(_)
+            | Self::DiskUndeclared(_) => {},
+        }
+        self
+    }
 }
 
 /// A disk as an agent remembers it, to recognise a swapped one.

@@ -205,8 +205,9 @@ impl Agent {
         std::mem::take(&mut self.out)
     }
 
-    /// Changes the books.
+    /// Changes the books. Errors are bounded here, so that no record can be too long to be written.
     pub(crate) fn write(&mut self, record: LedgerRecord) {
+        let record = record.bounded();
         self.books.apply(record.clone());
         self.out.records.push(record);
     }

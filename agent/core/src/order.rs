@@ -174,6 +174,7 @@ impl Agent {
                 DiskOrderState::Done
             },
             (_, DiskOutcome::Failed(error)) => {
+                let error = error.bounded();
                 self.log(Severity::Warning, format!("{order} failed: {error}"));
                 DiskOrderState::Failed(error)
             },

@@ -162,6 +162,21 @@ fn what_fails_leaves_the_agent_as_it_was() {
 }
 
 #[test]
+fn a_failed_order_has_a_bounded_size_whatever_its_error_quotes() {
+    let mut scene = Scene::registered();
+    scene.say(add(7));
+    let long = Rejection::new(ErrorCode::InvalidArgument, "x".repeat(64 << 20));
+    let step = scene.step(over(7, DiskOutcome::Failed(long.clone())));
+    let failed = DiskOrderState::Failed(long.bounded());
+    assert_eq!(step.records, vec![known(7, DiskOrder::Add(declaration()), failed)]);
+    let sent = step.outputs.iter().find_map(|output| match output {
+        Output::Send(FromAgent::DiskOrdered { result: Err(error), .. }) => Some(error),
+        _ => None,
+    });
+    assert!(sent.unwrap().message.len() <= berth_model::error::RECORDED_MAX);
+}
+
+#[test]
 fn a_disk_is_removed_only_while_the_ledger_knows_nothing_on_it() {
     let mut scene = Scene::registered();
     assert_eq!(ended(&scene.say(remove(1))), vec![(1, Some(ErrorCode::Unsupported))]);

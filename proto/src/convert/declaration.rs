@@ -168,11 +168,40 @@ pub(super) fn remove_to_wire(disk: DiskId) -> submit::Request {
 
 pub(super) fn add(message: submit::AddDisk, at: &At<'_>) -> Result<Request, Rejection> {
     let submit::AddDisk { agent_id, disk } = message;
-    Ok(Request::AddDisk {
-        agent: field::id(&agent_id, &at.field("agent_id"))?,
-        disk: Box::new(field::required(disk, &at.field("disk"))?),
-    })
+    let (agent, disk_at) = (field::id(&agent_id, &at.field("agent_id"))?, at.field("disk"));
+    let disk: DiskDeclaration = field::required(disk, &disk_at)?;
+    callable(&disk, &disk_at)?;
+    Ok(Request::AddDisk { agent, disk: Box::new(disk) })
 }
+
+/// What a call may not ask for. Of what an older release let into a record, the agent says that it cannot be used.
+fn callable(disk: &DiskDeclaration, at: &At<'_>) -> Result<(), Rejection> {
+    let DiskDeclaration { source, name: _, driver, size: _ } = disk;
+    let is_name =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-:".contains(&byte);
+    if driver.len() > DRIVER_MAX || !driver.bytes().all(is_name) {
+        let problem = format!("a text of {} bytes is no driver's name", driver.len());
+        let remedy = "leave it empty, or name one, such as image:xfs";
+        return Err(at.field("driver").invalid(problem, remedy));
+    }
+    match source {
+        DiskSource::Path(root) | DiskSource::Mount(root) | DiskSource::Block(root)
+            if root.len() > PATH_MAX =>
+        {
+            let problem = format!("the path has {} bytes", root.len());
+            let remedy = format!("Linux opens at most {PATH_MAX}");
+            Err(at.field("source").field("root").invalid(problem, &remedy))
+        },
+        DiskSource::Root | DiskSource::Path(_) | DiskSource::Mount(_) | DiskSource::Block(_) => {
+            Ok(())
+        },
+    }
+}
+
+/// The longest name of a driver, in bytes.
+const DRIVER_MAX: usize = 64;
+/// The longest path that Linux takes, in bytes, without its final zero.
+const PATH_MAX: usize = 4095;
 
 pub(super) fn remove(message: submit::RemoveDisk, at: &At<'_>) -> Result<Request, Rejection> {
     let submit::RemoveDisk { disk_id } = message;

@@ -362,7 +362,8 @@ impl Agent {
 
     /// The intent stays; the effect is asked for again later. Told once per reason.
     pub(super) fn put_off(&mut self, mut volume: LedgerVolume, error: Rejection) {
-        let id = volume.spec.id;
+        // As it is written: else a reason that is too long would be a new one each time.
+        let (id, error) = (volume.spec.id, error.bounded());
         if volume.state == VolumeState::Trashed {
             self.put_off_purge(&volume, error);
         } else if volume.error.as_ref() != Some(&error) {

@@ -191,6 +191,7 @@ impl Agent {
     /// The intent stays; the effect is asked for again later. Told once per reason.
     fn put_off_snapshot(&mut self, mut snapshot: LedgerSnapshot, error: Rejection) {
         let (id, volume) = (snapshot.spec.id, snapshot.spec.of.id);
+        let error = error.bounded();
         let watch = self.watch(volume);
         watch.put_off = Some(id);
         if snapshot.state == SnapshotState::Creating && snapshot.freeze.is_some() {

@@ -40,6 +40,24 @@ fn malformed_declarations_are_refused() {
             ..disk(v1::DiskKind::Mount, "/srv/d1")
         })),
     );
+    let driven = |driver: String| {
+        add(Some(v1::DiskDeclaration { driver, ..disk(v1::DiskKind::Path, "/srv/d1") }))
+    };
+    cases.submit(
+        "add_disk.disk.driver | INVALID_ARGUMENT | a text of 34603008 bytes is no driver's name | \
+         leave it empty, or name one, such as image:xfs",
+        driven("x".repeat(33 << 20)),
+    );
+    cases.submit(
+        "add_disk.disk.driver | INVALID_ARGUMENT | a text of 10 bytes is no driver's name | \
+         leave it empty, or name one, such as image:xfs",
+        driven("image:\u{1b}[1A".to_owned()),
+    );
+    cases.submit(
+        "add_disk.disk.source.root | INVALID_ARGUMENT | the path has 5001 bytes | \
+         Linux opens at most 4095",
+        add(Some(disk(v1::DiskKind::Path, &format!("/{}", "x".repeat(5_000))))),
+    );
     cases.submit(
         "add_disk.disk.size_bytes | INVALID_RESOURCES | 1 bytes is not a whole number of MiB | \
          give whole MiB: a multiple of 1048576 bytes",
