@@ -36,7 +36,12 @@ pub(crate) enum Event {
     /// For the audit log: a volume was wiped although no operation asked for it.
     Certified(Arc<Certificate>),
     /// Soft: how many refusals the audit log may take in.
-    Refusals(Refusals),
+    Refusals {
+        /// Of operators' requests.
+        refusals: Refusals,
+        /// Of frameworks' operations.
+        failures: Refusals,
+    },
     /// Changes nothing here.
     Say(Box<Output>),
     /// A message over the agent's live connection; dropped when there is none, since everything

@@ -12,6 +12,8 @@ use berth_model::id::{AgentId, FrameworkId, OperationId, VolumeId};
 use berth_model::operation::{Action, OperationKind};
 use berth_model::operator::{Property, Request, VolumeChoice};
 use berth_model::record::{RegistryKey, RegistryRecord};
+use berth_model::reservation::Reservation;
+use berth_model::resources::Resource;
 use berth_model::units::Timestamp;
 use berth_model::volume::VolumeState;
 use proptest::prelude::*;
@@ -221,6 +223,69 @@ fn old_segments_go_however_short_the_log_is() {
     said(&mut stage, 10, gone, "x");
     assert_eq!(head(&stage).trimmed, 4);
     checked(&stage).unwrap();
+}
+
+/// A reservation with a row of its own.
+fn labelled(n: usize) -> Resource {
+    let label = (Arc::from("n"), Arc::from(n.to_string()));
+    let level = Reservation::dynamic(stage::role("storage")).with_labels(vec![label]);
+    stage::res("disk:1").iter().next().expect("one").push(level).expect("it is plain")
+}
+
+#[test]
+fn an_operation_shows_the_rows_that_it_wrote_itself() {
+    const COUNT: usize = 2_000;
+    let mut stage = audited();
+    stage.register(1, "cpus:2;mem:2048;disk:4000");
+    let (framework, step) = stage.subscribe(5, framework_info("db", &["storage"]));
+    let offer = stage::offered(&step).pop().expect("an offer");
+    let one = |n: usize| Action::Reserve(stage::sum([labelled(n)]));
+    stage.accept(&framework, 5, &[&offer], (0..COUNT).map(one).collect());
+    let reserved: Vec<AuditEntry> =
+        entries(&stage).into_iter().filter(|e| e.kind == Some(OperationKind::Reserve)).collect();
+    assert_eq!(reserved.len(), COUNT);
+    let changes: usize = reserved.iter().map(|entry| entry.changes.len()).sum();
+    assert_eq!(changes, COUNT, "one row each");
+    assert!(reserved[7].changes[0].after.as_ref().unwrap().contains("n=7"), "{:?}", reserved[7]);
+}
+
+#[test]
+fn operations_of_a_framework_that_fail_at_once_are_written_at_a_bounded_rate() {
+    let mut stage = audited();
+    stage.register(1, MACHINE);
+    let (framework, step) = stage.subscribe(5, framework_info("db", &["storage"]));
+    let offer = stage::offered(&step).pop().expect("an offer");
+    let too_much = || Action::Reserve(reserved("disk:999999", "storage"));
+    stage.accept(&framework, 5, &[&offer], (0..300).map(|_| too_much()).collect());
+    let failed = |stage: &Stage| -> Vec<AuditEntry> {
+        entries(stage).into_iter().filter(|e| e.phase == Phase::Failed).collect()
+    };
+    assert_eq!(failed(&stage).len(), 100);
+    // An operator's refusal has its own share.
+    let gone = Request::PurgeVolume { volume: VolumeId::from_u128(9) };
+    said(&mut stage, 1_000, gone, "cleanup");
+    assert_eq!(entries(&stage).pop().unwrap().phase, Phase::Refused);
+    stage.now = stage.now.after(Duration::from_secs(10));
+    stage.put(Input::Tick);
+    let offer = stage.offers().pop().expect("an offer");
+    stage.accept(&framework, 5, &[&offer], vec![too_much()]);
+    let last = failed(&stage).pop().unwrap();
+    assert_eq!(last.notes[0], "200 refusals before this one were not written");
+    checked(&stage).unwrap();
+}
+
+#[test]
+fn an_entry_has_a_bounded_size_and_says_what_is_left_out() {
+    let mut stage = audited();
+    stage.register(1, "cpus:2;mem:2048;disk:4000");
+    let (framework, step) = stage.subscribe(5, framework_info("db", &["storage"]));
+    let offer = stage::offered(&step).pop().expect("an offer");
+    let rows = stage::sum((0..300).map(labelled));
+    stage.accept(&framework, 5, &[&offer], vec![Action::Reserve(rows)]);
+    let last = entries(&stage).pop().unwrap();
+    assert_eq!((last.kind, last.changes.len()), (Some(OperationKind::Reserve), 100));
+    assert_eq!(last.notes, ["200 more objects changed"]);
+    assert!(last.object.len() <= 4_096 && last.object.ends_with(" bytes more)"), "{}", last.object);
 }
 
 /// A registry with some history, and the last number of its log.

@@ -4,7 +4,7 @@
 //! bounded, and a long question is asked in parts.
 
 use super::Handle;
-use crate::registry::Record;
+use crate::registry::{PART_MAX, Record};
 use berth_master_core::audit::Verifier;
 use berth_master_core::query;
 use berth_model::audit::{AuditCheck, AuditEntry, AuditKey, AuditRecord, AuditView};
@@ -20,6 +20,8 @@ const PAGE: u64 = 1_000;
 const CALL: u64 = 20_000;
 /// How many entries one call answers at most.
 const ANSWER: usize = 1_000;
+/// From how many stored bytes on an answer has no more entries. What a client takes is several times as much.
+const ANSWER_BYTES: usize = 8 << 20;
 
 /// The end of the log as a start finds it.
 #[derive(Debug, Default)]
@@ -83,26 +85,38 @@ pub async fn list(handle: &Handle, wanted: AuditRequest) -> Result<Listed, Rejec
     let AuditRequest { before, limit, filter } = wanted;
     let limit = usize::try_from(limit).unwrap_or(ANSWER).clamp(1, ANSWER);
     let mut top = before.unwrap_or(u64::MAX).min(log.head.seq + 1);
-    let (mut entries, mut looked_at) = (Vec::new(), 0);
+    let (mut entries, mut looked_at, mut bytes) = (Vec::new(), 0, 0);
+    let mut page = PAGE;
     while top > log.head.trimmed + 1 {
-        if entries.len() >= limit || looked_at >= CALL {
+        if entries.len() >= limit || looked_at >= CALL || bytes >= ANSWER_BYTES {
             return Ok(Listed { entries, next: Some(top), log });
         }
-        let first = top.saturating_sub(PAGE).max(log.head.trimmed + 1);
+        let first = top.saturating_sub(page).max(log.head.trimmed + 1);
         let count = usize::try_from(top - first).unwrap_or(usize::MAX);
         let part = handle.read_log(key(first), count).await?;
+        if count > 1 && is_cut(&part) {
+            // What is newest in it is missing.
+            page = page.min(top - first) / 2;
+            continue;
+        }
         looked_at += top - first;
-        let found = part.iter().rev().filter_map(|record| entry(record).ok());
+        let found = part.iter().rev().filter_map(|record| Some((entry(record).ok()?, record)));
         // Behind a gap a part reaches further than asked for.
-        for entry in found.filter(|entry| entry.seq < top && filter.takes(entry)) {
-            if entries.len() >= limit {
+        for (entry, (_, value)) in found.filter(|(e, _)| e.seq < top && filter.takes(e)) {
+            if entries.len() >= limit || bytes >= ANSWER_BYTES {
                 return Ok(Listed { entries, next: Some(entry.seq + 1), log });
             }
+            bytes += value.len();
             entries.push(entry);
         }
         top = first;
     }
     Ok(Listed { entries, next: None, log })
+}
+
+/// Is it so long that more may follow?
+fn is_cut(part: &[Record]) -> bool {
+    part.iter().map(|(_, value)| value.len()).sum::<usize>() >= PART_MAX
 }
 
 fn shortened() -> Rejection {
@@ -133,6 +147,13 @@ pub async fn verify(
         return Err(Rejection::new(ErrorCode::InvalidArgument, text)
             .field("from")
             .remedy("leave --from and --to out, or name entries that are there"));
+    }
+    if let Some((seq, _)) = wanted.behind.filter(|(seq, _)| *seq > head.seq) {
+        let text =
+            format!("an earlier part cannot have ended at entry {seq}: the last is {}", head.seq);
+        return Err(Rejection::new(ErrorCode::InvalidArgument, text)
+            .field("behind_seq")
+            .remedy("give the entry and the hash that the earlier answer ended with"));
     }
     if wanted.behind.is_some_and(|(seq, _)| seq < head.trimmed) {
         return Err(shortened());
@@ -171,11 +192,15 @@ pub async fn verify(
                 Err((_, why)) => verifier.take(Err(format!("it is missing; behind it: {why}"))),
             }
         }
-        if part.is_empty() {
-            break;
-        }
-        next += count;
-        looked_at += count;
+        let Some((end, _)) = part.last() else { break };
+        let reached = match registry::decode_key(end) {
+            Ok(RegistryKey::Audit(AuditKey::Entry(seq))) if is_cut(&part) => {
+                (seq + 1).clamp(next + 1, next + count)
+            },
+            Ok(_) | Err(_) => next + count,
+        };
+        looked_at += reached - next;
+        next = reached;
     }
     let unfinished = next <= last && looked_at >= CALL && verifier.broken().is_none();
     if !unfinished && last == head.seq {

@@ -6,6 +6,8 @@
 //! restart is the only recovery.
 
 pub mod audit;
+#[cfg(test)]
+mod audit_tests;
 mod batch;
 mod committer;
 mod handle;

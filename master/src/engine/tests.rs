@@ -46,7 +46,7 @@ impl Store for Gated {
     }
 }
 
-fn start(store: impl Store + 'static) -> (Handle, JoinHandle<Result<(), EngineError>>) {
+pub(super) fn start(store: impl Store + 'static) -> (Handle, JoinHandle<Result<(), EngineError>>) {
     let settings = EngineConfig {
         new_cluster: ClusterId::from_u128(1),
         heartbeat: Duration::from_secs(15),
@@ -59,7 +59,7 @@ fn start(store: impl Store + 'static) -> (Handle, JoinHandle<Result<(), EngineEr
     (handle, tokio::spawn(engine.run()))
 }
 
-fn agent() -> AgentId {
+pub(super) fn agent() -> AgentId {
     AgentId::from_u128(7)
 }
 

@@ -1,6 +1,8 @@
 //! One suite for every store.
 
-use super::{Change, FailingStore, LOG_TAIL, MemoryStore, Record, RocksStore, Store, StoreError};
+use super::{
+    Change, FailingStore, LOG_TAIL, MemoryStore, PART_MAX, Record, RocksStore, Store, StoreError,
+};
 
 fn put(key: &str, value: &str) -> Change {
     Change::Put { key: key.into(), value: value.into() }
@@ -45,6 +47,12 @@ fn check_log<S: Store>(mut store: S, reopen: impl Fn(S) -> S) {
     ] {
         assert_eq!(keys(&store.read_log(from.as_bytes(), 2).unwrap()), wanted, "from {from}");
     }
+    let third = "x".repeat(PART_MAX / 3);
+    let long: Vec<Change> =
+        (800..810).map(|n| put(&format!("audit/entry/{n:05}"), &third)).collect();
+    assert_eq!(store.commit(2, &long).unwrap(), 3);
+    let part = store.read_log(b"audit/entry/00800", 10).unwrap();
+    assert_eq!(keys(&part).len(), 4, "no more once they are long enough");
 }
 
 /// `reopen` gives a new store on what the given one has made durable.

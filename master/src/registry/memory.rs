@@ -38,7 +38,7 @@ impl Store for MemoryStore {
     fn read_log(&mut self, from: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
         let start = from.max(LOG).to_vec();
         let behind = self.records.range(start..).take_while(|(key, _)| key.starts_with(LOG));
-        Ok(behind.take(limit).map(|(k, v)| (k.clone(), v.clone())).collect())
+        super::part(behind.map(|(k, v)| Ok((k.clone(), v.clone()))), limit)
     }
 }
 

@@ -68,11 +68,31 @@ pub trait Store: Send {
     /// error every later call fails too.
     fn commit(&mut self, expected: u64, batch: &[Change]) -> Result<u64, StoreError>;
 
-    /// At most `limit` records of the log, from this key on, ordered by key.
+    /// At most `limit` records of the log, from this key on, ordered by key. Once they have [`PART_MAX`] bytes no more follow.
     ///
     /// # Errors
     /// They cannot be read.
     fn read_log(&mut self, from: &[u8], limit: usize) -> Result<Vec<Record>, StoreError>;
+}
+
+/// From how many bytes on a part of the log has no more records.
+pub const PART_MAX: usize = 4 << 20;
+
+/// Takes records until they are enough.
+fn part<E>(
+    records: impl Iterator<Item = Result<Record, E>>,
+    limit: usize,
+) -> Result<Vec<Record>, E> {
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    for record in records {
+        if found.len() >= limit || bytes >= PART_MAX {
+            break;
+        }
+        let (key, value) = record?;
+        bytes += value.len();
+        found.push((key, value));
+    }
+    Ok(found)
 }
 
 /// Why a registry cannot be read or written.

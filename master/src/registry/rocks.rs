@@ -127,11 +127,9 @@ impl RocksStore {
     fn read_from(&self, mode: IteratorMode<'_>, limit: usize) -> Result<Vec<Record>, StoreError> {
         let mut reading = ReadOptions::default();
         reading.set_verify_checksums(true);
-        let found = self.db.iterator_cf_opt(self.log()?, reading, mode).take(limit);
-        found
-            .map(|item| item.map(|(key, value)| (key.into_vec(), value.into_vec())))
-            .collect::<Result<_, _>>()
-            .map_err(|e| self.corrupt(format!("the audit log: {e}")))
+        let found = self.db.iterator_cf_opt(self.log()?, reading, mode);
+        let found = found.map(|item| item.map(|(key, value)| (key.into_vec(), value.into_vec())));
+        super::part(found, limit).map_err(|e| self.corrupt(format!("the audit log: {e}")))
     }
 
     fn shown(&self) -> String {

@@ -1,23 +1,25 @@
 //! Gathers what a step did, and turns it into entries when the step ends.
 //!
 //! Every operation that begins or ends goes through its record, so none can be forgotten: the entries belong to the same batch
-//! as the records they tell of. Before and after are those of the whole step; where several operations of one step
-//! change one object, each shows the same change.
+//! as the records they tell of. An operation shows the objects it names and, of the rows of reservations, those that its own
+//! decision wrote. Before and after are those of the whole step; where several operations of one step change one object,
+//! each shows the same change. Invariant: an entry has a bounded size, and a step of n operations makes O(n) of it.
 
 use super::certificate::Certificate;
 use super::chain::{beginning, entry_hash};
+use super::changes::{Touched, record};
 use crate::event::Event;
 use crate::state::State;
 use berth_model::audit::{
     AuditChange, AuditEntry, AuditHash, AuditHead, AuditKey, AuditMark, AuditRecord, Phase, Said,
     Who,
 };
-use berth_model::error::Rejection;
-use berth_model::id::{AgentId, OperationId, VolumeId};
+use berth_model::error::{Rejection, shortened};
+use berth_model::id::{OperationId, ReservationId};
 use berth_model::operation::{OperationKind, OperationRecord, OperationState};
 use berth_model::record::{RegistryKey, RegistryRecord};
 use berth_model::units::{Timestamp, format_duration};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a step has done so far.
@@ -25,12 +27,23 @@ use std::sync::Arc;
 pub(crate) struct Gathered {
     /// What records were when the step first changed them.
     before: BTreeMap<RegistryKey, Option<RegistryRecord>>,
+    /// Counts the decisions of the step.
+    decision: usize,
+    /// The rows that each decision wrote.
+    rows: BTreeSet<(usize, ReservationId)>,
     news: Vec<News>,
 }
 
 #[derive(Debug)]
 enum News {
-    Operation(Arc<OperationRecord>),
+    /// What began or ended.
+    Operation {
+        record: Arc<OperationRecord>,
+        /// With which decision.
+        decision: usize,
+        /// A framework's, without an entry of its beginning: when it fails it is no more than a refusal.
+        at_once: bool,
+    },
     Refused(Box<Refused>),
     Certified(Arc<Certificate>),
     Opened,
@@ -47,6 +60,10 @@ pub(crate) struct Refused {
 }
 
 impl Gathered {
+    /// What comes belongs to another decision than what came.
+    pub(crate) fn next_decision(&mut self) {
+        self.decision += 1;
+    }
     /// A record is about to be stored.
     pub(crate) fn put(&mut self, state: &State, record: &RegistryRecord) {
         if let RegistryRecord::Operation(record) = record {
@@ -56,7 +73,9 @@ impl Gathered {
                 Some(ended) => !ended && record.state.is_final(),
             };
             if begins_or_ends {
-                self.news.push(News::Operation(Arc::clone(record)));
+                let (record, decision) = (Arc::clone(record), self.decision);
+                let at_once = known.is_none() && record.framework.is_some();
+                self.news.push(News::Operation { record, decision, at_once });
             }
             return;
         }
@@ -93,22 +112,36 @@ impl Gathered {
             | RegistryKey::Operation(_)
             | RegistryKey::Audit(_) => return,
         };
+        if let RegistryKey::Reservation(id) = key {
+            self.rows.insert((self.decision, id));
+        }
         self.before.entry(key).or_insert(known);
     }
 
     /// The entries of the step, and what they do to the ends of the log.
     pub(crate) fn into_events(self, state: &State, now: Timestamp) -> Vec<Event> {
-        let Self { before, news } = self;
+        let Self { before, decision: _, rows, news } = self;
         if news.is_empty() {
             return Vec::new();
         }
+        let touched = Touched::new(state, before, rows);
         let mut drafts = Vec::new();
-        let mut refusals = state.audit.refusals.clone();
+        let (mut refusals, mut failures) =
+            (state.audit.refusals.clone(), state.audit.failures.clone());
+        let burst = state.config.audit_refusals;
         for one in news {
             match one {
-                News::Operation(record) => drafts.push(of_operation(state, &before, &record, now)),
+                News::Operation { record, decision, at_once } => {
+                    let is_refusal = at_once && matches!(record.state, OperationState::Failed(_));
+                    let left_out = if is_refusal { failures.take(burst, now) } else { Some(0) };
+                    if let Some(left_out) = left_out {
+                        let mut draft = of_operation(state, &touched, decision, &record, now);
+                        draft.notes.splice(0..0, unwritten(left_out));
+                        drafts.push(draft);
+                    }
+                },
                 News::Refused(refused) => {
-                    if let Some(left_out) = refusals.take(state.config.audit_refusals, now) {
+                    if let Some(left_out) = refusals.take(burst, now) {
                         drafts.push(of_refusal(*refused, left_out, now));
                     }
                 },
@@ -117,36 +150,10 @@ impl Gathered {
             }
         }
         let mut events = append(state, drafts, now);
-        if refusals != state.audit.refusals {
-            events.push(Event::Refusals(refusals));
+        if refusals != state.audit.refusals || failures != state.audit.failures {
+            events.push(Event::Refusals { refusals, failures });
         }
         events
-    }
-}
-
-/// What the books have under a key, of what entries show.
-fn record(state: &State, key: &RegistryKey) -> Option<RegistryRecord> {
-    match key {
-        RegistryKey::Volume(id) => {
-            state.volumes.get(id).map(|v| RegistryRecord::Volume(Arc::clone(&v.volume)))
-        },
-        RegistryKey::Snapshot(id) => {
-            state.snapshots.get(id).map(|s| RegistryRecord::Snapshot(Arc::clone(&s.snapshot)))
-        },
-        RegistryKey::Disk(id) => state.disks.get(id).cloned().map(RegistryRecord::Disk),
-        RegistryKey::Profile(name) => {
-            state.profiles.get(name).cloned().map(RegistryRecord::Profile)
-        },
-        RegistryKey::Reservation(id) => {
-            state.rows.get(id).cloned().map(RegistryRecord::Reservation)
-        },
-        RegistryKey::Schedule(id) => state.schedules.get(id).cloned().map(RegistryRecord::Schedule),
-        RegistryKey::Meta
-        | RegistryKey::Agent(_)
-        | RegistryKey::AgentSeq(_)
-        | RegistryKey::Framework(_)
-        | RegistryKey::Operation(_)
-        | RegistryKey::Audit(_) => None,
     }
 }
 
@@ -172,7 +179,8 @@ pub(super) fn draft(phase: Phase, who: Who, now: Timestamp) -> AuditEntry {
 
 fn of_operation(
     state: &State,
-    before: &BTreeMap<RegistryKey, Option<RegistryRecord>>,
+    touched: &Touched,
+    decision: usize,
     record: &OperationRecord,
     now: Timestamp,
 ) -> AuditEntry {
@@ -192,6 +200,9 @@ fn of_operation(
         },
         None => record.said.who.clone(),
     };
+    let (changes, left_out) = touched.changes(state, record, decision);
+    let more = (left_out > 0).then(|| format!("{left_out} more objects changed"));
+    let notes = more.into_iter().chain(record.notes.iter().cloned()).collect();
     AuditEntry {
         operation: Some(record.id),
         kind: Some(record.kind),
@@ -199,28 +210,30 @@ fn of_operation(
         object: record.object.clone(),
         agent: record.agent,
         volumes: record.volumes.clone(),
-        changes: changes(state, before, record),
+        changes,
         error,
-        notes: record.notes.clone(),
+        notes,
         ..draft(phase, who, now)
     }
 }
 
 fn of_refusal(refused: Refused, left_out: u64, now: Timestamp) -> AuditEntry {
     let Refused { operation, kind, said, object, error } = refused;
-    let notes = match left_out {
-        0 => Vec::new(),
-        count => vec![format!("{count} refusals before this one were not written")],
-    };
     AuditEntry {
         operation: Some(operation),
         kind: Some(kind),
         reason: said.reason,
         object,
         error: Some(error),
-        notes,
+        notes: unwritten(left_out).collect(),
         ..draft(Phase::Refused, said.who, now)
     }
+}
+
+/// That entries of its kind are missing before an entry.
+fn unwritten(count: u64) -> impl Iterator<Item = String> {
+    let text = || format!("{count} refusals before this one were not written");
+    (count > 0).then(text).into_iter()
 }
 
 fn of_term(state: &State, now: Timestamp) -> AuditEntry {
@@ -257,8 +270,43 @@ fn append(state: &State, drafts: Vec<AuditEntry>, now: Timestamp) -> Vec<Event> 
     puts.chain(removed.into_iter().map(|key| Event::Delete(RegistryKey::Audit(key)))).collect()
 }
 
+/// The longest of the texts of an entry that say what it is about, in bytes.
+const OBJECT_MAX: usize = 4 << 10;
+/// The longest of its other texts.
+const TEXT_MAX: usize = 1 << 10;
+/// The most notes of an entry.
+const NOTES_MAX: usize = 20;
+
+/// The entry with texts that are short enough, whatever callers wrote. Volumes are all named: their number is bounded by what a
+/// call may name, and who looks for one must find it.
+fn bounded(entry: AuditEntry) -> AuditEntry {
+    let AuditEntry { mut who, object, mut changes, error, mut notes, .. } = entry;
+    let text = |text: String| shortened(text, TEXT_MAX);
+    if let Who::Framework { name, .. } = &mut who
+        && name.len() > TEXT_MAX
+    {
+        *name = Arc::from(text(name.to_string()));
+    }
+    for AuditChange { object: _, what: _, before, after } in &mut changes {
+        *before = before.take().map(text);
+        *after = after.take().map(text);
+    }
+    if notes.len() > NOTES_MAX {
+        let left_out = notes.split_off(NOTES_MAX - 1).len();
+        notes.push(format!("{left_out} more notes"));
+    }
+    AuditEntry {
+        who,
+        object: shortened(object, OBJECT_MAX),
+        changes,
+        error: error.map(Rejection::bounded),
+        notes: notes.into_iter().map(text).collect(),
+        ..entry
+    }
+}
+
 fn add(state: &State, head: &mut AuditHead, draft: AuditEntry, records: &mut Vec<AuditRecord>) {
-    let mut entry = AuditEntry { seq: head.seq + 1, ..draft };
+    let mut entry = AuditEntry { seq: head.seq + 1, ..bounded(draft) };
     entry.hash = entry_hash(&head.hash, &entry);
     (head.seq, head.hash) = (entry.seq, entry.hash);
     if entry.seq.is_multiple_of(state.config.audit_segment.max(1)) {
@@ -284,128 +332,4 @@ fn trimmed(state: &State, from: u64, mark: &AuditMark) -> String {
         "entries {from} to {} removed (kept are {entries} entries{age}); the last of them has hash {}",
         mark.seq, mark.hash
     )
-}
-
-/// What the step changed of the objects that the operation is about.
-fn changes(
-    state: &State,
-    before: &BTreeMap<RegistryKey, Option<RegistryRecord>>,
-    operation: &OperationRecord,
-) -> Vec<AuditChange> {
-    let mut found = Vec::new();
-    for (key, old) in before {
-        let new = record(state, key);
-        if !concerns(operation, old.as_ref().or(new.as_ref())) {
-            continue;
-        }
-        let object = name_of(key);
-        let (old, new) = (properties(old.as_ref()), properties(new.as_ref()));
-        let names: std::collections::BTreeSet<&str> =
-            old.keys().chain(new.keys()).copied().collect();
-        for what in names {
-            let (before, after) = (old.get(what).cloned(), new.get(what).cloned());
-            if before != after {
-                let (object, what) = (object.clone(), what.to_owned());
-                found.push(AuditChange { object, what, before, after });
-            }
-        }
-    }
-    found
-}
-
-fn concerns(operation: &OperationRecord, touched: Option<&RegistryRecord>) -> bool {
-    let of = |volume: &VolumeId| operation.volumes.contains(volume);
-    let on = |agent: AgentId| operation.agent == Some(agent);
-    match touched {
-        Some(RegistryRecord::Volume(volume)) => of(&volume.spec.id),
-        Some(RegistryRecord::Snapshot(snapshot)) => of(&snapshot.spec.of.id),
-        Some(RegistryRecord::Schedule(schedule)) => of(&schedule.volume),
-        Some(RegistryRecord::Reservation(row)) => on(row.agent),
-        Some(RegistryRecord::Disk(disk)) => {
-            let about_disks =
-                [OperationKind::Cordon, OperationKind::Uncordon, OperationKind::Label];
-            about_disks.contains(&operation.kind) && on(disk.agent)
-        },
-        Some(RegistryRecord::Profile(_)) => {
-            [OperationKind::CreateProfile, OperationKind::DeleteProfile].contains(&operation.kind)
-        },
-        Some(
-            RegistryRecord::Meta { .. }
-            | RegistryRecord::Agent(_)
-            | RegistryRecord::AgentSeq { .. }
-            | RegistryRecord::Framework(_)
-            | RegistryRecord::Operation(_)
-            | RegistryRecord::Audit(_),
-        )
-        | None => false,
-    }
-}
-
-fn name_of(key: &RegistryKey) -> String {
-    match key {
-        RegistryKey::Volume(id) => format!("volume {id}"),
-        RegistryKey::Snapshot(id) => format!("snapshot {id}"),
-        RegistryKey::Disk(id) => format!("disk {id}"),
-        RegistryKey::Profile(name) => format!("profile {name}"),
-        RegistryKey::Reservation(id) => format!("reservation {id}"),
-        RegistryKey::Schedule(id) => format!("schedule of volume {id}"),
-        RegistryKey::Meta
-        | RegistryKey::Agent(_)
-        | RegistryKey::AgentSeq(_)
-        | RegistryKey::Framework(_)
-        | RegistryKey::Operation(_)
-        | RegistryKey::Audit(_) => String::new(),
-    }
-}
-
-/// What of a record an auditor wants to see, in words.
-fn properties(record: Option<&RegistryRecord>) -> BTreeMap<&'static str, String> {
-    let mut found = BTreeMap::new();
-    match record {
-        Some(RegistryRecord::Volume(volume)) => {
-            found.insert("state", volume.state.to_string());
-            found.insert("size", volume.spec.size.to_string());
-            found.insert("access", volume.spec.access.to_string());
-            found.insert("protected", volume.protected.to_string());
-            found.insert("generation", volume.spec.generation.to_string());
-        },
-        Some(RegistryRecord::Snapshot(snapshot)) => {
-            found.insert("state", snapshot.state.to_string());
-            found.insert("held", snapshot.held.to_string());
-            if let Some(group) = &snapshot.group {
-                found.insert("group", group.id.to_string());
-                let by = group.consistency.map(|by| by.to_string()).unwrap_or_default();
-                found.insert("consistency", by);
-            }
-        },
-        Some(RegistryRecord::Disk(disk)) => {
-            found.insert("cordoned", disk.cordon.is_some().to_string());
-            let labels: Vec<String> = disk.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-            found.insert("labels", labels.join(","));
-        },
-        Some(RegistryRecord::Profile(profile)) => {
-            found.insert("profile", profile.name.to_string());
-        },
-        Some(RegistryRecord::Reservation(row)) => {
-            found.insert("resources", row.resource.to_string());
-        },
-        Some(RegistryRecord::Schedule(schedule)) => {
-            let (every, keep) = (format_duration(schedule.plan.every), schedule.plan.keep);
-            let text = format!(
-                "every {every}, keep last {} hourly {} daily {} weekly {}",
-                keep.last, keep.hourly, keep.daily, keep.weekly
-            );
-            found.insert("plan", text);
-        },
-        Some(
-            RegistryRecord::Meta { .. }
-            | RegistryRecord::Agent(_)
-            | RegistryRecord::AgentSeq { .. }
-            | RegistryRecord::Framework(_)
-            | RegistryRecord::Operation(_)
-            | RegistryRecord::Audit(_),
-        )
-        | None => {},
-    }
-    found
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod certificate;
 pub(crate) mod chain;
+mod changes;
 pub(crate) mod gather;
 pub(crate) mod resume;
 pub(crate) mod words;

@@ -20,7 +20,10 @@ pub(crate) fn evolve(state: &mut State, now: Timestamp, event: Event) {
         Event::Framework(event) => framework::apply(state, now, event),
         Event::Task(event) => task::apply(state, now, event),
         Event::Certified(_) => {},
-        Event::Refusals(refusals) => state.audit.refusals = refusals,
+        Event::Refusals { refusals, failures } => {
+            state.audit.refusals = refusals;
+            state.audit.failures = failures;
+        },
         Event::Say(_) | Event::Tell { .. } | Event::Inform { .. } => {},
     }
 }

@@ -17,7 +17,10 @@ pub(crate) struct Audit {
     pub(crate) marks: BTreeMap<u64, AuditMark>,
     /// What was found wrong at the start.
     pub(crate) fault: Option<String>,
+    /// Requests of operators that were refused.
     pub(crate) refusals: Refusals,
+    /// Operations of frameworks that failed at once: they have a share of their own, so neither hides the other.
+    pub(crate) failures: Refusals,
 }
 
 /// How many refusals may be written now. A client in a loop must neither fill the disk nor drive other entries out.

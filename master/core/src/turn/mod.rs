@@ -92,14 +92,21 @@ impl<'a> Turn<'a> {
         self.audit.opened();
     }
 
+    /// Applies the events of one decision.
     fn apply_all(&mut self, events: impl IntoIterator<Item = Event>) {
+        self.audit.next_decision();
         for event in events {
-            self.apply(event);
+            self.apply_next(event);
         }
     }
 
-    /// Applies one event: to the registry, to watchers, to the books.
+    /// Applies the one event of a decision.
     pub(crate) fn apply(&mut self, event: Event) {
+        self.apply_all([event]);
+    }
+
+    /// Applies one event: to the registry, to watchers, to the books.
+    fn apply_next(&mut self, event: Event) {
         match &event {
             Event::Put(record) => {
                 self.audit.put(self.state, record);
@@ -133,7 +140,7 @@ impl<'a> Turn<'a> {
             Event::Tell { agent, message } => self.tell(*agent, (**message).clone()),
             Event::Inform { framework, event } => self.inform(framework, (**event).clone()),
             Event::Certified(certificate) => self.audit.certified(certificate),
-            Event::Agent(_) | Event::Framework(_) | Event::Task(_) | Event::Refusals(_) => {},
+            Event::Agent(_) | Event::Framework(_) | Event::Task(_) | Event::Refusals { .. } => {},
         }
         evolve(self.state, self.now, event);
     }
