@@ -41,11 +41,38 @@ fn draw(cell: Cell, colored: bool) -> Drawn {
         Cell::Pending(text) => (text, Some(Color::Yellow)),
         Cell::Bad(text) => (text, Some(Color::Red)),
     };
-    let drawn = Drawn::new(text.replace(['\n', '\r', '\t'], " "));
+    let drawn = Drawn::new(visible(&text));
     match color.filter(|_| colored) {
         Some(color) => drawn.fg(color),
         None => drawn,
     }
+}
+
+/// The text with what would move the cursor, change colours, forge lines or turn the direction of writing made visible: whoever wrote
+/// it may have been anybody.
+fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => shown.push(' '),
+            _ if c.is_control() || turns(c) => shown.extend(c.escape_unicode()),
+            _ => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Is it invisible, and does it change where the characters around it appear? Those of bidirectional text, and separators of lines
+/// and paragraphs.
+const fn turns(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+    )
 }
 
 /// `key: value` lines, nested objects indented.
@@ -64,11 +91,11 @@ fn describe_into(value: &Value, indent: usize, text: &mut String) {
     for (key, value) in fields {
         match value {
             Value::Object(inner) if !inner.is_empty() => {
-                text.push_str(&format!("{:indent$}{key}:\n", ""));
+                text.push_str(&format!("{:indent$}{}:\n", "", visible(key)));
                 describe_into(value, indent + 2, text);
             },
             Value::Array(items) if items.iter().any(Value::is_object) => {
-                text.push_str(&format!("{:indent$}{key}:\n", ""));
+                text.push_str(&format!("{:indent$}{}:\n", "", visible(key)));
                 for item in items {
                     text.push_str(&format!("{:indent$}-\n", "", indent = indent + 2));
                     describe_into(item, indent + 4, text);
@@ -80,7 +107,7 @@ fn describe_into(value: &Value, indent: usize, text: &mut String) {
             | Value::String(_)
             | Value::Array(_)
             | Value::Object(_) => {
-                let label = format!("{key}:");
+                let label = format!("{}:", visible(key));
                 text.push_str(&format!(
                     "{:indent$}{label:<1$} {2}\n",
                     "",
@@ -96,7 +123,7 @@ fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) if text.is_empty() => "-".to_owned(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => visible(text),
         Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         Value::Object(_) => "-".to_owned(),
@@ -150,6 +177,33 @@ fn utc(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(serde::Serialize)]
+    struct Line(&'static str);
+
+    impl Row for Line {
+        const COLUMNS: &'static [&'static str] = &["WHO"];
+        const NARROW: usize = 1;
+        fn cells(&self) -> Vec<Cell> {
+            vec![Cell::Text(self.0.to_owned())]
+        }
+        fn name(&self) -> String {
+            self.0.to_owned()
+        }
+    }
+
+    #[test]
+    fn what_others_wrote_cannot_forge_lines() {
+        const EVIL: &str = "mallory\u{1b}[1A\nalice\u{202e}\u{9b}2J";
+        const SHOWN: &str = "mallory\\u{1b}[1A alice\\u{202e}\\u{9b}2J";
+        let show =
+            Show { output: Format::Table, no_headers: true, color: super::super::Color::Never };
+        assert_eq!(render(&[Line(EVIL)], &show), format!("{SHOWN}\n"));
+        let object = serde_json::json!({ "who": EVIL, "all": [EVIL, "é"] });
+        assert_eq!(describe(&object), format!("who: {SHOWN}\nall: {SHOWN}, é\n"));
+        let keyed = serde_json::json!({ EVIL: { EVIL: 1 } });
+        assert_eq!(describe(&keyed), format!("{SHOWN}:\n  {SHOWN}: 1\n"));
+    }
 
     #[test]
     fn times_and_sizes_are_written_for_people() {

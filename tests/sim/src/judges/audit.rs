@@ -7,12 +7,13 @@ use berth_model::audit::{AuditEntry, AuditHash, AuditHead, AuditKey, AuditRecord
 use berth_model::id::OperationId;
 use berth_model::operation::{OperationRecord, OperationState};
 use berth_model::record::{RegistryKey, RegistryRecord, RegistryWrite};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Judges {
     /// I19: looks at a batch right before it becomes durable, write by write.
     pub fn master_notes(&mut self, registry: &Registry, writes: &[RegistryWrite]) {
         let mut wanted: Vec<(OperationId, Phase)> = Vec::new();
+        let mut at_once: BTreeSet<(OperationId, Phase)> = BTreeSet::new();
         let mut overlay: BTreeMap<OperationId, &OperationRecord> = BTreeMap::new();
         let mut noted: Vec<(OperationId, Phase)> = Vec::new();
         let (mut seq, mut hash) = end_of(registry, writes);
@@ -34,6 +35,9 @@ impl Judges {
                     if is_news {
                         wanted.push((record.id, phase));
                     }
+                    if before.is_none() && phase == Phase::Failed && record.framework.is_some() {
+                        at_once.insert((record.id, phase));
+                    }
                     overlay.insert(record.id, record);
                 },
                 RegistryWrite::Put(RegistryRecord::Audit(AuditRecord::Entry(entry))) => {
@@ -50,6 +54,8 @@ impl Judges {
                 RegistryWrite::Put(_) | RegistryWrite::Delete(_) => {},
             }
         }
+        // What a framework asks for in vain is a refusal, whose rate is bounded.
+        wanted.retain(|one| !at_once.contains(one) || noted.contains(one));
         wanted.sort_unstable();
         noted.sort_unstable();
         if wanted != noted {
