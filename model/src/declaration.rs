@@ -45,6 +45,15 @@ impl DiskOrder {
             Self::Add(DiskDeclaration { source, .. }) | Self::Remove { source, .. } => source,
         }
     }
+    /// Would the two be about one disk, or make two of one name?
+    #[must_use]
+    pub fn collides(&self, other: &Self) -> bool {
+        let same_name = match (self, other) {
+            (Self::Add(one), Self::Add(other)) => one.name == other.name,
+            (Self::Add(_) | Self::Remove { .. }, _) => false,
+        };
+        same_name || self.source() == other.source()
+    }
 }
 
 impl fmt::Display for DiskOrder {

@@ -189,7 +189,7 @@ impl Agent {
 
     fn remember_disks(&mut self, disks: Vec<LedgerDisk>) {
         for disk in disks {
-            if self.books.disks().get(&disk.id) != Some(&disk) && !self.is_removed(&disk) {
+            if self.books.disks().get(&disk.id) != Some(&disk) && !self.is_outdated(&disk) {
                 self.write(LedgerRecord::Disk(disk));
             }
         }

@@ -14,6 +14,7 @@ use berth_model::id::{DiskId, OperationId};
 use berth_model::link::FromAgent;
 use berth_model::record::{LedgerDisk, LedgerRecord};
 use berth_model::resources::{DiskSource, Name, Resource};
+use berth_model::snapshot::SnapshotState;
 use berth_model::volume::VolumeState;
 use std::collections::BTreeSet;
 
@@ -56,7 +57,7 @@ impl Agent {
         let pending = self.books.disk_orders().values();
         let pending = pending.filter(|known| known.state == DiskOrderState::Pending);
         for other in pending {
-            if other.order.source() == order.source() {
+            if other.order.collides(order) {
                 let text = format!("operation {} is to {}", other.operation, other.order);
                 return Err(Rejection::new(ErrorCode::ResourcesInUse, text).remedy("wait for it"));
             }
@@ -90,7 +91,8 @@ impl Agent {
     }
 
     fn refuse_remove(&self, id: DiskId, source: &DiskSource) -> Result<(), Rejection> {
-        let Some(declared) = self.books.declarations().get(source) else {
+        let declared = self.books.declarations().get(source);
+        let Some(declared) = declared.filter(|_| !self.config.configured.contains(source)) else {
             let text =
                 format!("disk {id} ({source}) is in the agent's configuration, not added to it");
             return Err(Rejection::new(ErrorCode::Unsupported, text).remedy(
@@ -115,6 +117,18 @@ impl Agent {
                 "delete and purge what is on it first",
             );
         }
+        let mut snapshots = self.books.snapshots().values();
+        let kept = |state| !matches!(state, SnapshotState::Failed | SnapshotState::Gone);
+        if let Some(snapshot) = snapshots.find(|s| s.spec.of.source == *source && kept(s.state)) {
+            let spec = &snapshot.spec;
+            return in_use(
+                format!(
+                    "snapshot {} ({}) of volume {} is on it, {}",
+                    spec.name, spec.id, spec.of.name, snapshot.state
+                ),
+                "delete the snapshots on it first; end the hold of one that is held",
+            );
+        }
         let known = self.info.disks.iter().find(|disk| disk.source == *source);
         if let Some(orphan) = known.and_then(|disk| disk.orphans.first()) {
             return in_use(
@@ -125,7 +139,7 @@ impl Agent {
         let uses = |key| {
             self.books.tasks().get(key).is_some_and(|task| {
                 let mut all = task.info.resources.iter();
-                all.any(|resource| resource.name == Name::Disk && resource.disk_source() == *source)
+                all.any(|resource| is_of(&resource, source))
             })
         };
         match self.books.live().iter().find(|key| uses(key)) {
@@ -202,31 +216,34 @@ impl Agent {
             self.write(LedgerRecord::DiskDeclared(Box::new(declaration)));
         }
         // After a restart in between it is declared as the configured ones are.
-        if self.info.disks.iter().any(|known| known.source == disk.source) {
-            return;
+        if !self.info.declared.iter().any(|resource| is_of(&resource, &disk.source)) {
+            let size = disk.size.to_scalar().ok();
+            let size = size.map(|size| Resource::disk(disk.source.clone(), size));
+            if let Some(Err(error)) = size.map(|size| self.info.declared.add(&size)) {
+                self.log(Severity::Error, format!("disk {} declares nothing: {error}", disk.name));
+            }
         }
-        let size = disk.size.to_scalar().ok();
-        let size = size.map(|size| Resource::disk(disk.source.clone(), size));
-        if let Some(Err(error)) = size.map(|size| self.info.declared.add(&size)) {
-            self.log(Severity::Error, format!("disk {} declares nothing: {error}", disk.name));
+        // A look at the disks may have told of it before.
+        let disk = Disk { added: !self.config.configured.contains(&disk.source), ..disk };
+        match self.info.disks.iter_mut().find(|known| known.source == disk.source) {
+            Some(known) => *known = disk,
+            None => self.info.disks.push(disk),
         }
-        self.info.disks.push(Disk { added: true, ..disk });
     }
 
     fn drop_disk(&mut self, source: &DiskSource) {
         self.write(LedgerRecord::DiskUndeclared(source.clone()));
         self.disk_orders.removed.insert(source.clone());
         self.info.disks.retain(|disk| disk.source != *source);
-        let of_it =
-            |resource: &Resource| resource.name == Name::Disk && resource.disk_source() == *source;
-        self.info.declared = self.info.declared.filtered(|resource| !of_it(resource));
+        self.info.declared = self.info.declared.filtered(|resource| !is_of(resource, source));
     }
 
     /// The disks as they are, when they were looked at while one was added or removed.
     pub(crate) fn with_orders(&self, mut disks: Vec<Disk>) -> Vec<Disk> {
         disks.retain(|disk| !self.disk_orders.removed.contains(&disk.source));
         for disk in &mut disks {
-            disk.added = self.books.declarations().contains_key(&disk.source);
+            disk.added = self.books.declarations().contains_key(&disk.source)
+                && !self.config.configured.contains(&disk.source);
         }
         for known in &self.info.disks {
             if known.added && !disks.iter().any(|disk| disk.source == known.source) {
@@ -236,9 +253,11 @@ impl Agent {
         disks
     }
 
-    /// Was it removed in this life of the process?
-    pub(crate) fn is_removed(&self, disk: &LedgerDisk) -> bool {
+    /// Does a look tell of a disk that was removed meanwhile, or of one that made way for another at its place?
+    pub(crate) fn is_outdated(&self, disk: &LedgerDisk) -> bool {
+        let mut known = self.books.disks().values();
         self.disk_orders.removed.contains(&disk.source)
+            || known.any(|known| known.source == disk.source && known.id != disk.id)
     }
 
     /// Tells the master how an order ended, if it has.
@@ -262,4 +281,8 @@ impl Agent {
     fn write_order(&mut self, order: LedgerDiskOrder) {
         self.write(LedgerRecord::DiskOrder(Box::new(order)));
     }
+}
+
+fn is_of(resource: &Resource, source: &DiskSource) -> bool {
+    resource.name == Name::Disk && resource.disk_source() == *source
 }

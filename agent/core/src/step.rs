@@ -10,8 +10,10 @@ use berth_model::id::{ContainerId, OperationId, SessionId, TransferId, VolumeId}
 use berth_model::link::{Envelope, FromAgent, OutputStream};
 use berth_model::orphan::OrphanOrder;
 use berth_model::record::{LedgerDisk, LedgerRecord};
+use berth_model::resources::DiskSource;
 use berth_model::transfer::{Progress, TransferOrder};
 use berth_model::wipe::Wipe;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Times and limits.
@@ -43,6 +45,8 @@ pub struct Config {
     pub revision_stride: u64,
     /// How many trashed volumes one CREATE may purge.
     pub purge_max: usize,
+    /// The disks that the agent's own settings name: no order takes one of them away.
+    pub configured: BTreeSet<DiskSource>,
 }
 
 impl Default for Config {
@@ -61,6 +65,7 @@ impl Default for Config {
             silence_heartbeats: 4,
             revision_stride: 1_000,
             purge_max: 128,
+            configured: BTreeSet::new(),
         }
     }
 }

@@ -7,10 +7,11 @@ use berth_agent_core::{Agent, Config, Input, Output};
 use berth_model::agent::{AgentInfo, Disk};
 use berth_model::declaration::{DiskDeclaration, DiskOrder, DiskOrderState, LedgerDiskOrder};
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::DiskId;
+use berth_model::id::{DiskId, SnapshotId, SnapshotName};
 use berth_model::link::{FromAgent, ToAgent};
 use berth_model::record::{LedgerDisk, LedgerRecord};
 use berth_model::resources::{DiskSource, Resource};
+use berth_model::snapshot::SnapshotSpec;
 use berth_model::units::Bytes;
 use scene::*;
 use std::sync::Arc;
@@ -159,6 +160,101 @@ fn what_fails_leaves_the_agent_as_it_was() {
     let outputs = scene.say(order(8, DiskOrder::Add(root)));
     assert_eq!(ended(&outputs), vec![(8, Some(ErrorCode::DiskExists))]);
     assert_eq!(begun(&outputs), vec![]);
+}
+
+#[test]
+fn a_look_that_saw_the_new_disk_first_takes_nothing_from_it() {
+    let mut scene = Scene::registered();
+    scene.say(add(7));
+    let early = vec![info().disks.swap_remove(0), disk()];
+    scene.give(Input::Disks(early));
+    let step = scene.step(over(7, added()));
+    assert_eq!((scene.agent.info(), declared(&step.outputs)), (&larger(), vec![larger()]));
+}
+
+#[test]
+fn a_look_that_began_before_another_disk_came_to_its_place_plants_nothing() {
+    let mut scene = Scene::registered();
+    scene.say(add(1));
+    let old = DiskId::from_u128(0x78);
+    let stale = LedgerDisk { id: old, ..remembered() };
+    let first = Disk { id: old, ..disk() };
+    scene.give(over(1, DiskOutcome::Added { disk: Box::new(first), remembered: stale.clone() }));
+    let order_old = DiskOrder::Remove { disk: old, source: source() };
+    scene.say(order(2, order_old));
+    scene.give(over(2, DiskOutcome::Removed));
+    scene.say(add(3));
+    scene.give(over(3, added()));
+    let step = scene.step(Input::DisksAdopted(vec![stale]));
+    assert_eq!(step.records, vec![]);
+    let books = scene.agent.books().disks();
+    assert_eq!(books.keys().copied().collect::<Vec<_>>(), vec![X]);
+}
+
+#[test]
+fn a_disk_that_the_configuration_names_too_is_not_removed_by_an_order() {
+    let mut scene = Scene::registered();
+    scene.say(add(2));
+    scene.give(over(2, added()));
+    let records = scene.ledger.clone();
+    let seq = records.len() as u64;
+    let config = Config { configured: [source()].into(), ..Config::default() };
+    let (agent, _step) = Agent::recover(config, larger(), records, seq, scene.now);
+    assert!(!agent.info().disks[1].added);
+    scene.agent = agent;
+    scene.connect(1);
+    assert_eq!(ended(&scene.say(remove(3))), vec![(3, Some(ErrorCode::Unsupported))]);
+    scene.give(Input::Disks(larger().disks));
+    assert!(!scene.agent.info().disks[1].added);
+}
+
+#[test]
+fn two_orders_under_way_do_not_share_a_name() {
+    let mut scene = Scene::registered();
+    scene.say(add(1));
+    let elsewhere = DiskSource::Path(Arc::from("/srv/y"));
+    let other = DiskDeclaration { source: elsewhere, ..declaration() };
+    let outputs = scene.say(order(2, DiskOrder::Add(other)));
+    assert_eq!(ended(&outputs), vec![(2, Some(ErrorCode::ResourcesInUse))]);
+}
+
+#[test]
+fn a_disk_with_a_snapshot_on_it_is_not_forgotten() {
+    let mut scene = Scene::registered();
+    scene.say(add(2));
+    scene.give(over(2, added()));
+    let mut on_it = spec(1, 1);
+    on_it.source = source();
+    let spec = SnapshotSpec {
+        id: SnapshotId::from_u128(0x9000),
+        name: SnapshotName::new("before").expect("valid"),
+        of: on_it.clone(),
+    };
+    let ensure =
+        ToAgent::EnsureVolume { spec: on_it.clone(), operation: operation(3), restore: false };
+    let outputs = scene.say(ensure);
+    scene.answer(&outputs, present());
+    let take = ToAgent::EnsureSnapshot { spec, operation: operation(4), freeze: None };
+    let outputs = scene.say(take);
+    scene.answer(&outputs, present());
+    // The volume goes, and its record with it; what was kept of it is there still.
+    let mut records = scene.ledger.clone();
+    records.push(LedgerRecord::VolumeForgotten(on_it.id));
+    let seq = records.len() as u64;
+    let (agent, _step) = Agent::recover(Config::default(), larger(), records, seq, scene.now);
+    scene.agent = agent;
+    scene.connect(1);
+    let outputs = scene.say(remove(5));
+    let refused = outputs.iter().find_map(|output| match output {
+        Output::Send(FromAgent::DiskOrdered { result: Err(error), .. }) => Some(error),
+        _ => None,
+    });
+    let text = format!(
+        "remove disk x: snapshot before ({}) of volume data-1 is on it, READY",
+        SnapshotId::from_u128(0x9000)
+    );
+    let refused = refused.expect("it is refused");
+    assert_eq!((refused.code, &refused.message), (ErrorCode::ResourcesInUse, &text));
 }
 
 #[test]

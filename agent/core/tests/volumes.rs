@@ -358,6 +358,49 @@ fn a_volume_that_vanished_while_nobody_used_it_is_found_lost_by_its_measurement(
     assert_eq!(later, vec![], "what is lost is not measured");
 }
 
+/// A READY volume whose measurement meets something else in its place.
+fn strangely_measured() -> (Scene, Vec<Output>) {
+    let mut scene = Scene::registered();
+    scene.ready_volume(1);
+    let outputs = scene.wait(Duration::from_secs(2));
+    let outputs = scene.answer(&outputs, foreign());
+    assert_eq!(states(&outputs), vec![]);
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::Verify { spec: spec(1, 1), place: Place::Live });
+    let outputs = scene.answer(&outputs, foreign());
+    assert_eq!(states(&outputs), vec![], "once may pass");
+    let outputs = scene.wait(Duration::from_secs(1));
+    let (_, effect) = only_volume_effect(&outputs);
+    assert_eq!(effect, VolumeEffect::Verify { spec: spec(1, 1), place: Place::Live });
+    (scene, outputs)
+}
+
+fn foreign() -> VolumeOutcome {
+    let text = "the directory says it is volume 2";
+    VolumeOutcome::Foreign(Rejection::new(ErrorCode::VolumeUnavailable, text))
+}
+
+#[test]
+fn a_disturbance_that_passes_quarantines_nothing() {
+    let (mut scene, outputs) = strangely_measured();
+    let outputs = scene.answer(&outputs, present());
+    assert_eq!(states(&outputs), vec![]);
+    assert_eq!(scene.agent.books().volumes()[&volume(1)].state, VolumeState::Ready);
+    // The next one begins anew.
+    let outputs = scene.wait(Duration::from_secs(300));
+    let outputs = scene.answer(&outputs, foreign());
+    let outputs = scene.answer(&outputs, foreign());
+    assert_eq!(states(&outputs), vec![]);
+}
+
+#[test]
+fn what_contradicts_a_volume_twice_quarantines_it() {
+    let (mut scene, outputs) = strangely_measured();
+    let outputs = scene.answer(&outputs, foreign());
+    let wanted = (VolumeState::Quarantined, Some(ErrorCode::VolumeUnavailable));
+    assert_eq!(states(&outputs), vec![wanted]);
+}
+
 #[test]
 fn a_wish_to_destroy_ends_with_the_connection() {
     let mut scene = Scene::registered();

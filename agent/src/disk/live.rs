@@ -88,6 +88,11 @@ impl Disks {
                 if let Some(conflict) = disk.conflict(&self.all()) {
                     return Err(conflict);
                 }
+                // A raw device lies in no directory, but it has a name.
+                if self.blocks().iter().any(|other| other.name() == wanted.name) {
+                    let text = format!("two disks are named {}", wanted.name);
+                    return Err(Rejection::new(ErrorCode::InvalidArgument, text));
+                }
                 let looked = disk.examine().map_err(|refused| refused.reason)?;
                 let mut facts = vec![match (looked.is_disk, looked.others) {
                     (true, _) => format!("{root} is a disk of this agent and is taken as it is"),
@@ -205,7 +210,13 @@ impl Disks {
         if let Some(disk) = self.find(source)
             && let Ok(handle) = disk.readable()
         {
-            unmake::unmake(&handle, disk.root()).map_err(|refused: Refused| refused.reason)?;
+            unmake::unmake(&handle, disk.root()).map_err(|Refused { reason, is_broken }| {
+                if is_broken {
+                    // Its identity may be gone already: what would be made on it now could not be found after a restart.
+                    disk.set_broken(reason.clone());
+                }
+                reason
+            })?;
         }
         if let Some(disk) = self.blocks().into_iter().find(|own| own.source() == source)
             && let Ok((handle, _header)) = disk.open()
@@ -213,7 +224,9 @@ impl Disks {
             erase::header(&handle.device).map_err(|errno| {
                 let text =
                     format!("erasing the header of {} failed ({errno})", disk.path().display());
-                Rejection::new(code_of(errno), text)
+                let reason = Rejection::new(code_of(errno), text);
+                disk.set_broken(reason.clone());
+                reason
             })?;
         }
         let mut all = self.write();

@@ -4,6 +4,7 @@
 //! crash leaves is nobody's.
 
 use super::adopt::{DISK, Handle, PLACE, Refused, SIZE, faulty};
+use super::code_of;
 use berth_model::error::{ErrorCode, Rejection};
 use rustix::io::Errno;
 use std::path::Path;
@@ -41,15 +42,18 @@ pub fn refuse_full(handle: &Handle, root: &Path) -> Result<(), Rejection> {
     holds(".meta", &[DISK, PLACE, SIZE])
 }
 
-/// Makes a disk with nothing on it a plain directory again.
+/// Makes a disk with nothing on it a plain directory again. Asked again it completes what was begun.
 ///
 /// # Errors
-/// Something is on it, or it cannot be written: it is the disk it was.
+/// Something is on it: it is the disk it was. It cannot be written (`is_broken`): it is not known whether it has its identity
+/// still, so nothing may be made on it.
 pub fn unmake(handle: &Handle, root: &Path) -> Result<(), Refused> {
     refuse_full(handle, root)?;
     let shown = root.display();
     let failed = |errno: Errno| {
-        Refused::by(errno, &format!("unmaking the disk at {shown} failed ({errno})"))
+        let text = format!("unmaking the disk at {shown} failed ({errno}): it is withheld");
+        let again = "remove it again; or restart the agent, which looks whether it is a disk still";
+        Refused { reason: Rejection::new(code_of(errno), text).remedy(again), is_broken: true }
     };
     // The identity first: without it the rest is nobody's, and only empty directories are taken away.
     match handle.meta.unlink(DISK) {

@@ -109,6 +109,7 @@ pub async fn run(config: AgentConfig, mut stop: mpsc::Receiver<Stop>) -> Result<
     let times = Config {
         trash_retention: config.trash_retention,
         purge_wipe: config.purge_wipe,
+        configured: config.disks.iter().map(|disk| disk.source.clone()).collect(),
         ..Config::default()
     };
     let (core, first) = Agent::recover(times, info, records, seq, clock.now());

@@ -154,6 +154,13 @@ pub fn look(
                 .remedy("it is left as it is; put the volume's own directory back in its place"),
         )
     };
+    // What lies below it is untouched, and comes back when that goes.
+    let covered = || {
+        let text =
+            format!("something is mounted at {}: volume {} cannot be seen", shown(), spec.id);
+        let unseen = Rejection::new(ErrorCode::VolumeUnavailable, text);
+        Fault::Unclear(unseen.remedy("unmount it; until then the volume is left as it is"))
+    };
     let unclear = |errno: Errno| {
         let text = format!("looking at {} failed ({errno})", shown());
         Fault::Unclear(Rejection::new(crate::disk::code_of(errno), text))
@@ -165,7 +172,7 @@ pub fn look(
         Err(Errno::LOOP | Errno::NOTDIR) => {
             return Err(foreign("it is a link or a file".to_owned()));
         },
-        Err(Errno::XDEV) => return Err(foreign("something is mounted there".to_owned())),
+        Err(Errno::XDEV) => return Err(covered()),
         Err(errno) => return Err(unclear(errno)),
     };
     let Some(identity) = read_marker(disk, handle, spec.id)? else {
@@ -179,6 +186,9 @@ pub fn look(
         Place::Live => handle.around.0,
         Place::Trash => handle.around.1,
     };
+    if position.mount != around.mount {
+        return Err(covered());
+    }
     if let Some(evidence) = misplaced(&identity, position, around) {
         return Err(foreign(evidence));
     }
@@ -200,9 +210,6 @@ pub fn look(
 
 /// A directory volume is on the very device of its disk, a subvolume is the root of its own.
 fn misplaced(identity: &Identity, position: Position, around: Position) -> Option<String> {
-    if position.mount != around.mount {
-        return Some("it is on another mount than its disk".to_owned());
-    }
     let own_device = position.device != around.device;
     match identity.driver {
         DriverKind::Directory

@@ -7,14 +7,15 @@ use berth_model::agent::{AgentInfo, Disk};
 use berth_model::declaration::{DiskDeclaration, DiskOrder};
 use berth_model::disk::DiskRequest;
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::DiskId;
+use berth_model::id::{DiskId, SnapshotId, SnapshotName, VolumeId, VolumeName};
 use berth_model::link::{FromAgent, ToAgent};
 use berth_model::operator::Request;
 use berth_model::record::RegistryKey;
 use berth_model::reservation::Reservation;
 use berth_model::resources::{DiskSource, Name, Resource, Resources};
+use berth_model::snapshot::{SnapshotReport, SnapshotSpec, SnapshotState};
 use berth_model::units::Bytes;
-use berth_model::volume::VolumeState;
+use berth_model::volume::{VolumeSpec, VolumeState};
 use stage::{Stage, agent_id, info, messages, op, operations, report, role, session, sum};
 use std::sync::Arc;
 
@@ -100,6 +101,58 @@ fn an_added_disk_is_asked_for_until_the_agent_answers_and_then_offered() {
     let rows = query::reservations(stage.master.state());
     assert_eq!((rows.len(), rows[0].in_volumes.to_string()), (1, "512".to_owned()));
     assert_eq!(query::disks(stage.master.state())[1].disk, larger(true).disks[1]);
+}
+
+#[test]
+fn two_adds_that_are_under_way_do_not_share_a_name() {
+    let mut stage = Stage::new();
+    stage.register(1, MACHINE);
+    stage.operator(1, add("x")).0.unwrap();
+    let elsewhere = DiskSource::Path(Arc::from("/srv/y"));
+    let disk = Box::new(DiskDeclaration { source: elsewhere, ..declaration("x") });
+    assert_eq!(
+        message(&mut stage, 2, Request::AddDisk { agent: agent_id(1), disk }),
+        format!("operation {} is to add disk x (PATH:/srv/x): wait for it", op(1))
+    );
+}
+
+#[test]
+fn a_disk_with_a_snapshot_on_it_is_not_removed() {
+    let mut stage = Stage::new();
+    let mut registration = stage.registration(larger(true), session(1));
+    // Of its volume nothing is left but this.
+    let of = VolumeSpec {
+        id: VolumeId::from_u128(0x55),
+        generation: 1,
+        name: VolumeName::new("data").unwrap(),
+        role: role("ops"),
+        principal: None,
+        source: source(),
+        size: Bytes::from_mib(64),
+        access: berth_model::access::Access::default(),
+    };
+    let kept = SnapshotSpec {
+        id: SnapshotId::from_u128(0x9000),
+        name: SnapshotName::new("before").unwrap(),
+        of,
+    };
+    registration.snapshots = vec![SnapshotReport {
+        spec: kept.clone(),
+        state: SnapshotState::Ready,
+        operation: None,
+        error: None,
+        host_path: Arc::from(""),
+    }];
+    stage.register_as(registration);
+    stage.operator(4, cordon(X)).0.unwrap();
+    assert_eq!(
+        message(&mut stage, 5, remove()),
+        format!(
+            "remove disk host-1:x ({X}): snapshot before of volume data ({}) is on it, QUARANTINED: \
+             delete the snapshots on it first; end the hold of one that is held",
+            kept.id
+        )
+    );
 }
 
 #[test]

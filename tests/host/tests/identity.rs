@@ -314,7 +314,16 @@ fn a_mount_over_a_volume_hides_it_and_is_refused() {
         let host = host();
         let (spec, directory) = host.make(1);
         let _mounted = run("mount", &["-t", "tmpfs", "none", &directory.to_string_lossy()]);
-        host.refused(&spec, "something is mounted there");
+        // That may pass: it is no evidence against the volume, which would be quarantined for it.
+        let outcomes =
+            [host.volumes.verify(&spec), host.volumes.create(&spec), host.volumes.trash(&spec)];
+        for outcome in outcomes {
+            assert_eq!(brief(&outcome), "unclear VOLUME_UNAVAILABLE", "{outcome:?}");
+            let wanted = format!("something is mounted at {}: ", directory.display());
+            assert!(reason(&outcome).starts_with(&wanted), "{}", reason(&outcome));
+        }
+        let opened = host.volumes.open_verified(&spec).map(|_handle| ()).expect_err("refused");
+        assert_eq!(opened.code, ErrorCode::VolumeUnavailable);
         let _gone = run("umount", &[&directory.to_string_lossy()]);
         assert_eq!(brief(&host.volumes.verify(&spec)), "present");
     });

@@ -86,6 +86,15 @@ enum Purge {
     Asked(OperationId),
 }
 
+/// How sure it is that something else lies where a volume was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// It could not be measured.
+    Measured,
+    /// Then something contradicted it once: that may pass, and quarantine would not.
+    Contradicted,
+}
+
 /// What the agent learned about a volume since it started.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch {
@@ -102,6 +111,8 @@ pub(crate) struct Watch {
     setting: Option<Access>,
     /// Why its last verification could not be done.
     unavailable: Option<Rejection>,
+    /// Why it is looked at although it was what it should be.
+    doubt: Option<Doubt>,
     verify: bool,
     measure: bool,
     purge: Purge,

@@ -1,6 +1,6 @@
 //! How much volumes use: measured one after the other, so that it does not load the disks.
 
-use super::Kind;
+use super::{Doubt, Kind};
 use crate::agent::Agent;
 use crate::effect::VolumeOutcome;
 use crate::step::Severity;
@@ -56,7 +56,7 @@ impl Agent {
             // Whether that is for want of the volume itself, only a look for it can say.
             VolumeOutcome::Failed(error) | VolumeOutcome::Foreign(error) => {
                 self.log(Severity::Warning, format!("volume {id} could not be measured: {error}"));
-                self.watch(id).verify = true;
+                self.doubt(id);
             },
             VolumeOutcome::Unclear(error) => {
                 self.log(Severity::Warning, format!("volume {id} could not be measured: {error}"));
@@ -65,8 +65,15 @@ impl Agent {
             | VolumeOutcome::Present { .. }
             | VolumeOutcome::Taken { .. }
             | VolumeOutcome::Wiped => {
-                self.watch(id).verify = true;
+                self.doubt(id);
             },
         }
+    }
+
+    /// Has a volume looked at that was what it should be, and could not be measured.
+    fn doubt(&mut self, id: VolumeId) {
+        let watch = self.watch(id);
+        watch.verify = true;
+        watch.doubt = Some(Doubt::Measured);
     }
 }

@@ -79,7 +79,15 @@ impl OnDisk {
             Ok(directory) => directory,
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP | Errno::NOTDIR) => return Err(foreign("a link or a file".to_owned())),
-            Err(Errno::XDEV) => return Err(foreign("something is mounted there".to_owned())),
+            // What lies below it is untouched, and comes back when that goes.
+            Err(Errno::XDEV) => {
+                let text =
+                    format!("something is mounted at {shown}: {} cannot be seen", label(snapshot));
+                let unseen = Rejection::new(ErrorCode::SnapshotNotReady, text);
+                return Err(Fault::Unclear(
+                    unseen.remedy("unmount it; until then it is left as it is"),
+                ));
+            },
             Err(errno) => return Err(unclear(errno)),
         };
         let Some(fields) = self.snapshot_marker(handle, snapshot)? else {

@@ -18,6 +18,7 @@ use berth_model::operation::{OperationRecord, OperationState};
 use berth_model::operator::Request;
 use berth_model::record::RegistryKey;
 use berth_model::resources::{DiskSource, Name, Resources};
+use berth_model::snapshot::SnapshotState;
 use berth_model::units::Timestamp;
 use berth_model::volume::VolumeState;
 
@@ -54,8 +55,9 @@ fn add<'a>(
             return Err(exists(text).field("disk.name"));
         }
     }
-    refuse_pending(state, agent, &wanted.source)?;
-    Ok((agent, DiskOrder::Add(wanted.clone())))
+    let order = DiskOrder::Add(wanted.clone());
+    refuse_pending(state, agent, &order)?;
+    Ok((agent, order))
 }
 
 fn remove(state: &State, id: DiskId) -> Result<(&Agent, DiskOrder), Rejection> {
@@ -76,7 +78,8 @@ fn remove(state: &State, id: DiskId) -> Result<(&Agent, DiskOrder), Rejection> {
             "remove it from the agent's file or flags, and restart the agent: tasks and volumes go on meanwhile",
         ));
     }
-    refuse_pending(state, agent, source)?;
+    let order = DiskOrder::Remove { disk: id, source: source.clone() };
+    refuse_pending(state, agent, &order)?;
     let in_use = |what: String, remedy: &str| {
         let text = format!("remove {place}: {what}");
         Err(Rejection::new(ErrorCode::ResourcesInUse, text).remedy(remedy))
@@ -97,6 +100,15 @@ fn remove(state: &State, id: DiskId) -> Result<(&Agent, DiskOrder), Rejection> {
             "delete and purge what is on it first",
         );
     }
+    let snapshots = agent.snapshots.iter().filter_map(|id| state.snapshots.get(id));
+    let kept = |state| !matches!(state, SnapshotState::Failed | SnapshotState::Gone);
+    let mut on_it = snapshots.filter(|entry| entry.snapshot.spec.of.source == *source);
+    if let Some(entry) = on_it.find(|entry| kept(entry.snapshot.state)) {
+        return in_use(
+            format!("{} is on it, {}", entry.label(), entry.snapshot.state),
+            "delete the snapshots on it first; end the hold of one that is held",
+        );
+    }
     let mut rows = state.rows.values().filter(|row| row.agent == agent.info.id);
     let of_it = |row: &Resources| !of_disk(row, source).is_empty();
     if let Some(row) = rows.find(|row| of_it(&crate::state::sum_of(&row.resource))) {
@@ -109,15 +121,15 @@ fn remove(state: &State, id: DiskId) -> Result<(&Agent, DiskOrder), Rejection> {
     if !used.is_empty() {
         return in_use(format!("tasks use {used}"), "end them first");
     }
-    Ok((agent, DiskOrder::Remove { disk: id, source: source.clone() }))
+    Ok((agent, order))
 }
 
 fn of_disk(resources: &Resources, source: &DiskSource) -> Resources {
     resources.filtered(|resource| resource.name == Name::Disk && resource.disk_source() == *source)
 }
 
-fn refuse_pending(state: &State, agent: &Agent, source: &DiskSource) -> Result<(), Rejection> {
-    match pending(state, agent).find(|(_, order)| order.source() == source) {
+fn refuse_pending(state: &State, agent: &Agent, wanted: &DiskOrder) -> Result<(), Rejection> {
+    match pending(state, agent).find(|(_, order)| order.collides(wanted)) {
         Some((record, order)) => {
             let text = format!("operation {} is to {order}", record.id);
             Err(Rejection::new(ErrorCode::ResourcesInUse, text).remedy("wait for it"))
