@@ -6,9 +6,11 @@
 mod container_stage;
 
 use berth_agent::host::limits::raise_open_files;
-use berth_agent_core::effect::Exit;
+use berth_agent_core::effect::{ContainerEvent, Exit};
+use berth_model::task::{Check, Program};
 use container_stage::{Stage, shell};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_raised_limit_of_open_files_is_not_passed_on_to_tasks() {
@@ -20,4 +22,20 @@ async fn a_raised_limit_of_open_files_is_not_passed_on_to_tasks() {
     let mut stage = Stage::new();
     let output = stage.output_of(shell("ulimit -Sn; ulimit -Hn")).await;
     assert_eq!(output, (Exit::Status(0), "200\n1000\n".into()));
+    // Checks are children of the agent itself.
+    let mut task = shell("exec sleep 1000");
+    let limits = "test \"$(ulimit -Sn; ulimit -Hn)\" = \"$(printf '200\\n1000')\"";
+    let check = Check {
+        program: Program::Shell(limits.to_owned()),
+        every: Duration::from_millis(100),
+        timeout: Duration::from_secs(10),
+        grace: Duration::ZERO,
+        failures: 1,
+    };
+    task.readiness = Some(check);
+    let container = stage.launch(task);
+    stage.running().await;
+    assert_eq!(stage.event().await, ContainerEvent::Ready(true));
+    stage.kill(container, Duration::from_secs(5));
+    stage.exit().await;
 }

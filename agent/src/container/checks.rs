@@ -6,6 +6,7 @@ use super::enter::Role;
 use super::prepare::run_path;
 use super::record::{Phase, RunFolder};
 use super::runtime::Shared;
+use crate::host::limits;
 use berth_agent_core::effect::ContainerEvent;
 use berth_model::id::ContainerId;
 use berth_model::task::Check;
@@ -108,6 +109,7 @@ async fn once(
         .arg(run_path(&shared.config, container))
         .arg(role.as_str())
         .env_clear()
+        .envs(limits::passed_on())
         .stdin(Stdio::null())
         .stdout(end.try_clone()?)
         .stderr(end)

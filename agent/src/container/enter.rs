@@ -6,6 +6,7 @@
 use super::cgroup;
 use super::record::{Phase, Refusal, RunFolder, Spec, State};
 use super::still;
+use crate::host::limits::take_passed_on;
 use crate::host::linux::keep_descriptors_private;
 use berth_model::error::{ErrorCode, Rejection};
 use rustix::fs::{Access, Mode};
@@ -133,6 +134,10 @@ fn prepare(path: &Path, role: Role, rest: &[String]) -> Result<(Command, String)
         Role::Freeze => given(rest).ok_or_else(broken)?,
         Role::Still => return Err(broken()),
     };
+    if role != Role::Command {
+        // The command has those of the supervisor; the others are children of the agent, which has raised its own.
+        take_passed_on().map_err(launch("the limit of open files cannot be set"))?;
+    }
     for group in &spec.groups {
         cgroup::join(group).map_err(launch("the control group cannot be entered"))?;
     }

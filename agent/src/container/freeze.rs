@@ -9,6 +9,7 @@ use super::checks::end_session;
 use super::enter::Role;
 use super::prepare::{argv, run_path};
 use super::runtime::Runtime;
+use crate::host::limits;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::ContainerId;
 use berth_model::snapshot::Freeze;
@@ -77,6 +78,7 @@ impl Runtime {
             .arg(run_path(config, container))
             .args(arguments)
             .env_clear()
+            .envs(limits::passed_on())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

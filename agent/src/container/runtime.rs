@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     events: mpsc::Sender<(ContainerId, ContainerEvent)>,
     lives: Mutex<BTreeMap<ContainerId, Arc<Inbox>>>,
     pub stops: Stops,
+    /// The agent stops.
+    stopped: Arc<AtomicBool>,
 }
 
 impl Shared {
@@ -90,8 +93,9 @@ impl Runtime {
         config.runs = std::path::absolute(&config.runs).unwrap_or(config.runs);
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let lives = Mutex::new(BTreeMap::new());
-        let stops = Stops::default();
-        let shared = Arc::new(Shared { config, hierarchies, volumes, events, lives, stops });
+        let (stops, stopped) = (Stops::default(), Arc::default());
+        let shared =
+            Arc::new(Shared { config, hierarchies, volumes, events, lives, stops, stopped });
         let handle = Handle::current();
         let mut tasks = JoinSet::new();
         tasks.spawn_on(collect_garbage(Arc::clone(&shared)), &handle);
@@ -212,6 +216,11 @@ impl Runtime {
         garbage::release_unknown(&self.shared.config, known)
     }
 
+    /// Leaves sandboxes that are being deleted as they are: the next start goes on with them.
+    pub fn stop(&self) {
+        self.shared.stopped.store(true, Ordering::Relaxed);
+    }
+
     /// Deletes the sandboxes of released runs that may go at `now`, and says whose. Blocks; also done every ten
     /// minutes.
     ///
@@ -233,7 +242,7 @@ async fn collect_garbage(shared: Arc<Shared>) {
                 reason = "the age of a file needs the clock the file system uses"
             )]
             let now = SystemTime::now();
-            pace::gently(|| garbage::collect(&shared.config, now))
+            pace::gently(&shared.stopped, || garbage::collect(&shared.config, now))
         });
         match collected.await {
             Ok(Ok(deleted)) if deleted.is_empty() => {},

@@ -224,9 +224,7 @@ impl Disks {
             erase::header(&handle.device).map_err(|errno| {
                 let text =
                     format!("erasing the header of {} failed ({errno})", disk.path().display());
-                let reason = Rejection::new(code_of(errno), text);
-                disk.set_broken(reason.clone());
-                reason
+                Rejection::new(code_of(errno), text)
             })?;
         }
         let mut all = self.write();

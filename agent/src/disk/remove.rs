@@ -8,6 +8,7 @@
 use super::filesystem::Position;
 use super::fs::{Kind, Node};
 use super::wipe::{Stop, Wiper};
+use crate::host::pace;
 use rustix::io::Errno;
 use std::ffi::{CStr, OsStr, OsString};
 use std::os::fd::BorrowedFd;
@@ -84,6 +85,9 @@ pub enum RemoveError {
     /// The agent ends.
     #[error("the agent ends: it goes on after its next start")]
     Ended,
+    /// The agent ends.
+    #[error("{path} was begun to be deleted and the agent stops: it goes on after its next start")]
+    CalledOff { path: String },
     /// The file system says no.
     #[error("{action} {path} failed ({source})")]
     Io { action: &'static str, path: String, source: Errno },
@@ -168,6 +172,9 @@ fn walk(
 impl Walk<'_> {
     fn run(&mut self) -> Result<Removed, RemoveError> {
         while let Some(frame) = self.frames.last_mut() {
+            if pace::is_called_off() {
+                return Err(RemoveError::CalledOff { path: self.path(None) });
+            }
             if self.removed >= self.limits.entries {
                 return Ok(Removed { entries: self.removed, finished: false });
             }
@@ -395,6 +402,22 @@ mod tests {
     fn remove(base: &std::path::Path, limits: &Limits) -> Result<Removed, String> {
         let parent = fs::File::open(base).unwrap();
         remove_tree(parent.as_fd(), c"top", limits).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_deletion_that_is_called_off_stops_and_goes_on_when_it_is_asked_for_again() {
+        use std::sync::Arc;
+        use std::sync::atomic::AtomicBool;
+        let base = tempfile::tempdir().unwrap();
+        fs::create_dir_all(base.path().join("top/a")).unwrap();
+        let stopped = Arc::new(AtomicBool::new(true));
+        let outcome = pace::gently(&stopped, || remove(base.path(), &Limits::unlimited()));
+        let text =
+            "top was begun to be deleted and the agent stops: it goes on after its next start";
+        assert_eq!(outcome, Err(text.to_owned()));
+        assert!(base.path().join("top/a").is_dir());
+        let again = remove(base.path(), &Limits::unlimited());
+        assert_eq!(again, Ok(Removed { entries: 2, finished: true }));
     }
 
     #[test]

@@ -108,7 +108,8 @@ impl Effects {
         self.spawn(Arc::clone(slots), async move {
             let ran = match effect {
                 effect @ (VolumeEffect::Purge { .. } | VolumeEffect::Wipe { .. }) => {
-                    spawn_blocking(move || pace::gently(|| volumes.run(&effect))).await
+                    let stopped = volumes.stopped();
+                    spawn_blocking(move || pace::gently(&stopped, || volumes.run(&effect))).await
                 },
                 VolumeEffect::TakeGroup { members, again, still } => {
                     // One at a time: what one lets go must not be held by another.
@@ -199,7 +200,8 @@ impl Effects {
         let volumes = Arc::clone(&self.volumes);
         let id = order.spec.id;
         self.spawn(Arc::clone(&self.purge_slots), async move {
-            let purge = move || pace::gently(|| volumes.purge_orphan(&order));
+            let stopped = volumes.stopped();
+            let purge = move || pace::gently(&stopped, || volumes.purge_orphan(&order));
             let ran = spawn_blocking(purge).await;
             let outcome = ran.unwrap_or_else(|_panic| {
                 let text = format!("deleting orphan {id} failed; the agent's log says where");
@@ -255,6 +257,7 @@ impl Effects {
     /// Waits for what is under way, so that the next agent on these disks does not meet it.
     pub(super) async fn close(mut self) {
         self.volumes.stop();
+        self.runtime.stop();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_WAIT, all).await.is_err() {
             tracing::warn!(

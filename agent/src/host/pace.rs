@@ -2,10 +2,12 @@
 //!
 //! A file system writes what was deleted in the transactions that everybody's syncs wait for. The faster files go, the
 //! longer these are; at full speed a sync of some bytes can take seconds. A lower priority would be worse than none: a
-//! deleter that is kept waiting in the middle of a transaction keeps everybody waiting. Invariant: outside of [`gently`]
-//! nothing pauses.
+//! deleter that is kept waiting in the middle of a transaction keeps everybody waiting. What takes so long can be called off, and
+//! whoever deletes asks for that. Invariant: outside of [`gently`] nothing pauses, and nothing is called off.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Worked so long, it is time to pause.
@@ -26,19 +28,27 @@ enum Pace {
 
 thread_local! {
     static PACE: Cell<Pace> = const { Cell::new(Pace::Full) };
+    static CALLED_OFF: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
 }
 
-/// Does the work; whatever it deletes on this thread is deleted with pauses.
-pub fn gently<T>(work: impl FnOnce() -> T) -> T {
+/// Does the work; whatever it deletes on this thread is deleted with pauses, and only until it is called off.
+pub fn gently<T>(called_off: &Arc<AtomicBool>, work: impl FnOnce() -> T) -> T {
     /// Also when the work panics.
-    struct End(Pace);
+    struct End(Pace, Option<Arc<AtomicBool>>);
     impl Drop for End {
         fn drop(&mut self) {
             PACE.set(self.0);
+            CALLED_OFF.set(self.1.take());
         }
     }
-    let _end = End(PACE.replace(Pace::Gentle));
+    let before = CALLED_OFF.replace(Some(Arc::clone(called_off)));
+    let _end = End(PACE.replace(Pace::Gentle), before);
     work()
+}
+
+/// Is what this thread deletes to be left where it is?
+pub fn is_called_off() -> bool {
+    CALLED_OFF.with_borrow(|flag| flag.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)))
 }
 
 /// Something was deleted: pauses when it is time to.
@@ -86,12 +96,13 @@ mod tests {
                 std::hint::spin_loop();
             }
         };
-        let share = gently(|| paused(work));
+        let never = Arc::new(AtomicBool::new(false));
+        let share = gently(&never, || paused(work));
         assert!(share >= 30, "{share} %");
         let share = paused(work);
         assert!(share < 30, "{share} % although nobody asked for pauses");
-        let outer = gently(|| {
-            gently(deleted);
+        let outer = gently(&never, || {
+            gently(&never, deleted);
             PACE.get()
         });
         assert_eq!((outer, PACE.get()), (Pace::Gentle, Pace::Full));

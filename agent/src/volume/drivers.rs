@@ -19,19 +19,41 @@ pub(super) struct Drivers {
 }
 
 impl Drivers {
-    pub(super) fn add(&mut self, disk: Added) {
+    pub(super) fn add(&mut self, driver: Driver) {
+        match driver {
+            Driver::Directory(source, driver) => {
+                self.directories.entry(source).or_insert(driver);
+            },
+            Driver::Device(source, driver) => {
+                self.devices.entry(source).or_insert(driver);
+            },
+        }
+    }
+    fn has(&self, source: &DiskSource) -> bool {
+        self.directories.contains_key(source) || self.devices.contains_key(source)
+    }
+}
+
+/// What makes volumes on one disk.
+#[derive(Debug)]
+pub(super) enum Driver {
+    Directory(DiskSource, Arc<OnDisk>),
+    Device(DiskSource, Arc<OnDevice>),
+}
+
+impl Driver {
+    /// Lets go on what an agent that is no more left frozen, which may take as long as the disk likes: to be called without a lock.
+    pub(super) fn of(disk: Added) -> Self {
         match disk {
             Added::Directory(disk) => {
                 let source = disk.source().clone();
-                self.directories.entry(source).or_insert_with(|| {
-                    let driver = OnDisk::new(disk);
-                    driver.thaw_all_left();
-                    Arc::new(driver)
-                });
+                let driver = OnDisk::new(disk);
+                driver.thaw_all_left();
+                Self::Directory(source, Arc::new(driver))
             },
             Added::Device(disk) => {
                 let source = disk.source().clone();
-                self.devices.entry(source).or_insert_with(|| Arc::new(OnDevice::new(disk)));
+                Self::Device(source, Arc::new(OnDevice::new(disk)))
             },
         }
     }
@@ -45,7 +67,11 @@ impl Volumes {
     pub fn add_disk(&self, wanted: &Declaration) -> Result<(agent::Disk, LedgerDisk), Rejection> {
         let added = self.disks.add(wanted)?;
         let told = added.told()?;
-        self.drivers.write().unwrap_or_else(PoisonError::into_inner).add(added);
+        let source = &wanted.source;
+        if !self.drivers.read().unwrap_or_else(PoisonError::into_inner).has(source) {
+            let driver = Driver::of(added);
+            self.drivers.write().unwrap_or_else(PoisonError::into_inner).add(driver);
+        }
         Ok(told)
     }
 

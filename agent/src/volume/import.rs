@@ -87,6 +87,12 @@ impl Volumes {
         self.imports.stopped.store(true, Ordering::Relaxed);
     }
 
+    /// Says whether what takes long is to end.
+    #[must_use]
+    pub fn stopped(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.imports.stopped)
+    }
+
     /// What an import of this directory would meet.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ use berth_model::units::Bytes;
 use berth_model::usage::Measured;
 use berth_model::volume::VolumeSpec;
 use driver::{Driver, Fault, Found, Snapshots};
-use drivers::Drivers;
+use drivers::{Driver as DiskDriver, Drivers};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -56,8 +56,9 @@ impl Volumes {
     #[must_use]
     pub fn new(disks: Arc<Disks>) -> Self {
         let mut drivers = Drivers::default();
-        disks.all().into_iter().map(Added::Directory).for_each(|disk| drivers.add(disk));
-        disks.blocks().into_iter().map(Added::Device).for_each(|disk| drivers.add(disk));
+        let directories = disks.all().into_iter().map(Added::Directory);
+        let devices = disks.blocks().into_iter().map(Added::Device);
+        directories.chain(devices).for_each(|disk| drivers.add(DiskDriver::of(disk)));
         Self {
             disks,
             drivers: RwLock::new(drivers),

@@ -200,7 +200,7 @@ mod tests {
             Show { output: Format::Table, no_headers: true, color: super::super::Color::Never };
         assert_eq!(render(&[Line(EVIL)], &show), format!("{SHOWN}\n"));
         let object = serde_json::json!({ "who": EVIL, "all": [EVIL, "é"] });
-        assert_eq!(describe(&object), format!("who: {SHOWN}\nall: {SHOWN}, é\n"));
+        assert_eq!(describe(&object), format!("all: {SHOWN}, é\nwho: {SHOWN}\n"));
         let keyed = serde_json::json!({ EVIL: { EVIL: 1 } });
         assert_eq!(describe(&keyed), format!("{SHOWN}:\n  {SHOWN}: 1\n"));
     }

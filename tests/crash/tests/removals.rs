@@ -4,9 +4,10 @@
 #![cfg(test)]
 
 use berth_agent::disk::{Declaration, Disks, DriverChoice, Owner};
+use berth_crash_tests::errors::ERRORS;
 use berth_crash_tests::scene::{CLUSTER, WORK};
 use berth_crash_tests::sim::storage::Model;
-use berth_crash_tests::sim::{SimFs, Traits};
+use berth_crash_tests::sim::{Fault, SimFs, Traits};
 use berth_model::id::AgentId;
 use berth_model::record::LedgerDisk;
 use berth_model::resources::DiskSource;
@@ -27,7 +28,8 @@ fn start(files: &SimFs, other: Option<&DiskSource>, known: &[LedgerDisk]) -> Dis
     Disks::open_on(&files.files(), Path::new(WORK), &wanted, owner, known)
 }
 
-fn search(model: Model, source: &DiskSource) -> BTreeSet<(String, u32)> {
+/// A machine with the disk added to it, at rest, and what its ledger remembers.
+fn machine(model: Model, source: &DiskSource) -> (SimFs, Vec<LedgerDisk>) {
     let traits = Traits {
         model,
         has_attributes: true,
@@ -42,6 +44,11 @@ fn search(model: Model, source: &DiskSource) -> BTreeSet<(String, u32)> {
     let known = disks.ledger();
     drop(disks);
     files.rest();
+    (files, known)
+}
+
+fn search(model: Model, source: &DiskSource) -> BTreeSet<(String, u32)> {
+    let (files, known) = machine(model, source);
     let copy = files.fork();
     let disks = start(&copy, Some(source), &known);
     copy.record();
@@ -69,6 +76,45 @@ fn search(model: Model, source: &DiskSource) -> BTreeSet<(String, u32)> {
         }
     }
     crashed
+}
+
+/// Whatever call fails: what is made on the disk afterwards is found after a restart, or nothing can be made on it.
+#[test]
+fn a_removal_that_fails_leaves_a_whole_disk_or_one_that_is_withheld() {
+    let source = DiskSource::Path(Arc::from("/other"));
+    for model in [Model::Ext4, Model::Xfs, Model::Btrfs] {
+        let (files, known) = machine(model, &source);
+        for errno in ERRORS {
+            let (mut at, mut withheld) = (0, 0);
+            loop {
+                let copy = files.fork();
+                let disks = start(&copy, Some(&source), &known);
+                copy.fail(Fault { at, errno });
+                let removed = disks.remove(&source);
+                let Some(site) = copy.failed() else { break };
+                let way = format!("{model:?}: {errno} of {site}, the call {at}");
+                disks.refresh();
+                let disk = disks.find(&source);
+                let in_service = disk.is_some_and(|disk| disk.writable().is_ok());
+                let gone = removed.is_ok();
+                assert!(!gone || !in_service, "{way}: it is removed and used");
+                withheld += usize::from(!gone && !in_service);
+                if in_service {
+                    let storage = copy.storage();
+                    let crashes = storage.crashes(8).into_iter().map(|tree| files.crashed(tree));
+                    for after in crashes.chain([files.with(storage.clone())]) {
+                        let again = start(&after, Some(&source), &known);
+                        let disk = again.find(&source).expect("it is declared");
+                        disk.writable().unwrap_or_else(|error| panic!("{way}: {error}"));
+                    }
+                } else if !gone {
+                    disks.remove(&source).unwrap_or_else(|error| panic!("{way}: {error}"));
+                }
+                at += 1;
+            }
+            assert!(at > 4 && withheld > 0, "{model:?} {errno}: {at} calls, {withheld} withheld");
+        }
+    }
 }
 
 #[test]

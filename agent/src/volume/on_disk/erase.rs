@@ -135,6 +135,7 @@ impl OnDisk {
         let code = match &error {
             RemoveError::Io { source, .. } => code_of(*source),
             RemoveError::Mounted { .. } => ErrorCode::VolumeInUse,
+            RemoveError::CalledOff { .. } => ErrorCode::Unavailable,
             RemoveError::NotADirectory { .. }
             | RemoveError::OtherFileSystem { .. }
             | RemoveError::Volume { .. }
