@@ -32,6 +32,7 @@ use berth_model::wipe::Wipe;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use usage::Doubt;
 
 /// What was found on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,15 +85,6 @@ enum Purge {
     Retention,
     /// Somebody asked.
     Asked(OperationId),
-}
-
-/// How sure it is that something else lies where a volume was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Doubt {
-    /// It could not be measured.
-    Measured,
-    /// Then something contradicted it once: that may pass, and quarantine would not.
-    Contradicted,
 }
 
 /// What the agent learned about a volume since it started.

@@ -1,6 +1,6 @@
 //! What the host answered. An answer to an effect that the volume's state no longer asks for changes nothing.
 
-use super::{Busy, Doubt, Found, Kind, Purge};
+use super::{Busy, Found, Kind, Purge};
 use crate::agent::Agent;
 use crate::effect::VolumeOutcome;
 use crate::step::Severity;
@@ -259,14 +259,7 @@ impl Agent {
                 let error = self.not_there(&volume.spec, "nothing was made in its place");
                 self.enter(volume, VolumeState::Lost, error);
             },
-            VolumeOutcome::Foreign(error) if self.watch(id).doubt == Some(Doubt::Measured) => {
-                self.watch(id).doubt = Some(Doubt::Contradicted);
-                self.not_verified(id, &error);
-            },
-            VolumeOutcome::Foreign(error) => {
-                self.watch(id).doubt = None;
-                self.enter(volume, VolumeState::Quarantined, error);
-            },
+            VolumeOutcome::Foreign(error) => self.contradicted(volume, error),
             VolumeOutcome::Failed(error) | VolumeOutcome::Unclear(error) => {
                 self.not_verified(id, &error);
             },
@@ -274,14 +267,6 @@ impl Agent {
                 self.not_verified(id, &unexpected(id, "verify"));
             },
         }
-    }
-
-    /// Whether it is there is unknown for the moment.
-    fn not_verified(&mut self, id: VolumeId, error: &Rejection) {
-        self.log(Severity::Warning, format!("volume {id} could not be verified: {error}"));
-        self.watch(id).unavailable = Some(error.clone());
-        self.pause(id);
-        self.volume_failed(id, error);
     }
 
     fn trash_verified(&mut self, volume: LedgerVolume, outcome: VolumeOutcome) {

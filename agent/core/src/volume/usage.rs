@@ -1,14 +1,24 @@
 //! How much volumes use: measured one after the other, so that it does not load the disks.
 
-use super::{Doubt, Kind};
+use super::Kind;
 use crate::agent::Agent;
 use crate::effect::VolumeOutcome;
 use crate::step::Severity;
 use crate::timer::Timer;
+use berth_model::error::Rejection;
 use berth_model::id::VolumeId;
 use berth_model::link::FromAgent;
 use berth_model::record::LedgerVolume;
 use berth_model::volume::VolumeState;
+
+/// How sure it is that something else lies where a volume was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// It could not be measured.
+    Measured,
+    /// Then something contradicted it once: that may pass, and quarantine would not.
+    Contradicted,
+}
 
 impl Agent {
     pub(super) fn measure_later(&mut self, id: VolumeId) {
@@ -66,6 +76,28 @@ impl Agent {
             | VolumeOutcome::Taken { .. }
             | VolumeOutcome::Wiped => {
                 self.doubt(id);
+            },
+        }
+    }
+
+    /// Whether it is there is unknown for the moment.
+    pub(super) fn not_verified(&mut self, id: VolumeId, error: &Rejection) {
+        self.log(Severity::Warning, format!("volume {id} could not be verified: {error}"));
+        self.watch(id).unavailable = Some(error.clone());
+        self.pause(id);
+        self.volume_failed(id, error);
+    }
+
+    /// Something else lies where the volume should be.
+    pub(super) fn contradicted(&mut self, volume: LedgerVolume, error: Rejection) {
+        let id = volume.spec.id;
+        match self.watch(id).doubt.take() {
+            Some(Doubt::Measured) => {
+                self.watch(id).doubt = Some(Doubt::Contradicted);
+                self.not_verified(id, &error);
+            },
+            Some(Doubt::Contradicted) | None => {
+                self.enter(volume, VolumeState::Quarantined, error);
             },
         }
     }
