@@ -216,6 +216,7 @@ impl LedgerRecord {
         match &mut self {
             Self::Volume(volume) => bound(&mut volume.error),
             Self::Snapshot(snapshot) => bound(&mut snapshot.error),
+            Self::Snapshots(all) => all.iter_mut().for_each(|one| bound(&mut one.error)),
             Self::Task(task) => {
                 let LedgerTask { status, unacknowledged, .. } = &mut **task;
                 for status in unacknowledged.iter_mut().chain([status]) {

@@ -142,6 +142,7 @@ fn a_disk_with_a_snapshot_on_it_is_not_removed() {
         operation: None,
         error: None,
         host_path: Arc::from(""),
+        group: None,
     }];
     stage.register_as(registration);
     stage.operator(4, cordon(X)).0.unwrap();

@@ -14,6 +14,20 @@ use berth_model::volume::{VolumeSpec, VolumeState};
 use std::sync::Arc;
 
 impl Agent {
+    /// A task that used the volume has ended.
+    pub(crate) fn volume_released(&mut self, id: VolumeId) {
+        let wanted = self.watches.get_mut(&id).and_then(|watch| watch.destroy.take());
+        let generation = self.books.volumes().get(&id).map(|volume| volume.spec.generation);
+        if let (Some(operation), Some(generation)) = (wanted, generation) {
+            self.destroy(id, generation, operation);
+        }
+    }
+
+    /// Is the volume to be destroyed as soon as nobody uses it?
+    pub(crate) fn is_condemned(&self, id: VolumeId) -> bool {
+        self.watches.get(&id).is_some_and(|watch| watch.destroy.is_some())
+    }
+
     /// Makes sure a volume is there.
     pub(crate) fn ensure(&mut self, spec: VolumeSpec, operation: OperationId, restore: bool) {
         let id = spec.id;

@@ -319,20 +319,6 @@ impl Agent {
         self.advance(id);
     }
 
-    /// A task that used the volume has ended.
-    pub(crate) fn volume_released(&mut self, id: VolumeId) {
-        let wanted = self.watches.get_mut(&id).and_then(|watch| watch.destroy.take());
-        let generation = self.books.volumes().get(&id).map(|volume| volume.spec.generation);
-        if let (Some(operation), Some(generation)) = (wanted, generation) {
-            self.destroy(id, generation, operation);
-        }
-    }
-
-    /// Is the volume to be destroyed as soon as nobody uses it?
-    pub(crate) fn is_condemned(&self, id: VolumeId) -> bool {
-        self.watches.get(&id).is_some_and(|watch| watch.destroy.is_some())
-    }
-
     /// An order failed, and what it was about is as it was before.
     fn tell_failure(&mut self, id: VolumeId, operation: OperationId, error: Rejection) {
         let heard = self.is_heard();
