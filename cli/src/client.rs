@@ -5,7 +5,7 @@ use crate::caller;
 use crate::failure::{Failure, exit};
 use berth_framework_core::document::Format;
 use berth_model::audit::{AuditCheck, AuditEntry, AuditView, Said};
-use berth_model::disk::DiskProfile;
+use berth_model::disk::{DiskProfile, check_reason};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, FrameworkId, OperationId, TaskId};
 use berth_model::link::OutputStream;
@@ -92,8 +92,12 @@ pub(crate) async fn probe(address: &str) -> Result<Probe, Failure> {
     Ok(Probe { agents: cluster.agents_registered, scheduler })
 }
 
-fn said(change: &Change, in_earnest: bool) -> Said {
-    Said { who: caller::who(), reason: change.reason.as_deref().map(Arc::from), in_earnest }
+fn said(change: &Change, in_earnest: bool) -> Result<Said, Failure> {
+    if let Some(Err(wrong)) = change.reason.as_deref().map(check_reason) {
+        let text = format!("--reason: {wrong}");
+        return Err(Failure::usage(text, "write a shorter one, in one line"));
+    }
+    Ok(Said { who: caller::who(), reason: change.reason.as_deref().map(Arc::from), in_earnest })
 }
 
 macro_rules! list {
@@ -180,7 +184,7 @@ impl Client {
         request: Request,
         change: &Change,
     ) -> Result<OperationId, Failure> {
-        let message = to_wire(&(id, request, said(change, false)));
+        let message = to_wire(&(id, request, said(change, false)?));
         let reply = self.operator.clone().submit(message).await;
         let text = reply.map_err(|s| failed(&s))?.into_inner().operation_id;
         text.parse().map_err(|e: berth_model::id::IdError| Failure::local(e.to_string()))
@@ -211,7 +215,7 @@ impl Client {
         dry_run: bool,
     ) -> Result<(), Failure> {
         let id = change.request_id.unwrap_or_else(Self::mint);
-        let message = to_wire(&(id, request, said(change, !dry_run)));
+        let message = to_wire(&(id, request, said(change, !dry_run)?));
         self.operator.clone().check(message).await.map(drop).map_err(|s| failed(&s))
     }
 

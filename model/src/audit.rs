@@ -338,17 +338,28 @@ impl AuditFilter {
     }
 }
 
-/// By the whole id, by the name as a word of the object, or by ROLE/NAME.
+/// How the note of a CREATE begins that a volume in the trash made room for it.
+pub const PURGED: &str = "purged trashed volume";
+
+/// Shorter beginnings of an id say too little.
+const ID_PREFIX_MIN: usize = 4;
+
+/// By the id or its beginning, by the name as a word of the object, or by ROLE/NAME; also of a volume that made room for
+/// another.
 fn names_volume(entry: &AuditEntry, text: &str) -> bool {
     let is_part = |c: char| !(c.is_alphanumeric() || matches!(c, '.' | '_' | '-'));
     let words = |object: &str, word: &str| object.split(is_part).any(|part| part == word);
-    let by_name = match text.rsplit_once('/') {
-        Some((role, name)) => {
-            words(&entry.object, name) && entry.object.contains(&format!("of role {role}"))
-        },
-        None => words(&entry.object, text),
+    let names = |object: &str| match text.rsplit_once('/') {
+        Some((role, name)) => words(object, name) && object.contains(&format!("of role {role}")),
+        None => words(object, text),
     };
-    by_name || entry.volumes.iter().any(|id| id.to_string() == text)
+    let mut purged = entry.notes.iter().filter(|note| note.starts_with(PURGED));
+    let is_beginning = text.len() >= ID_PREFIX_MIN;
+    let is_it = |id: &VolumeId| {
+        let id = id.to_string();
+        id == text || (is_beginning && id.starts_with(text))
+    };
+    names(&entry.object) || purged.any(|note| names(note)) || entry.volumes.iter().any(is_it)
 }
 
 #[cfg(test)]

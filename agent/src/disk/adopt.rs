@@ -6,9 +6,10 @@
 //! and inode the disk was adopted on; an operator removes it to confirm that a disk was moved or restored on purpose),
 //! `.meta/size` (what it could take when it was adopted).
 
-use super::filesystem::Position;
+use super::filesystem::{Position, Room};
 use super::fs::{self, FileSystem, Node};
 use super::marker::{self, Fields, ReadError};
+use super::nested;
 use super::place;
 use super::rounds::Rounds;
 use super::top::Top;
@@ -97,12 +98,16 @@ impl Refused {
 }
 
 /// What lies at a root, before anything is done to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Looked {
     /// It is the disk it should be; otherwise it may be made one.
     pub is_disk: bool,
-    /// What its file system has free.
-    pub free: u64,
+    /// The room of its file system.
+    pub room: Room,
+    /// What names its file system; empty when nothing does.
+    pub filesystem: String,
+    /// Where it is.
+    pub position: Position,
     /// Entries that are none of Berth's.
     pub others: usize,
 }
@@ -124,7 +129,7 @@ pub fn look(
             true
         },
         None => {
-            may_be_made(&top, expected, room.read_only, root)?;
+            may_be_made(files, &top, expected, (root, room.read_only))?;
             false
         },
     };
@@ -132,17 +137,18 @@ pub fn look(
     let names =
         top.all_names().map_err(|errno| faulty(format!("{shown} cannot be listed ({errno})")))?;
     let others = names.iter().filter(|name| !whole::OWN.contains(&name.as_str())).count();
-    Ok(Looked { is_disk, free: room.free, others })
+    Ok(Looked { is_disk, room, filesystem, position, others })
 }
 
 /// Nothing says that the directory is, or was, anybody's disk.
 fn may_be_made(
+    files: &dyn FileSystem,
     top: &Node,
     expected: &Expectation<'_>,
-    read_only: bool,
-    root: &Path,
+    (root, read_only): (&Path, bool),
 ) -> Result<(), Rejection> {
     refuse_if_used(top, expected, root)?;
+    nested::refuse(files, top, root)?;
     if matches!(expected.source, DiskSource::Mount(_)) {
         whole::refuse_foreign(top, root)?;
     }
@@ -172,7 +178,7 @@ pub fn open(
             found
         },
         None => {
-            may_be_made(&top, expected, room.read_only, root)?;
+            may_be_made(files, &top, expected, (root, room.read_only))?;
             make(&top, expected, (&filesystem, position.inode), usable(room.free), root)?;
             (expected.fresh, expected.cluster)
         },

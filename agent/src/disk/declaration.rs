@@ -4,6 +4,7 @@ use super::image::Format;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
+use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
 /// Which driver a declaration asks for.
@@ -21,6 +22,19 @@ pub enum DriverChoice {
     /// A file system in a file on a loop device, of this kind or of the one that suits the size; the disk is faulty
     /// where that cannot be done.
     Image(Option<Format>),
+}
+
+impl Display for DriverChoice {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Directory => "directory",
+            Self::Btrfs => "btrfs",
+            Self::ProjectQuota => "project-quota",
+            Self::Image(None) => "image",
+            Self::Image(Some(format)) => super::probe::DriverKind::Image(*format).as_str(),
+        })
+    }
 }
 
 impl FromStr for DriverChoice {

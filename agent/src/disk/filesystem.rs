@@ -23,6 +23,14 @@ pub struct Position {
     pub inode: u64,
 }
 
+impl Position {
+    /// Do both lead to one object, through whatever mounts?
+    #[must_use]
+    pub fn is_same_object(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
 /// Room on a file system, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {

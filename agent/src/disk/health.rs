@@ -212,33 +212,6 @@ impl Disk {
         None
     }
 
-    /// The same disk under two roots: a copy, or one directory reached in two ways.
-    pub(super) fn same_disk(
-        &self,
-        others: &[Arc<Self>],
-        known: &[LedgerDisk],
-    ) -> Option<Rejection> {
-        let id = self.state().handle.as_ref()?.id;
-        let twin = others
-            .iter()
-            .find(|other| other.state().handle.as_ref().is_some_and(|handle| handle.id == id));
-        let elsewhere =
-            known.iter().find(|known| known.id == id && known.source != self.declaration.source);
-        let other = match (twin, elsewhere) {
-            (Some(twin), _known) => twin.root.display().to_string(),
-            (None, Some(known)) => known.source.to_string(),
-            (None, None) => return None,
-        };
-        let message = format!(
-            "the disk at {} carries the identity {id} of the disk at {other}: one is a copy of the other",
-            self.root.display()
-        );
-        Some(
-            Rejection::new(ErrorCode::DiskFaulty, message)
-                .remedy("declare each disk once, at the root it had before; remove the copy"),
-        )
-    }
-
     pub(super) fn start(&self, conflict: Option<Rejection>) {
         match conflict {
             Some(conflict) => self.set_fault(conflict),

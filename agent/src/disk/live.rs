@@ -6,13 +6,14 @@
 
 use super::adopt::{self, Refused};
 use super::block::{BlockDisk, erase};
-use super::declaration::Declaration;
+use super::declaration::{Declaration, DriverChoice};
+use super::fs;
 use super::{Disk, Disks, Owner, code_of, unmake};
 use berth_model::agent;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::record::LedgerDisk;
 use berth_model::resources::DiskSource;
-use berth_model::units::Bytes;
+use berth_model::units::{Bytes, MIB};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
@@ -93,7 +94,14 @@ impl Disks {
                     let text = format!("two disks are named {}", wanted.name);
                     return Err(Rejection::new(ErrorCode::InvalidArgument, text));
                 }
+                if let Ok(position) = fs::locate(&*self.files, disk.root())
+                    && let Some(twin) = disk.one_directory(position, &self.all())
+                {
+                    return Err(twin);
+                }
                 let looked = disk.examine().map_err(|refused| refused.reason)?;
+                let room = looked.room;
+                let size = declared(wanted, &looked)?;
                 let mut facts = vec![match (looked.is_disk, looked.others) {
                     (true, _) => format!("{root} is a disk of this agent and is taken as it is"),
                     (false, 0) => format!("{root} is empty and becomes a disk"),
@@ -101,7 +109,14 @@ impl Disks {
                         "{root} becomes a disk; its {others} other entries are left alone and are no volumes"
                     ),
                 }];
-                facts.push(format!("{} are free on its file system", Bytes::new(looked.free)));
+                facts.push(format!("{} are free on its file system", Bytes::new(room.free)));
+                facts.push(match size {
+                    Some(size) if wanted.size.is_some() => format!("it declares {size}"),
+                    Some(size) => format!("it declares {size}: what is free, less a reserve"),
+                    None => "it declares what it declared before".to_owned(),
+                });
+                facts.push(driver_words(wanted));
+                facts.extend(self.warnings(size, &looked));
                 Ok(facts)
             },
             DiskSource::Block(device) => {
@@ -117,6 +132,35 @@ impl Disks {
                 Ok(vec![fact, format!("its one volume can have {room}")])
             },
         }
+    }
+
+    /// What of the room a disk is to declare is not there, or is another's too.
+    fn warnings(&self, size: Option<Bytes>, looked: &adopt::Looked) -> Vec<String> {
+        let room = looked.room;
+        let mut warnings = Vec::new();
+        if let Some(size) = size.filter(|size| size.get() > room.free) {
+            let free = Bytes::new(room.free);
+            warnings.push(format!("warning: it declares {size}, of which {free} are free"));
+        }
+        let all = self.all();
+        let shares = |disk: &&Arc<Disk>| {
+            disk.readable().is_ok_and(|handle| match looked.filesystem.as_str() {
+                "" => handle.position.device == looked.position.device,
+                own => handle.filesystem == own,
+            })
+        };
+        let sharing: Vec<&Arc<Disk>> = all.iter().filter(shares).collect();
+        let sizes = sharing.iter().map(|disk| disk.report().size.get());
+        let sum = sizes.fold(size.unwrap_or_default().get(), u64::saturating_add);
+        if !sharing.is_empty() && (sum > room.total || sharing.iter().any(|d| d.is_measured())) {
+            let names: Vec<&str> = sharing.iter().map(|disk| disk.name()).collect();
+            warnings.push(format!(
+                "warning: it lies on one file system with {}, so its room counts more than once: give each of them a size, together not above {}",
+                names.join(", "),
+                Bytes::new(room.total)
+            ));
+        }
+        warnings
     }
 
     /// Uses one more disk. Asked again it answers as before.
@@ -178,10 +222,21 @@ impl Disks {
     pub fn try_remove(&self, source: &DiskSource) -> Result<Vec<String>, Rejection> {
         if let Some(disk) = self.find(source) {
             let shown = disk.root().display();
-            let Ok(handle) = disk.readable() else {
-                return Ok(vec![format!(
-                    "the disk at {shown} is not there: it is forgotten as it is"
-                )]);
+            let handle = match disk.readable() {
+                Ok(handle) => handle,
+                Err(reason) if fs::locate(&*self.files, disk.root()).is_ok() => {
+                    return Ok(vec![
+                        format!("the disk at {shown} is withheld: {reason}"),
+                        format!(
+                            "warning: it is forgotten as it is: its marks stay in {shown}/.meta, and no agent makes a new disk there while they do"
+                        ),
+                    ]);
+                },
+                Err(_absent) => {
+                    return Ok(vec![format!(
+                        "the disk at {shown} is not there: it is forgotten as it is"
+                    )]);
+                },
             };
             unmake::refuse_full(&handle, disk.root())?;
             return Ok(vec![format!("nothing is on it; {shown} is a plain directory after that")]);
@@ -240,6 +295,35 @@ impl Disks {
     }
 }
 
+/// What the disk is going to declare; nothing where it declares what it did before.
+fn declared(wanted: &Declaration, looked: &adopt::Looked) -> Result<Option<Bytes>, Rejection> {
+    match wanted.size {
+        Some(size) if size.get() > looked.room.total => Err(Rejection::new(
+            ErrorCode::InvalidArgument,
+            format!(
+                "disk {} is to declare {size}, and its whole file system has {}",
+                wanted.name,
+                Bytes::new(looked.room.total)
+            ),
+        )
+        .remedy(format!("declare less: {} are free there now", Bytes::new(looked.room.free)))
+        .field("disk.size")),
+        Some(size) => Ok(Some(size)),
+        None if looked.is_disk => Ok(None),
+        None => Ok(Some(Bytes::from_mib(adopt::usable(looked.room.free) / MIB))),
+    }
+}
+
+fn driver_words(wanted: &Declaration) -> String {
+    match (&wanted.source, wanted.driver) {
+        (DiskSource::Mount(_), _) => "its driver is mount: one volume has all of it".to_owned(),
+        (_, DriverChoice::Auto) => {
+            "its driver is chosen by trying when it is added (auto)".to_owned()
+        },
+        (_, choice) => format!("its driver is to be {choice}, which is tried when it is added"),
+    }
+}
+
 fn always_there() -> Rejection {
     Rejection::new(ErrorCode::InvalidArgument, "the ROOT disk is always there")
 }
@@ -247,4 +331,121 @@ fn always_there() -> Rejection {
 fn holds_a_volume(disk: &BlockDisk) -> Rejection {
     let text = format!("the device {} carries a volume", disk.path().display());
     Rejection::new(ErrorCode::ResourcesInUse, text).remedy("delete and purge it first")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use berth_model::agent::DiskHealth;
+    use berth_model::id::AgentId;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    const OWNER: Owner = Owner { agent: AgentId::from_u128(1), cluster: None };
+
+    fn wanted(root: &Path, size: Option<Bytes>) -> Declaration {
+        Declaration {
+            source: DiskSource::Path(Arc::from(root.to_string_lossy().as_ref())),
+            name: root.file_name().unwrap().to_string_lossy().into_owned(),
+            driver: DriverChoice::Directory,
+            size,
+        }
+    }
+
+    #[test]
+    fn a_link_to_a_disk_is_said_to_lead_there_and_nobody_is_told_to_remove_it() {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path().canonicalize().unwrap();
+        let (root, link) = (base.join("d2"), base.join("link"));
+        std::fs::create_dir(&root).unwrap();
+        symlink(&root, &link).unwrap();
+        let size = Some(Bytes::from_mib(1));
+        let disks = Disks::open(&base, &[wanted(&root, size)], OWNER, &[]);
+        let text = format!(
+            "{} leads to disk d2 at {}: it is one directory",
+            link.display(),
+            root.display()
+        );
+        let told = |refused: Rejection| (refused.code, refused.message.clone(), refused.remedy);
+        let remedy = "declare a disk once, by one path; nothing is to be removed".to_owned();
+        let same = (ErrorCode::DiskExists, text, remedy);
+        assert_eq!(disks.try_add(&wanted(&link, size)).map_err(told), Err(same.clone()));
+        assert_eq!(disks.add(&wanted(&link, size)).map(drop).map_err(told), Err(same.clone()));
+        // Configured twice: the one that came first is used.
+        let both = [wanted(&root, size), wanted(&link, size)];
+        let disks = Disks::open(&base, &both, OWNER, &disks.ledger());
+        let health: Vec<DiskHealth> = disks.report().into_iter().map(|disk| disk.health).collect();
+        assert_eq!(health[..2], [DiskHealth::Ok, DiskHealth::Ok]);
+        let DiskHealth::Faulty(fault) = &health[2] else { panic!("both are used") };
+        assert!(fault.starts_with(&same.1), "{fault}");
+        // Reached by the link alone, while the ledger knows it at its root.
+        let ledger = disks.ledger();
+        let disks = Disks::open(&base, &[wanted(&link, size)], OWNER, &ledger);
+        let DiskHealth::Faulty(fault) = disks.report()[1].health.clone() else { panic!("used") };
+        assert!(fault.contains("leads to disk d2") && !fault.contains("remove the"), "{fault}");
+        // Moved away from where the ledger knows it: it may be the only one.
+        let moved = base.join("moved");
+        std::fs::rename(&root, &moved).unwrap();
+        let disks = Disks::open(&base, &[wanted(&moved, size)], OWNER, &ledger);
+        let DiskHealth::Faulty(fault) = disks.report()[1].health.clone() else { panic!("used") };
+        assert!(
+            fault.contains("which is not there") && fault.contains("remove nothing"),
+            "{fault}"
+        );
+    }
+
+    #[test]
+    fn a_trial_says_what_is_declared_with_which_driver_and_whose_room_it_is() {
+        let base = tempfile::tempdir().unwrap();
+        let root = base.path().join("d1");
+        std::fs::create_dir(&root).unwrap();
+        let disks = Disks::open(base.path(), &[], OWNER, &[]);
+        let huge = Bytes::from_mib(1 << 40);
+        let refused = disks.try_add(&wanted(&root, Some(huge))).unwrap_err();
+        assert_eq!(
+            (refused.code, refused.field.as_str()),
+            (ErrorCode::InvalidArgument, "disk.size")
+        );
+        assert!(refused.message.starts_with("disk d1 is to declare 1048576 TiB"), "{refused}");
+        assert!(disks.add(&wanted(&root, Some(huge))).is_err());
+        assert!(std::fs::read_dir(&root).unwrap().next().is_none(), "it was written to");
+        let facts = disks.try_add(&wanted(&root, Some(Bytes::from_mib(1)))).unwrap();
+        assert_eq!(facts[0], format!("{} is empty and becomes a disk", root.display()));
+        assert_eq!(
+            facts[2..4],
+            [
+                "it declares 1 MiB".to_owned(),
+                "its driver is to be directory, which is tried when it is added".to_owned(),
+            ]
+        );
+        // ROOT takes its size from the same file system.
+        let shared = "warning: it lies on one file system with root, so its room counts more than once: give each of them a size";
+        assert!(facts[4].starts_with(shared), "{facts:?}");
+        let auto = Declaration { driver: DriverChoice::Auto, ..wanted(&root, None) };
+        let facts = disks.try_add(&auto).unwrap();
+        assert!(facts[2].ends_with(": what is free, less a reserve"), "{facts:?}");
+        assert_eq!(facts[3], "its driver is chosen by trying when it is added (auto)");
+    }
+
+    #[test]
+    fn a_withheld_disk_that_is_removed_keeps_its_marks_and_that_is_said() {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path().canonicalize().unwrap();
+        let root = base.join("d1");
+        std::fs::create_dir(&root).unwrap();
+        let declared = wanted(&root, Some(Bytes::from_mib(1)));
+        let disks = Disks::open(&base, std::slice::from_ref(&declared), OWNER, &[]);
+        std::fs::rename(&root, base.join("away")).unwrap();
+        let forgotten =
+            format!("the disk at {} is not there: it is forgotten as it is", root.display());
+        assert_eq!(disks.try_remove(&declared.source), Ok(vec![forgotten]));
+        std::fs::rename(base.join("away"), &root).unwrap();
+        std::fs::write(root.join(".meta/disk"), "damaged").unwrap();
+        let disks = Disks::open(&base, std::slice::from_ref(&declared), OWNER, &disks.ledger());
+        let facts = disks.try_remove(&declared.source).unwrap();
+        assert!(facts[0].contains("is withheld: the marker"), "{facts:?}");
+        assert!(facts[1].starts_with("warning: it is forgotten as it is: its marks stay in"));
+        disks.remove(&declared.source).unwrap();
+        assert_eq!(std::fs::read_to_string(root.join(".meta/disk")).unwrap(), "damaged");
+    }
 }

@@ -90,6 +90,10 @@ impl Places {
             return Ok(());
         }
         let shown = place.display();
+        if self.below.iter().any(|below| place == below) {
+            let text = format!("{shown} is not taken: disks are added below it, it is none itself");
+            return Err(refuse(text).remedy(format!("make a directory in it, such as {shown}/d1")));
+        }
         let all: Vec<String> = self.below.iter().map(|below| below.display().to_string()).collect();
         let text = if all.is_empty() {
             format!("{shown} is not taken: this agent lets nobody add disks")
@@ -150,7 +154,7 @@ mod tests {
         for (source, wanted) in [
             (path("srv/d1"), Ok(())),
             (path("srv/inside"), Ok(())),
-            (path("srv"), Err("BASE/srv is not taken: this agent lets disks be added below BASE/srv, /dev".to_owned())),
+            (path("srv"), Err("BASE/srv is not taken: disks are added below it, it is none itself".to_owned())),
             (path("srvice/d1"), Err("BASE/srvice/d1 is not taken: this agent lets disks be added below BASE/srv, /dev".to_owned())),
             (path("srv/none"), Err("BASE/srv/none cannot be used: No such file or directory (os error 2)".to_owned())),
             (path("srv/out"), Err("BASE/srv/out leads to BASE/elsewhere/d, which is not below it in fact".to_owned())),

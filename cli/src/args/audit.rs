@@ -15,6 +15,7 @@ pub(crate) enum Audit {
     #[command(visible_aliases = ["get", "describe"])]
     Show {
         /// Its number
+        #[arg(value_parser = entry_number)]
         seq: u64,
         #[command(flatten)]
         read: Read,
@@ -38,7 +39,7 @@ pub(crate) struct AuditList {
     /// Only what entries say: ACCEPTED, DONE, FAILED, REFUSED, OPENED or TRIMMED
     #[arg(long, value_parser = phase)]
     pub(crate) phase: Option<Phase>,
-    /// Only what is about this volume: its id, its name, or ROLE/NAME, also when it is gone
+    /// Only what is about this volume: its id or its beginning, its name, or ROLE/NAME, also when it is gone
     #[arg(long)]
     pub(crate) volume: Option<String>,
     /// Only what somebody caused whose name contains this
@@ -55,10 +56,10 @@ pub(crate) struct AuditList {
 #[group(skip)]
 pub(crate) struct AuditVerify {
     /// The first entry; the hash of the one before it is taken at its word (default: the first that is there)
-    #[arg(long)]
+    #[arg(long, value_parser = entry_number)]
     pub(crate) from: Option<u64>,
     /// The last entry (default: the last that is there)
-    #[arg(long)]
+    #[arg(long, value_parser = entry_number)]
     pub(crate) to: Option<u64>,
     /// An entry whose hash was noted before, as an earlier check printed it: a log that was written anew has another
     #[arg(long, value_name = "SEQ:HASH", value_parser = known)]
@@ -84,6 +85,11 @@ fn of_operation(text: &str) -> Result<OfOperation, String> {
             format!("neither the whole id of an operation nor one of {}", kinds.join(", "))
         }),
     }
+}
+
+fn entry_number(text: &str) -> Result<u64, String> {
+    let wrong = |_| "not the number of an entry, such as 1207: see `berth audit list`".to_owned();
+    text.parse().map_err(wrong)
 }
 
 fn phase(text: &str) -> Result<Phase, String> {

@@ -56,7 +56,7 @@ pub(crate) struct AgentRun {
     // Not a doc comment: the brackets would be read as links.
     #[arg(
         long,
-        help = "A disk: root=DIR[,name=NAME][,type=path|mount][,driver=auto|directory|btrfs|project-quota|image[:xfs|:ext4|:btrfs]][,size=SIZE]; may be repeated"
+        help = "A disk: root=DIR[,name=NAME][,type=path|mount|block|root][,driver=auto|directory|btrfs|project-quota|image[:xfs|:ext4|:btrfs]][,size=SIZE]; may be repeated"
     )]
     pub(crate) disk: Vec<String>,
     /// Where `berth disk add` may add disks while the agent runs: strictly below this directory; may be repeated, `none`

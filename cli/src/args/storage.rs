@@ -79,7 +79,7 @@ pub(crate) enum Volume {
         trial: Trial,
     },
     /// Move a volume to its agent's trash
-    #[command(visible_alias = "rm")]
+    #[command(visible_alias = "rm", alias = "destroy")]
     Delete {
         #[command(flatten)]
         which: OneVolume,
@@ -144,7 +144,7 @@ pub(crate) struct VolumeCreate {
     /// Only disks that satisfy this profile
     #[arg(long, conflicts_with = "disk", value_parser = super::profile_name)]
     pub(crate) profile: Option<berth_model::id::ProfileName>,
-    /// Where tasks see it: relative to the sandbox, or an absolute directory that exists on the agent
+    /// Where tasks see it, not where it lies: relative to the sandbox, or an absolute directory that exists on the agent
     #[arg(long, default_value = "data", value_parser = container_path)]
     pub(crate) path: String,
     /// Several tasks may use it at once, also tasks of several frameworks; nothing arbitrates between them
@@ -177,7 +177,7 @@ pub(crate) struct VolumeImport {
     /// How large the volume will be, in whole MiB, such as 10GiB
     #[arg(long, value_parser = size)]
     pub(crate) size: berth_model::units::Bytes,
-    /// Which disk: its id, name, or root directory (default: one with room)
+    /// Which disk: its id, HOST:NAME, name, or root directory (default: one with room)
     #[arg(long)]
     pub(crate) disk: Option<String>,
     /// Only disks that satisfy this profile

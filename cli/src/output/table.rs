@@ -87,7 +87,7 @@ fn describe_into(value: &Value, indent: usize, text: &mut String) {
         text.push_str(&format!("{:indent$}{}\n", "", plain(value)));
         return;
     };
-    let width = fields.keys().map(String::len).max().unwrap_or(0);
+    let width = fields.keys().map(|key| label(key).len()).max().unwrap_or(0);
     for (key, value) in fields {
         match value {
             Value::Object(inner) if !inner.is_empty() => {
@@ -107,7 +107,7 @@ fn describe_into(value: &Value, indent: usize, text: &mut String) {
             | Value::String(_)
             | Value::Array(_)
             | Value::Object(_) => {
-                let label = format!("{}:", visible(key));
+                let label = format!("{}:", visible(label(key)));
                 text.push_str(&format!(
                     "{:indent$}{label:<1$} {2}\n",
                     "",
@@ -117,6 +117,11 @@ fn describe_into(value: &Value, indent: usize, text: &mut String) {
             },
         }
     }
+}
+
+/// Values are written with their units, so keys are without: JSON has both.
+fn label(key: &str) -> &str {
+    key.strip_suffix("_bytes").or_else(|| key.strip_suffix("_ms")).unwrap_or(key)
 }
 
 fn plain(value: &Value) -> String {
@@ -219,6 +224,6 @@ mod tests {
         }
         let row =
             serde_json::json!({ "size_bytes": 1_073_741_824_u64, "name": "a", "used_bytes": null });
-        assert_eq!(describe(&row), "name:       a\nsize_bytes: 1 GiB\nused_bytes: -\n");
+        assert_eq!(describe(&row), "name: a\nsize: 1 GiB\nused: -\n");
     }
 }

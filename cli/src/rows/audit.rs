@@ -88,6 +88,8 @@ impl Row for AuditRow {
         "REASON",
         "CHANGED",
         "ERROR",
+        "VOLUMES",
+        "OPERATION ID",
         "HASH",
     ];
     const NARROW: usize = 7;
@@ -108,6 +110,8 @@ impl Row for AuditRow {
             Cell::maybe(self.reason.as_ref().map(|text| cut(text, 60))),
             Cell::text(self.changed()),
             Cell::maybe(self.error.as_ref().map(|e| e.message.clone())),
+            Cell::text(self.volumes.join(",")),
+            Cell::maybe(self.operation.as_ref()),
             Cell::text(&self.hash),
         ]
     }

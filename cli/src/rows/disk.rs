@@ -103,18 +103,14 @@ impl Row for DiskRow {
     const NARROW: usize = 10;
     fn cells(&self) -> Vec<Cell> {
         let told = &self.told;
-        // What an agent that is away told last is still the best there is for a list.
-        let health = match (self.cordoned, told.health.as_str()) {
-            (true, "ok") => match self.cordon_reason.as_deref() {
+        let health = match self.state.as_str() {
+            "OK" => "ok".to_owned(),
+            "UNKNOWN" => format!("unknown: agent {}", self.agent_state),
+            "CORDONED" => match self.cordon_reason.as_deref() {
                 Some("") | None => "cordoned".to_owned(),
                 Some(reason) => format!("cordoned: {reason}"),
             },
-            (_, health) => health.to_owned(),
-        };
-        let state = match (told.health.as_str(), self.cordoned) {
-            ("ok", false) => "OK",
-            ("ok", true) => "CORDONED",
-            _ => "FAULTY",
+            _faulty => told.health.clone(),
         };
         vec![
             Cell::text(short(&told.id)),
@@ -126,7 +122,7 @@ impl Row for DiskRow {
             Cell::text(&told.enforced),
             Cell::text(Bytes::new(told.size_bytes)),
             Cell::text(Bytes::new(told.free_bytes)),
-            state_cell(state, cut(&health, 48)),
+            state_cell(&self.state, cut(&health, 48)),
             Cell::text(&told.root),
             Cell::text(pairs(&self.labels)),
             Cell::text(self.profiles.join(",")),

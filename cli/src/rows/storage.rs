@@ -117,6 +117,8 @@ pub(crate) struct VolumeRow {
     pub(crate) created_ms: u64,
     pub(crate) changed_ms: u64,
     pub(crate) error: Option<ErrorRow>,
+    /// What its last operation waits for, where one is shown and that is known.
+    pub(crate) waits_for: Option<String>,
     pub(crate) protected: bool,
     /// Several tasks may use it at once.
     pub(crate) shared: bool,
@@ -159,6 +161,7 @@ impl VolumeRow {
             created_ms: volume.created.ms(),
             changed_ms: volume.changed.ms(),
             error: volume.error.as_ref().map(ErrorRow::from),
+            waits_for: None,
             protected: volume.protected,
             shared: volume.spec.shared,
             owner: volume.spec.access.owner.map(|owner| owner.to_string()),

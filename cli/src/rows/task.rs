@@ -102,6 +102,8 @@ pub(crate) struct OperationRow {
     pub(crate) finished_ms: Option<u64>,
     pub(crate) notes: Vec<String>,
     pub(crate) error: Option<ErrorRow>,
+    /// What it waits for, where one is shown and that is known.
+    pub(crate) waits_for: Option<String>,
     pub(crate) who: String,
     pub(crate) reason: Option<String>,
     #[serde(skip)]
@@ -125,6 +127,7 @@ impl OperationRow {
                 OperationState::Failed(error) => Some(ErrorRow::from(error)),
                 OperationState::Accepted | OperationState::Done => None,
             },
+            waits_for: None,
             who: match &record.framework {
                 Some(id) => format!("framework {id}"),
                 None => record.said.who.to_string(),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub(super) async fn add(args: &DiskAdd) -> Result<(), Failure> {
     let Some(agent) = &args.agent else { return scan::add(args) };
-    let Trial { dry_run, act: Act { change, read } } = &args.trial;
+    let Trial { dry_run: _, act: Act { change, read } } = &args.trial;
     let disk = declaration(args)?;
     let client = Client::connect(&read.connect).await?;
     let agents = client.agents().await?;
@@ -26,10 +26,8 @@ pub(super) async fn add(args: &DiskAdd) -> Result<(), Failure> {
     let (id, name) = (agent.id, Arc::clone(&disk.name));
     let plan = format!("disk {}:{name} ({}) would be added", agent.hostname, disk.source);
     let request = Request::AddDisk { agent: id, disk: Box::new(disk) };
-    if *dry_run {
-        for fact in client.check(request).await? {
-            note(&fact);
-        }
+    let who = format!("agent {}", agent.hostname);
+    if try_first(&client, &request, &args.trial, &who).await? {
         return output::planned(&plan, &read.show);
     }
     if operation::submit(&client, request, change, &read.show).await?.is_none() {
@@ -43,8 +41,25 @@ pub(super) async fn add(args: &DiskAdd) -> Result<(), Failure> {
     }
 }
 
+/// Says what the agent finds: all of it in a trial, after which true is answered, else what it warns of.
+async fn try_first(
+    client: &Client,
+    request: &Request,
+    Trial { dry_run, act: Act { change, .. } }: &Trial,
+    who: &str,
+) -> Result<bool, Failure> {
+    let found = operation::within(change, who, client.check(request.clone())).await;
+    // In earnest a refusal is the answer to the order itself, which may have been given before.
+    let facts = if *dry_run { found? } else { found.unwrap_or_default() };
+    for fact in facts.iter().filter(|fact| *dry_run || fact.starts_with("warning:")) {
+        note(fact);
+    }
+    Ok(*dry_run)
+}
+
 pub(super) async fn remove(args: &DiskChange) -> Result<(), Failure> {
-    let DiskChange { disk: text, trial: Trial { dry_run, act: Act { change, read } } } = args;
+    let DiskChange { disk: text, trial } = args;
+    let Act { change, read } = &trial.act;
     let client = Client::connect(&read.connect).await?;
     let known = views(&client).await?;
     let (disk, shown) = match pick(&known, text) {
@@ -53,10 +68,8 @@ pub(super) async fn remove(args: &DiskChange) -> Result<(), Failure> {
         Err(unknown) => (text.parse::<DiskId>().map_err(|_not_an_id| unknown)?, text.clone()),
     };
     let request = Request::RemoveDisk { disk };
-    if *dry_run {
-        for fact in client.check(request).await? {
-            note(&fact);
-        }
+    let who = format!("the agent of disk {shown}");
+    if try_first(&client, &request, trial, &who).await? {
         return output::planned(&format!("disk {shown} would be removed"), &read.show);
     }
     if operation::submit(&client, request, change, &read.show).await?.is_some() {

@@ -6,6 +6,7 @@ use crate::failure::{Failure, exit};
 use crate::output::{self, Format, Show, note};
 use crate::resolve::{Kind, PREFIX_MIN, find};
 use crate::rows::OperationRow;
+use crate::verbs::waiting;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::OperationId;
 use berth_model::operation::{OperationKind, OperationRecord, OperationState};
@@ -47,6 +48,28 @@ pub(crate) async fn submit(
         return Ok(None);
     }
     wait(client, accepted, change.timeout).await.map(Some)
+}
+
+/// Whoever is asked may take as long as the command is to wait.
+pub(crate) async fn within<T>(
+    change: &Change,
+    who: &str,
+    asked: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(change.timeout, asked).await {
+        Ok(answer) => answer,
+        Err(_elapsed) => {
+            let patience = berth_model::units::format_duration(change.timeout);
+            let error = Rejection::new(
+                ErrorCode::TimedOut,
+                format!("{who} has not answered within {patience}; nothing was changed"),
+            );
+            Err(Failure::new(
+                exit::TIMED_OUT,
+                error.remedy("see `berth agent list`, then try again"),
+            ))
+        },
+    }
 }
 
 /// What was asked for before under the request id of a command.
@@ -151,10 +174,12 @@ pub(crate) async fn wait(
         OperationState::Done => Ok(record),
         OperationState::Failed(error) => Err(Failure::from(error.clone())),
         OperationState::Accepted => {
+            let waits = waiting::why(client, &record).await;
+            let waits = waits.map_or_else(String::new, |why| format!(": {why}"));
             let error = Rejection::new(
                 ErrorCode::TimedOut,
                 format!(
-                    "operation {id} has not ended within {}",
+                    "operation {id} has not ended within {}{waits}",
                     berth_model::units::format_duration(patience)
                 ),
             );
@@ -205,7 +230,9 @@ pub(crate) async fn run(command: &Operation) -> Result<(), Failure> {
         Operation::Show { operation, .. } => {
             let found =
                 find(&OPERATION, &records, operation, |r| r.id.to_string(), |_| Vec::new())?;
-            output::one(&OperationRow::new(found, now), &read.show)
+            let waits_for = waiting::why(&client, found).await;
+            let row = OperationRow { waits_for, ..OperationRow::new(found, now) };
+            output::one(&row, &read.show)
         },
         Operation::Wait { operation, timeout, .. } => {
             let found =

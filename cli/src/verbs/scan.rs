@@ -98,9 +98,15 @@ impl From<&Found> for ScanRow {
 fn advice(found: &Found) -> String {
     match (found.mounted.first(), found.holders.first(), found.file_system.as_deref()) {
         (Some(_), _, _) if found.read_only => "mounted read-only".to_owned(),
+        (Some(_), _, _) if !found.disks.is_empty() => {
+            "in use as a disk: another one here shares its room, so give each a --size".to_owned()
+        },
         (Some(point), _, _) => {
             let point = Path::new(point).join("berth");
-            format!("make a directory, then berth disk add {}", point.display())
+            format!(
+                "make a directory, then berth disk add {0} (--agent AGENT --path {0} adds it at once)",
+                point.display()
+            )
         },
         (None, Some(holder), _) => format!("part of {holder}"),
         (None, None, Some(kind @ ("xfs" | "ext4" | "btrfs"))) => {
@@ -139,6 +145,20 @@ impl Row for ScanRow {
 }
 
 pub(super) fn scan(args: &DiskScan) -> Result<(), Failure> {
+    if let Some((given, error)) = args
+        .directories
+        .iter()
+        .find_map(|directory| std::fs::read_dir(directory).err().map(|error| (directory, error)))
+    {
+        let text = format!("directory {} cannot be looked at: {error}", given.display());
+        let refused = Rejection::new(ErrorCode::InvalidArgument, text).field("directories");
+        return Err(Failure::new(
+            exit::FAILED,
+            refused.remedy(
+                "name directories of this machine; without any, all file systems are listed",
+            ),
+        ));
+    }
     let found = scan::scan(&args.directories)
         .map_err(|error| Failure::local(format!("read the mount table: {error}")))?;
     let rows: Vec<ScanRow> = found.iter().map(ScanRow::from).collect();

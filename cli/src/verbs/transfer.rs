@@ -1,13 +1,13 @@
 //! Volumes with content from outside.
 
-use super::operation;
-use super::volume::show_one;
+use super::operation::{self, within};
+use super::volume::{disk_of, show_one};
 use crate::args::{Act, Change, Trial, VolumeImport};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{self, note};
 use crate::rows::SurveyRow;
-use crate::verbs::list::{disk_choice, find_agent};
+use crate::verbs::list::find_agent;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{OperationId, Principal};
 use berth_model::operator::{DiskChoice, Request};
@@ -23,7 +23,11 @@ const TOLD_EVERY: Duration = Duration::from_secs(2);
 pub(crate) async fn import(command: &VolumeImport) -> Result<(), Failure> {
     let Trial { dry_run, act: Act { change, read } } = &command.trial;
     let client = Client::connect(&read.connect).await?;
-    let agent = find_agent(&client.agents().await?, &command.agent)?.info.id;
+    let agents = client.agents().await?;
+    let (agent, host) = {
+        let info = &find_agent(&agents, &command.agent)?.info;
+        (info.id, &info.hostname)
+    };
     let principal = command.principal.as_deref().map(Principal::new).transpose();
     let principal = principal.map_err(|e| {
         Failure::from(Rejection::new(ErrorCode::InvalidId, e.to_string()).field("principal"))
@@ -36,7 +40,7 @@ pub(crate) async fn import(command: &VolumeImport) -> Result<(), Failure> {
         agent: Some(agent),
         disk: match &command.profile {
             Some(profile) => DiskChoice::Profile(profile.clone()),
-            None => disk_choice(command.disk.as_deref()),
+            None => disk_of(&client, command.disk.as_deref()).await?,
         },
         container_path: Arc::from(command.container_path.as_str()),
         access: command.access.access(),
@@ -44,8 +48,11 @@ pub(crate) async fn import(command: &VolumeImport) -> Result<(), Failure> {
         import: Some(Import::Directory { path: Arc::clone(&command.path) }),
     };
     if *dry_run {
-        client.check(request).await?;
-        let survey = client.survey(agent, &command.path, command.size).await?;
+        for fact in client.check(request).await? {
+            note(&fact);
+        }
+        let survey = client.survey(agent, &command.path, command.size);
+        let survey = within(change, &format!("agent {host}"), survey).await?;
         output::one(&SurveyRow::new(&survey), &read.show)?;
         return match survey.refusals.first() {
             Some(first) => Err(Failure::from(first.clone())),

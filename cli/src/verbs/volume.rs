@@ -7,8 +7,9 @@ use crate::failure::Failure;
 use crate::output::{self, note};
 use crate::resolve::{Kind, find};
 use crate::rows::{TrashRow, UsageRow, VolumeRow};
+use crate::verbs::impact::{fate, impact};
 use crate::verbs::list::{disk_choice, find_agent};
-use crate::verbs::{disk, operation, property, snapshot, transfer};
+use crate::verbs::{disk, operation, property, snapshot, transfer, waiting};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::Principal;
 use berth_model::operation::OperationKind;
@@ -19,8 +20,11 @@ use berth_model::volume::VolumeState;
 use berth_model::wipe::Wipe;
 use std::sync::Arc;
 
-pub(crate) const VOLUME: Kind =
-    Kind { noun: "volume", unknown: ErrorCode::UnknownVolume, list: "berth volume list" };
+pub(crate) const VOLUME: Kind = Kind {
+    noun: "volume",
+    unknown: ErrorCode::UnknownVolume,
+    list: "berth volume list` and `berth volume trash list",
+};
 const TRASHED: Kind = Kind {
     noun: "trashed volume",
     unknown: ErrorCode::UnknownVolume,
@@ -66,7 +70,10 @@ pub(crate) async fn show_one(
 ) -> Result<(), Failure> {
     let views = client.volumes(true).await?;
     match views.iter().find(|v| v.volume.spec.id == id) {
-        Some(view) => output::one(&VolumeRow::new(view, client.now()), show),
+        Some(view) => {
+            let waits_for = waiting::of_volume(client, view).await;
+            output::one(&VolumeRow { waits_for, ..VolumeRow::new(view, client.now()) }, show)
+        },
         None => Ok(()),
     }
 }
@@ -89,10 +96,12 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
                 Ok(view) => view,
                 Err(absent) => {
                     views = volumes(&client, of, true).await?;
-                    pick(&TRASHED, &views, volume).map_err(|_also_absent| absent)?
+                    pick(&TRASHED, &views, volume).map_err(|_also_absent| in_role(absent, of))?
                 },
             };
-            output::one(&VolumeRow::new(view, client.now()), &read.show)
+            let waits_for = waiting::of_volume(&client, view).await;
+            let row = VolumeRow { waits_for, ..VolumeRow::new(view, client.now()) };
+            output::one(&row, &read.show)
         },
         Volume::Delete { which, confirm, act: Act { change, read } } => {
             let OneVolume { volume, of } = which;
@@ -101,12 +110,13 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
             let views = volumes(&client, of, false).await?;
             let view = match pick(&VOLUME, &views, volume) {
                 Ok(view) => view,
-                Err(absent) => {
-                    let absent = in_trash(&client, of, volume).await?.unwrap_or(absent);
+                Err(unknown) => {
+                    let absent = in_trash(&client, of, volume).await?;
+                    let absent = absent.unwrap_or_else(|| in_role(unknown, of));
                     return earlier.stands_for(&client, volume, (change, &read.show), absent).await;
                 },
             };
-            note(&impact(view));
+            note(&impact(view, client.now()));
             if let Some(text) = snapshots_of(&client, view).await? {
                 note(&format!(
                     "  {text} with it to the trash; nothing of it is left after a purge"
@@ -147,7 +157,10 @@ async fn usage(volume: Option<&str>, of: &OfRole, read: &Read) -> Result<(), Fai
     let now = client.now();
     let views = volumes(&client, of, false).await?;
     if let Some(text) = volume {
-        return output::one(&UsageRow::new(pick(&VOLUME, &views, text)?, now), &read.show);
+        return output::one(
+            &UsageRow::new(pick(&VOLUME, &views, text).map_err(|absent| in_role(absent, of))?, now),
+            &read.show,
+        );
     }
     let rows: Vec<UsageRow> = views.iter().map(|view| UsageRow::new(view, now)).collect();
     output::list(&rows, &read.show)
@@ -162,14 +175,16 @@ async fn resize(which: &OneVolume, size: Bytes, trial: &Trial) -> Result<(), Fai
     let volume = match pick(&VOLUME, &views, &which.volume) {
         Ok(view) => &view.volume,
         Err(absent) => {
-            let told = (change, &read.show);
+            let (told, absent) = ((change, &read.show), in_role(absent, &which.of));
             return earlier.stands_for(&client, &which.volume, told, absent).await;
         },
     };
     let (id, from) = (volume.spec.id, volume.spec.size);
     let request = Request::ResizeVolume { volume: VolumeChoice::Id(id), size };
     if *dry_run {
-        client.check(request).await?;
+        for fact in client.check(request).await? {
+            note(&fact);
+        }
         let name = &volume.spec.name;
         let plan = if size < from {
             format!(
@@ -201,43 +216,12 @@ async fn in_trash(client: &Client, of: &OfRole, text: &str) -> Result<Option<Fai
     Ok(Some(Failure::from(error.remedy(remedy))))
 }
 
-/// What a person wants to know before a volume goes.
-/// What a deletion does to a volume in this state: as a plan, and before the question.
-fn fate(state: VolumeState) -> (&'static str, &'static str) {
-    match state {
-        VolumeState::Ready => (
-            "would move it to the trash; its reservation stays",
-            "it goes to the trash, from where it can be restored for a while; its reservation stays",
-        ),
-        VolumeState::Lost => (
-            "would forget its record, since its data is not there; should the data be back by then, it goes to the trash",
-            "its data is not there: its record is forgotten, and nothing can be restored; should the data be back by then, it goes to the trash",
-        ),
-        VolumeState::Creating
-        | VolumeState::Failed
-        | VolumeState::Tombstoned
-        | VolumeState::Trashed
-        | VolumeState::Gone
-        | VolumeState::Quarantined => (
-            "would forget its record; nothing of it is on a disk",
-            "its record is forgotten; nothing of it is on a disk",
-        ),
+/// Says in which role something was looked for, where only one was.
+fn in_role(mut absent: Failure, of: &OfRole) -> Failure {
+    if let (Some(role), ErrorCode::UnknownVolume) = (&of.role, absent.error.code) {
+        absent.error.message.push_str(&format!(" in role {role}"));
     }
-}
-
-fn impact(view: &VolumeView) -> String {
-    let spec = &view.volume.spec;
-    let used = view.used.map_or_else(String::new, |used| format!(", {used} used"));
-    let users: Vec<String> = view.users.iter().map(ToString::to_string).collect();
-    let users = if users.is_empty() {
-        "nobody".to_owned()
-    } else {
-        format!("task {}", users.join(", task "))
-    };
-    format!(
-        "{}/{}   {}{used}, on {}:{}, {}\n  in use by   {users}",
-        spec.role, spec.name, spec.size, view.hostname, view.disk, view.volume.state
-    )
+    absent
 }
 
 /// The volume's snapshots by name, when it has any.
@@ -270,12 +254,7 @@ async fn create(create: &VolumeCreate) -> Result<(), Failure> {
         agent,
         disk: match &create.profile {
             Some(profile) => DiskChoice::Profile(profile.clone()),
-            None => match create.disk.as_deref() {
-                Some(text) if names_host(text) => {
-                    DiskChoice::Id(disk::pick(&client.disks().await?, text)?.disk.id)
-                },
-                other => disk_choice(other),
-            },
+            None => disk_of(&client, create.disk.as_deref()).await?,
         },
         container_path: Arc::from(create.path.as_str()),
         access: create.access.access(),
@@ -283,7 +262,9 @@ async fn create(create: &VolumeCreate) -> Result<(), Failure> {
         import: None,
     };
     if *dry_run {
-        client.check(request).await?;
+        for fact in client.check(request).await? {
+            note(&fact);
+        }
         let text =
             format!("would create volume {}/{} of {}", create.role, create.name, create.size);
         let text = if create.shared { format!("{text}, shared") } else { text };
@@ -293,6 +274,16 @@ async fn create(create: &VolumeCreate) -> Result<(), Failure> {
     match done.and_then(|record| record.volumes.first().copied()) {
         Some(id) => show_one(&client, id, &read.show).await,
         None => Ok(()),
+    }
+}
+
+/// The disk that is meant, in any of the ways to name one.
+pub(super) async fn disk_of(client: &Client, text: Option<&str>) -> Result<DiskChoice, Failure> {
+    match text {
+        Some(text) if names_host(text) => {
+            Ok(DiskChoice::Id(disk::pick(&client.disks().await?, text)?.disk.id))
+        },
+        other => Ok(disk_choice(other)),
     }
 }
 
@@ -319,6 +310,7 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
             let id = match pick(&TRASHED, &views, volume) {
                 Ok(view) => view.volume.spec.id,
                 Err(absent) => {
+                    let absent = in_role(absent, of);
                     return earlier.stands_for(&client, volume, (change, &read.show), absent).await;
                 },
             };
@@ -341,6 +333,7 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
             let view = match pick(&TRASHED, &views, volume) {
                 Ok(view) => view,
                 Err(absent) => {
+                    let absent = in_role(absent, of);
                     return earlier.stands_for(&client, volume, (change, &read.show), absent).await;
                 },
             };
@@ -349,7 +342,8 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
                 return operation::submit_and_show(&client, request, change, &read.show).await;
             }
             client.admit(request.clone(), change, confirm.safety.dry_run).await?;
-            let mut impact = format!("{}\n  its data is deleted for good", impact(view));
+            let mut impact =
+                format!("{}\n  its data is deleted for good", impact(view, client.now()));
             match wipe {
                 None => {},
                 Some(Wipe::None) => impact.push_str(", and its blocks are not overwritten"),

@@ -34,11 +34,11 @@ impl Master {
     pub fn step(&mut self, now: Timestamp, input: Input) -> Step {
         Turn::new(&mut self.state, now).take(input)
     }
-    /// Would an operator's request be accepted now? Nothing changes and nothing is recorded.
+    /// Would an operator's request be accepted now, and what would it do? Nothing changes and nothing is recorded.
     ///
     /// # Errors
     /// Why it would be refused.
-    pub fn check(&self, now: Timestamp, request: &Request) -> Result<(), Rejection> {
+    pub fn check(&self, now: Timestamp, request: &Request) -> Result<Vec<String>, Rejection> {
         check(&self.state, now, request)
     }
     /// When the next [`Input::Tick`] is due.

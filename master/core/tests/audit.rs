@@ -5,7 +5,8 @@ mod stage;
 use berth_master_core::audit::{Verifier, beginning, entry_hash};
 use berth_master_core::{Config, Input, query};
 use berth_model::audit::{
-    AuditChange, AuditEntry, AuditHash, AuditHead, AuditKey, AuditRecord, Phase, Said, Who,
+    AuditChange, AuditEntry, AuditFilter, AuditHash, AuditHead, AuditKey, AuditRecord, Phase, Said,
+    Who,
 };
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, FrameworkId, OperationId, VolumeId};
@@ -166,6 +167,33 @@ fn what_is_refused_before_it_was_confirmed_is_a_refusal() {
     let found = (last.phase, last.operation, last.error, last.who);
     let who = Who::Claimed(Arc::from("a@b"));
     assert_eq!(found, (Phase::Refused, Some(op(5)), Some(error_said), who));
+}
+
+#[test]
+fn a_refused_request_is_found_under_the_volume_it_was_about() {
+    let mut stage = audited();
+    stage.register(1, MACHINE);
+    let spec = stage.make_volume(1, session(1), "data", 512);
+    let by_id = VolumeChoice::Id(spec.id);
+    let by_name = VolumeChoice::Named { role: None, name: spec.name.clone() };
+    let huge = "1000GiB".parse().unwrap();
+    for (n, request) in [
+        Request::ResizeVolume { volume: by_id, size: huge },
+        Request::ResizeVolume { volume: by_name, size: huge },
+        Request::RestoreVolume { volume: spec.id },
+        Request::PurgeVolume { volume: spec.id },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        said(&mut stage, 100 + n as u128, request, "why");
+        let last = entries(&stage).pop().unwrap();
+        assert_eq!((last.phase, &last.volumes), (Phase::Refused, &vec![spec.id]), "{last:?}");
+        for text in ["data", "storage/data", &spec.id.to_string(), &spec.id.to_string()[..8]] {
+            let filter = AuditFilter { volume: Some(text.to_owned()), ..AuditFilter::default() };
+            assert!(filter.takes(&last), "{text}: {last:?}");
+        }
+    }
 }
 
 #[test]

@@ -179,7 +179,7 @@ fn a_cordon_is_repeated_and_changed_safely() {
     let mut stage = cluster();
     let since = stage.now;
     let dry = stage.master.check(stage.now, &cordon(D1, "x"));
-    assert_eq!((dry, view(&stage, D1).cordon), (Ok(()), None));
+    assert_eq!((dry, view(&stage, D1).cordon), (Ok(Vec::new()), None));
     assert_eq!(stage.operator(1, cordon(D1, "first")).0, Ok(op(1)));
     stage.advance(std::time::Duration::from_secs(60));
     // The same request again does nothing; another under its id is refused.

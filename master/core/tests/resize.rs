@@ -159,7 +159,7 @@ fn a_grow_says_what_was_purged_for_its_room() {
     let grown = VolumeReport { purged: vec![old.id], ..sized(&spec, 1024) };
     stage.reports(1, session(1), grown);
     let record = query::operation(stage.master.state(), op(6)).expect("the operation");
-    let note = format!("purged trashed volume old ({}) to make room", old.id);
+    let note = format!("purged trashed volume old of role storage ({}) to make room", old.id);
     assert_eq!(record.notes, [note]);
     assert_eq!(stage.volume_states(), [("data".to_owned(), VolumeState::Ready)]);
 }

@@ -3,15 +3,17 @@
 mod stage;
 
 use berth_master_core::{Input, query};
+use berth_model::audit::{AuditFilter, AuditRecord, Phase};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
-use berth_model::link::ToAgent;
+use berth_model::link::{FromAgent, ToAgent};
 use berth_model::operation::Action;
 use berth_model::operator::{DiskChoice, Request, VolumeChoice};
+use berth_model::record::RegistryRecord;
 use berth_model::volume::{VolumeReport, VolumeState};
 use stage::{
-    Stage, agent_id, create_request, ensured, framework_info, messages, offered, op, operations,
-    plus, report, res, reserved, session, sum, task, vname, volume,
+    Stage, agent_id, create_request, ensured, framework_info, messages, mib, offered, op,
+    operations, plus, report, res, reserved, session, sum, task, vname, volume,
 };
 use std::sync::Arc;
 
@@ -151,9 +153,88 @@ fn trash_that_made_room_is_noted_with_the_volume_it_made_room_for() {
     let made = VolumeReport { purged: vec![old.id], ..report(&new, VolumeState::Ready) };
     stage.reports(1, session(1), made);
     let records = query::operations(stage.master.state());
+    let found: Vec<_> = stage
+        .registry
+        .values()
+        .filter_map(|record| match record {
+            RegistryRecord::Audit(AuditRecord::Entry(entry)) => Some(entry),
+            _ => None,
+        })
+        .collect();
+    let done = found.iter().find(|e| e.operation == Some(op(6)) && e.phase == Phase::Done);
+    let done = done.unwrap();
+    assert_eq!(done.volumes, [new.id, old.id]);
+    let gone = done.changes.iter().find(|c| c.object == format!("volume {}", old.id));
+    assert!(gone.is_some_and(|change| change.after.is_none()), "{done:?}");
+    for text in ["old", "storage/old", &old.id.to_string()[..6], "new"] {
+        let filter = AuditFilter { volume: Some(text.to_owned()), ..AuditFilter::default() };
+        assert!(filter.takes(done), "{text}");
+    }
+    let other = AuditFilter { volume: Some("other".to_owned()), ..AuditFilter::default() };
+    assert!(!other.takes(done));
     let record = records.iter().find(|o| o.id == op(6)).unwrap();
-    assert_eq!(record.notes, [format!("purged trashed volume old ({}) to make room", old.id)]);
+    assert_eq!(
+        record.notes,
+        [format!("purged trashed volume old of role storage ({}) to make room", old.id)]
+    );
     assert_eq!(stage.volume_states(), [("new".to_owned(), VolumeState::Ready)]);
+}
+
+#[test]
+fn a_trial_says_where_a_volume_goes_what_is_reserved_and_what_is_purged_for_it() {
+    let mut stage = Stage::new();
+    stage.register(1, MACHINE);
+    let old = stage.make_volume(1, session(1), "old", 512);
+    stage.operator(5, Request::DestroyVolume { volume: VolumeChoice::Id(old.id) }).0.unwrap();
+    let used = Some(mib(34));
+    stage.reports(1, session(1), VolumeReport { used, ..report(&old, VolumeState::Trashed) });
+    stage.now = stage.now.after(std::time::Duration::from_secs(120));
+    let free = |stage: &mut Stage, free| {
+        let mut info = stage::info(agent_id(1), MACHINE);
+        info.disks.iter_mut().for_each(|disk| disk.free = free);
+        stage.agent_says(1, session(1), FromAgent::Disks(info.disks));
+    };
+    let request = create_request("new", "storage", 768);
+    let agent = agent_id(1);
+    let place = format!("on agent host-1 ({agent}), disk root (ROOT)");
+    let reserved =
+        "it reserves 256 MiB there for role storage, the rest of its 768 MiB is reserved already";
+    let victim = format!(
+        "would purge trashed volume old (34 MiB, deleted 2m ago, role storage, {}) to make room",
+        old.id
+    );
+    free(&mut stage, mib(800));
+    let told = stage.master.check(stage.now, &request).unwrap();
+    assert_eq!(told, [place.as_str(), reserved]);
+    free(&mut stage, mib(740));
+    let told = stage.master.check(stage.now, &request).unwrap();
+    assert_eq!(told, [place.as_str(), reserved, &victim]);
+    free(&mut stage, mib(700));
+    let told = stage.master.check(stage.now, &request).unwrap();
+    let never = "warning: disk root had 700 MiB free when its agent looked last and 768 MiB are needed, more than its trash has";
+    assert_eq!(told, [place.as_str(), reserved, never]);
+}
+
+#[test]
+fn a_disk_whose_agent_is_away_is_known_and_said_to_be_unreachable() {
+    let mut stage = Stage::new();
+    stage.register(1, MACHINE);
+    let named = |word: &str| {
+        let mut request = create_request("new", "storage", 64);
+        if let Request::CreateVolume { disk, .. } = &mut request {
+            *disk = DiskChoice::Named(Arc::from(word));
+        }
+        request
+    };
+    assert!(stage.master.check(stage.now, &named("root")).is_ok());
+    stage.put(Input::AgentDisconnected { agent: agent_id(1), session: session(1) });
+    let code = |stage: &Stage, word| {
+        let refused = stage.master.check(stage.now, &named(word)).unwrap_err();
+        (refused.code, refused.message.contains("is of agent"))
+    };
+    stage.register(2, "cpus:1;mem:64");
+    assert_eq!(code(&stage, "root"), (ErrorCode::AgentUnreachable, true));
+    assert_eq!(code(&stage, "nosuch"), (ErrorCode::UnknownDisk, false));
 }
 
 #[test]

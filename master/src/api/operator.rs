@@ -78,12 +78,12 @@ impl Operator for Operators {
         let message = request.into_inner();
         let (operation, request, said) =
             from_wire::<(OperationId, operator::Request, Said)>(message).map_err(refuse)?;
-        self.handle.check(operation, request.clone(), said).await.map_err(refuse)?;
+        let plan = self.handle.check(operation, request.clone(), said).await.map_err(refuse)?;
         let notes = match &request {
             operator::Request::AddDisk { .. } | operator::Request::RemoveDisk { .. } => {
                 self.handle.try_disk(request).await.map_err(refuse)?
             },
-            _decided_here => Vec::new(),
+            _decided_here => plan,
         };
         Ok(Response::new(v1::SubmitReply { operation_id: operation.to_string(), notes }))
     }

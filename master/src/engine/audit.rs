@@ -138,14 +138,14 @@ pub async fn verify(
     let first = wanted.from.max(head.trimmed + 1);
     let last = if wanted.to == 0 { head.seq } else { wanted.to };
     if last > head.seq || first > last + 1 || (wanted.from > 0 && wanted.from < first) {
+        let first = if wanted.from == 0 { first } else { wanted.from };
         let text = format!(
-            "entries {} to {last} are not all there: the log has {} to {}",
-            wanted.from,
+            "entries {first} to {last} are not all there: the log has {} to {}",
             head.trimmed + 1,
             head.seq
         );
         return Err(Rejection::new(ErrorCode::InvalidArgument, text)
-            .field("from")
+            .field(if last > head.seq { "to" } else { "from" })
             .remedy("leave --from and --to out, or name entries that are there"));
     }
     if let Some((seq, _)) = wanted.behind.filter(|(seq, _)| *seq > head.seq) {

@@ -67,7 +67,7 @@ pub(super) enum Message {
         operation: OperationId,
         request: Box<Request>,
         said: Said,
-        answer: oneshot::Sender<Result<(), Rejection>>,
+        answer: oneshot::Sender<Result<Vec<String>, Rejection>>,
     },
     RefuseCall {
         session: SessionId,
@@ -158,7 +158,7 @@ impl Handle {
         self.send(Message::Submit { operation, fingerprint, request, said, answer }).await?;
         answered.await.map_err(|_dropped| stopping())?
     }
-    /// Would [`Handle::submit`] accept this now? Changes nothing; a refusal of what was asked in earnest is noted.
+    /// Would [`Handle::submit`] accept this now, and what would it do? Changes nothing; a refusal of what was asked in earnest is noted.
     ///
     /// # Errors
     /// It would be refused, or the engine has ended.
@@ -167,7 +167,7 @@ impl Handle {
         operation: OperationId,
         request: Request,
         said: Said,
-    ) -> Result<(), Rejection> {
+    ) -> Result<Vec<String>, Rejection> {
         let (answer, answered) = oneshot::channel();
         let request = Box::new(request);
         self.send(Message::Check { operation, request, said, answer }).await?;

@@ -38,15 +38,21 @@ impl Touched {
         Self { before, rows, snapshots }
     }
 
+    /// The keys of what the step touched.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &RegistryKey> {
+        self.before.keys()
+    }
+
     /// What the step changed of the objects that the operation is about, and how many objects are left out.
     pub(super) fn changes(
         &self,
         state: &State,
         operation: &OperationRecord,
+        volumes: &[VolumeId],
         decision: usize,
     ) -> (Vec<AuditChange>, usize) {
         let (mut found, mut left_out) = (Vec::new(), 0);
-        for key in self.of(state, operation, decision) {
+        for key in self.of(state, operation, volumes, decision) {
             let Some(old) = self.before.get(&key) else { continue };
             let new = record(state, &key);
             if *old == new {
@@ -75,10 +81,11 @@ impl Touched {
         &self,
         state: &State,
         operation: &OperationRecord,
+        volumes: &[VolumeId],
         decision: usize,
     ) -> BTreeSet<RegistryKey> {
         let mut keys = BTreeSet::new();
-        for volume in &operation.volumes {
+        for volume in volumes {
             keys.extend([RegistryKey::Volume(*volume), RegistryKey::Schedule(*volume)]);
             keys.extend(self.snapshots.get(volume).into_iter().flatten().cloned());
         }

@@ -8,14 +8,15 @@
 use super::certificate::Certificate;
 use super::chain::{beginning, entry_hash};
 use super::changes::{Touched, record};
+use super::purged::victims;
+use super::refusal::{Refused, of_refusal, unwritten};
 use crate::event::Event;
 use crate::state::State;
 use berth_model::audit::{
-    AuditChange, AuditEntry, AuditHash, AuditHead, AuditKey, AuditMark, AuditRecord, Phase, Said,
-    Who,
+    AuditChange, AuditEntry, AuditHash, AuditHead, AuditKey, AuditMark, AuditRecord, Phase, Who,
 };
-use berth_model::error::{Rejection, shortened};
-use berth_model::id::{OperationId, ReservationId};
+use berth_model::error::shortened;
+use berth_model::id::ReservationId;
 use berth_model::operation::{OperationKind, OperationRecord, OperationState};
 use berth_model::record::{RegistryKey, RegistryRecord};
 use berth_model::units::{Timestamp, format_duration};
@@ -47,16 +48,6 @@ enum News {
     Refused(Box<Refused>),
     Certified(Arc<Certificate>),
     Opened,
-}
-
-/// A request that was refused.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    pub(crate) operation: OperationId,
-    pub(crate) kind: OperationKind,
-    pub(crate) said: Said,
-    pub(crate) object: String,
-    pub(crate) error: Rejection,
 }
 
 impl Gathered {
@@ -200,7 +191,9 @@ fn of_operation(
         },
         None => record.said.who.clone(),
     };
-    let (changes, left_out) = touched.changes(state, record, decision);
+    let mut volumes = record.volumes.clone();
+    volumes.extend(victims(state, touched, record));
+    let (changes, left_out) = touched.changes(state, record, &volumes, decision);
     let more = (left_out > 0).then(|| format!("{left_out} more objects changed"));
     let notes = more.into_iter().chain(record.notes.iter().cloned()).collect();
     AuditEntry {
@@ -209,31 +202,12 @@ fn of_operation(
         reason: record.said.reason.clone(),
         object: record.object.clone(),
         agent: record.agent,
-        volumes: record.volumes.clone(),
+        volumes,
         changes,
         error,
         notes,
         ..draft(phase, who, now)
     }
-}
-
-fn of_refusal(refused: Refused, left_out: u64, now: Timestamp) -> AuditEntry {
-    let Refused { operation, kind, said, object, error } = refused;
-    AuditEntry {
-        operation: Some(operation),
-        kind: Some(kind),
-        reason: said.reason,
-        object,
-        error: Some(error),
-        notes: unwritten(left_out).collect(),
-        ..draft(Phase::Refused, said.who, now)
-    }
-}
-
-/// That entries of its kind are missing before an entry.
-fn unwritten(count: u64) -> impl Iterator<Item = String> {
-    let text = || format!("{count} refusals before this one were not written");
-    (count > 0).then(text).into_iter()
 }
 
 fn of_term(state: &State, now: Timestamp) -> AuditEntry {

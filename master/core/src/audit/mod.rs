@@ -7,6 +7,8 @@ pub(crate) mod certificate;
 pub(crate) mod chain;
 mod changes;
 pub(crate) mod gather;
+mod purged;
+pub(crate) mod refusal;
 pub(crate) mod resume;
 pub(crate) mod words;
 

@@ -3,8 +3,33 @@
 use berth_model::disk::{DiskRequest, ProfileRequest};
 use berth_model::operator::{Property, Request, VolumeChoice};
 use berth_model::orphan::OrphanChoice;
+use berth_model::volume::VolumeSpec;
 
-pub(crate) fn object(request: &Request) -> String {
+/// The volume that a request is about, which refused ones are found under too.
+pub(crate) fn volume(request: &Request) -> Option<VolumeChoice> {
+    match request {
+        Request::DestroyVolume { volume }
+        | Request::CreateSnapshot { volume, .. }
+        | Request::SetSchedule { volume, .. }
+        | Request::DeleteSchedule { volume }
+        | Request::ResizeVolume { volume, .. }
+        | Request::RollBackVolume { volume, .. }
+        | Request::Property { volume, .. }
+        | Request::AdoptOrphan { orphan: OrphanChoice::Record(volume) }
+        | Request::PurgeOrphan { orphan: OrphanChoice::Record(volume) } => Some(volume.clone()),
+        Request::RestoreVolume { volume } | Request::PurgeVolume { volume } => {
+            Some(VolumeChoice::Id(*volume))
+        },
+        _other => None,
+    }
+}
+
+/// `meant` is the volume that the request is about, where there is one.
+pub(crate) fn object(request: &Request, meant: Option<&VolumeSpec>) -> String {
+    let chosen = |choice: &VolumeChoice| match meant {
+        Some(spec) => format!("volume {} of role {}", spec.name, spec.role),
+        None => chosen(choice),
+    };
     match request {
         Request::Reserve { agent, resources } | Request::Unreserve { agent, resources } => {
             format!("{resources} on agent {agent}")
@@ -19,7 +44,7 @@ pub(crate) fn object(request: &Request) -> String {
         | Request::DeleteSchedule { volume } => chosen(volume),
         Request::ResizeVolume { volume, size } => format!("{} to {size}", chosen(volume)),
         Request::RestoreVolume { volume } | Request::PurgeVolume { volume, wipe: _ } => {
-            format!("volume {volume}")
+            chosen(&VolumeChoice::Id(*volume))
         },
         Request::Teardown { framework } => format!("framework {framework}"),
         Request::KillTask { framework, task, .. } => format!("task {framework}/{task}"),

@@ -6,6 +6,7 @@ use super::order::{ended, noted};
 use super::wipe;
 use crate::event::Event;
 use crate::state::State;
+use berth_model::audit::PURGED;
 use berth_model::link::ToAgent;
 use berth_model::record::RegistryKey;
 use berth_model::units::Timestamp;
@@ -22,7 +23,10 @@ pub(super) fn purged_for(
         let Some(entry) = state.volumes.get(purged) else { continue };
         if entry.volume.state == VolumeState::Trashed && state.safe_mode.is_none() {
             let spec = &entry.volume.spec;
-            notes.push(format!("purged trashed volume {} ({}) to make room", spec.name, spec.id));
+            notes.push(format!(
+                "{PURGED} {} of role {} ({}) to make room",
+                spec.name, spec.role, spec.id
+            ));
             events.extend(gone(state, &entry.volume, None, now));
         }
     }

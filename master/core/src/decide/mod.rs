@@ -4,6 +4,7 @@
 pub(crate) mod access;
 pub(crate) mod admit;
 pub(crate) mod adopt;
+mod away;
 pub(crate) mod create;
 pub(crate) mod destroy;
 pub(crate) mod disk;
@@ -20,6 +21,7 @@ mod merge_cells;
 mod merge_snapshot;
 pub(crate) mod order;
 pub(crate) mod orphan;
+pub(crate) mod plan;
 pub(crate) mod protect;
 pub(crate) mod report;
 mod report_derived;

@@ -3,9 +3,9 @@
 use super::disk::check_cordon;
 use super::order::{Conversion, Order, Source};
 use crate::event::Event;
-use crate::state::{Agent, RowKey, State, sum_of};
+use crate::state::{Agent, Pool, RowKey, State, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{OperationId, ReservationId, derive};
+use berth_model::id::{AgentId, OperationId, ReservationId, derive};
 use berth_model::operation::{OperationKind, OperationState};
 use berth_model::record::{RegistryKey, ReservationRow};
 use berth_model::reservation::ReservationKind;
@@ -192,3 +192,42 @@ impl<'a> RowChanges<'a> {
 
 /// Rows' ids are derived from the operation that made them, apart from the ids of its volumes.
 const ROW_IDS: u64 = 1 << 32;
+
+/// The part of a row that neither volumes nor tasks have.
+pub(crate) fn unused(
+    state: &State,
+    reservation: ReservationId,
+) -> Result<(AgentId, Resources), Rejection> {
+    let row = state.rows.get(&reservation).ok_or_else(|| {
+        Rejection::new(ErrorCode::UnknownReservation, format!("no reservation {reservation}"))
+            .remedy("list the reservations with `berth reservation list`")
+            .field("reservation")
+    })?;
+    let agent = state.connected_agent(row.agent)?;
+    let all = sum_of(&row.resource);
+    let mut free = Resources::new();
+    for pool in [Pool::Available, Pool::Offered] {
+        let held = pool_of(agent, pool);
+        let part = all.minus(&held.missing(&all));
+        free.add_all(&part).map_err(|e| {
+            Rejection::new(ErrorCode::InvalidResources, format!("reservation {reservation}: {e}"))
+        })?;
+    }
+    if free.is_empty() {
+        return Err(Rejection::new(
+            ErrorCode::ResourcesInUse,
+            format!("reservation {reservation} ({}) is wholly in volumes or tasks", row.resource),
+        )
+        .remedy("delete its volumes and end its tasks first"));
+    }
+    Ok((row.agent, free))
+}
+
+fn pool_of(agent: &Agent, pool: Pool) -> &Resources {
+    match pool {
+        Pool::Available => &agent.books.available,
+        Pool::Offered => &agent.books.offered,
+        Pool::Used => &agent.books.used,
+        Pool::Withheld => &agent.books.withheld,
+    }
+}

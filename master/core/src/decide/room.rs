@@ -1,5 +1,6 @@
 //! Finds room for a volume that an operator asks for, and reserves what is missing of it until the volume is there.
 
+use super::away::away;
 use super::create::{NewVolume, accepted, free_name};
 use super::disk::{self, check_disk};
 use super::import;
@@ -138,6 +139,7 @@ fn find<'a>(state: &'a State, wish: &Wish<'_>) -> Result<Room<'a>, Rejection> {
         }
     }
     if disks == 0 {
+        away(state, wish)?;
         let none = no_disk(state, wish);
         return Err(match profile {
             Some(profile) => disk::no_match(state, &none, profile, &agents, wish.agent),
@@ -206,7 +208,7 @@ fn no_room(wish: &Wish<'_>, rooms: &[Room<'_>], left_out: Option<Rejection>) -> 
 }
 
 /// The disks of the agent that the choice means.
-fn chosen(
+pub(super) fn chosen(
     state: &State,
     agent: &Agent,
     choice: &DiskChoice,

@@ -20,7 +20,10 @@ use berth_model::wipe::Wipe;
 pub(crate) fn restore(order: &Order<'_>, entry: &VolumeEntry) -> Result<Vec<Event>, Rejection> {
     check_trashed(order, entry)?;
     let spec = &entry.volume.spec;
-    let mut events = free_name(order.state, &spec.role, &spec.name)?;
+    let mut events = free_name(order.state, &spec.role, &spec.name).map_err(|taken| {
+        // It comes back under the name it had.
+        taken.remedy("it is restored under its own name only: delete that volume first, or keep this one in the trash")
+    })?;
     // A cordon is no reason to refuse: the data lies there already.
     check_health(order.agent, &spec.source)?;
     let missing = reserve_missing(order, &entry.plain())?;

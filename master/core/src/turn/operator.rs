@@ -1,25 +1,24 @@
 //! What operators call for.
 
 use super::Turn;
-use crate::audit::gather::Refused;
+use crate::audit::refusal::Refused;
 use crate::audit::words;
 use crate::boundary::Output;
 use crate::decide::kill::{kill, teardown};
 use crate::decide::order::{Asked, Order, Source, answered_before};
 use crate::decide::room::{Wish, create_volume};
 use crate::decide::{
-    access, destroy, disk, disk_order, group, orphan, protect, reserve, resize, schedule, snapshot,
-    trash,
+    access, destroy, disk, disk_order, group, orphan, plan, protect, reserve, resize, schedule,
+    snapshot, trash,
 };
 use crate::event::Event;
-use crate::state::{Agent, Kill, Pool, State, VolumeEntry, sum_of};
+use crate::state::{Kill, State, VolumeEntry};
 use berth_model::audit::Said;
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{AgentId, FrameworkId, OperationId, ReservationId, TaskId, VolumeId};
+use berth_model::id::{FrameworkId, OperationId, TaskId, VolumeId};
 use berth_model::operation::OperationState;
 use berth_model::operator::{Property, Request, VolumeChoice};
 use berth_model::orphan::OrphanChoice;
-use berth_model::resources::Resources;
 use berth_model::snapshot::Origin;
 use berth_model::task::TaskKey;
 use berth_model::transfer::Import;
@@ -36,9 +35,12 @@ impl Turn<'_> {
         said: &Said,
         error: Rejection,
     ) {
-        let (kind, object) = (request.kind(), words::object(request));
+        let kind = request.kind();
+        let meant = words::volume(request).and_then(|choice| choose(self.state, &choice).ok());
+        let object = words::object(request, meant.map(|entry| &entry.volume.spec));
+        let volumes: Vec<VolumeId> = meant.iter().map(|entry| entry.volume.spec.id).collect();
         let said = with_own_reason(said, request);
-        self.audit.refused(Refused { operation, kind, said, object, error });
+        self.audit.refused(Refused { operation, kind, said, object, volumes, error });
     }
 
     pub(super) fn operator(
@@ -88,12 +90,17 @@ fn with_own_reason(said: &Said, request: &Request) -> Said {
     Said { reason: said.reason.clone().or(own_reason), in_earnest: false, ..said.clone() }
 }
 
-/// Would this request be accepted now? Nothing changes and nothing is recorded.
-pub(crate) fn check(state: &State, now: Timestamp, request: &Request) -> Result<(), Rejection> {
+/// Would this request be accepted now, and what would it do? Nothing changes and nothing is recorded.
+pub(crate) fn check(
+    state: &State,
+    now: Timestamp,
+    request: &Request,
+) -> Result<Vec<String>, Rejection> {
     let id = OperationId::from_u128(0);
     let asked =
         Asked { id, kind: request.kind(), fingerprint: 0, framework: None, said: None, now };
-    decide(state, asked, request).map(drop)
+    let events = decide(state, asked, request)?;
+    Ok(plan::plan(state, now, request, &events))
 }
 
 #[expect(clippy::too_many_lines, reason = "one arm for each request")]
@@ -115,7 +122,7 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
             Ok(reserve::unreserve(&release(*agent)?, resources)?.events)
         },
         Request::Release { reservation } => {
-            let (agent, free) = unused(state, *reservation)?;
+            let (agent, free) = reserve::unused(state, *reservation)?;
             Ok(reserve::unreserve(&release(agent)?, &free)?.events)
         },
         Request::CreateVolume {
@@ -270,42 +277,6 @@ fn purge_orphan(
             let agent = state.connected_agent(entry.volume.agent)?;
             orphan::forget(&Order { state, agent, source: Source::Agent, asked }, entry)
         },
-    }
-}
-
-/// The part of a row that neither volumes nor tasks have.
-fn unused(state: &State, reservation: ReservationId) -> Result<(AgentId, Resources), Rejection> {
-    let row = state.rows.get(&reservation).ok_or_else(|| {
-        Rejection::new(ErrorCode::UnknownReservation, format!("no reservation {reservation}"))
-            .remedy("list the reservations with `berth reservation list`")
-            .field("reservation")
-    })?;
-    let agent = state.connected_agent(row.agent)?;
-    let all = sum_of(&row.resource);
-    let mut free = Resources::new();
-    for pool in [Pool::Available, Pool::Offered] {
-        let held = pool_of(agent, pool);
-        let part = all.minus(&held.missing(&all));
-        free.add_all(&part).map_err(|e| {
-            Rejection::new(ErrorCode::InvalidResources, format!("reservation {reservation}: {e}"))
-        })?;
-    }
-    if free.is_empty() {
-        return Err(Rejection::new(
-            ErrorCode::ResourcesInUse,
-            format!("reservation {reservation} ({}) is wholly in volumes or tasks", row.resource),
-        )
-        .remedy("delete its volumes and end its tasks first"));
-    }
-    Ok((row.agent, free))
-}
-
-fn pool_of(agent: &Agent, pool: Pool) -> &Resources {
-    match pool {
-        Pool::Available => &agent.books.available,
-        Pool::Offered => &agent.books.offered,
-        Pool::Used => &agent.books.used,
-        Pool::Withheld => &agent.books.withheld,
     }
 }
 
