@@ -83,9 +83,6 @@ pub enum RemoveError {
     )]
     Elsewhere { path: String },
     /// The agent ends.
-    #[error("the agent ends: it goes on after its next start")]
-    Ended,
-    /// The agent ends.
     #[error("{path} was begun to be deleted and the agent stops: it goes on after its next start")]
     CalledOff { path: String },
     /// The file system says no.
@@ -236,7 +233,7 @@ impl Walk<'_> {
     fn stopped(&self, here: &Node, entry: &OsStr, stop: Stop) -> RemoveError {
         let path = self.path(Some(entry));
         match stop {
-            Stop::Ended => RemoveError::Ended,
+            Stop::Ended => RemoveError::CalledOff { path },
             Stop::Elsewhere => RemoveError::Elsewhere { path },
             Stop::Io(source) => explain("overwriting", path, here, Some(entry), source),
         }

@@ -141,7 +141,6 @@ impl OnDisk {
             | RemoveError::Volume { .. }
             | RemoveError::Disk { .. }
             | RemoveError::Elsewhere { .. }
-            | RemoveError::Ended
             | RemoveError::Immutable { .. } => ErrorCode::VolumeUnavailable,
         };
         let text = format!(

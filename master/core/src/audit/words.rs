@@ -17,7 +17,7 @@ pub(crate) fn volume(request: &Request) -> Option<VolumeChoice> {
         | Request::Property { volume, .. }
         | Request::AdoptOrphan { orphan: OrphanChoice::Record(volume) }
         | Request::PurgeOrphan { orphan: OrphanChoice::Record(volume) } => Some(volume.clone()),
-        Request::RestoreVolume { volume } | Request::PurgeVolume { volume } => {
+        Request::RestoreVolume { volume } | Request::PurgeVolume { volume, .. } => {
             Some(VolumeChoice::Id(*volume))
         },
         _other => None,
