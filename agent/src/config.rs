@@ -53,9 +53,14 @@ pub struct AgentConfig {
     /// Directories of the machine that may be imported into volumes, with all that is below them. The agent reads as root,
     /// so there is none unless it is said.
     pub import_from: Vec<PathBuf>,
+    /// How long whoever sends or takes a volume as a stream may stand still before the stream is ended.
+    pub transfer_idle: Duration,
     /// The program whose hidden subcommands supervise containers: this one; only tests have another.
     pub program: PathBuf,
 }
+
+/// Enough for somebody who changes a tape, and not for long: others wait for the place.
+const TRANSFER_IDLE: Duration = Duration::from_mins(1);
 
 /// What was given on the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,6 +104,7 @@ struct File {
     log_files: Option<u32>,
     #[serde(default)]
     import_from: Vec<PathBuf>,
+    transfer_idle: Option<String>,
 }
 
 /// One disk, in the file as a table, on the command line as `key=value,…`.
@@ -138,6 +144,7 @@ impl AgentConfig {
             log_limit,
             log_files,
             import_from,
+            transfer_idle,
         } = file.map(read).transpose()?.unwrap_or_default();
         let master = flags.master.or(master).ok_or_else(|| {
             refuse("--master", "no master is given").remedy("give --master HOST:PORT")
@@ -204,6 +211,7 @@ impl AgentConfig {
             log_limit: log_size(log_limit)?,
             log_files,
             import_from: directories(import_from, flags.import_from)?,
+            transfer_idle: span("transfer_idle", transfer_idle, TRANSFER_IDLE)?,
             program: PathBuf::from("/proc/self/exe"),
         })
     }
@@ -412,6 +420,7 @@ mod tests {
             log_limit: Bytes::from_mib(10),
             log_files: 2,
             import_from: Vec::new(),
+            transfer_idle: TRANSFER_IDLE,
             program: PathBuf::from("/proc/self/exe"),
         };
         assert_eq!(AgentConfig::load(None, flags()), Ok(wanted));

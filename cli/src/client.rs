@@ -54,7 +54,7 @@ pub(crate) struct Probe {
     pub(crate) scheduler: bool,
 }
 
-fn failed(status: &Status) -> Failure {
+pub(crate) fn failed(status: &Status) -> Failure {
     Failure::from(from_status(status))
 }
 
@@ -204,6 +204,11 @@ impl Client {
         };
         let reply = self.operator.clone().survey_directory(request).await;
         from_wire(reply.map_err(|s| failed(&s))?.into_inner()).map_err(Failure::from)
+    }
+
+    /// For calls that stream.
+    pub(crate) fn operator(&self) -> OperatorClient<Channel> {
+        self.operator.clone()
     }
 
     /// Asks whether a change would be accepted, before somebody is asked to confirm it: unless it is a trial, a refusal

@@ -107,6 +107,7 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::GroupApart
         | ErrorCode::OrphanUnidentified
         | ErrorCode::ImportRefused
+        | ErrorCode::ExportRefused
         | ErrorCode::SourceChanged => exit::CONFLICT,
         ErrorCode::NotPrivileged | ErrorCode::ImportNotAllowed => exit::NOT_ALLOWED,
         ErrorCode::Unavailable | ErrorCode::AgentUnreachable => exit::UNREACHABLE,
@@ -129,6 +130,7 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::LaunchFailed
         | ErrorCode::TransferFailed
         | ErrorCode::CopyDiffers
+        | ErrorCode::InvalidArchive
         | ErrorCode::LedgerCorrupt
         | ErrorCode::LedgerRolledBack
         | ErrorCode::RegistryCorrupt

@@ -5,9 +5,9 @@
 //! by the agent, by a refusal, or by the end of his patience.
 
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{AgentId, TransferId};
+use berth_model::id::{AgentId, OperationId, TransferId};
 use berth_proto::v1;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Attached {
     /// Who dialled.
     pub agent: AgentId,
+    /// How long whoever takes what it sends may stand still.
+    pub idle: Duration,
     /// What it says.
     pub messages: Streaming<v1::FromTransfer>,
     /// What it is told. Dropped, the transfer is over.
@@ -29,10 +31,24 @@ pub struct Attached {
 
 type Waiting = BTreeMap<TransferId, oneshot::Sender<Result<Attached, Rejection>>>;
 
-/// The transfers that nobody has attached to yet.
+/// The transfers that nobody has attached to yet, and the operations whose data somebody sends or takes.
 #[derive(Debug, Default)]
 pub struct Relay {
     waiting: Mutex<Waiting>,
+    claimed: Mutex<BTreeSet<OperationId>>,
+}
+
+/// Somebody sends or takes the data of an operation. Dropped, another may.
+#[derive(Debug)]
+pub struct Claim {
+    relay: Arc<Relay>,
+    operation: OperationId,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.relay.claimed().remove(&self.operation);
+    }
 }
 
 /// A transfer that an agent is to attach to. Dropped, nobody can any more.
@@ -48,10 +64,38 @@ impl Relay {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn claimed(&self) -> MutexGuard<'_, BTreeSet<OperationId>> {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on nobody else sends or takes the data of this operation.
+    ///
+    /// # Errors
+    /// Somebody does.
+    pub fn claim(self: &Arc<Self>, operation: OperationId) -> Result<Claim, Rejection> {
+        if self.claimed().insert(operation) {
+            return Ok(Claim { relay: Arc::clone(self), operation });
+        }
+        let text = format!("somebody else has the stream of operation {operation}");
+        Err(Rejection::new(ErrorCode::TransferFailed, text)
+            .remedy("wait until that has ended, or ask for an operation of your own"))
+    }
+
+    /// Does somebody send or take the data of this operation?
+    #[must_use]
+    pub fn is_claimed(&self, operation: OperationId) -> bool {
+        self.claimed().contains(&operation)
+    }
+
     /// A new transfer.
     #[must_use]
     pub fn expect(self: &Arc<Self>) -> Expected {
-        let transfer = TransferId::from_u128(uuid::Uuid::new_v4().as_u128());
+        self.expect_as(TransferId::from_u128(uuid::Uuid::new_v4().as_u128()))
+    }
+
+    /// A transfer that both sides know: whoever expects it has claimed its operation.
+    #[must_use]
+    pub fn expect_as(self: &Arc<Self>, transfer: TransferId) -> Expected {
         let (sender, attached) = oneshot::channel();
         self.waiting().insert(transfer, sender);
         Expected { relay: Arc::clone(self), transfer, attached }
@@ -84,6 +128,17 @@ impl Expected {
     #[must_use]
     pub fn transfer(&self) -> TransferId {
         self.transfer
+    }
+
+    /// The agent's side, whenever it dials.
+    ///
+    /// # Errors
+    /// It was refused.
+    pub async fn dialled(mut self) -> Result<Attached, Rejection> {
+        match (&mut self.attached).await {
+            Ok(answer) => answer,
+            Err(_dropped) => Err(Rejection::new(ErrorCode::Unavailable, "the master is stopping")),
+        }
     }
 
     /// The agent's side, once it has dialled.

@@ -192,6 +192,10 @@ codes! {
     TransferFailed => "TRANSFER_FAILED", Later;
     /// What was copied into a volume is not what is there now.
     CopyDiffers => "COPY_DIFFERS", AfterRefresh;
+    /// What is to be exported holds something that an archive cannot, or is in use.
+    ExportRefused => "EXPORT_REFUSED", AfterRefresh;
+    /// What is read is no whole export: damaged, cut off, or made by something else.
+    InvalidArchive => "INVALID_ARCHIVE", Never;
     /// The audit log has no such entry.
     UnknownAuditEntry => "UNKNOWN_AUDIT_ENTRY", Never;
     /// An entry of the audit log is not as it was written.

@@ -3,7 +3,7 @@
 use crate::audit::Said;
 use crate::declaration::DiskOrder;
 use crate::error::Rejection;
-use crate::id::{AgentId, FrameworkId, OperationId, VolumeId};
+use crate::id::{AgentId, FrameworkId, OperationId, SnapshotId, VolumeId};
 use crate::orphan::OrphanOrder;
 use crate::resources::{Resource, Resources};
 use crate::task::TaskInfo;
@@ -116,11 +116,13 @@ pub enum OperationKind {
     AddDisk,
     /// REMOVE_DISK: it does not use it any more.
     RemoveDisk,
+    /// EXPORT: what is in a volume or a snapshot is sent to whoever asked.
+    Export,
 }
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -153,6 +155,7 @@ impl OperationKind {
         Self::Import,
         Self::AddDisk,
         Self::RemoveDisk,
+        Self::Export,
     ];
 
     /// The kind as users see it.
@@ -191,6 +194,7 @@ impl OperationKind {
             Self::Import => "IMPORT",
             Self::AddDisk => "ADD_DISK",
             Self::RemoveDisk => "REMOVE_DISK",
+            Self::Export => "EXPORT",
         }
     }
 }
@@ -281,4 +285,6 @@ pub struct OperationRecord {
     pub disk: Option<Box<DiskOrder>>,
     /// What is to become of the blocks of what is purged; as the agent is configured when absent.
     pub wipe: Option<Wipe>,
+    /// Which snapshot is exported.
+    pub snapshot: Option<SnapshotId>,
 }

@@ -90,7 +90,7 @@ pub enum Request {
         access: Access,
         /// Whether several tasks may use it at once.
         shared: bool,
-        /// Where its content comes from; empty when absent. It needs an agent.
+        /// Where its content comes from; empty when absent. A directory needs an agent.
         import: Option<Import>,
     },
     /// Move a volume to the trash.
@@ -232,6 +232,13 @@ pub enum Request {
         /// Which.
         disk: DiskId,
     },
+    /// Send what is in a volume that nobody uses, or in a snapshot, to whoever asks for it under the operation's id.
+    ExportVolume {
+        /// Which volume.
+        volume: VolumeChoice,
+        /// Which of its snapshots; the volume itself when absent.
+        snapshot: Option<SnapshotId>,
+    },
 }
 
 /// What operators say of a volume.
@@ -278,6 +285,7 @@ impl Request {
             Self::PurgeOrphan { .. } => OperationKind::PurgeOrphan,
             Self::AddDisk { .. } => OperationKind::AddDisk,
             Self::RemoveDisk { .. } => OperationKind::RemoveDisk,
+            Self::ExportVolume { .. } => OperationKind::Export,
         }
     }
 }

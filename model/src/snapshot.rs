@@ -7,6 +7,7 @@
 use crate::error::Rejection;
 use crate::id::{AgentId, GroupId, OperationId, Principal, SnapshotId, SnapshotName};
 use crate::task::Program;
+use crate::transfer::Import;
 use crate::units::Timestamp;
 use crate::volume::VolumeSpec;
 use std::fmt;
@@ -204,6 +205,17 @@ pub enum Origin {
         /// Which directory.
         path: Arc<str>,
     },
+    /// What an export has of a volume, as it is sent under the id of the operation.
+    Stream,
+}
+
+impl From<&Import> for Origin {
+    fn from(import: &Import) -> Self {
+        match import {
+            Import::Directory { path } => Self::Directory { path: Arc::clone(path) },
+            Import::Stream => Self::Stream,
+        }
+    }
 }
 
 impl Origin {
@@ -212,7 +224,7 @@ impl Origin {
     pub const fn snapshot(&self) -> Option<&SnapshotSpec> {
         match self {
             Self::Clone { snapshot } | Self::RollBack { snapshot, .. } => Some(snapshot),
-            Self::Orphan | Self::Directory { .. } => None,
+            Self::Orphan | Self::Directory { .. } | Self::Stream => None,
         }
     }
     /// True when the content comes from outside and takes time to copy.
@@ -220,14 +232,14 @@ impl Origin {
     pub const fn is_import(&self) -> bool {
         match self {
             Self::Clone { .. } | Self::RollBack { .. } | Self::Orphan => false,
-            Self::Directory { .. } => true,
+            Self::Directory { .. } | Self::Stream => true,
         }
     }
     /// True when the volume has an earlier life that it goes back to should this fail.
     #[must_use]
     pub const fn is_roll_back(&self) -> bool {
         match self {
-            Self::Clone { .. } | Self::Orphan | Self::Directory { .. } => false,
+            Self::Clone { .. } | Self::Orphan | Self::Directory { .. } | Self::Stream => false,
             Self::RollBack { .. } => true,
         }
     }

@@ -1,10 +1,13 @@
-//! Data that comes into volumes from outside: what may be taken in, what an agent says of it before, how far it is.
+//! Data that comes into volumes from outside, or leaves them: what may be taken in, what an agent says of it before, how far
+//! it is.
 //!
 //! Invariant: nothing here is part of a volume; what was surveyed may have changed when it is copied.
 
 use crate::error::{ErrorCode, Rejection};
-use crate::id::AgentId;
+use crate::id::{AgentId, OperationId};
+use crate::snapshot::SnapshotSpec;
 use crate::units::Bytes;
+use crate::volume::VolumeSpec;
 use std::sync::Arc;
 
 /// Longest path that the kernel takes.
@@ -18,6 +21,8 @@ pub enum Import {
         /// Absolute, see [`check_directory`].
         path: Arc<str>,
     },
+    /// An export, which somebody sends under the id of the operation.
+    Stream,
 }
 
 /// Checks that a path names a directory without detours.
@@ -85,9 +90,14 @@ pub enum TransferWish {
         /// How large the volume is to be.
         size: Bytes,
     },
+    /// What this operation exports.
+    Export {
+        /// Which.
+        operation: OperationId,
+    },
 }
 
-/// What somebody wants to know of an agent over a stream of its own; nothing changes by it.
+/// What somebody wants of an agent over a stream of its own; nothing changes by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransferOrder {
     /// What an import of this directory would meet.
@@ -96,6 +106,13 @@ pub enum TransferOrder {
         path: Arc<str>,
         /// How large the volume is to be.
         size: Bytes,
+    },
+    /// What is in a volume, or in a snapshot of it, as an archive.
+    Export {
+        /// Which volume.
+        volume: Box<VolumeSpec>,
+        /// Which of its snapshots; the volume itself when absent.
+        snapshot: Option<Box<SnapshotSpec>>,
     },
 }
 

@@ -83,7 +83,8 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::FreezeFailed
         | ErrorCode::GroupApart
         | ErrorCode::OrphanUnidentified
-        | ErrorCode::ImportRefused => Code::FailedPrecondition,
+        | ErrorCode::ImportRefused
+        | ErrorCode::ExportRefused => Code::FailedPrecondition,
         ErrorCode::NotPrivileged | ErrorCode::ImportNotAllowed => Code::PermissionDenied,
         ErrorCode::VolumeLost
         | ErrorCode::SnapshotLost
@@ -92,6 +93,7 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::LedgerRolledBack
         | ErrorCode::RegistryCorrupt
         | ErrorCode::CopyDiffers
+        | ErrorCode::InvalidArchive
         | ErrorCode::AuditBroken => Code::DataLoss,
         ErrorCode::VolumeUnavailable
         | ErrorCode::AgentUnreachable

@@ -6,7 +6,7 @@
 use berth_model::access::Access;
 use berth_model::agent::Disk;
 use berth_model::error::Rejection;
-use berth_model::id::{ContainerId, FrameworkId, VolumeId};
+use berth_model::id::{ContainerId, FrameworkId, OperationId, VolumeId};
 use berth_model::record::LedgerDisk;
 use berth_model::snapshot::{Consistency, Freeze, SnapshotSpec};
 use berth_model::task::{Check, TaskInfo};
@@ -133,13 +133,13 @@ pub enum VolumeEffect {
         /// Of which snapshot.
         snapshot: SnapshotSpec,
     },
-    /// Make a volume with a copy of what a directory of the machine holds, everything synced and compared. The directory
-    /// stays as it is. Nothing of a copy that is not whole remains, and no trash is purged for it.
+    /// Make a volume with a content from outside, everything synced and compared. A directory stays as it is. Nothing of what
+    /// is not whole remains, and no trash is purged for it.
     Import {
         /// What is wanted.
         spec: VolumeSpec,
-        /// Which directory.
-        path: Arc<str>,
+        /// Where the content comes from.
+        from: Source,
     },
     /// Give the root directory of the live volume this owner and mode, in use or not, synced. `Failed`: it has the old ones.
     SetAccess {
@@ -153,6 +153,22 @@ pub enum VolumeEffect {
     Adopt {
         /// Which.
         spec: VolumeSpec,
+    },
+}
+
+/// Where the content of a new volume comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A directory of the machine.
+    Directory {
+        /// Which.
+        path: Arc<str>,
+    },
+    /// An archive that somebody sends to the master; whatever was made of an earlier one is deleted first. `Failed` when nobody
+    /// sends it.
+    Stream {
+        /// The operation under whose id it is sent.
+        operation: OperationId,
     },
 }
 

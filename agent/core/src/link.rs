@@ -309,7 +309,7 @@ impl Agent {
                 self.look_again(volume, generation, operation);
             },
             ToAgent::Transfer { transfer, order } => {
-                self.emit(Output::Transfer { transfer, order });
+                self.transfer(transfer, order);
             },
             ToAgent::PurgeOrphan { operation, order } => self.purge_orphan(operation, *order),
             ToAgent::ForgetOrphan { operation } => self.forget_orphan(operation),

@@ -183,6 +183,13 @@ pub enum Output {
         /// What is wanted.
         order: TransferOrder,
     },
+    /// Dial another stream to the master and say over it why there is nothing.
+    RefuseTransfer {
+        /// Names it.
+        transfer: TransferId,
+        /// Why.
+        reason: Rejection,
+    },
     /// Use one more disk, or one less. One at a time; asked again it completes what was begun.
     OrderDisk {
         /// Comes back with the outcome.

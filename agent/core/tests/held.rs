@@ -60,6 +60,7 @@ fn changes(outputs: &[Output]) -> Vec<Output> {
         | Output::ReadFile { .. }
         | Output::Log { .. }
         | Output::Transfer { .. }
+        | Output::RefuseTransfer { .. }
         | Output::Stopped => false,
     };
     outputs.iter().filter(change).cloned().collect()

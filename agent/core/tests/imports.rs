@@ -3,7 +3,7 @@
 mod scene;
 
 use berth_agent_core::Output;
-use berth_agent_core::effect::{VolumeEffect, VolumeOutcome};
+use berth_agent_core::effect::{Source, VolumeEffect, VolumeOutcome};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::TransferId;
 use berth_model::link::ToAgent;
@@ -21,7 +21,7 @@ fn import(number: u128, op: u128) -> ToAgent {
 
 fn wanted(number: u128) -> VolumeEffect {
     let path = Arc::from("/srv/data");
-    VolumeEffect::Import { spec: spec(number, 1), path }
+    VolumeEffect::Import { spec: spec(number, 1), from: Source::Directory { path } }
 }
 
 fn effects(outputs: &[Output]) -> Vec<VolumeEffect> {

@@ -189,6 +189,7 @@ impl World {
                 | Output::TryDisk { .. }
                 | Output::Log { .. }
                 | Output::Transfer { .. }
+                | Output::RefuseTransfer { .. }
                 | Output::Stopped => {},
             }
         }

@@ -12,7 +12,7 @@ use crate::host::pace;
 use crate::volume::Volumes;
 use berth_agent_core::Input;
 use berth_agent_core::effect::{
-    ContainerEffect, DiskOutcome, Freezing, OrphanOutcome, VolumeEffect, VolumeOutcome,
+    ContainerEffect, DiskOutcome, Freezing, OrphanOutcome, Source, VolumeEffect, VolumeOutcome,
 };
 use berth_model::declaration::DiskOrder;
 use berth_model::error::{ErrorCode, Rejection};
@@ -29,7 +29,7 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
 /// Effects on volumes that are carried out at the same time.
 const VOLUMES_MAX: usize = 16;
-/// Volumes that get content from outside at the same time, and transfers.
+/// Volumes that get content from outside at the same time, surveys, and exports.
 const IMPORTS_MAX: usize = 4;
 /// Deletions and wipes that are carried out at the same time; they have slots of their own, since one may take minutes.
 const PURGES_MAX: usize = 2;
@@ -62,6 +62,7 @@ pub(super) struct Effects {
     volume_slots: Arc<Semaphore>,
     import_slots: Arc<Semaphore>,
     transfer_slots: Arc<Semaphore>,
+    export_slots: Arc<Semaphore>,
     purge_slots: Arc<Semaphore>,
     read_slots: Arc<Semaphore>,
     /// Held for writing while a group of snapshots may stop tasks.
@@ -86,6 +87,7 @@ impl Effects {
             volume_slots: Arc::new(Semaphore::new(VOLUMES_MAX)),
             import_slots: Arc::new(Semaphore::new(IMPORTS_MAX)),
             transfer_slots: Arc::new(Semaphore::new(IMPORTS_MAX)),
+            export_slots: Arc::new(Semaphore::new(IMPORTS_MAX)),
             purge_slots: Arc::new(Semaphore::new(PURGES_MAX)),
             read_slots: Arc::new(Semaphore::new(READS_MAX)),
             stops: Arc::default(),
@@ -97,7 +99,7 @@ impl Effects {
     pub(super) fn volume(&mut self, token: u64, effect: VolumeEffect) {
         let volumes = Arc::clone(&self.volumes);
         let volume = effect.spec().id;
-        let runtime = Arc::clone(&self.runtime);
+        let (runtime, way) = (Arc::clone(&self.runtime), self.way.clone());
         let stops = Arc::clone(&self.stops);
         // What takes long has slots of its own: it must not hold up what is quick.
         let slots = match &effect {
@@ -121,6 +123,9 @@ impl Effects {
                     let _none_stops = stops.read().await;
                     frozen(&runtime, volumes, snapshot, &freezing).await
                 },
+                effect @ VolumeEffect::Import { from: Source::Stream { operation }, .. } => {
+                    super::stream::imported(way, volumes, operation, effect).await
+                },
                 effect => spawn_blocking(move || volumes.run(&effect)).await,
             };
             let outcome = ran.unwrap_or_else(|_panic| {
@@ -136,12 +141,23 @@ impl Effects {
     /// Dials for a transfer; nobody waits for it here.
     pub(super) fn transfer(&mut self, transfer: TransferId, order: TransferOrder) {
         let (way, volumes) = (self.way.clone(), Arc::clone(&self.volumes));
-        let slots = Arc::clone(&self.transfer_slots);
+        let slots = match &order {
+            TransferOrder::Survey { .. } => &self.transfer_slots,
+            TransferOrder::Export { .. } => &self.export_slots,
+        };
+        let slots = Arc::clone(slots);
         self.reap();
         self.tasks.spawn(async move {
             let _slot = slots.acquire_owned().await;
             super::transfer::run(way, transfer, order, volumes).await;
         });
+    }
+
+    /// Says why there is nothing.
+    pub(super) fn refuse_transfer(&mut self, transfer: TransferId, reason: Rejection) {
+        let way = self.way.clone();
+        self.reap();
+        self.tasks.spawn(super::transfer::refuse(way, transfer, reason));
     }
 
     /// How far the volumes are that get their content from outside.

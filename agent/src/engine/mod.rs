@@ -18,6 +18,7 @@ mod link;
 mod places;
 mod start;
 mod stop;
+mod stream;
 mod transfer;
 
 pub use error::Error;
@@ -102,7 +103,8 @@ pub async fn run(config: AgentConfig, mut stop: mpsc::Receiver<Stop>) -> Result<
     for limitation in &info.limitations {
         tracing::warn!("{limitation}");
     }
-    let way = Way { master: config.master.clone(), agent: info.id };
+    let (master, idle) = (config.master.clone(), config.transfer_idle);
+    let way = Way { master, agent: info.id, idle };
     let adopted = volumes.disks().ledger();
     let disks_told = info.disks.clone();
     let (effects, mut answers) = Effects::new(volumes, runtime, way, places);
@@ -287,6 +289,9 @@ impl Engine {
                 self.effects.read(read, Part { container, stream, offset, length });
             },
             Output::Transfer { transfer, order } => self.effects.transfer(transfer, order),
+            Output::RefuseTransfer { transfer, reason } => {
+                self.effects.refuse_transfer(transfer, reason);
+            },
             Output::OrderDisk { operation, order } => self.effects.order_disk(operation, *order),
             Output::TryDisk { read, order } => self.effects.try_disk(read, *order),
             Output::PurgeOrphan { operation, order } => {

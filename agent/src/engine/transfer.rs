@@ -22,16 +22,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A master that does not even answer pings for so long is gone.
 const SILENCE: Duration = Duration::from_secs(20);
 /// Messages that wait for the network.
-const QUEUE_MAX: usize = 4;
+pub(super) const QUEUE_MAX: usize = 4;
 
 /// Where transfers go, and in whose name.
 #[derive(Clone, Debug)]
 pub(super) struct Way {
     pub(super) master: Address,
     pub(super) agent: AgentId,
+    /// How long the other side may stand still.
+    pub(super) idle: Duration,
 }
 
-fn message(body: Body) -> v1::FromTransfer {
+pub(super) fn message(body: Body) -> v1::FromTransfer {
     v1::FromTransfer { body: Some(body) }
 }
 
@@ -53,7 +55,7 @@ async fn attached(
     order: TransferOrder,
     volumes: Arc<Volumes>,
 ) -> Result<(), String> {
-    let (messages, mut answers) = attach(way, transfer).await?;
+    let (messages, answers) = attach(way, transfer).await?;
     let last = match order {
         TransferOrder::Survey { path, size } => {
             let found = spawn_blocking(move || volumes.survey(&path, size)).await;
@@ -68,7 +70,30 @@ async fn attached(
                 Err(reason) => Body::Failed(to_wire(&reason)),
             }
         },
+        TransferOrder::Export { volume, snapshot } => {
+            let what = (volume, snapshot);
+            super::stream::exported(&messages, way.idle, volumes, what).await?
+        },
     };
+    say_last(messages, answers, last).await
+}
+
+/// Dials only to say why there is nothing.
+pub(super) async fn refuse(way: Way, transfer: TransferId, reason: Rejection) {
+    let said = async {
+        let (messages, answers) = attach(&way, transfer).await?;
+        say_last(messages, answers, Body::Failed(to_wire(&reason))).await
+    };
+    if let Err(why) = said.await {
+        tracing::warn!(%transfer, "a transfer could not be refused: {why}");
+    }
+}
+
+async fn say_last(
+    messages: mpsc::Sender<v1::FromTransfer>,
+    mut answers: tonic::Streaming<v1::ToTransfer>,
+    last: Body,
+) -> Result<(), String> {
     messages.send(message(last)).await.map_err(|_closed| "the master hung up".to_owned())?;
     drop(messages);
     // What was said is on its way until the master ends its side.
@@ -77,7 +102,7 @@ async fn attached(
 }
 
 /// Dials and says which transfer it is.
-async fn attach(
+pub(super) async fn attach(
     way: &Way,
     transfer: TransferId,
 ) -> Result<(mpsc::Sender<v1::FromTransfer>, tonic::Streaming<v1::ToTransfer>), String> {
@@ -93,7 +118,9 @@ async fn attach(
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let (messages, queue) = mpsc::channel(QUEUE_MAX);
-    let attach = Attach { transfer_id: transfer.to_string(), agent_id: way.agent.to_string() };
+    let (transfer_id, agent_id) = (transfer.to_string(), way.agent.to_string());
+    let idle_ms = u64::try_from(way.idle.as_millis()).unwrap_or(u64::MAX);
+    let attach = Attach { transfer_id, agent_id, idle_ms };
     messages
         .send(message(Body::Attach(attach)))
         .await
@@ -102,6 +129,6 @@ async fn attach(
     Ok((messages, answer.map_err(|status| said(&status))?.into_inner()))
 }
 
-fn said(status: &tonic::Status) -> String {
+pub(super) fn said(status: &tonic::Status) -> String {
     format!("{:?}: {}", status.code(), status.message())
 }

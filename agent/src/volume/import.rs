@@ -2,9 +2,9 @@
 //! is, and its end when the agent stops.
 
 use super::Volumes;
-use super::content::{self, Counter, Directory, Sources};
+use super::content::{self, Archive, Counter, Directory, Incoming, Sources};
 use super::driver::{Driver, Fault, Found};
-use berth_agent_core::effect::{Place, VolumeOutcome};
+use berth_agent_core::effect::{Place, Source, VolumeOutcome};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::VolumeId;
 use berth_model::transfer::{Progress, Survey};
@@ -14,7 +14,7 @@ use berth_model::wipe::Wipe;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// An import takes no room from others.
 const NO_ROOM: &str = "an import purges no trash by itself: delete trash of that disk for good (berth volume trash list, berth volume trash purge), \
@@ -25,17 +25,24 @@ const NO_ROOM: &str = "an import purges no trash by itself: delete trash of that
 pub(super) struct Imports {
     sources: Sources,
     under_way: Mutex<BTreeMap<VolumeId, Arc<Counter>>>,
+    /// What nobody reads yet.
+    arriving: Mutex<BTreeMap<VolumeId, Incoming>>,
     stopped: Arc<AtomicBool>,
 }
 
 impl Default for Imports {
     fn default() -> Self {
         let stopped = Arc::new(AtomicBool::new(false));
-        Self { sources: Sources::none(), under_way: Mutex::default(), stopped }
+        let (under_way, arriving) = (Mutex::default(), Mutex::default());
+        Self { sources: Sources::none(), under_way, arriving, stopped }
     }
 }
 
 impl Imports {
+    fn arriving(&self) -> MutexGuard<'_, BTreeMap<VolumeId, Incoming>> {
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn begin(&self, id: VolumeId) -> UnderWay<'_> {
         let counter = Arc::new(Counter::new(Arc::clone(&self.stopped)));
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,11 +82,12 @@ impl Volumes {
         self
     }
 
-    /// How far the volumes are that get their content from outside now.
+    /// How far the volumes are that get their content from outside now, and those that are exported.
     #[must_use]
     pub fn progress(&self) -> Vec<(VolumeId, Progress)> {
         let under_way = self.imports.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.iter().map(|(id, counter)| (*id, counter.progress())).collect()
+        let imported = under_way.iter().map(|(id, counter)| (*id, counter.progress()));
+        imported.chain(self.exported()).collect()
     }
 
     /// Ends what takes long; it is begun again by the next agent.
@@ -91,6 +99,12 @@ impl Volumes {
     #[must_use]
     pub fn stopped(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.imports.stopped)
+    }
+
+    /// True once [`Volumes::stop`] was called.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.imports.stopped.load(Ordering::Relaxed)
     }
 
     /// What an import of this directory would meet.
@@ -124,13 +138,28 @@ impl Volumes {
         &self,
         driver: &dyn Driver,
         spec: &VolumeSpec,
-        path: &str,
+        from: &Source,
     ) -> Result<Found, Fault> {
+        // Taken in any case: what nobody reads is hung up on.
+        let incoming = self.imports.arriving().remove(&spec.id);
         self.make_room(driver, spec, Place::Live, &[], &mut Vec::new()).map_err(purge_first)?;
         let under_way = self.imports.begin(spec.id);
         let counter = Arc::clone(&under_way.counter);
-        let mut content = Directory::new(&self.imports.sources, path, spec.size, counter);
-        driver.import(spec, &mut content)
+        match from {
+            Source::Directory { path } => {
+                let mut content = Directory::new(&self.imports.sources, path, spec.size, counter);
+                driver.import(spec, &mut content)
+            },
+            Source::Stream { operation: _ } => {
+                let incoming = incoming.unwrap_or_else(Incoming::broken);
+                driver.import(spec, &mut Archive::new(incoming, spec.size, counter))
+            },
+        }
+    }
+
+    /// What this volume is to have arrives here; said before the effect that makes it.
+    pub fn arrives(&self, volume: VolumeId, incoming: Incoming) {
+        self.imports.arriving().insert(volume, incoming);
     }
 }
 

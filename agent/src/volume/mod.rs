@@ -7,6 +7,7 @@
 pub mod content;
 pub mod driver;
 mod drivers;
+mod export;
 pub mod fake;
 mod group;
 pub(crate) mod identity;
@@ -49,6 +50,7 @@ pub struct Volumes {
     /// What each directory that nobody knows took when it was first seen.
     strange: Mutex<BTreeMap<Arc<str>, Option<Bytes>>>,
     imports: import::Imports,
+    exports: export::Exports,
 }
 
 impl Volumes {
@@ -66,6 +68,7 @@ impl Volumes {
             room: Mutex::new(()),
             strange: Mutex::default(),
             imports: import::Imports::default(),
+            exports: export::Exports::default(),
         }
     }
 
@@ -80,6 +83,7 @@ impl Volumes {
             room: Mutex::new(()),
             strange: Mutex::default(),
             imports: import::Imports::default(),
+            exports: export::Exports::default(),
         }
     }
 
@@ -102,6 +106,7 @@ impl Volumes {
     /// Carries out an effect. A destroyed volume that is safe in the trash is `Present`, a purged one `Absent`.
     #[must_use]
     pub fn run(&self, effect: &VolumeEffect) -> VolumeOutcome {
+        self.end_exports(effect);
         match effect {
             VolumeEffect::TakeGroup { members, again, still: _ } => {
                 return self.take_group(members, *again);
@@ -141,7 +146,7 @@ impl Volumes {
                 .make_room(driver, spec, Place::Live, purgeable, &mut purged)
                 .and_then(|()| driver.ensure(spec))
                 .map(Some),
-            VolumeEffect::Import { spec, path } => self.import(driver, spec, path).map(Some),
+            VolumeEffect::Import { spec, from } => self.import(driver, spec, from).map(Some),
             VolumeEffect::Restore { spec, purgeable } => self
                 .make_room(driver, spec, Place::Trash, purgeable, &mut purged)
                 .and_then(|()| driver.relocate(spec, Place::Live)),

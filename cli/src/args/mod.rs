@@ -19,8 +19,8 @@ pub(crate) use snapshot::{
     VolumeRollback,
 };
 pub(crate) use storage::{
-    Reservation, ReservationCreate, Trash, Volume, VolumeCreate, VolumeImport, VolumeProtect,
-    VolumeSet,
+    Reservation, ReservationCreate, Trash, Volume, VolumeCreate, VolumeExport, VolumeImport,
+    VolumeProtect, VolumeSet,
 };
 pub(crate) use work::{Apply, Framework, Offer, Operation, Role, Service, Task, Validate};
 

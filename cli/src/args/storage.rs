@@ -50,8 +50,10 @@ pub(crate) struct ReservationCreate {
 pub(crate) enum Volume {
     /// Create a volume, reserving what is missing
     Create(VolumeCreate),
-    /// Make a volume with a copy of a directory of an agent's machine, which stays as it is
+    /// Make a volume with a copy of a directory of an agent's machine, which stays as it is, or with what an export holds
     Import(VolumeImport),
+    /// Write what is in a volume that no task uses, or in one of its snapshots, to a file or to standard output
+    Export(VolumeExport),
     /// List volumes
     #[command(visible_alias = "ls")]
     List {
@@ -169,11 +171,14 @@ pub(crate) struct VolumeImport {
     #[arg(short, long, env = "BERTH_ROLE", value_parser = role)]
     pub(crate) role: berth_model::role::Role,
     /// The directory on the agent's machine, absolute; the agent's import_from must allow it
-    #[arg(long, value_name = "DIR", value_parser = directory)]
-    pub(crate) path: std::sync::Arc<str>,
-    /// The agent that has the directory: id, its beginning, or the host's name
+    #[arg(long, value_name = "DIR", value_parser = directory, required_unless_present = "from", requires = "agent")]
+    pub(crate) path: Option<std::sync::Arc<str>>,
+    /// An export on this machine (- for standard input), as berth volume export writes it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "detach"])]
+    pub(crate) from: Option<std::path::PathBuf>,
+    /// The agent: id, its beginning, or the host's name; the one that has the directory (of an export: the one with most room)
     #[arg(long)]
-    pub(crate) agent: String,
+    pub(crate) agent: Option<String>,
     /// How large the volume will be, in whole MiB, such as 10GiB
     #[arg(long, value_parser = size)]
     pub(crate) size: berth_model::units::Bytes,
@@ -191,6 +196,21 @@ pub(crate) struct VolumeImport {
     pub(crate) principal: Option<String>,
     #[command(flatten)]
     pub(crate) access: AccessArgs,
+    #[command(flatten)]
+    pub(crate) trial: Trial,
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct VolumeExport {
+    #[command(flatten)]
+    pub(crate) which: OneVolume,
+    /// The file to write, which must not be there, or - for standard output
+    #[arg(value_name = "FILE")]
+    pub(crate) file: std::path::PathBuf,
+    /// Which of its snapshots: name, VOLUME@NAME, id, or its beginning (default: the volume itself, which no task may use)
+    #[arg(long)]
+    pub(crate) snapshot: Option<String>,
     #[command(flatten)]
     pub(crate) trial: Trial,
 }

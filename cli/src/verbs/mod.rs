@@ -17,6 +17,7 @@ pub(crate) mod scan;
 pub(crate) mod schedule;
 pub(crate) mod service;
 pub(crate) mod snapshot;
+pub(crate) mod stream;
 pub(crate) mod task;
 pub(crate) mod transfer;
 pub(crate) mod volume;

@@ -268,6 +268,7 @@ mod tests {
             said: Said::default(),
             disk: None,
             wipe: None,
+            snapshot: None,
         };
         let volume = record(OperationKind::Destroy, "volume data.2 of role storage/db");
         let snapshot =

@@ -47,7 +47,10 @@ pub(crate) async fn of_volume(
     Ok(views)
 }
 
-fn pick_snapshot<'a>(views: &'a [SnapshotView], text: &str) -> Result<&'a SnapshotView, Failure> {
+pub(crate) fn pick_snapshot<'a>(
+    views: &'a [SnapshotView],
+    text: &str,
+) -> Result<&'a SnapshotView, Failure> {
     let names = |v: &SnapshotView| {
         let spec = &v.snapshot.spec;
         vec![spec.name.to_string(), format!("{}@{}", spec.of.name, spec.name)]

@@ -1,6 +1,7 @@
 //! Volumes with content from outside.
 
 use super::operation::{self, within};
+use super::stream;
 use super::volume::{disk_of, show_one};
 use crate::args::{Act, Change, Trial, VolumeImport};
 use crate::client::Client;
@@ -24,9 +25,12 @@ pub(crate) async fn import(command: &VolumeImport) -> Result<(), Failure> {
     let Trial { dry_run, act: Act { change, read } } = &command.trial;
     let client = Client::connect(&read.connect).await?;
     let agents = client.agents().await?;
-    let (agent, host) = {
-        let info = &find_agent(&agents, &command.agent)?.info;
-        (info.id, &info.hostname)
+    let (agent, host) = match &command.agent {
+        Some(text) => {
+            let info = &find_agent(&agents, text)?.info;
+            (Some(info.id), Some(Arc::clone(&info.hostname)))
+        },
+        None => (None, None),
     };
     let principal = command.principal.as_deref().map(Principal::new).transpose();
     let principal = principal.map_err(|e| {
@@ -37,7 +41,7 @@ pub(crate) async fn import(command: &VolumeImport) -> Result<(), Failure> {
         role: command.role.clone(),
         principal,
         size: command.size,
-        agent: Some(agent),
+        agent,
         disk: match &command.profile {
             Some(profile) => DiskChoice::Profile(profile.clone()),
             None => disk_of(&client, command.disk.as_deref()).await?,
@@ -45,14 +49,20 @@ pub(crate) async fn import(command: &VolumeImport) -> Result<(), Failure> {
         container_path: Arc::from(command.container_path.as_str()),
         access: command.access.access(),
         shared: false,
-        import: Some(Import::Directory { path: Arc::clone(&command.path) }),
+        import: Some(match &command.path {
+            Some(path) => Import::Directory { path: Arc::clone(path) },
+            None => Import::Stream,
+        }),
     };
-    if *dry_run {
+    if let Some(from) = &command.from {
+        return stream::import(&client, request, from, command).await;
+    }
+    if let (true, Some(agent), Some(path)) = (*dry_run, agent, &command.path) {
         for fact in client.check(request).await? {
             note(&fact);
         }
-        let survey = client.survey(agent, &command.path, command.size);
-        let survey = within(change, &format!("agent {host}"), survey).await?;
+        let who = format!("agent {}", host.as_deref().unwrap_or_default());
+        let survey = within(change, &who, client.survey(agent, path, command.size)).await?;
         output::one(&SurveyRow::new(&survey), &read.show)?;
         return match survey.refusals.first() {
             Some(first) => Err(Failure::from(first.clone())),
@@ -72,7 +82,7 @@ pub(crate) async fn import(command: &VolumeImport) -> Result<(), Failure> {
 }
 
 /// Tells the person how far it is; never ends.
-async fn tell(client: &Client, id: OperationId) {
+pub(super) async fn tell(client: &Client, id: OperationId) {
     let mut told = String::new();
     loop {
         tokio::time::sleep(TOLD_EVERY).await;

@@ -9,7 +9,7 @@ use crate::resolve::{Kind, find};
 use crate::rows::{TrashRow, UsageRow, VolumeRow};
 use crate::verbs::impact::{fate, impact};
 use crate::verbs::list::{disk_choice, find_agent};
-use crate::verbs::{disk, operation, property, snapshot, transfer, waiting};
+use crate::verbs::{disk, operation, property, snapshot, stream, transfer, waiting};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::Principal;
 use berth_model::operation::OperationKind;
@@ -82,6 +82,7 @@ pub(crate) async fn run(command: &Volume) -> Result<(), Failure> {
     match command {
         Volume::Create(create) => self::create(create).await,
         Volume::Import(import) => transfer::import(import).await,
+        Volume::Export(export) => stream::export(export).await,
         Volume::List { of, read } => {
             let client = Client::connect(&read.connect).await?;
             let now = client.now();

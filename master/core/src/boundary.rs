@@ -95,6 +95,13 @@ pub enum Input {
         /// What for.
         wish: TransferWish,
     },
+    /// Nothing more is sent for this operation EXPORT.
+    ExportEnded {
+        /// Which.
+        operation: OperationId,
+        /// What was sent, for its notes, or why not all of it.
+        result: Result<String, Rejection>,
+    },
     /// Somebody wants to know what an order about an agent's disks would find; answered as a read is.
     TryDisk {
         /// Names the answer.

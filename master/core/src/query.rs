@@ -11,7 +11,7 @@ use berth_model::audit::{AuditHead, AuditView};
 use berth_model::disk::DiskProfile;
 use berth_model::id::{AgentId, FrameworkId, OperationId, ProfileName};
 use berth_model::offer::Offer;
-use berth_model::operation::OperationRecord;
+use berth_model::operation::{OperationKind, OperationRecord};
 use berth_model::record::ReservationRow;
 use berth_model::resources::{Name, Resources};
 use berth_model::role::Role;
@@ -23,7 +23,7 @@ use berth_model::view::{
     AgentState, AgentView, ClusterView, DiskView, FrameworkView, ReservationView, RoleView,
     ScheduleView, SnapshotView, TaskView, UsageView, VolumeView,
 };
-use berth_model::volume::VolumeState;
+use berth_model::volume::{Volume, VolumeState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -150,7 +150,7 @@ fn volume(state: &State, entry: &VolumeEntry) -> VolumeView {
         offers.find(|offer| offer.resources.contains(&resource)).map(|offer| offer.id)
     };
     VolumeView {
-        volume: berth_model::volume::Volume::clone(&entry.volume),
+        volume: Volume::clone(&entry.volume),
         hostname: agent.map(|a| Arc::clone(&a.info.hostname)).unwrap_or_default(),
         disk: disk.map(|disk| Arc::clone(&disk.name)).unwrap_or_default(),
         host_path: observed.map(|o| Arc::clone(&o.host_path)).unwrap_or_default(),
@@ -294,9 +294,11 @@ pub fn operation(state: &State, id: OperationId) -> Option<Arc<OperationRecord>>
 
 /// With a note that says how far it is, which no record holds.
 fn with_progress(state: &State, record: &Arc<OperationRecord>) -> Arc<OperationRecord> {
+    let is_export = record.kind == OperationKind::Export;
     let told = |id| {
         let entry: &VolumeEntry = state.volumes.get(id)?;
         match entry.volume.state {
+            _any if is_export => entry.progress.map(|progress| progress.text()),
             VolumeState::Creating => entry.progress.map(|progress| progress.text()),
             VolumeState::Trashed if entry.volume.operation == record.id => {
                 entry.progress.map(|progress| progress.wiped())

@@ -3,6 +3,7 @@
 use crate::audit::resume;
 use crate::boundary::{RecoverError, Step};
 use crate::config::Config;
+use crate::decide::export;
 use crate::decide::order::ended;
 use crate::event::{AgentEvent, Event, FrameworkEvent};
 use crate::evolve::evolve;
@@ -170,5 +171,10 @@ fn open_term(turn: &mut Turn<'_>, next_framework: u64, now: Timestamp) {
         if let Some(event) = end {
             turn.apply(event);
         }
+    }
+    // So were the streams of exports.
+    let sent = export::interrupted(turn.state(), now);
+    for event in sent {
+        turn.apply(event);
     }
 }

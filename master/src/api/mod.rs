@@ -6,6 +6,7 @@
 mod link;
 mod operator;
 mod scheduler;
+mod stream;
 mod transfer;
 
 use crate::engine::Handle;

@@ -5,7 +5,7 @@ use berth_master_core::query;
 use berth_model::audit::Said;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{FrameworkId, OperationId, TaskId};
-use berth_model::operation::OperationRecord;
+use berth_model::operation::{OperationKind, OperationRecord};
 use berth_model::operator;
 use berth_model::role::Role;
 use berth_model::volume::VolumeState;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// The longest a call may wait for an operation; clients ask again.
 const WAIT_MAX: Duration = Duration::from_secs(600);
@@ -62,6 +62,7 @@ fn role_filter(role: Option<String>) -> Result<Option<Role>, Status> {
 #[tonic::async_trait]
 impl Operator for Operators {
     type ReadTaskLogStream = Streamed<v1::LogChunk>;
+    type ReceiveExportStream = Streamed<v1::ExportPart>;
     type WatchStream = Streamed<v1::Change>;
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Answer<v1::SubmitReply> {
@@ -69,7 +70,11 @@ impl Operator for Operators {
         let (operation, request, said) =
             from_wire::<(OperationId, _, Said)>(message).map_err(refuse)?;
         let print = fingerprint::request(&request);
+        let kind = request.kind();
         let accepted = self.handle.submit(operation, print, request, said).await.map_err(refuse)?;
+        if kind == OperationKind::Export {
+            super::stream::expire(&self.handle, accepted);
+        }
         let (operation_id, notes) = (accepted.to_string(), Vec::new());
         Ok(Response::new(v1::SubmitReply { operation_id, notes }))
     }
@@ -276,6 +281,24 @@ impl Operator for Operators {
         found.map(Response::new).map_err(refuse)
     }
 
+    async fn receive_export(
+        &self,
+        request: Request<v1::ReceiveExportRequest>,
+    ) -> Answer<Self::ReceiveExportStream> {
+        let text = request.into_inner().operation_id;
+        let id: OperationId = id_from_wire(&text, "operation_id").map_err(refuse)?;
+        let parts = super::stream::export(self.handle.clone(), id).map_err(refuse)?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(parts))))
+    }
+
+    async fn send_import(
+        &self,
+        request: Request<Streaming<v1::ImportPart>>,
+    ) -> Answer<v1::SendImportReply> {
+        super::stream::import(&self.handle, request.into_inner()).await?;
+        Ok(Response::new(v1::SendImportReply {}))
+    }
+
     async fn watch(&self, _: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
         let changes = self.handle.watch().await.map_err(refuse)?;
         let stream = ReceiverStream::new(changes).map(|change| Ok(to_wire(&change)));
@@ -283,7 +306,7 @@ impl Operator for Operators {
     }
 }
 
-fn unknown(id: OperationId) -> Rejection {
+pub(super) fn unknown(id: OperationId) -> Rejection {
     Rejection::new(ErrorCode::UnknownOperation, format!("operation {id} is not known"))
         .field("operation_id")
         .remedy("see `berth operation list`; ended operations are kept for a while only")

@@ -11,11 +11,15 @@ use berth_proto::status::to_status;
 use berth_proto::v1;
 use berth_proto::v1::from_transfer::Body;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 /// Messages that wait for a slow agent.
 const QUEUE_MAX: usize = 4;
+
+/// How long somebody may stand still of whose patience an agent says nothing.
+const IDLE: Duration = Duration::from_mins(1);
 
 /// Takes an agent's stream in; answers what it is told.
 pub(super) async fn attach(
@@ -34,7 +38,11 @@ pub(super) async fn attach(
     let transfer: TransferId = id_from_wire(&attach.transfer_id, "transfer_id").map_err(refuse)?;
     let agent: AgentId = id_from_wire(&attach.agent_id, "agent_id").map_err(refuse)?;
     let (answers, told) = mpsc::channel(QUEUE_MAX);
-    relay.attach(transfer, Attached { agent, messages, answers }).map_err(refuse)?;
+    let idle = match attach.idle_ms {
+        0 => IDLE,
+        said => Duration::from_millis(said),
+    };
+    relay.attach(transfer, Attached { agent, idle, messages, answers }).map_err(refuse)?;
     Ok(told)
 }
 

@@ -50,7 +50,8 @@ choice!(
         PurgeOrphan,
         Import,
         AddDisk,
-        RemoveDisk
+        RemoveDisk,
+        Export
     ]
 );
 
@@ -181,6 +182,7 @@ impl Wire for OperationRecord {
             said: Said { who, reason, in_earnest: _ },
             disk,
             wipe,
+            snapshot,
         } = self;
         let (stage, error) = match state {
             OperationState::Accepted => (Stage::Accepted, None),
@@ -205,6 +207,7 @@ impl Wire for OperationRecord {
             reason: reason.as_ref().map(ToString::to_string),
             disk: disk.as_deref().map(Wire::to_wire),
             wipe: wipe::number(*wipe),
+            snapshot_id: snapshot.as_ref().map(ToString::to_string),
         }
     }
 
@@ -227,6 +230,7 @@ impl Wire for OperationRecord {
             reason,
             disk,
             wipe,
+            snapshot_id,
         } = message;
         let error_at = at.field("error");
         let state = match (Stage::read(state, &at.field("state"))?, error) {
@@ -260,6 +264,7 @@ impl Wire for OperationRecord {
             },
             disk: field::optional(disk, &at.field("disk"))?.map(Box::new),
             wipe: wipe::read(wipe, &at.field("wipe"))?,
+            snapshot: field::optional_id(snapshot_id.as_deref(), &at.field("snapshot_id"))?,
         })
     }
 }

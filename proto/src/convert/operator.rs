@@ -232,6 +232,7 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
         Request::PurgeOrphan { orphan } => orphan::purge_to_wire(orphan),
         Request::AddDisk { agent, disk } => declaration::add_to_wire(*agent, disk),
         Request::RemoveDisk { disk } => declaration::remove_to_wire(*disk),
+        Request::ExportVolume { volume, snapshot } => transfer::export_to_wire(volume, *snapshot),
     }
 }
 
@@ -380,6 +381,9 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
         submit::Request::PurgeOrphan(message) => orphan::purge(message, &at.field("purge_orphan")),
         submit::Request::AddDisk(message) => declaration::add(message, &at.field("add_disk")),
         submit::Request::RemoveDisk(message) => declaration::remove(message, at),
+        submit::Request::ExportVolume(message) => {
+            transfer::export(message, &at.field("export_volume"))
+        },
     }
 }
 

@@ -193,6 +193,7 @@ impl Wire for Origin {
             Self::Directory { path } => {
                 origin::Origin::Directory(origin::Directory { path: path.to_string() })
             },
+            Self::Stream => origin::Origin::Stream(origin::Stream {}),
         };
         v1::Origin { origin: Some(origin) }
     }
@@ -215,6 +216,7 @@ impl Wire for Origin {
             origin::Origin::Directory(origin::Directory { path }) => {
                 Ok(Self::Directory { path: transfer::directory(path, &at.field("directory"))? })
             },
+            origin::Origin::Stream(origin::Stream {}) => Ok(Self::Stream),
         }
     }
 }

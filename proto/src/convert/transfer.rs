@@ -6,9 +6,9 @@ use crate::v1::{
     self, envelope as to, from_agent as from, submit_request as submit, survey as found,
 };
 use berth_model::error::Rejection;
-use berth_model::id::{TransferId, VolumeId};
+use berth_model::id::{SnapshotId, TransferId, VolumeId};
 use berth_model::link::{FromAgent, ToAgent};
-use berth_model::operator::{DiskChoice, Request};
+use berth_model::operator::{DiskChoice, Request, VolumeChoice};
 use berth_model::transfer::{
     Import, OpenBy, OwnerCount, Progress, Survey, TransferOrder, TransferWish, check_directory,
 };
@@ -30,6 +30,9 @@ pub(super) fn created(volume: submit::CreateVolume, import: Option<&Import>) -> 
             let path = path.to_string();
             submit::import_volume::From::Directory(submit::import_volume::Directory { path })
         },
+        Some(Import::Stream) => {
+            submit::import_volume::From::Stream(submit::import_volume::Stream {})
+        },
     };
     let (volume, from) = (Some(volume), Some(from));
     submit::Request::ImportVolume(submit::ImportVolume { volume, from })
@@ -46,8 +49,27 @@ pub(super) fn import(
         submit::import_volume::From::Directory(submit::import_volume::Directory { path }) => {
             Import::Directory { path: directory(path, &at.field("directory"))? }
         },
+        submit::import_volume::From::Stream(submit::import_volume::Stream {}) => Import::Stream,
     };
     Ok((volume, import))
+}
+
+/// The request for an export.
+pub(super) fn export_to_wire(
+    volume: &VolumeChoice,
+    snapshot: Option<SnapshotId>,
+) -> submit::Request {
+    let (volume, snapshot_id) = (Some(volume.to_wire()), snapshot.map(|id| id.to_string()));
+    submit::Request::ExportVolume(submit::ExportVolume { volume, snapshot_id })
+}
+
+/// What is to be exported.
+pub(super) fn export(message: submit::ExportVolume, at: &At<'_>) -> Result<Request, Rejection> {
+    let submit::ExportVolume { volume, snapshot_id } = message;
+    Ok(Request::ExportVolume {
+        volume: field::required(volume, &at.field("volume"))?,
+        snapshot: field::optional_id(snapshot_id.as_deref(), &at.field("snapshot_id"))?,
+    })
 }
 
 /// A request for a new volume.
@@ -113,6 +135,12 @@ pub(super) fn order_to_wire(transfer: TransferId, order: &TransferOrder) -> to::
             path: path.to_string(),
             size_bytes: size.get(),
         }),
+        TransferOrder::Export { volume, snapshot } => {
+            to::transfer::Order::Export(to::transfer::Export {
+                volume: Some(volume.to_wire()),
+                snapshot: snapshot.as_deref().map(Wire::to_wire),
+            })
+        },
     };
     let transfer_id = transfer.to_string();
     to::Message::Transfer(to::Transfer { transfer_id, order: Some(order) })
@@ -126,6 +154,13 @@ pub(super) fn order(message: to::Transfer, at: &At<'_>) -> Result<ToAgent, Rejec
             TransferOrder::Survey {
                 path: directory(path, &at)?,
                 size: field::volume_size(size_bytes, &at.field("size_bytes"))?,
+            }
+        },
+        to::transfer::Order::Export(to::transfer::Export { volume, snapshot }) => {
+            let at = at.field("export");
+            TransferOrder::Export {
+                volume: Box::new(field::required(volume, &at.field("volume"))?),
+                snapshot: field::optional(snapshot, &at.field("snapshot"))?.map(Box::new),
             }
         },
     };

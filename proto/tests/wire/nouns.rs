@@ -359,6 +359,7 @@ pub fn origin() -> BoxedStrategy<Origin> {
             .prop_map(|(snapshot, safety)| Origin::RollBack { snapshot, safety }),
         Just(Origin::Orphan),
         crate::transfers::directory().prop_map(|path| Origin::Directory { path }),
+        Just(Origin::Stream),
     ]
     .boxed()
 }

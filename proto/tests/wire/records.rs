@@ -77,14 +77,22 @@ pub fn operation_record() -> BoxedStrategy<OperationRecord> {
     (
         (operation_id(), select(OperationKind::ALL.to_vec()), any::<u64>(), of(framework())),
         (of(agent()), vec(volume_id(), 0..3), text(), state),
-        (vec(text(), 0..3), time(), of(time()), of(orphan_order()), said(), of(disk_order())),
+        (
+            vec(text(), 0..3),
+            time(),
+            of(time()),
+            of(orphan_order()),
+            said(),
+            of(disk_order()),
+            of(snapshot_id()),
+        ),
         of(wipe()),
     )
         .prop_map(
             |(
                 (id, kind, fingerprint, framework),
                 (agent, volumes, object, state),
-                (notes, accepted, finished, orphan, said, disk),
+                (notes, accepted, finished, orphan, said, disk, snapshot),
                 wipe,
             )| OperationRecord {
                 id,
@@ -102,6 +110,7 @@ pub fn operation_record() -> BoxedStrategy<OperationRecord> {
                 said,
                 disk: disk.map(Box::new),
                 wipe,
+                snapshot,
             },
         )
         .boxed()
@@ -440,6 +449,8 @@ pub fn request() -> BoxedStrategy<Request> {
         (agent(), declaration())
             .prop_map(|(agent, disk)| Request::AddDisk { agent, disk: Box::new(disk) }),
         disk_id().prop_map(|disk| Request::RemoveDisk { disk }),
+        (volume_choice(), of(snapshot_id()))
+            .prop_map(|(volume, snapshot)| Request::ExportVolume { volume, snapshot }),
     ]
     .boxed()
 }

@@ -4,6 +4,7 @@ use crate::nouns::*;
 use berth_model::id::TransferId;
 use berth_model::transfer::{Import, OpenBy, OwnerCount, Progress, Survey, TransferOrder};
 use proptest::collection::vec;
+use proptest::option::of;
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -15,10 +16,16 @@ pub fn directory() -> BoxedStrategy<Arc<str>> {
     "(/[a-z][a-z. ]{0,8}){1,4}".prop_map(Arc::from).boxed()
 }
 pub fn import() -> BoxedStrategy<Import> {
-    directory().prop_map(|path| Import::Directory { path }).boxed()
+    prop_oneof![directory().prop_map(|path| Import::Directory { path }), Just(Import::Stream),]
+        .boxed()
 }
 pub fn transfer_order() -> BoxedStrategy<TransferOrder> {
-    (directory(), size()).prop_map(|(path, size)| TransferOrder::Survey { path, size }).boxed()
+    let export = (spec(), of(snapshot_spec())).prop_map(|(volume, snapshot)| {
+        TransferOrder::Export { volume: Box::new(volume), snapshot: snapshot.map(Box::new) }
+    });
+    let survey =
+        (directory(), size()).prop_map(|(path, size)| TransferOrder::Survey { path, size });
+    prop_oneof![survey, export].boxed()
 }
 pub fn progress() -> BoxedStrategy<Progress> {
     (bytes(), bytes(), any::<u64>(), any::<u64>())

@@ -5,6 +5,7 @@
 //! happen: it waits for conditions and reports the last thing it saw.
 
 mod daemon;
+pub mod trees;
 
 pub use daemon::Pair;
 

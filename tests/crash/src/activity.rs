@@ -35,6 +35,8 @@ pub enum Operation {
     SetAccess,
     /// Makes it with a copy of a directory.
     Import,
+    /// Makes it with what an export of that directory holds, which is sent again whenever it is asked for.
+    Receive,
     /// The ledger forgets it, as an older copy of the ledger would. No agent does that.
     Lose,
     /// The ledger forgets it, and somebody moves it by hand out of the trash to where it was, writes to it, and syncs nothing.

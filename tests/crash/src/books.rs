@@ -7,13 +7,14 @@
 use crate::activity::Operation;
 use crate::scene::{CLUSTER, SOURCE, imported, other_access, spec};
 pub use crate::stage::{SnapshotStage, Stage};
-use berth_agent_core::effect::{Place, StandStill, VolumeEffect, VolumeOutcome};
-use berth_model::id::{ClusterId, SnapshotId, SnapshotName, VolumeId};
+use berth_agent_core::effect::{Place, Source, StandStill, VolumeEffect, VolumeOutcome};
+use berth_model::id::{ClusterId, OperationId, SnapshotId, SnapshotName, VolumeId};
 use berth_model::orphan::{OrphanOrder, OrphanPlace};
 use berth_model::record::LedgerDisk;
 use berth_model::resources::DiskSource;
 use berth_model::snapshot::SnapshotSpec;
 use berth_model::volume::VolumeSpec;
+use std::sync::Arc;
 
 /// What a volume's user wrote and synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,6 +96,8 @@ pub struct Books {
     pub snapshots: Vec<Snapshot>,
     /// Ended lives that are kept.
     pub replaced: Vec<Replaced>,
+    /// What is sent for a volume that is made so.
+    pub archive: Arc<Vec<u8>>,
 }
 
 impl Books {
@@ -112,6 +115,7 @@ impl Books {
             volumes: (1..=volumes).map(volume).collect(),
             snapshots: Vec::new(),
             replaced: Vec::new(),
+            archive: Arc::default(),
         }
     }
 
@@ -149,6 +153,7 @@ impl Books {
             Operation::Clone => Stage::Cloning(0),
             Operation::SetAccess => Stage::Setting,
             Operation::Import => Stage::Importing,
+            Operation::Receive => Stage::Receiving,
             Operation::PutBack => Stage::Orphan(OrphanPlace::Live),
             Operation::Lose if self.volumes[index].stage == Stage::Trashed => {
                 Stage::Orphan(OrphanPlace::Trash)
@@ -290,7 +295,14 @@ impl Books {
                 Some(VolumeEffect::RollBack { spec, snapshot, safety })
             },
             Stage::Cloning(snapshot) => Some(VolumeEffect::Clone { spec, snapshot: of(snapshot) }),
-            Stage::Importing => Some(VolumeEffect::Import { spec, path: SOURCE.into() }),
+            Stage::Importing => {
+                let from = Source::Directory { path: SOURCE.into() };
+                Some(VolumeEffect::Import { spec, from })
+            },
+            Stage::Receiving => {
+                let from = Source::Stream { operation: OperationId::from_u128(7) };
+                Some(VolumeEffect::Import { spec, from })
+            },
             Stage::Setting => Some(VolumeEffect::SetAccess { spec, access: other_access() }),
         }
     }
@@ -337,11 +349,14 @@ impl Books {
                 record.spec.size = size;
                 Stage::Ready
             },
-            (Stage::Importing, Present { .. }) => {
+            (Stage::Importing | Stage::Receiving, Present { .. }) => {
                 record.data = imported();
                 Stage::Ready
             },
-            (Stage::Creating | Stage::Cloning(_) | Stage::Importing, Failed(_) | Foreign(_))
+            (
+                Stage::Creating | Stage::Cloning(_) | Stage::Importing | Stage::Receiving,
+                Failed(_) | Foreign(_),
+            )
             | (Stage::Tombstoned | Stage::PurgingOrphan(_), Absent) => Stage::Nothing,
             (Stage::Adopting, Failed(_) | Foreign(_)) => Stage::Orphan(OrphanPlace::Live),
             (Stage::PurgingOrphan(place), Failed(_)) => Stage::Orphan(place),

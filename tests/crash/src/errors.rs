@@ -6,7 +6,7 @@
 use crate::activity::{Activity, Answers, Operation, Report, World};
 use crate::books::Books;
 use crate::explore::Explorer;
-use crate::scene::{CLUSTER, Setup, carry, machine, other, spec, start, write_source};
+use crate::scene::{CLUSTER, Setup, archive, carry, machine, other, spec, start, write_source};
 use crate::sequences::{GROWN_SINCE, carry_out, unjoined};
 use crate::sim::storage::Storage;
 use crate::sim::{Call, CallSite, Event, Fault, SimFs, changing};
@@ -17,6 +17,7 @@ use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The errors; ACCESS is what an agent without root meets in directories that a task has closed.
 pub const ERRORS: [Errno; 5] = [Errno::IO, Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::ACCESS];
@@ -122,6 +123,7 @@ fn cases(setup: &Setup) -> Vec<Case> {
         let files = machine(setup);
         let mut books = Books::new(2);
         write_source(&files, setup);
+        books.archive = Arc::new(archive(&files));
         let volumes = start(&files, setup, &books, true);
         books.disks = volumes.disks().ledger();
         let Some((last, before)) = steps.split_last() else { continue };
@@ -142,8 +144,8 @@ fn cases(setup: &Setup) -> Vec<Case> {
 /// What is done to the first volume, or to the second; the last step is the one that fails.
 fn steps(setup: &Setup) -> Vec<Vec<(usize, Operation)>> {
     use Operation::{
-        Adopt, Clone, Create, Destroy, Forget, Import, Lose, Purge, PurgeOrphan, PutBack, Resize,
-        Restore, RollBack, SetAccess, Snapshot,
+        Adopt, Clone, Create, Destroy, Forget, Import, Lose, Purge, PurgeOrphan, PutBack, Receive,
+        Resize, Restore, RollBack, SetAccess, Snapshot,
     };
     let mut all = vec![
         vec![(0, Create)],
@@ -155,6 +157,7 @@ fn steps(setup: &Setup) -> Vec<Vec<(usize, Operation)>> {
         vec![(0, Create), (0, Resize(Bytes::new(17)))],
         vec![(0, Create), (0, SetAccess)],
         vec![(0, Import)],
+        vec![(0, Receive)],
         vec![(0, Create), (0, Destroy), (0, PutBack), (0, Adopt)],
         vec![(0, Create), (0, Lose), (0, PurgeOrphan)],
     ];

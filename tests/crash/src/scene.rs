@@ -9,8 +9,8 @@ use crate::sim::{SimFs, Traits};
 use berth_agent::disk::image::Format;
 use berth_agent::disk::{Declaration, Disks, DriverChoice, Owner, fs};
 use berth_agent::volume::Volumes;
-use berth_agent::volume::content::Sources;
-use berth_agent_core::effect::{OrphanOutcome, VolumeOutcome};
+use berth_agent::volume::content::{Counter, Exported, Incoming, Sources, export};
+use berth_agent_core::effect::{OrphanOutcome, Source, VolumeEffect, VolumeOutcome};
 use berth_model::access::{self, Access, Mode};
 use berth_model::id::{AgentId, ClusterId, VolumeId, VolumeName};
 use berth_model::resources::DiskSource;
@@ -234,6 +234,7 @@ pub fn carry(
         (None, Some(effect)) => {
             // What somebody wrote and did not sync may be lost by now; if not, adopting makes it durable.
             let kept = unsynced_files(files, books, subject);
+            send(volumes, books, &effect);
             let outcome = volumes.run(&effect);
             if let (Some((index, kept)), VolumeOutcome::Present { .. }) = (kept, &outcome) {
                 books.volumes[index].data.files |= kept;
@@ -245,6 +246,31 @@ pub fn carry(
     };
     books.conclude(subject, &outcome);
     Some(outcome)
+}
+
+/// Sends what a volume is to have that is made of a stream.
+pub fn send(volumes: &Volumes, books: &Books, effect: &VolumeEffect) {
+    let VolumeEffect::Import { spec, from: Source::Stream { .. } } = effect else { return };
+    volumes.arrives(spec.id, Incoming::whole(books.archive.to_vec()));
+}
+
+/// An export of the directory that is imported.
+///
+/// # Panics
+/// It is not there.
+#[must_use]
+pub fn archive(files: &SimFs) -> Vec<u8> {
+    let source = fs::open(files, Path::new(SOURCE)).expect("it is there");
+    let (name, role) = ("source".to_owned(), "tests".to_owned());
+    let snapshot = Some("one".to_owned());
+    let what = Exported { name, role, size: Bytes::from_mib(1), snapshot };
+    let mut all = Vec::new();
+    let mut sink = |part: Vec<u8>| {
+        all.extend(part);
+        Ok(())
+    };
+    export(&source, &what, &Counter::default(), &mut sink).expect("it can be exported");
+    all
 }
 
 /// The files of a volume that is to be adopted which nobody synced and which are whole.

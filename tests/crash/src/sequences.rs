@@ -6,7 +6,8 @@ use crate::activity::{Activity, Answers, Operation, Report, World};
 use crate::books::{Books, Stage, Subject};
 use crate::explore::Explorer;
 use crate::scene::{
-    self, Setup, carry, machine, put_back, start, write_data, write_source, write_strangers,
+    self, Setup, archive, carry, machine, put_back, start, write_data, write_source,
+    write_strangers,
 };
 use crate::sim::{CallSite, FREE, SimFs};
 use berth_agent::disk::fs;
@@ -16,6 +17,7 @@ use berth_agent_core::effect::VolumeOutcome;
 use berth_model::units::Bytes;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Every sequence of at most `length` operations on two volumes that makes sense, the first volume first.
 #[must_use]
@@ -173,12 +175,13 @@ fn depth_of_imports(setup: &Setup, bounds: &Bounds) -> u8 {
 /// What is done with a copy of a directory.
 #[must_use]
 pub fn imports() -> Vec<Vec<(usize, Operation)>> {
-    use Operation::{Create, Destroy, Import, Purge};
+    use Operation::{Create, Destroy, Import, Purge, Receive};
     vec![
         vec![(0, Import)],
         vec![(0, Create), (1, Import)],
         vec![(0, Import), (0, Destroy)],
         vec![(0, Import), (0, Destroy), (0, Purge)],
+        vec![(0, Receive)],
     ]
 }
 
@@ -195,6 +198,7 @@ pub fn adopted(setup: &Setup) -> (SimFs, Books) {
     assert_eq!(books.disks.len(), 1, "{:?}", volumes.disks().report());
     write_strangers(&files);
     write_source(&files, setup);
+    books.archive = Arc::new(archive(&files));
     (files, books)
 }
 

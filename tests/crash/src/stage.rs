@@ -34,6 +34,8 @@ pub enum Stage {
     Setting,
     /// Being made with a copy of a directory.
     Importing,
+    /// Being made with what somebody sends.
+    Receiving,
     /// The ledger does not know it. It was last seen here; what was done to it there may not be synced.
     Orphan(OrphanPlace),
     /// What somebody put under its name is about to be a volume again.
@@ -62,6 +64,7 @@ impl Stage {
             | Self::Cloning(_)
             | Self::Setting
             | Self::Importing
+            | Self::Receiving
             | Self::Adopting
             | Self::PurgingOrphan(_) => true,
         }

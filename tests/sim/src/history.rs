@@ -92,7 +92,8 @@ impl History {
             | Request::PurgeOrphan { orphan: OrphanChoice::Data { .. } }
             | Request::SetSchedule { .. }
             | Request::DeleteSchedule { .. }
-            | Request::AddDisk { .. } => {},
+            | Request::AddDisk { .. }
+            | Request::ExportVolume { .. } => {},
             Request::RemoveDisk { disk } => drop(self.removed_disks.insert(*disk)),
         }
         self.wished(id, Wish::Request(request.clone()));

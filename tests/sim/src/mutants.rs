@@ -317,8 +317,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "agent-imports-nothing",
         file: "agent/core/src/volume/derive.rs",
-        from: "            Some(Origin::Directory { path }) => VolumeEffect::Import { spec, path },",
-        to: "            Some(Origin::Directory { .. }) => VolumeEffect::Create { spec, purgeable: Vec::new() },",
+        from: "VolumeEffect::Import { spec, from: Source::Directory { path } }",
+        to: "{ let _unread = path; VolumeEffect::Create { spec, purgeable: Vec::new() } }",
         why: "an imported volume is empty (I6)",
     },
     Mutant {

@@ -329,9 +329,14 @@ impl Operator {
     }
 
     fn create(&mut self, agent: AgentId) -> Request {
-        let path = format!("/{:d<1$}", "d", usize::try_from(self.dice.between(1, 40)).unwrap_or(1));
-        let import = (self.dice.below(4) == 0).then(|| Import::Directory { path: path.into() });
-        let named = import.is_some() || self.dice.flip();
+        let length = usize::try_from(self.dice.between(1, 40)).unwrap_or(1);
+        let path = format!("/{:d<length$}", "d");
+        let import = match self.dice.below(8) {
+            0 | 1 => Some(Import::Directory { path: path.into() }),
+            2 => Some(Import::Stream),
+            _empty => None,
+        };
+        let named = matches!(import, Some(Import::Directory { .. })) || self.dice.flip();
         Request::CreateVolume {
             name: self.name(),
             role: self.role(),

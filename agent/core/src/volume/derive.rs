@@ -7,7 +7,7 @@
 
 use super::Kind;
 use crate::agent::Agent;
-use crate::effect::{VolumeEffect, VolumeOutcome};
+use crate::effect::{Source, VolumeEffect, VolumeOutcome};
 use crate::step::{Output, Severity};
 use crate::timer::Timer;
 use berth_model::error::{ErrorCode, Rejection};
@@ -25,7 +25,7 @@ impl Agent {
         origin: Box<Origin>,
     ) {
         match *origin {
-            Origin::Clone { .. } | Origin::Directory { .. } => {
+            Origin::Clone { .. } | Origin::Directory { .. } | Origin::Stream => {
                 self.begin_unless_known(spec, operation, Some(origin));
             },
             Origin::Orphan => self.adopt_orphan(spec, operation),
@@ -132,7 +132,7 @@ impl Agent {
     }
 
     /// Why no volume can be made from a snapshot.
-    fn not_ready(&self, snapshot: &SnapshotSpec) -> Option<Rejection> {
+    pub(super) fn not_ready(&self, snapshot: &SnapshotSpec) -> Option<Rejection> {
         let state = self.books.snapshots().get(&snapshot.id).map(|known| known.state);
         if state == Some(SnapshotState::Ready) {
             return None;
@@ -175,16 +175,24 @@ impl Agent {
 
     /// Begins the effect that makes a volume from its origin.
     pub(super) fn effect_of(&self, spec: VolumeSpec) -> VolumeEffect {
-        let origin = self.books.volumes().get(&spec.id).and_then(|v| v.origin.as_deref());
-        match origin.cloned() {
+        let volume = self.books.volumes().get(&spec.id);
+        let operation = volume.and_then(|volume| volume.operation);
+        match volume.and_then(|volume| volume.origin.as_deref()).cloned() {
             Some(Origin::Clone { snapshot }) => VolumeEffect::Clone { spec, snapshot },
             Some(Origin::RollBack { snapshot, safety }) => {
                 VolumeEffect::RollBack { spec, snapshot, safety }
             },
             Some(Origin::Orphan) => VolumeEffect::Adopt { spec },
-            Some(Origin::Directory { path }) => VolumeEffect::Import { spec, path },
+            Some(Origin::Directory { path }) => {
+                VolumeEffect::Import { spec, from: Source::Directory { path } }
+            },
+            Some(Origin::Stream) if let Some(operation) = operation => {
+                VolumeEffect::Import { spec, from: Source::Stream { operation } }
+            },
             // Only a volume with an origin asks for this effect; looking changes nothing.
-            None => VolumeEffect::Verify { spec, place: crate::effect::Place::Live },
+            Some(Origin::Stream) | None => {
+                VolumeEffect::Verify { spec, place: crate::effect::Place::Live }
+            },
         }
     }
 

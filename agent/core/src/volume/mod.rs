@@ -9,6 +9,7 @@
 mod access;
 mod calls;
 mod derive;
+mod export;
 mod group;
 pub(crate) mod orphan;
 mod outcome;

@@ -322,6 +322,7 @@ fn cannot_rest(spec: &SnapshotSpec) -> Option<Rejection> {
 pub(super) fn is_safety(origin: Option<&Origin>, id: SnapshotId) -> bool {
     match origin {
         Some(Origin::RollBack { safety, .. }) => safety.id == id,
-        Some(Origin::Clone { .. } | Origin::Orphan | Origin::Directory { .. }) | None => false,
+        Some(Origin::Clone { .. } | Origin::Orphan | Origin::Directory { .. } | Origin::Stream)
+        | None => false,
     }
 }

@@ -98,6 +98,9 @@ pub enum CopyError {
 /// Is told of bytes that are there, and answers whether to go on.
 pub type Told<'a> = &'a dyn Fn(u64) -> bool;
 
+/// Gives the next part of a content with its place, each behind the last and from a multiple of a block on; nothing at the end.
+pub type Parts<'a> = &'a mut dyn FnMut() -> Result<Option<(u64, Vec<u8>)>, CopyError>;
+
 /// An extended attribute.
 pub type Attribute = (String, Vec<u8>);
 
@@ -110,6 +113,7 @@ pub trait Copies {
     fn target(&self, site: Site, name: &OsStr) -> Result<OsString, Errno>;
     fn attributes(&self, site: Site) -> Result<Vec<Attribute>, Errno>;
     fn fill_from(&self, site: Site, from: Raw<'_>, told: Told<'_>) -> Result<Copied, CopyError>;
+    fn fill_with(&self, site: Site, length: u64, parts: Parts<'_>) -> Result<Copied, CopyError>;
     fn checksum(&self, site: Site, told: Told<'_>) -> Result<u32, Errno>;
     fn make_link(&self, site: Site, name: &OsStr, target: &OsStr) -> Result<(), Errno>;
     fn make_name(&self, site: Site, name: &OsStr, of: (Raw<'_>, &OsStr)) -> Result<(), Errno>;
@@ -149,6 +153,12 @@ impl Node {
     #[track_caller]
     pub fn fill_from(&self, from: &Self, told: Told<'_>) -> Result<Copied, CopyError> {
         self.0.fill_from(Location::caller(), from.raw(), told)
+    }
+
+    /// Gives this empty file a content of this length; what lies between the parts are holes.
+    #[track_caller]
+    pub fn fill_with(&self, length: u64, parts: Parts<'_>) -> Result<Copied, CopyError> {
+        self.0.fill_with(Location::caller(), length, parts)
     }
 
     /// Of the file's content as it is read from the disk: of all blocks that are not zero, with where they are.

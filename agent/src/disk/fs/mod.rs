@@ -9,7 +9,7 @@ pub mod image;
 mod paths;
 pub mod raw;
 pub mod real;
-mod real_copying;
+pub(crate) mod real_copying;
 mod real_image;
 mod snapshot;
 pub mod wiping;

@@ -3,7 +3,7 @@
 //! A content is shared where the file system can (FICLONE), else read and written by us and not by the kernel
 //! (`copy_file_range`): only so its checksum is known.
 
-use super::copying::{Attribute, Copied, Copies, CopyError, Entry, EntryKind, Look, Told};
+use super::copying::{Attribute, Copied, Copies, CopyError, Entry, EntryKind, Look, Parts, Told};
 use super::real::{Open, inside};
 use super::{Calls, Raw, Site};
 use rustix::fs::{
@@ -71,6 +71,56 @@ fn parts<E>(
         at = at.next_multiple_of(block);
     }
     Ok(length)
+}
+
+/// The most parts that a file's content is told in; smaller holes are taken for content when there are more.
+pub const EXTENTS_MAX: usize = 1 << 16;
+
+/// The parts of a file of this length that are no holes, each from a multiple of [`BLOCK`] on.
+///
+/// # Errors
+/// As the system call fails.
+pub fn extents(file: BorrowedFd<'_>, length: u64) -> Result<Vec<(u64, u64)>, Errno> {
+    extents_within(file, length, EXTENTS_MAX)
+}
+
+fn extents_within(
+    file: BorrowedFd<'_>,
+    length: u64,
+    most: usize,
+) -> Result<Vec<(u64, u64)>, Errno> {
+    let block = BLOCK as u64;
+    let mut all: Vec<(u64, u64)> = Vec::new();
+    // Holes that are smaller are none.
+    let mut smallest = block;
+    let mut at = 0;
+    while at < length {
+        let data = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(data) => data - data % block,
+            Err(Errno::NXIO) => break,
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(vec![(0, length)]),
+            Err(errno) => return Err(errno),
+        };
+        let begin = at.max(data);
+        let hole = rustix::fs::seek(file, SeekFrom::Hole(begin)).unwrap_or(length);
+        let end = hole.next_multiple_of(block).min(length).max(begin + 1);
+        join(&mut all, (begin, end - begin), smallest);
+        while all.len() > most {
+            smallest = smallest.saturating_mul(2);
+            let before = std::mem::take(&mut all);
+            before.into_iter().for_each(|part| join(&mut all, part, smallest));
+        }
+        at = end.next_multiple_of(block);
+    }
+    Ok(all)
+}
+
+/// Adds a part, as one with the last when no hole of that size is between them.
+fn join(all: &mut Vec<(u64, u64)>, (at, length): (u64, u64), smallest: u64) {
+    match all.last_mut() {
+        Some((begin, has)) if at - (*begin + *has) < smallest => *has = at + length - *begin,
+        _apart => all.push((at, length)),
+    }
 }
 
 fn read_all(file: BorrowedFd<'_>, buffer: &mut [u8], at: u64) -> Result<usize, Errno> {
@@ -187,6 +237,19 @@ impl Copies for Open {
         Ok(Copied { length, checksum: Some(checksum) })
     }
 
+    fn fill_with(&self, _site: Site, length: u64, parts: Parts<'_>) -> Result<Copied, CopyError> {
+        let mut checksum = 0;
+        while let Some((at, bytes)) = parts()? {
+            let written = self.0.write_all_at(&bytes, at);
+            written.map_err(|error| {
+                CopyError::To(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            })?;
+            checksum = sum(checksum, at, &bytes);
+        }
+        rustix::fs::ftruncate(self.0.as_fd(), length).map_err(CopyError::To)?;
+        Ok(Copied { length, checksum: Some(checksum) })
+    }
+
     fn checksum(&self, _site: Site, told: Told<'_>) -> Result<u32, Errno> {
         // What is synced is dropped from memory, so that the disk is read.
         rustix::fs::fadvise(self.0.as_fd(), 0, None, Advice::DontNeed).ok();
@@ -290,6 +353,26 @@ mod tests {
         changed.write_all_at(&[6], (40 << 20) + BLOCK as u64).unwrap();
         assert_ne!(to.checksum(&|_| true).unwrap(), sum);
         assert_eq!(to.checksum(&|_| false), Err(Errno::INTR));
+    }
+
+    #[test]
+    fn the_parts_of_a_file_are_told_and_small_holes_are_given_up_when_there_are_many() {
+        let base = tempfile::tempdir().unwrap();
+        let file = File::create(base.path().join("sparse")).unwrap();
+        let (block, mib) = (BLOCK as u64, 1 << 20);
+        for at in [0, mib, 2 * mib, 9 * mib] {
+            file.write_all_at(&[7; 100], at).unwrap();
+        }
+        file.set_len(20 * mib).unwrap();
+        let node = node(base.path()).content(OsStr::new("sparse")).unwrap();
+        let of = |most| extents_within(node.descriptor().unwrap(), 20 * mib, most).unwrap();
+        if of(9) == [(0, 20 * mib)] {
+            eprintln!("SKIPPED: the file system here has no holes");
+            return;
+        }
+        let apart = [0, mib, 2 * mib, 9 * mib].map(|at| (at, block));
+        assert_eq!(of(4), apart);
+        assert_eq!(of(2), [(0, 2 * mib + block), (9 * mib, block)]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// Properties of one file system, which mean nothing on another.
-const NOT_COPIED: &str = "btrfs.";
+pub(super) const NOT_COPIED: &str = "btrfs.";
 
 /// Whose values every file system gives back as they were set. Others it may put differently or leave to the mode (ACLs),
 /// or the kernel adds to them (labels).
@@ -34,7 +34,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn new(print: u64) -> Self {
+    pub(super) fn new(print: u64) -> Self {
         Self { print, checksum: None, attributes: Box::default() }
     }
 }
@@ -57,6 +57,56 @@ pub(super) fn kept(name: &OsStr, entry: &Entry, target: Option<&OsStr>) -> u64 {
         entry.kind, modified.0
     );
     fingerprint(text.as_bytes())
+}
+
+/// Gives the copy of what is at `shown` owner, mode and time. Every file system knows a span of time only, and takes its end
+/// for what lies outside.
+pub(super) fn dress(
+    shown: &Path,
+    (to, name): (&Node, Option<&OsStr>),
+    wanted: &Look,
+) -> Result<(), Stop> {
+    let failed = Stop::volume(format!("dressing the copy of {}", shown.display()));
+    to.dress(name, wanted).map_err(&failed)?;
+    let has = to.entry(name).map_err(failed)?;
+    if has.modified.0 == wanted.modified.0 {
+        return Ok(());
+    }
+    let text = format!(
+        "{} was changed {} seconds after 1970, a time that the volume's file system does not know (it took {})",
+        shown.display(),
+        wanted.modified.0,
+        has.modified.0
+    );
+    let refused = Rejection::new(ErrorCode::ImportRefused, text);
+    Err(Stop::Content(refused.remedy("set its time with touch, or choose another disk")))
+}
+
+/// Gives the copy of what is at `shown` these attributes.
+pub(super) fn mark<'a>(
+    shown: &Path,
+    to: &Node,
+    attributes: impl Iterator<Item = &'a Attribute>,
+) -> Result<(), Stop> {
+    for (name, value) in attributes {
+        match to.set_attribute(name, value) {
+            Ok(()) => {},
+            Err(Errno::NOTSUP) => {
+                let text = format!(
+                    "{} has the attribute {name}, which the volume's file system does not take",
+                    shown.display()
+                );
+                let refused = Rejection::new(ErrorCode::ImportRefused, text);
+                let remedy = "choose another disk, or remove the attribute";
+                return Err(Stop::Content(refused.remedy(remedy)));
+            },
+            Err(errno) => {
+                let failed = Stop::volume(format!("marking the copy of {}", shown.display()));
+                return Err(failed(errno));
+            },
+        }
+    }
+    Ok(())
 }
 
 pub(super) struct Copier<'a> {
@@ -105,29 +155,8 @@ impl<'a> Copier<'a> {
         Stop::volume(format!("{doing} the copy of {}", self.shown.join(path).display()))
     }
 
-    /// Gives the copy owner, mode and time. Every file system knows a span of time only, and takes its end for what lies
-    /// outside.
-    fn dress(
-        &self,
-        path: &Path,
-        (to, name): (&Node, Option<&OsStr>),
-        entry: &Entry,
-    ) -> Result<(), Stop> {
-        let failed = self.failed("dressing", path);
-        let wanted = Look::of(entry);
-        to.dress(name, &wanted).map_err(&failed)?;
-        let has = to.entry(name).map_err(failed)?;
-        if has.modified.0 == wanted.modified.0 {
-            return Ok(());
-        }
-        let text = format!(
-            "{} was changed {} seconds after 1970, a time that the volume's file system does not know (it took {})",
-            self.shown.join(path).display(),
-            wanted.modified.0,
-            has.modified.0
-        );
-        let refused = Rejection::new(ErrorCode::ImportRefused, text);
-        Err(Stop::Content(refused.remedy("set its time with touch, or choose another disk")))
+    fn dress(&self, path: &Path, to: (&Node, Option<&OsStr>), entry: &Entry) -> Result<(), Stop> {
+        dress(&self.shown.join(path), to, &Look::of(entry))
     }
 
     /// Copies the attributes; answers with those that are compared.
@@ -138,22 +167,8 @@ impl<'a> Copier<'a> {
         if all.iter().any(|(name, _value)| IDENTITIES.contains(&name.as_str())) {
             return Err(changed(&self.shown.join(path)));
         }
-        for (name, value) in all.iter().filter(|(name, _value)| !name.starts_with(NOT_COPIED)) {
-            match to.set_attribute(name, value) {
-                Ok(()) => {},
-                Err(Errno::NOTSUP) => {
-                    let at = self.shown.join(path);
-                    let text = format!(
-                        "{} has the attribute {name}, which the volume's file system does not take",
-                        at.display()
-                    );
-                    let refused = Rejection::new(ErrorCode::ImportRefused, text);
-                    let remedy = "choose another disk, or remove the attribute";
-                    return Err(Stop::Content(refused.remedy(remedy)));
-                },
-                Err(errno) => return Err(self.failed("marking", path)(errno)),
-            }
-        }
+        let copied = all.iter().filter(|(name, _value)| !name.starts_with(NOT_COPIED));
+        mark(&self.shown.join(path), to, copied)?;
         Ok(compared(&all))
     }
 

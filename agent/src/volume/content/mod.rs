@@ -1,19 +1,31 @@
-//! What a new volume is filled with: the copy of a directory.
+//! What a new volume is filled with: the copy of a directory, or what an export has of another volume; and the export.
 //!
 //! It does not know how volumes come to be; the driver gives it the root of one that has no name yet and takes everything
 //! back when it fails. Invariant: what is copied is never changed, and a copy that answers is whole and compared.
 
+mod archive;
 mod compare;
 mod copy;
 mod directory;
+mod heads;
+#[cfg(test)]
+mod hostile;
+mod incoming;
+mod lines;
+mod manifest;
 mod open_by;
+mod pack;
 mod sources;
 mod survey;
+mod unpack;
 mod walk;
 
 pub use directory::Directory;
+pub use incoming::{Incoming, Part};
+pub use pack::{Exported, Packed, Sink, export};
 pub use sources::Sources;
 pub use survey::survey;
+pub use unpack::Archive;
 
 use crate::disk::fs::Node;
 use berth_model::error::Rejection;

@@ -60,6 +60,8 @@ pub(super) fn print(here: Visit<'_>) -> u64 {
 struct Look<'a> {
     shown: &'a Path,
     counter: &'a Counter,
+    /// What is looked at is a volume, and bears its own identity.
+    is_volume: bool,
     seen: Seen,
     owners: BTreeMap<(u32, u32), u64>,
     /// Files of several names.
@@ -96,7 +98,9 @@ impl Look<'_> {
         survey.attributes += u64::from(!all.is_empty());
         let is_acl = |name: &str| name.starts_with("system.posix_acl");
         survey.acls += u64::from(all.iter().any(|(name, _value)| is_acl(name)));
-        if all.iter().any(|(name, _value)| IDENTITIES.contains(&name.as_str())) {
+        let is_own = self.is_volume && here.path.as_os_str().is_empty();
+        let is_identity = |name: &str| IDENTITIES.contains(&name);
+        if !is_own && all.iter().any(|(name, _value)| is_identity(name)) {
             self.refuse(
                 here.path,
                 "carries the identity of a volume",
@@ -199,18 +203,24 @@ pub(super) fn look(
     size: Bytes,
     counter: &Counter,
 ) -> Result<Seen, Stop> {
-    look_within(source, (shown, size), counter, Most::default())
+    look_within(source, (shown, size), counter, (Most::default(), false))
+}
+
+/// The same of a volume that is to be exported.
+pub(super) fn look_at_volume(source: &Node, shown: &Path, counter: &Counter) -> Result<Seen, Stop> {
+    look_within(source, (shown, Bytes::new(u64::MAX)), counter, (Most::default(), true))
 }
 
 fn look_within(
     source: &Node,
     (shown, size): (&Path, Bytes),
     counter: &Counter,
-    most: Most,
+    (most, is_volume): (Most, bool),
 ) -> Result<Seen, Stop> {
     let mut look = Look {
         shown,
         counter,
+        is_volume,
         seen: Seen::default(),
         owners: BTreeMap::new(),
         linked: BTreeSet::new(),
@@ -289,7 +299,7 @@ mod tests {
         let size = Bytes::from_mib(1);
         let counter = Counter::default();
         let of = |all, together| {
-            look_within(&source, (base.path(), size), &counter, Most { all, together })
+            look_within(&source, (base.path(), size), &counter, (Most { all, together }, false))
         };
         assert_eq!(of(5, 2).unwrap().survey.directories, 5);
         for (all, together, said) in [(4, 2, "more than 4 entries"), (5, 1, "more than 1 names")] {

@@ -17,6 +17,24 @@ use rustix::io::Errno;
 const KIND: &str = "berth-snapshot";
 
 impl OnDisk {
+    /// The content of a snapshot, to be read.
+    pub(in crate::volume) fn open_snapshot(&self, snapshot: &SnapshotSpec) -> Result<Node, Fault> {
+        let handle = self.disk.readable().map_err(Fault::Unclear)?;
+        if let Some(format) = self.image_of(&handle, snapshot)? {
+            let text = format!(
+                "{} is an image with {format} in it, which is not read as it lies",
+                label(snapshot)
+            );
+            return Err(Fault::Failed(Rejection::new(ErrorCode::Unsupported, text).remedy(
+                "make a volume of it and export that: berth volume clone, then berth volume export",
+            )));
+        }
+        self.whole(&handle, snapshot)?.ok_or_else(|| {
+            let text = format!("{} is not there", label(snapshot));
+            Fault::Failed(Rejection::new(ErrorCode::SnapshotLost, text))
+        })
+    }
+
     /// The snapshot under its own name, verified.
     pub(super) fn whole(
         &self,

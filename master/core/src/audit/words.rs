@@ -76,6 +76,10 @@ pub(crate) fn object(request: &Request, meant: Option<&VolumeSpec>) -> String {
             format!("disk {} ({}) of agent {agent}", disk.name, disk.source)
         },
         Request::RemoveDisk { disk } => format!("disk {disk}"),
+        Request::ExportVolume { volume, snapshot: None } => chosen(volume),
+        Request::ExportVolume { volume, snapshot: Some(snapshot) } => {
+            format!("snapshot {snapshot} of {}", chosen(volume))
+        },
         Request::Property { volume, property: Property::Protected(_) } => chosen(volume),
         Request::Property { volume, property: Property::Access(access) } => {
             format!("{}: {access}", chosen(volume))

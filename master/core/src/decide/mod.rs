@@ -9,6 +9,7 @@ pub(crate) mod create;
 pub(crate) mod destroy;
 pub(crate) mod disk;
 pub(crate) mod disk_order;
+pub(crate) mod export;
 mod gone;
 pub(crate) mod group;
 mod import;

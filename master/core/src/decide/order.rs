@@ -49,6 +49,7 @@ impl Asked<'_> {
             said: self.said.cloned().unwrap_or_default(),
             disk: None,
             wipe: None,
+            snapshot: None,
         }
     }
 }

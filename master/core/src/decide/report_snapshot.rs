@@ -141,7 +141,8 @@ fn rolled_with<'a>(state: &'a State, entry: &SnapshotEntry) -> Option<&'a Volume
             Origin::RollBack { .. }
             | Origin::Clone { .. }
             | Origin::Orphan
-            | Origin::Directory { .. },
+            | Origin::Directory { .. }
+            | Origin::Stream,
         )
         | None => None,
     }

@@ -236,7 +236,7 @@ fn check_no_source(state: &State, entry: &SnapshotEntry) -> Result<(), Rejection
             && volume.volume.origin.as_ref().is_some_and(|origin| match &**origin {
                 Origin::Clone { snapshot } => snapshot.id == id,
                 Origin::RollBack { snapshot, safety } => snapshot.id == id || safety.id == id,
-                Origin::Orphan | Origin::Directory { .. } => false,
+                Origin::Orphan | Origin::Directory { .. } | Origin::Stream => false,
             })
     });
     match made {

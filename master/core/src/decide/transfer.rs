@@ -1,5 +1,6 @@
 //! What agents are asked to dial another stream for. Nothing changes by it, and nothing of it is remembered.
 
+use super::export;
 use crate::state::State;
 use berth_model::error::Rejection;
 use berth_model::id::AgentId;
@@ -15,5 +16,6 @@ pub(crate) fn order(
             let agent = state.connected_agent(*agent)?.info.id;
             Ok((agent, TransferOrder::Survey { path: path.clone(), size: *size }))
         },
+        TransferWish::Export { operation } => export::order(state, *operation),
     }
 }

@@ -14,7 +14,7 @@ pub(crate) use operator::check;
 
 use crate::audit::gather::Gathered;
 use crate::boundary::{Input, Output, Step};
-use crate::decide::launch;
+use crate::decide::{export, launch};
 use crate::event::{AgentEvent, Event, FrameworkEvent, TaskEvent};
 use crate::evolve::evolve;
 use crate::state::State;
@@ -71,6 +71,10 @@ impl<'a> Turn<'a> {
                 self.read_file(read, key, stream, offset, length);
             },
             Input::Transfer { transfer, wish } => self.transfer(transfer, &wish),
+            Input::ExportEnded { operation, result } => {
+                let events = export::ended(self.state, operation, result, self.now);
+                self.apply_all(events);
+            },
             Input::TryDisk { read, request } => self.try_disk(read, &request),
             Input::Tick => {},
         }

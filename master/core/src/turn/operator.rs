@@ -8,7 +8,7 @@ use crate::decide::kill::{kill, teardown};
 use crate::decide::order::{Asked, Order, Source, answered_before};
 use crate::decide::room::{Wish, create_volume};
 use crate::decide::{
-    access, destroy, disk, disk_order, group, orphan, plan, protect, reserve, resize, schedule,
+    access, destroy, disk, disk_order, export, group, orphan, plan, protect, reserve, resize, schedule,
     snapshot, trash,
 };
 use crate::event::Event;
@@ -21,7 +21,6 @@ use berth_model::operator::{Property, Request, VolumeChoice};
 use berth_model::orphan::OrphanChoice;
 use berth_model::snapshot::Origin;
 use berth_model::task::TaskKey;
-use berth_model::transfer::Import;
 use berth_model::units::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,7 +136,7 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
             shared,
             import,
         } => {
-            let origin = import.as_ref().map(origin_of);
+            let origin = import.as_ref().map(Origin::from);
             let wish = Wish {
                 name,
                 role,
@@ -219,12 +218,10 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
             let order = disk_order::order_of(state, request).expect("it is about a disk");
             Ok(disk_order::submit(asked, order?))
         },
+        Request::ExportVolume { volume, snapshot } => {
+            export::export(state, asked, choose(state, volume)?, *snapshot)
+        },
     }
-}
-
-fn origin_of(import: &Import) -> Origin {
-    let Import::Directory { path } = import;
-    Origin::Directory { path: path.clone() }
 }
 
 fn say(

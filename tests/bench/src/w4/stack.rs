@@ -303,6 +303,7 @@ impl Stack {
                 | AgentOutput::ReadFile { .. }
                 | AgentOutput::PurgeOrphan { .. }
                 | AgentOutput::Transfer { .. }
+                | AgentOutput::RefuseTransfer { .. }
                 | AgentOutput::OrderDisk { .. }
                 | AgentOutput::TryDisk { .. }
                 | AgentOutput::Log { .. }

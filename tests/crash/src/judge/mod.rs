@@ -229,7 +229,7 @@ fn expected(
             not_in_trash(places, complaints);
             vec![at(live, vec![generation])]
         },
-        Stage::Cloning(_) | Stage::Importing => {
+        Stage::Cloning(_) | Stage::Importing | Stage::Receiving => {
             not_in_trash(places, complaints);
             let data = copied(books, record);
             vec![Expected { data, ..at(live, vec![generation]) }]

@@ -9,7 +9,7 @@ use super::change::Change;
 use super::tree::{Content, Inode, Number};
 use super::{Call, State};
 use berth_agent::disk::fs::copying::{
-    Attribute, Copied, Copies, CopyError, Entry, EntryKind, Look, Told,
+    Attribute, Copied, Copies, CopyError, Entry, EntryKind, Look, Parts, Told,
 };
 use berth_agent::disk::fs::{Calls, Raw, Site};
 use rustix::io::Errno;
@@ -41,6 +41,13 @@ fn kind_of(inode: &Inode) -> EntryKind {
 }
 
 impl State {
+    /// A part of a file; nothing of what is none.
+    pub(super) fn read_file(&self, number: Number, at: u64, length: usize) -> Option<Vec<u8>> {
+        let bytes = bytes_of(self.inode(number).ok()?).ok()?;
+        let begin = usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+        Some(bytes[begin..].iter().copied().take(length).collect())
+    }
+
     fn at(&self, number: Number, name: Option<&OsStr>) -> Result<Number, Errno> {
         name.map_or(Ok(number), |name| self.entry(number, text(name)?))
     }
@@ -110,6 +117,24 @@ impl Copies for Handle {
         });
         filled.map_err(CopyError::To)?;
         if told(copied.length) { Ok(copied) } else { Err(CopyError::Stopped) }
+    }
+
+    fn fill_with(&self, site: Site, length: u64, parts: Parts<'_>) -> Result<Copied, CopyError> {
+        let mut bytes = Vec::new();
+        while let Some((at, part)) = parts()? {
+            let at = usize::try_from(at).map_err(|_large| CopyError::To(Errno::FBIG))?;
+            bytes.resize(at, 0);
+            bytes.extend(part);
+        }
+        bytes.resize(usize::try_from(length).map_err(|_large| CopyError::To(Errno::FBIG))?, 0);
+        let copied = Copied { length, checksum: Some(sum(&bytes)) };
+        let filled = self.files.perform(self.image, site, (Call::Fill, &nothing), |state| {
+            state.writable(self.number)?;
+            state.storage.change(Change::Write { number: self.number, bytes, bulk: 0 });
+            Ok(())
+        });
+        filled.map_err(CopyError::To)?;
+        Ok(copied)
     }
 
     fn checksum(&self, site: Site, _told: Told<'_>) -> Result<u32, Errno> {

@@ -69,7 +69,10 @@ impl Bytes for Handle {
     }
 
     fn read_at(&self, site: Site, at: u64, length: usize) -> Result<Vec<u8>, Errno> {
-        self.ask(site, Call::ReadAt, |state| state.read_device(self.number, at, length))
+        self.ask(site, Call::ReadAt, |state| match state.read_file(self.number, at, length) {
+            Some(bytes) => Ok(bytes),
+            None => state.read_device(self.number, at, length),
+        })
     }
 
     fn write_at(&self, site: Site, at: u64, bytes: &[u8]) -> Result<(), Errno> {

@@ -99,7 +99,8 @@ impl Judges {
                 | OperationKind::SetSchedule
                 | OperationKind::DeleteSchedule
                 | OperationKind::AddDisk
-                | OperationKind::RemoveDisk => {},
+                | OperationKind::RemoveDisk
+                | OperationKind::Export => {},
             }
         }
     }
@@ -295,7 +296,8 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
             | Request::SetSchedule { .. }
             | Request::DeleteSchedule { .. }
             | Request::AddDisk { .. }
-            | Request::RemoveDisk { .. },
+            | Request::RemoveDisk { .. }
+            | Request::ExportVolume { .. },
         ) => {},
     }
 }

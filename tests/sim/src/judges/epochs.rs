@@ -94,6 +94,7 @@ impl Judges {
             Output::Send(_)
             | Output::Disconnect { .. }
             | Output::Transfer { .. }
+            | Output::RefuseTransfer { .. }
             | Output::Log { .. }
             | Output::Stopped => false,
         });

@@ -4,11 +4,21 @@
 
 use super::Judges;
 use super::lineage::{machine_of, was_asked};
-use crate::volumes::imported;
+use crate::volumes::{imported, streamed};
 use crate::world::World;
 use berth_model::id::{OperationId, VolumeId};
 use berth_model::operator::Request;
+use berth_model::snapshot::Origin;
 use berth_model::transfer::Import;
+
+/// What a volume of this origin is to hold; nothing where that is said elsewhere.
+pub(super) fn brought(origin: &Origin, operation: OperationId) -> u64 {
+    match origin {
+        Origin::Directory { path } => imported(path),
+        Origin::Stream => streamed(operation),
+        Origin::Clone { .. } | Origin::RollBack { .. } | Origin::Orphan => 0,
+    }
+}
 
 impl Judges {
     /// What a new volume that no snapshot is behind is to hold; nothing unless a client wanted something.
@@ -17,6 +27,9 @@ impl Judges {
         let asked = was_asked(world, operation, |request| match request {
             Request::CreateVolume { import: Some(Import::Directory { path }), .. } => {
                 imported(path) == content
+            },
+            Request::CreateVolume { import: Some(Import::Stream), .. } => {
+                streamed(operation) == content
             },
             _other => false,
         });

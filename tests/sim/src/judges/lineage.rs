@@ -4,9 +4,10 @@
 //! roll back or a clone must give is read from what clients asked for and from the snapshots' contents when they were
 //! first durable, never from the effects. Invariant: what is remembered of a snapshot's content is never changed.
 
+use super::imports::brought;
 use super::{Judges, volume};
 use crate::history::Wish;
-use crate::volumes::{Replaced, Slot, imported};
+use crate::volumes::{Replaced, Slot};
 use crate::world::{AgentMachine, World};
 use berth_agent_core::effect::Place;
 use berth_model::id::{OperationId, SnapshotId, VolumeId, derive};
@@ -90,8 +91,8 @@ impl Judges {
             Some(Origin::Clone { snapshot }) => {
                 self.descent.clones.entry(id).or_insert((operation, snapshot.id));
             },
-            Some(Origin::Directory { path }) => {
-                self.descent.imports.entry(id).or_insert((operation, imported(path)));
+            Some(origin @ (Origin::Directory { .. } | Origin::Stream)) => {
+                self.descent.imports.entry(id).or_insert((operation, brought(origin, operation)));
             },
             Some(Origin::RollBack { .. } | Origin::Orphan) | None => {},
         }
@@ -345,7 +346,8 @@ impl Judges {
             | OperationKind::SetSchedule
             | OperationKind::DeleteSchedule
             | OperationKind::AddDisk
-            | OperationKind::RemoveDisk => None,
+            | OperationKind::RemoveDisk
+            | OperationKind::Export => None,
         };
         if let Some(text) = text {
             let text = format!("operation {} ({}) is done: {text}", record.id, record.kind);

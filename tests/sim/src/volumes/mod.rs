@@ -9,10 +9,10 @@ mod power;
 
 pub use derived::RollBack;
 
-use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
+use berth_agent_core::effect::{Place, Source, VolumeEffect, VolumeOutcome};
 use berth_model::access::Access;
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{AgentId, SnapshotId, VolumeId};
+use berth_model::id::{AgentId, OperationId, SnapshotId, VolumeId};
 use berth_model::resources::DiskSource;
 use berth_model::snapshot::SnapshotSpec;
 use berth_model::units::Bytes;
@@ -85,11 +85,14 @@ impl Volumes {
         match effect {
             VolumeEffect::Create { spec, purgeable } => self.create(agent, spec, purgeable),
             VolumeEffect::Restore { spec, purgeable } => self.restore(agent, spec, purgeable),
-            VolumeEffect::Import { spec, path } => {
+            VolumeEffect::Import { spec, from } => {
                 let is_new = !self.seen.contains_key(&spec.id);
                 let outcome = self.create(agent, spec, &[]);
                 if let Some(slot) = self.seen.get_mut(&spec.id).filter(|_| is_new) {
-                    slot.content = imported(path);
+                    slot.content = match from {
+                        Source::Directory { path } => imported(path),
+                        Source::Stream { operation } => streamed(*operation),
+                    };
                 }
                 outcome
             },
@@ -397,6 +400,12 @@ impl Volumes {
 
 /// The first content that a task writes; later ones are higher, what volumes are made with is lower.
 pub const FIRST_WRITE: u64 = 1 << 20;
+
+/// What a volume holds that was made of what is sent under this id.
+#[must_use]
+pub fn streamed(operation: OperationId) -> u64 {
+    1_000 + u64::try_from(operation.as_u128() % 1_000).unwrap_or_default()
+}
 
 /// What a copy of a directory holds.
 #[must_use]

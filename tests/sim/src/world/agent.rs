@@ -282,7 +282,7 @@ impl World {
                     self.agent_input(at, Input::OrphanPurged { operation, outcome });
                 },
                 // Nobody asks here: it changes nothing.
-                Output::Transfer { .. } => {},
+                Output::Transfer { .. } | Output::RefuseTransfer { .. } => {},
                 Output::Log { severity, message } => {
                     self.note(|| format!("  agent {at} {severity:?}: {message}"));
                 },

@@ -166,6 +166,7 @@ impl World {
             | Input::Refused { .. }
             | Input::ReadFile { .. }
             | Input::Transfer { .. }
+            | Input::ExportEnded { .. }
             | Input::TryDisk { .. }
             | Input::Tick => None,
         };

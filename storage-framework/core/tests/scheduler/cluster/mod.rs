@@ -239,6 +239,7 @@ impl Cluster {
             said: Default::default(),
             disk: None,
             wipe: None,
+            snapshot: None,
         }));
     }
 
