@@ -55,6 +55,8 @@ pub struct AgentConfig {
     pub import_from: Vec<PathBuf>,
     /// How long whoever sends or takes a volume as a stream may stand still before the stream is ended.
     pub transfer_idle: Duration,
+    /// Where the keys of encrypted volumes are; below the work directory when absent.
+    pub key_dir: Option<PathBuf>,
     /// The program whose hidden subcommands supervise containers: this one; only tests have another.
     pub program: PathBuf,
 }
@@ -79,6 +81,8 @@ pub struct Flags {
     pub disks: Vec<String>,
     /// `--import-from`, each a directory.
     pub import_from: Vec<PathBuf>,
+    /// `--key-dir`.
+    pub key_dir: Option<PathBuf>,
     /// `--disk-add-below`, each a directory, or `none` alone.
     pub disk_add_below: Vec<String>,
 }
@@ -105,6 +109,7 @@ struct File {
     #[serde(default)]
     import_from: Vec<PathBuf>,
     transfer_idle: Option<String>,
+    key_dir: Option<PathBuf>,
 }
 
 /// One disk, in the file as a table, on the command line as `key=value,…`.
@@ -145,6 +150,7 @@ impl AgentConfig {
             log_files,
             import_from,
             transfer_idle,
+            key_dir,
         } = file.map(read).transpose()?.unwrap_or_default();
         let master = flags.master.or(master).ok_or_else(|| {
             refuse("--master", "no master is given").remedy("give --master HOST:PORT")
@@ -212,8 +218,19 @@ impl AgentConfig {
             log_files,
             import_from: directories(import_from, flags.import_from)?,
             transfer_idle: span("transfer_idle", transfer_idle, TRANSFER_IDLE)?,
+            key_dir: absolute("key_dir", flags.key_dir.or(key_dir))?,
             program: PathBuf::from("/proc/self/exe"),
         })
+    }
+}
+
+fn absolute(key: &str, path: Option<PathBuf>) -> Result<Option<PathBuf>, Rejection> {
+    match path {
+        Some(path) if !path.is_absolute() => {
+            Err(refuse(key, format!("{} is not absolute", path.display()))
+                .remedy("write for example /etc/berth/keys"))
+        },
+        other => Ok(other),
     }
 }
 
@@ -421,6 +438,7 @@ mod tests {
             log_files: 2,
             import_from: Vec::new(),
             transfer_idle: TRANSFER_IDLE,
+            key_dir: None,
             program: PathBuf::from("/proc/self/exe"),
         };
         assert_eq!(AgentConfig::load(None, flags()), Ok(wanted));

@@ -218,6 +218,7 @@ fn spec(mib: u64) -> VolumeSpec {
         size: Bytes::from_mib(mib),
         access: berth_model::access::Access::default(),
         shared: false,
+        encrypted: false,
     }
 }
 

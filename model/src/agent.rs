@@ -83,6 +83,8 @@ pub struct Disk {
     pub added: bool,
     /// Which volumes can be wiped how when they are purged. Of what is not in it the agent says nothing.
     pub wipes: Vec<WipeAbility>,
+    /// Why volumes cannot be encrypted on it; nothing when they can, or when an agent of an earlier release does not say.
+    pub no_encryption: Option<Arc<str>>,
 }
 
 impl Disk {

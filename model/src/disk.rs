@@ -260,6 +260,7 @@ mod tests {
             no_snapshots: BTreeMap::new(),
             wipes: Vec::new(),
             added: false,
+            no_encryption: None,
         }
     }
 

@@ -90,6 +90,8 @@ pub enum Request {
         access: Access,
         /// Whether several tasks may use it at once.
         shared: bool,
+        /// By a key of its own, on a disk that encrypts.
+        encrypted: bool,
         /// Where its content comes from; empty when absent. A directory needs an agent.
         import: Option<Import>,
     },

@@ -114,6 +114,8 @@ pub struct VolumeSpec {
     pub access: Access,
     /// Several tasks may use it at once. Said when it is made, for all its life.
     pub shared: bool,
+    /// What is written to it is encrypted, by a key of its own that its agent keeps. Said when it is made, for all its life.
+    pub encrypted: bool,
 }
 
 /// A change of a volume's size that is under way.

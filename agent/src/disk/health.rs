@@ -363,6 +363,7 @@ impl Disk {
             no_snapshots: super::keeps::no_snapshots(choice),
             wipes: wipes::of_directory(state.handle.as_ref().map(|handle| &handle.root)),
             added: false,
+            no_encryption: super::keeps::no_encryption(choice).map(Arc::from),
         }
     }
 

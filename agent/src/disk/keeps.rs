@@ -1,9 +1,9 @@
-//! Which volumes of a disk can have snapshots, as the master is told: by what made them, since a disk may have volumes of
+//! Which volumes of a disk can have snapshots, and whether they can be encrypted, as the master is told: by what made them, since a disk may have volumes of
 //! drivers that it was declared with before.
 //!
 //! It tries nothing; the choice of the driver says what was tried.
 
-use super::image::Format;
+use super::image::{Format, lock};
 use super::probe::{Choice, DriverKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,6 +45,21 @@ pub fn no_snapshots(choice: Option<&Choice>) -> BTreeMap<Arc<str>, String> {
         Some((Arc::from(driver.as_str()), why_none(choice, driver)?.to_owned()))
     };
     drivers().filter_map(named).collect()
+}
+
+/// Why no volume can be encrypted on a disk with this choice; nothing when it can.
+#[must_use]
+pub fn no_encryption(choice: Option<&Choice>) -> Option<String> {
+    match choice {
+        Some(choice) if choice.encrypts() => {
+            lock::is_missing().then(|| lock::NOT_IN_KERNEL.to_owned())
+        },
+        Some(choice) => Some(format!(
+            "driver {} encrypts nothing: only images of ext4 are encrypted",
+            choice.driver.as_str()
+        )),
+        None => Some("only images of ext4 are encrypted".to_owned()),
+    }
 }
 
 #[cfg(test)]

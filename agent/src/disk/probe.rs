@@ -92,7 +92,7 @@ pub struct Choice {
 }
 
 impl Choice {
-    fn plain(driver: DriverKind, reason: impl Into<String>) -> Self {
+    pub(crate) fn plain(driver: DriverKind, reason: impl Into<String>) -> Self {
         Self { driver, reason: reason.into(), formats: Vec::new(), refusal: None, unshared: None }
     }
 
@@ -111,9 +111,38 @@ impl Choice {
             return Err(refusal.clone());
         }
         let DriverKind::Image(_) = self.driver else { return Ok(self.driver) };
-        let fitting = self.formats.iter().find(|format| format.least() <= size);
+        Self::fitting(&self.formats, size)
+    }
+
+    /// The driver for an encrypted volume of this size.
+    ///
+    /// # Errors
+    /// Nothing can be encrypted here, no image can be so small, or nothing can be made now.
+    pub fn encrypting(&self, size: u64) -> Result<DriverKind, Rejection> {
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
+        if self.encrypts() {
+            return Self::fitting(&[Format::Ext4], size);
+        }
+        let text = format!(
+            "driver {} encrypts nothing: only images of ext4 are encrypted",
+            self.driver.as_str()
+        );
+        Err(Rejection::new(ErrorCode::Unsupported, text)
+            .remedy("use a disk whose driver is image:ext4 (berth disk list)"))
+    }
+
+    /// Can volumes be encrypted?
+    #[must_use]
+    pub fn encrypts(&self) -> bool {
+        matches!(self.driver, DriverKind::Image(_)) && self.formats.contains(&Format::Ext4)
+    }
+
+    fn fitting(formats: &[Format], size: u64) -> Result<DriverKind, Rejection> {
+        let fitting = formats.iter().find(|format| format.least() <= size);
         fitting.map(|format| DriverKind::Image(*format)).ok_or_else(|| {
-            let least = self.formats.iter().map(|format| format.least()).min().unwrap_or_default();
+            let least = formats.iter().map(|format| format.least()).min().unwrap_or_default();
             let text = format!(
                 "a file system of {} cannot be made on this disk: {} is the least",
                 Bytes::new(size),

@@ -157,6 +157,7 @@ mod tests {
             no_snapshots: BTreeMap::new(),
             wipes: Vec::new(),
             added: false,
+            no_encryption: None,
         }
     }
 

@@ -17,6 +17,7 @@ use crate::container::{self, Runtime};
 use crate::disk::{Disks, Owner};
 use crate::host::files;
 use crate::volume::Volumes;
+use crate::volume::keys::Keys;
 use berth_agent_core::Books;
 use berth_agent_core::effect::ContainerEvent;
 use berth_ledger::disk::real::RealDisk;
@@ -156,6 +157,12 @@ fn open_ground(config: &AgentConfig) -> Result<Ground, Error> {
     }
     let disks = Disks::open(&work_dir, &declarations, owner, &known);
     let volumes = Volumes::new(Arc::new(disks));
+    let place = match &config.key_dir {
+        Some(place) => place.clone(),
+        None => Keys::prepare(&work_dir)
+            .map_err(at("cannot make the directory of keys in", &work_dir))?,
+    };
+    let volumes = volumes.with_keys(Keys::host(place));
     let volumes = Arc::new(volumes.importing(config.import_from.clone(), vec![work_dir.clone()]));
     let in_books: BTreeSet<_> = books.volumes().keys().copied().collect();
     let snapshots: BTreeSet<_> = books.snapshots().keys().copied().collect();

@@ -1,6 +1,7 @@
 //! Which driver makes the volumes of each disk, while disks come and go.
 
 use super::Volumes;
+use super::keys::Keys;
 use super::on_device::OnDevice;
 use super::on_disk::OnDisk;
 use crate::disk::{Added, Declaration};
@@ -12,10 +13,22 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 /// What makes volumes on each disk.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Drivers {
     pub(super) directories: BTreeMap<DiskSource, Arc<OnDisk>>,
     pub(super) devices: BTreeMap<DiskSource, Arc<OnDevice>>,
+    /// Of encrypted volumes.
+    pub(super) keys: Arc<Keys>,
+}
+
+impl Default for Drivers {
+    fn default() -> Self {
+        Self {
+            directories: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            keys: Arc::new(Keys::none()),
+        }
+    }
 }
 
 impl Drivers {
@@ -43,11 +56,11 @@ pub(super) enum Driver {
 
 impl Driver {
     /// Lets go on what an agent that is no more left frozen, which may take as long as the disk likes: to be called without a lock.
-    pub(super) fn of(disk: Added) -> Self {
+    pub(super) fn of(disk: Added, keys: Arc<Keys>) -> Self {
         match disk {
             Added::Directory(disk) => {
                 let source = disk.source().clone();
-                let driver = OnDisk::new(disk);
+                let driver = OnDisk::new(disk, keys);
                 driver.thaw_all_left();
                 Self::Directory(source, Arc::new(driver))
             },
@@ -68,8 +81,12 @@ impl Volumes {
         let added = self.disks.add(wanted)?;
         let told = added.told()?;
         let source = &wanted.source;
-        if !self.drivers.read().unwrap_or_else(PoisonError::into_inner).has(source) {
-            let driver = Driver::of(added);
+        let keys = {
+            let drivers = self.drivers.read().unwrap_or_else(PoisonError::into_inner);
+            (!drivers.has(source)).then(|| Arc::clone(&drivers.keys))
+        };
+        if let Some(keys) = keys {
+            let driver = Driver::of(added, keys);
             self.drivers.write().unwrap_or_else(PoisonError::into_inner).add(driver);
         }
         Ok(told)

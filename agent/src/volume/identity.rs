@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 /// The kind of a volume's marker file.
 pub const KIND: &str = "berth-volume";
+const FSCRYPT: &str = "fscrypt";
 const ATTRIBUTE_KIND: &str = "berth-volume-directory";
 
 /// Whose disk the volume lies on.
@@ -60,6 +61,8 @@ pub struct Identity {
     pub driver: DriverKind,
     /// What ties this marker to the directory.
     pub binding: Binding,
+    /// Its data are encrypted by a key of its own.
+    pub encrypted: bool,
     /// The project whose quota keeps its size, when that is how it is kept.
     pub project: Option<u32>,
 }
@@ -78,6 +81,7 @@ impl Identity {
             size: spec.size,
             driver,
             binding,
+            encrypted: spec.encrypted,
             project: None,
         }
     }
@@ -107,6 +111,9 @@ impl Identity {
         }
         if let Some(cluster) = self.home.cluster {
             fields.push(("cluster", cluster.to_string()));
+        }
+        if self.encrypted {
+            fields.push(("encryption", FSCRYPT.to_owned()));
         }
         if let Some(project) = self.project {
             fields.push(("project", project.to_string()));
@@ -143,6 +150,7 @@ impl Identity {
             },
             size: Bytes::new(marker::value(fields, "size")?),
             driver,
+            encrypted: is_encrypted(fields)?,
             project: match driver {
                 DriverKind::ProjectQuota => Some(marker::value(fields, "project")?),
                 DriverKind::Directory
@@ -178,6 +186,7 @@ impl Identity {
             size: self.size,
             access: berth_model::access::Access::default(),
             shared: false,
+            encrypted: self.encrypted,
         }
     }
 
@@ -214,6 +223,9 @@ impl Identity {
         if self.role != spec.role {
             return differs("role", &self.role, &spec.role);
         }
+        if self.encrypted != spec.encrypted {
+            return differs("encrypted", &self.encrypted, &spec.encrypted);
+        }
         None
     }
 
@@ -224,6 +236,15 @@ impl Identity {
             ("agent", self.home.agent.to_string()),
             ("disk", self.home.disk.to_string()),
         ]
+    }
+}
+
+/// How it is encrypted is written down, so that another way can be told from this one.
+fn is_encrypted(fields: &Fields) -> Result<bool, MarkerError> {
+    match fields.get("encryption").map(String::as_str) {
+        None => Ok(false),
+        Some(FSCRYPT) => Ok(true),
+        Some(other) => Err(MarkerError::Value { key: "encryption", value: other.to_owned() }),
     }
 }
 
@@ -272,6 +293,7 @@ mod tests {
             size: Bytes::from_mib(64),
             access: berth_model::access::Access::default(),
             shared: false,
+            encrypted: false,
         }
     }
 

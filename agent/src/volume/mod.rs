@@ -12,6 +12,7 @@ pub mod fake;
 mod group;
 pub(crate) mod identity;
 mod import;
+pub mod keys;
 mod look;
 mod on_device;
 mod on_disk;
@@ -31,6 +32,7 @@ use berth_model::usage::Measured;
 use berth_model::volume::VolumeSpec;
 use driver::{Driver, Fault, Found, Snapshots};
 use drivers::{Driver as DiskDriver, Drivers};
+use keys::Keys;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -60,7 +62,10 @@ impl Volumes {
         let mut drivers = Drivers::default();
         let directories = disks.all().into_iter().map(Added::Directory);
         let devices = disks.blocks().into_iter().map(Added::Device);
-        directories.chain(devices).for_each(|disk| drivers.add(DiskDriver::of(disk)));
+        directories.chain(devices).for_each(|disk| {
+            let keys = Arc::clone(&drivers.keys);
+            drivers.add(DiskDriver::of(disk, keys));
+        });
         Self {
             disks,
             drivers: RwLock::new(drivers),
@@ -95,6 +100,23 @@ impl Volumes {
             driver.set_patience(patience);
         }
         self
+    }
+
+    /// The same with these keys of encrypted volumes.
+    #[must_use]
+    pub fn with_keys(mut self, keys: Keys) -> Self {
+        let drivers = self.drivers.get_mut().unwrap_or_else(PoisonError::into_inner);
+        drivers.keys = Arc::new(keys);
+        for driver in drivers.directories.values_mut().filter_map(Arc::get_mut) {
+            driver.set_keys(Arc::clone(&drivers.keys));
+        }
+        self
+    }
+
+    /// Why no key of an encrypted volume is made or destroyed until the agent starts again.
+    #[must_use]
+    pub fn doubt_of_keys(&self) -> Option<Rejection> {
+        self.drivers.read().unwrap_or_else(PoisonError::into_inner).keys.doubt()
     }
 
     /// The disks under them.

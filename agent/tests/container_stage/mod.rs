@@ -312,6 +312,7 @@ pub fn volume(
         size: Bytes::from_mib(10),
         access: berth_model::access::Access::default(),
         shared: false,
+        encrypted: false,
     };
     let mount = Mount { container_path: container_path.into(), mode };
     (VolumeUse { volume: id, generation: 1, mount }, spec)

@@ -72,6 +72,9 @@ pub(crate) struct AgentRun {
     /// A directory of this machine that may be imported into volumes, with all that is below it; may be repeated (default: none)
     #[arg(long, value_name = "DIR")]
     pub(crate) import_from: Vec<PathBuf>,
+    /// Where the keys of encrypted volumes are kept (default: keys below the work directory)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) key_dir: Option<PathBuf>,
     /// Settings as a TOML file; flags win
     #[arg(long)]
     pub(crate) config: Option<PathBuf>,

@@ -155,6 +155,9 @@ pub(crate) struct VolumeCreate {
     /// Who owns it, for frameworks that name a principal
     #[arg(long)]
     pub(crate) principal: Option<String>,
+    /// Encrypts it by a key of its own, which its agent keeps: only on a disk with driver image:ext4
+    #[arg(long)]
+    pub(crate) encrypt: bool,
     #[command(flatten)]
     pub(crate) access: AccessArgs,
     #[command(flatten)]
@@ -194,6 +197,9 @@ pub(crate) struct VolumeImport {
     /// Who owns it, for frameworks that name a principal
     #[arg(long)]
     pub(crate) principal: Option<String>,
+    /// Encrypts it by a key of its own, which its agent keeps: only on a disk with driver image:ext4
+    #[arg(long)]
+    pub(crate) encrypt: bool,
     #[command(flatten)]
     pub(crate) access: AccessArgs,
     #[command(flatten)]

@@ -32,6 +32,8 @@ pub(crate) struct DiskRow {
     pub(crate) snapshots: String,
     /// How the volumes that are made on it now can be wiped when they are purged: `yes`, or `no` with the reason.
     pub(crate) wipe: BTreeMap<String, String>,
+    /// Can volumes on it be encrypted? "yes", or "no" with the reason.
+    pub(crate) encryption: String,
 }
 
 impl DiskRow {
@@ -58,6 +60,10 @@ impl DiskRow {
                 Some(why) => format!("no: {why}"),
             },
             wipe: wipes(disk),
+            encryption: match &disk.no_encryption {
+                None => "yes".to_owned(),
+                Some(why) => format!("no: {why}"),
+            },
         }
     }
 }

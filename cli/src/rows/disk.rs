@@ -392,6 +392,7 @@ mod tests {
                 no_snapshots: BTreeMap::new(),
                 wipes: Vec::new(),
                 added: false,
+                no_encryption: None,
             },
             agent: AgentId::from_u128(1),
             hostname: Arc::from("host-1"),

@@ -126,6 +126,8 @@ pub(crate) struct VolumeRow {
     pub(crate) owner: Option<String>,
     /// Octal; absent: 0700.
     pub(crate) mode: Option<String>,
+    /// By a key of its own, which its agent keeps.
+    pub(crate) encrypted: bool,
     #[serde(skip)]
     pub(crate) now: Timestamp,
 }
@@ -166,6 +168,7 @@ impl VolumeRow {
             shared: volume.spec.shared,
             owner: volume.spec.access.owner.map(|owner| owner.to_string()),
             mode: volume.spec.access.mode.map(|mode| mode.to_string()),
+            encrypted: volume.spec.encrypted,
             now,
         }
     }

@@ -173,6 +173,7 @@ pub(crate) async fn agent(args: AgentRun) -> Result<(), Failure> {
         attribute,
         resources,
         import_from,
+        key_dir,
         config,
     } = args;
     let (attributes, disks) = (attribute, disk);
@@ -185,6 +186,7 @@ pub(crate) async fn agent(args: AgentRun) -> Result<(), Failure> {
         disks,
         disk_add_below,
         import_from,
+        key_dir,
     };
     let config = AgentConfig::load(config.as_deref(), flags).map_err(Failure::from)?;
     start_logging();

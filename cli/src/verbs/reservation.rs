@@ -163,6 +163,7 @@ mod tests {
             no_snapshots: std::collections::BTreeMap::new(),
             wipes: Vec::new(),
             added: false,
+            no_encryption: None,
         }
     }
 

@@ -357,6 +357,7 @@ fn room_for(command: &VolumeClone, view: &VolumeView) -> Result<Request, Failure
             .map_or_else(|| Arc::clone(&volume.container_path), Arc::from),
         access: spec.access,
         shared: false,
+        encrypted: spec.encrypted,
         import: None,
     })
 }

@@ -49,6 +49,7 @@ pub(crate) async fn import(command: &VolumeImport) -> Result<(), Failure> {
         container_path: Arc::from(command.container_path.as_str()),
         access: command.access.access(),
         shared: false,
+        encrypted: command.encrypt,
         import: Some(match &command.path {
             Some(path) => Import::Directory { path: Arc::clone(path) },
             None => Import::Stream,

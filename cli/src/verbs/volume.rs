@@ -260,6 +260,7 @@ async fn create(create: &VolumeCreate) -> Result<(), Failure> {
         container_path: Arc::from(create.path.as_str()),
         access: create.access.access(),
         shared: create.shared,
+        encrypted: create.encrypt,
         import: None,
     };
     if *dry_run {

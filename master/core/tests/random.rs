@@ -600,6 +600,7 @@ impl World {
                 disk: DiskChoice::Any,
                 container_path: Arc::from(if self.dice.roll(9) == 0 { "../x" } else { "data" }),
                 access: Access::default(),
+                encrypted: false,
                 import: (self.dice.roll(4) == 0)
                     .then(|| Import::Directory { path: Arc::from("/srv/data") }),
                 shared: self.dice.roll(2) == 0,

@@ -183,6 +183,7 @@ impl Wish {
             disk: self.disk,
             container_path: Arc::from(self.path),
             access: berth_model::access::Access::default(),
+            encrypted: false,
             import: None,
             shared: false,
         }

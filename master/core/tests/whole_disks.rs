@@ -44,6 +44,7 @@ fn stage() -> Stage {
             no_snapshots: std::collections::BTreeMap::new(),
             wipes: Vec::new(),
             added: false,
+            no_encryption: None,
         });
     }
     let registration = stage.registration(machine, session(1));

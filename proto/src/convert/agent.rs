@@ -50,6 +50,7 @@ impl Wire for Disk {
             no_snapshots,
             added,
             wipes,
+            no_encryption,
         } = self;
         v1::Disk {
             disk_id: id.to_string(),
@@ -73,6 +74,7 @@ impl Wire for Disk {
                 .collect(),
             added: *added,
             wipes: wipe::abilities_to_wire(wipes),
+            no_encryption: no_encryption.as_deref().map(str::to_owned),
         }
     }
 
@@ -93,6 +95,7 @@ impl Wire for Disk {
             no_snapshots,
             added,
             wipes,
+            no_encryption,
         } = message;
         Ok(Self {
             id: field::id(&disk_id, &at.field("disk_id"))?,
@@ -113,6 +116,7 @@ impl Wire for Disk {
                 .collect(),
             added,
             wipes: wipe::abilities(wipes, &at.field("wipes")),
+            no_encryption: no_encryption.map(Arc::from),
         })
     }
 }

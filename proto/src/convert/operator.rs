@@ -146,6 +146,7 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
             container_path,
             access,
             shared,
+            encrypted,
             import,
         } => {
             let volume = submit::CreateVolume {
@@ -158,6 +159,7 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
                 container_path: container_path.to_string(),
                 access: access::some(access),
                 shared: *shared,
+                encrypted: *encrypted,
             };
             transfer::created(volume, import.as_ref())
         },

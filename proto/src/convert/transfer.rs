@@ -88,6 +88,7 @@ pub(super) fn create_volume(
         container_path,
         access,
         shared,
+        encrypted,
     } = message;
     Ok(Request::CreateVolume {
         name: field::id(&name, &at.field("name"))?,
@@ -99,6 +100,7 @@ pub(super) fn create_volume(
         container_path: field::container_path(container_path, &at.field("container_path"))?,
         access: access::or_default(access, &at.field("access"))?,
         shared,
+        encrypted,
         import,
     })
 }

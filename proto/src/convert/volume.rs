@@ -23,7 +23,8 @@ impl Wire for VolumeSpec {
     type Message = v1::VolumeSpec;
 
     fn to_wire(&self) -> v1::VolumeSpec {
-        let Self { id, generation, name, role, principal, source, size, access, shared } = self;
+        let Self { id, generation, name, role, principal, source, size, access, shared, encrypted } =
+            self;
         v1::VolumeSpec {
             volume_id: id.to_string(),
             generation: *generation,
@@ -34,6 +35,7 @@ impl Wire for VolumeSpec {
             size_bytes: size.get(),
             access: access::some(access),
             shared: *shared,
+            encrypted: *encrypted,
         }
     }
 
@@ -48,6 +50,7 @@ impl Wire for VolumeSpec {
             size_bytes,
             access,
             shared,
+            encrypted,
         } = message;
         Ok(Self {
             id: field::id(&volume_id, &at.field("volume_id"))?,
@@ -59,6 +62,7 @@ impl Wire for VolumeSpec {
             size: field::volume_size(size_bytes, &at.field("size_bytes"))?,
             access: access::or_default(access, &at.field("access"))?,
             shared,
+            encrypted,
         })
     }
 }

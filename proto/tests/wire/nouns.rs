@@ -246,7 +246,7 @@ pub fn access() -> BoxedStrategy<Access> {
         .boxed()
 }
 pub fn spec() -> BoxedStrategy<VolumeSpec> {
-    let kind = (access(), any::<bool>());
+    let kind = (access(), any::<bool>(), any::<bool>());
     (volume_id(), 1..u64::MAX, volume_name(), owner(), principal(), source(), size(), kind)
         .prop_map(|(id, generation, name, role, principal, source, size, kind)| VolumeSpec {
             id,
@@ -258,6 +258,7 @@ pub fn spec() -> BoxedStrategy<VolumeSpec> {
             size,
             access: kind.0,
             shared: kind.1,
+            encrypted: kind.2,
         })
         .boxed()
 }

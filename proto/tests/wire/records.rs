@@ -376,12 +376,12 @@ pub fn request() -> BoxedStrategy<Request> {
             .prop_map(|(agent, resources)| Request::Unreserve { agent, resources }),
         reservation_id().prop_map(|reservation| Request::Release { reservation }),
         (
-            (volume_name(), owner(), principal(), size(), any::<bool>()),
+            (volume_name(), owner(), principal(), size(), any::<bool>(), any::<bool>()),
             (of(agent()), disk, container_path(), access(), of(import()))
         )
             .prop_map(
                 |(
-                    (name, role, principal, size, shared),
+                    (name, role, principal, size, shared, encrypted),
                     (agent, disk, container_path, access, import),
                 )| {
                     Request::CreateVolume {
@@ -393,6 +393,7 @@ pub fn request() -> BoxedStrategy<Request> {
                         disk,
                         container_path,
                         access,
+                        encrypted,
                         import,
                         shared,
                     }

@@ -108,13 +108,13 @@ pub fn disk() -> BoxedStrategy<Disk> {
     let refused = map().prop_map(|map| {
         map.into_iter().map(|(driver, why)| (Arc::from(driver), why)).collect::<BTreeMap<_, _>>()
     });
-    ((disk_id(), arc(), source(), arc(), arc(), refused), last, any::<bool>(), abilities())
+    let said = (any::<bool>(), of(arc()), abilities());
+    ((disk_id(), arc(), source(), arc(), arc(), refused), last, said)
         .prop_map(
             |(
                 (id, name, source, root, driver, no_snapshots),
                 (driver_reason, enforcement, size, free, health, media, orphans),
-                added,
-                wipes,
+                (added, no_encryption, wipes),
             )| Disk {
                 id,
                 name,
@@ -131,6 +131,7 @@ pub fn disk() -> BoxedStrategy<Disk> {
                 no_snapshots,
                 added,
                 wipes,
+                no_encryption,
             },
         )
         .boxed()

@@ -205,6 +205,7 @@ fn spec(number: u128) -> anyhow::Result<VolumeSpec> {
         size: Bytes::from_mib(1),
         access: Access::default(),
         shared: false,
+        encrypted: false,
     })
 }
 

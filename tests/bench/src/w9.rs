@@ -44,6 +44,7 @@ fn spec(number: usize) -> anyhow::Result<VolumeSpec> {
         size: Bytes::from_mib(1),
         access: berth_model::access::Access::default(),
         shared: false,
+        encrypted: false,
     })
 }
 

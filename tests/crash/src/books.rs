@@ -5,7 +5,7 @@
 //! know disks, and it does not judge.
 
 use crate::activity::Operation;
-use crate::scene::{CLUSTER, SOURCE, imported, other_access, spec};
+use crate::scene::{CLUSTER, SOURCE, Setup, imported, other_access, spec};
 pub use crate::stage::{SnapshotStage, Stage};
 use berth_agent_core::effect::{Place, Source, StandStill, VolumeEffect, VolumeOutcome};
 use berth_model::id::{ClusterId, OperationId, SnapshotId, SnapshotName, VolumeId};
@@ -117,6 +117,14 @@ impl Books {
             replaced: Vec::new(),
             archive: Arc::default(),
         }
+    }
+
+    /// Two volumes that do not exist yet, the first one encrypted where that is asked for.
+    #[must_use]
+    pub fn two(setup: &Setup) -> Self {
+        let mut books = Self::new(2);
+        books.volumes[0].spec.encrypted = setup.encrypts;
+        books
     }
 
     /// Writes the intent down.

@@ -121,7 +121,7 @@ fn cases(setup: &Setup) -> Vec<Case> {
     cases.push(Case { files, books, activity: Activity::Join, undisturbed });
     for steps in steps(setup) {
         let files = machine(setup);
-        let mut books = Books::new(2);
+        let mut books = Books::two(setup);
         write_source(&files, setup);
         books.archive = Arc::new(archive(&files));
         let volumes = start(&files, setup, &books, true);
@@ -274,8 +274,10 @@ fn run(setup: &Setup, case: &Case, files: &SimFs, fault: Fault) -> (Ending, Opti
     (Ending { outcomes, healthy, goes_on, during, after: books, events, last }, site)
 }
 
+/// Neither the disk nor the keys are withheld.
 fn is_healthy(volumes: &Volumes) -> bool {
-    volumes.disks().report().first().is_some_and(|disk| disk.health == DiskHealth::Ok)
+    volumes.doubt_of_keys().is_none()
+        && volumes.disks().report().first().is_some_and(|disk| disk.health == DiskHealth::Ok)
 }
 
 /// The other disk takes a volume.

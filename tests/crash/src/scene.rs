@@ -7,9 +7,11 @@ use crate::sim::FREE;
 use crate::sim::storage::Model;
 use crate::sim::{SimFs, Traits};
 use berth_agent::disk::image::Format;
+use berth_agent::disk::image::lock::LENGTH;
 use berth_agent::disk::{Declaration, Disks, DriverChoice, Owner, fs};
 use berth_agent::volume::Volumes;
 use berth_agent::volume::content::{Counter, Exported, Incoming, Sources, export};
+use berth_agent::volume::keys::Keys;
 use berth_agent_core::effect::{OrphanOutcome, Source, VolumeEffect, VolumeOutcome};
 use berth_model::access::{self, Access, Mode};
 use berth_model::id::{AgentId, ClusterId, VolumeId, VolumeName};
@@ -37,6 +39,8 @@ pub struct Setup {
     pub traits: Traits,
     /// The driver that is declared.
     pub driver: DriverChoice,
+    /// Is the first volume encrypted?
+    pub encrypts: bool,
 }
 
 impl Setup {
@@ -88,48 +92,60 @@ const fn plain(model: Model, has_attributes: bool) -> Traits {
 }
 
 /// Every combination that differs.
-pub const SETUPS: [Setup; 11] = [
+pub const SETUPS: [Setup; 12] = [
     Setup {
         name: "directories on ext4",
         traits: plain(Model::Ext4, true),
         driver: DriverChoice::Directory,
+        encrypts: false,
     },
     Setup {
         name: "directories on xfs",
         traits: plain(Model::Xfs, true),
         driver: DriverChoice::Directory,
+        encrypts: false,
     },
     Setup {
         name: "directories on xfs without attributes",
         traits: plain(Model::Xfs, false),
         driver: DriverChoice::Directory,
+        encrypts: false,
     },
     Setup {
         name: "directories on btrfs",
         traits: plain(Model::Btrfs, true),
         driver: DriverChoice::Directory,
+        encrypts: false,
     },
     Setup {
         name: "directories on btrfs without attributes",
         traits: plain(Model::Btrfs, false),
         driver: DriverChoice::Directory,
+        encrypts: false,
     },
     Setup {
         name: "subvolumes on btrfs",
         traits: Traits { has_subvolumes: true, ..plain(Model::Btrfs, true) },
         driver: DriverChoice::Btrfs,
+        encrypts: false,
     },
     Setup {
         name: "project quotas on ext4",
         traits: Traits { has_projects: true, ..plain(Model::Ext4, true) },
         driver: DriverChoice::ProjectQuota,
+        encrypts: false,
     },
     Setup {
         name: "project quotas on xfs",
         traits: Traits { has_projects: true, ..plain(Model::Xfs, true) },
         driver: DriverChoice::ProjectQuota,
+        encrypts: false,
     },
     image("images of ext4 on ext4", Model::Ext4, Format::Ext4),
+    Setup {
+        encrypts: true,
+        ..image("encrypted images of ext4 on ext4", Model::Ext4, Format::Ext4)
+    },
     image("images of xfs on xfs", Model::Xfs, Format::Xfs),
     image("images of btrfs on btrfs", Model::Btrfs, Format::Btrfs),
 ];
@@ -138,7 +154,7 @@ const fn image(name: &'static str, model: Model, format: Format) -> Setup {
     let has_subvolumes = matches!(model, Model::Btrfs);
     let has_reflinks = !matches!(model, Model::Ext4);
     let traits = Traits { has_subvolumes, has_reflinks, ..plain(model, true) };
-    Setup { name, traits, driver: DriverChoice::Image(Some(format)) }
+    Setup { name, traits, driver: DriverChoice::Image(Some(format)), encrypts: false }
 }
 
 /// A volume.
@@ -157,6 +173,7 @@ pub fn spec(number: usize, source: DiskSource) -> VolumeSpec {
         size: Bytes::from_mib(320),
         access: access(70, 0o750),
         shared: false,
+        encrypted: false,
     }
 }
 
@@ -190,10 +207,14 @@ pub fn files_of(data: Data) -> Vec<String> {
     first.iter().map(|name| (*name).to_owned()).chain(later).collect()
 }
 
+const PLACES: [&str; 3] = ["agent", "other", "keys"];
+/// The agent's keys.
+pub const KEYS: &str = "/keys";
+
 /// The machine before an agent ever ran on it.
 #[must_use]
 pub fn machine(setup: &Setup) -> SimFs {
-    SimFs::new(setup.traits, &["agent", "other"])
+    SimFs::new(setup.traits, if setup.encrypts { &PLACES } else { &PLACES[..2] })
 }
 
 /// How resources name the other disk.
@@ -215,7 +236,11 @@ pub fn start(files: &SimFs, setup: &Setup, books: &Books, both: bool) -> Volumes
     let disks = Disks::open_on(&files.files(), Path::new(WORK), &declared, owner, &books.disks);
     let sources =
         Sources::on(files.files(), vec![PathBuf::from(SOURCE)], vec![PathBuf::from(WORK)]);
-    Volumes::new(Arc::new(disks)).with_sources(sources)
+    let keys = match setup.encrypts {
+        true => Keys::on(files.files(), PathBuf::from(KEYS), || Ok([7; LENGTH])),
+        false => Keys::none(),
+    };
+    Volumes::new(Arc::new(disks)).with_sources(sources).with_keys(keys)
 }
 
 /// Carries out what the ledger calls for, if anything, and writes the result down.

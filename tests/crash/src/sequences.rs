@@ -192,7 +192,7 @@ pub fn imports() -> Vec<Vec<(usize, Operation)>> {
 #[must_use]
 pub fn adopted(setup: &Setup) -> (SimFs, Books) {
     let files = machine(setup);
-    let mut books = Books::new(2);
+    let mut books = Books::two(setup);
     let volumes = start(&files, setup, &books, false);
     books.disks = volumes.disks().ledger();
     assert_eq!(books.disks.len(), 1, "{:?}", volumes.disks().report());

@@ -1,5 +1,6 @@
 //! Disks, volumes and mounts for tests.
 
+use berth_agent::disk::image::lock;
 use berth_agent::disk::{Declaration, Disks, DriverChoice, Owner};
 use berth_agent::volume::Volumes;
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
@@ -35,6 +36,7 @@ pub fn spec(number: u128, source: &DiskSource) -> VolumeSpec {
         size: Bytes::from_mib(64),
         access: Access::default(),
         shared: false,
+        encrypted: false,
     }
 }
 
@@ -256,6 +258,12 @@ pub fn with_private_mounts(tools: &[&str], test: impl FnOnce() + Send) {
 #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 pub fn skip(reason: &str) {
     eprintln!("SKIPPED: {reason}");
+}
+
+/// Why no volume can be encrypted on this machine.
+#[must_use]
+pub fn no_encryption() -> Option<&'static str> {
+    lock::is_missing().then_some(lock::NOT_IN_KERNEL)
 }
 
 /// Is the tool on this machine?

@@ -346,6 +346,7 @@ impl Operator {
             disk: DiskChoice::Any,
             container_path: Arc::from("data"),
             access: self.access(),
+            encrypted: self.dice.below(8) == 0,
             import,
             shared: self.dice.below(3) == 0,
         }
@@ -421,6 +422,7 @@ impl Operator {
                 disk: DiskChoice::Any,
                 container_path: Arc::from("../escape"),
                 access: Access::default(),
+                encrypted: false,
                 import: None,
                 shared: false,
             },

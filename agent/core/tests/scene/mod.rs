@@ -43,6 +43,7 @@ pub fn info() -> AgentInfo {
             no_snapshots: BTreeMap::new(),
             wipes: Vec::new(),
             added: false,
+            no_encryption: None,
         }],
         limitations: vec![],
         version: Arc::from("0"),
@@ -68,6 +69,7 @@ pub fn spec(number: u128, generation: u64) -> VolumeSpec {
         size: Bytes::from_mib(1024),
         access: berth_model::access::Access::default(),
         shared: false,
+        encrypted: false,
     }
 }
 

@@ -229,6 +229,7 @@ impl BlockDisk {
             no_snapshots: crate::disk::keeps::no_snapshots(None),
             wipes: wipes::of_device(state.handle.as_ref().map(|handle| &handle.device)),
             added: false,
+            no_encryption: crate::disk::keeps::no_encryption(None).map(Arc::from),
         }
     }
 

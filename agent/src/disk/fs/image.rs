@@ -6,6 +6,7 @@
 
 use super::{Calls, Node, Raw, Site};
 use crate::disk::image::Format;
+use crate::disk::image::lock::Key;
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fmt;
@@ -56,7 +57,7 @@ pub trait Images {
 pub trait Block: fmt::Debug + Send + Sync {
     fn number(&self) -> u32;
     fn read_size(&self, site: Site) -> Result<(), Errno>;
-    fn format(&self, site: Site, format: Format) -> Result<(), String>;
+    fn format(&self, site: Site, format: Format, encrypts: bool) -> Result<(), String>;
     fn renew(&self, site: Site, format: Format) -> Result<(), String>;
     fn mount(&self, site: Site, format: Format) -> Result<Box<dyn Unseen>, String>;
     fn holds(&self, site: Site, root: Raw<'_>, format: Format) -> Result<u64, Errno>;
@@ -67,6 +68,8 @@ pub trait Block: fmt::Debug + Send + Sync {
 #[expect(clippy::missing_errors_doc, reason = "documented once, at the methods of Mounted")]
 pub trait Unseen: fmt::Debug + Send + Sync {
     fn root(&self) -> &Node;
+    fn encrypt(self: Box<Self>, site: Site, key: &Key) -> Result<Box<dyn Unseen>, Errno>;
+    fn open_with(self: Box<Self>, site: Site, key: &Key) -> Result<Box<dyn Unseen>, Errno>;
     fn put(self: Box<Self>, site: Site, disk: Raw<'_>, name: &str) -> Result<Node, Errno>;
 }
 
@@ -88,10 +91,10 @@ impl Device {
         self.0.read_size(Location::caller())
     }
 
-    /// Makes an empty file system on it.
+    /// Makes an empty file system on it; with `encrypts`, one of ext4 whose root can be encrypted.
     #[track_caller]
-    pub fn format(&self, format: Format) -> Result<(), String> {
-        self.0.format(Location::caller(), format)
+    pub fn format(&self, format: Format, encrypts: bool) -> Result<(), String> {
+        self.0.format(Location::caller(), format, encrypts)
     }
 
     /// Gives the file system on it, which is mounted nowhere, a uuid that no other has.
@@ -123,6 +126,19 @@ impl Mounted {
     #[must_use]
     pub fn root(&self) -> &Node {
         self.0.root()
+    }
+
+    /// An empty file system gets another root, empty as well, that is encrypted by this key: OPNOTSUPP where that is not
+    /// possible. The kernel has the key until it is unmounted.
+    #[track_caller]
+    pub fn encrypt(self, key: &Key) -> Result<Self, Errno> {
+        self.0.encrypt(Location::caller(), key).map(Self)
+    }
+
+    /// Its root is the one that was encrypted by this key: KEYREJECTED when that was another, NOENT when there is none.
+    #[track_caller]
+    pub fn open_with(self, key: &Key) -> Result<Self, Errno> {
+        self.0.open_with(Location::caller(), key).map(Self)
     }
 
     /// Puts it below the disk's root, and returns its root as it is seen there.

@@ -6,6 +6,7 @@ use super::image::{Block, Filled, Images, Unseen};
 use super::real::{self, Open};
 use super::{Calls, Node, Raw, Site};
 use crate::disk::image::device::{self, Device};
+use crate::disk::image::lock::Key;
 use crate::disk::image::{Format, format, grow, point, still};
 use rustix::fs::{AtFlags, FallocateFlags, IFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -123,8 +124,8 @@ impl Block for Device {
         Self::read_size(self)
     }
 
-    fn format(&self, _site: Site, format: Format) -> Result<(), String> {
-        format::make(format, &self.path())
+    fn format(&self, _site: Site, format: Format, encrypts: bool) -> Result<(), String> {
+        format::make(format, &self.path(), encrypts)
     }
 
     fn renew(&self, _site: Site, format: Format) -> Result<(), String> {
@@ -143,6 +144,14 @@ impl Block for Device {
 impl Unseen for point::Mounted {
     fn root(&self) -> &Node {
         Self::root(self)
+    }
+
+    fn encrypt(self: Box<Self>, _site: Site, key: &Key) -> Result<Box<dyn Unseen>, Errno> {
+        Ok(Box::new(point::encrypt(*self, key)?))
+    }
+
+    fn open_with(self: Box<Self>, _site: Site, key: &Key) -> Result<Box<dyn Unseen>, Errno> {
+        Ok(Box::new(point::unlock(*self, key)?))
     }
 
     fn put(self: Box<Self>, _site: Site, disk: Raw<'_>, name: &str) -> Result<Node, Errno> {

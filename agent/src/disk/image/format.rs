@@ -10,11 +10,12 @@ use std::process::{Command, Stdio};
 const CORRECTED: i32 = 1;
 const PLACES: [&str; 6] =
     ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
-/// Makes an empty file system on the device.
+
+/// Makes an empty file system on the device; with `encrypts`, one of ext4 in which directories can be encrypted.
 ///
 /// # Errors
 /// The tool is missing or says why it failed.
-pub fn make(format: Format, device: &str) -> Result<(), String> {
+pub fn make(format: Format, device: &str, encrypts: bool) -> Result<(), String> {
     let (name, package) = match format {
         Format::Xfs => ("mkfs.xfs", XFS),
         Format::Ext4 => ("mkfs.ext4", EXT4),
@@ -23,6 +24,9 @@ pub fn make(format: Format, device: &str) -> Result<(), String> {
     let options: &[&str] = match format {
         // Nothing is held back for root, which agents and their services often are. With a seed of its own for checksums
         // another uuid does not mean to write all of them anew.
+        Format::Ext4 if encrypts => {
+            &["-q", "-b", "4096", "-m", "0", "-E", "nodiscard", "-O", "metadata_csum_seed,encrypt"]
+        },
         Format::Ext4 => {
             &["-q", "-b", "4096", "-m", "0", "-E", "nodiscard", "-O", "metadata_csum_seed"]
         },

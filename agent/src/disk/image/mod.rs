@@ -1,11 +1,13 @@
 //! File systems in files: what an image is made of, below volumes.
 //!
 //! `device` attaches files to loop devices, `format` makes the file system, `point` mounts it in a place of the disk's
-//! own, `grow` changes its size, `still` freezes it, `trial` finds out what of this works here. Nothing here knows volumes.
+//! own, `lock` encrypts a directory in it, `grow` changes its size, `still` freezes it, `trial` finds out what of this works
+//! here. Nothing here knows volumes.
 
 pub mod device;
 pub mod format;
 pub mod grow;
+pub mod lock;
 pub mod point;
 pub mod still;
 pub mod trial;

@@ -8,6 +8,7 @@
 use super::Format;
 use super::device::{Device, MAJOR};
 use super::grow::btrfs_device;
+use super::lock::{self, INNER, Key};
 use crate::disk::filesystem;
 use crate::disk::fs::Node;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags};
@@ -29,6 +30,8 @@ static SHARING: Mutex<()> = Mutex::new(());
 pub struct Mounted {
     mount: OwnedFd,
     root: Node,
+    /// What is shown is the encrypted directory in it.
+    is_locked: bool,
 }
 
 impl Mounted {
@@ -69,7 +72,34 @@ pub fn mount(device: &Device, format: Format) -> Result<Mounted, String> {
         .map_err(failed)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(&mount, ".", flags, Mode::empty()).map_err(failed)?;
-    Ok(Mounted { mount, root: Node::from(root) })
+    Ok(Mounted { mount, root: Node::from(root), is_locked: false })
+}
+
+/// Makes an encrypted directory in an empty file system; from now on that is its root.
+///
+/// # Errors
+/// The kernel or the file system does not encrypt (OPNOTSUPP).
+pub fn encrypt(mounted: Mounted, key: &Key) -> Result<Mounted, Errno> {
+    let identifier = lock::add_key(mounted.root.descriptor()?, key)?;
+    rustix::fs::mkdirat(&mounted.mount, INNER, Mode::RWXU)?;
+    let inner = open(mounted.mount.as_fd(), INNER)?;
+    lock::encrypt(inner.as_fd(), identifier)?;
+    Ok(Mounted { root: Node::from(inner), is_locked: true, ..mounted })
+}
+
+/// The encrypted directory that [`encrypt`] made is the root.
+///
+/// # Errors
+/// There is none (NOENT), or it is encrypted by another key (KEYREJECTED).
+pub fn unlock(mounted: Mounted, key: &Key) -> Result<Mounted, Errno> {
+    let identifier = lock::add_key(mounted.root.descriptor()?, key)?;
+    let inner = open(mounted.mount.as_fd(), INNER)?;
+    match lock::encrypted_by(inner.as_fd())? {
+        Some(found) if found == identifier => {},
+        Some(_other) => return Err(Errno::KEYREJECTED),
+        None => return Err(Errno::NOENT),
+    }
+    Ok(Mounted { root: Node::from(inner), is_locked: true, ..mounted })
 }
 
 /// What the file system wrote about a failed mount.
@@ -112,8 +142,51 @@ pub fn put(mounted: Mounted, disk: BorrowedFd<'_>, name: &str) -> Result<Node, E
     if is_mount_point(place.as_fd())? {
         return Err(Errno::BUSY);
     }
-    move_to(mounted.mount.as_fd(), place.as_fd())?;
-    Ok(mounted.root)
+    if !mounted.is_locked {
+        move_to(mounted.mount.as_fd(), place.as_fd())?;
+        return Ok(mounted.root);
+    }
+    // Only what is mounted somewhere can be shown in part: the whole file system is, under another name, for a moment.
+    let whole = whole_of(name);
+    detach(hub.as_fd(), &whole)?;
+    match rustix::fs::mkdirat(&hub, &whole, Mode::empty()) {
+        Ok(()) | Err(Errno::EXIST) => {},
+        Err(errno) => return Err(errno),
+    }
+    let shown = move_to(mounted.mount.as_fd(), open(hub.as_fd(), &whole)?.as_fd())
+        .and_then(|()| open_tree(open(open(hub.as_fd(), &whole)?.as_fd(), INNER)?.as_fd()))
+        .and_then(|tree| move_to(tree.as_fd(), place.as_fd()));
+    let gone = detach(hub.as_fd(), &whole);
+    shown.and(gone)?;
+    open(hub.as_fd(), name).map(Node::from)
+}
+
+/// Under which name the file system around an encrypted directory is mounted, for a moment.
+fn whole_of(name: &str) -> String {
+    format!(".{name}")
+}
+
+/// Unmounts what is mounted under this name of the directory of mount points, whoever uses it, and removes its place.
+fn detach(hub: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+    loop {
+        match open(hub, name) {
+            Ok(place) if is_mount_point(place.as_fd())? => {
+                let path = format!("/proc/thread-self/fd/{}/{name}", hub.as_raw_fd());
+                let flags = UnmountFlags::NOFOLLOW | UnmountFlags::DETACH;
+                match rustix::mount::unmount(path, flags) {
+                    Ok(()) | Err(Errno::INVAL) => {},
+                    Err(errno) => return Err(errno),
+                }
+            },
+            Ok(_bare) => break,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+    }
+    match rustix::fs::unlinkat(hub, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Unmounts what is mounted under this name and removes the mount point.
@@ -134,9 +207,11 @@ pub fn take(disk: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
         }
     }
     match rustix::fs::unlinkat(&hub, name, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(errno),
+        Ok(()) | Err(Errno::NOENT) => {},
+        Err(errno) => return Err(errno),
     }
+    // A process may have been stopped while it showed the encrypted part.
+    detach(hub.as_fd(), &whole_of(name))
 }
 
 /// The loop device under a mounted file system, by number.
@@ -169,17 +244,21 @@ fn share(disk: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     }
     let place = open(disk, PLACE)?;
     if !is_mount_point(place.as_fd())? {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_EMPTY_PATH;
-        let tree = rustix::mount::open_tree(&place, "", flags)?;
-        move_to(tree.as_fd(), place.as_fd())?;
+        move_to(open_tree(place.as_fd())?.as_fd(), place.as_fd())?;
     }
     // Also when it was a mount: whoever made it may have been stopped before this.
     let hub = open(disk, PLACE)?;
     let path = format!("/proc/thread-self/fd/{}", hub.as_raw_fd());
     rustix::mount::mount_change(path, MountPropagationFlags::SHARED)?;
     Ok(hub)
+}
+
+/// The directory as a mount of its own, which is nowhere yet.
+fn open_tree(directory: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(directory, "", flags)
 }
 
 fn move_to(tree: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(), Errno> {

@@ -107,7 +107,7 @@ fn try_in(meta: &Node, format: Format) -> Result<Ability, Failed> {
     file.allocate(MIB).map_err(of_disk("allocating an image"))?;
     file.set_length(format.least()).map_err(of_disk("sizing an image"))?;
     let device = file.attach().map_err(no_device)?;
-    device.format(format)?;
+    device.format(format, false)?;
     let mounted = device.mount(format)?;
     let root = mounted.root();
     root.create("try")

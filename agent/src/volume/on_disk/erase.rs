@@ -55,6 +55,7 @@ impl OnDisk {
             return Err(Fault::Foreign(reason.remedy("it is left as it is")));
         }
         if identity.generation <= spec.generation {
+            self.forget_key(&identity)?;
             marker::remove(&handle.meta, &id).map_err(unclear)?;
         }
         Ok(())
@@ -104,6 +105,8 @@ impl OnDisk {
             },
         };
         let going = self.set_going(handle, here, spec)?;
+        // Nobody reads what is deleted from here on.
+        self.forget_key(&here.identity)?;
         let limits = Limits { entries: u64::MAX, volume };
         remove::tree(trash, OsStr::new(&going), &limits)
             .map_err(|error| self.left_alone(spec, error))?;

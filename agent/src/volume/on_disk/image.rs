@@ -72,11 +72,32 @@ impl OnDisk {
                 "check its file system by hand (losetup, then fsck or xfs_repair); it is left as it is",
             ))
         })?;
+        let mounted = self.opened(mounted, &here.identity)?;
         self.verified(mounted.root(), &here.identity)?;
         // It may have been mounted, and frozen, where nobody sees it; before anything is written.
         self.thaw_at(handle, id, mounted.root()).map_err(unclear)?;
         self.refresh_identity(&mounted, &here.identity).map_err(unclear)?;
         mounted.put(&handle.root, &name).map_err(unclear)
+    }
+
+    /// What an encrypted volume's image shows is what its key opens.
+    fn opened(&self, mounted: Mounted, identity: &Identity) -> Result<Mounted, Fault> {
+        if !identity.encrypted {
+            return Ok(mounted);
+        }
+        let id = identity.id;
+        let key = self.keys.find(id).map_err(Fault::Unclear)?;
+        mounted.open_with(&key).map_err(|errno| match errno {
+            Errno::KEYREJECTED => {
+                let text = format!("the key of volume {id} is not the one that it was encrypted by");
+                Fault::Unclear(
+                    Rejection::new(ErrorCode::VolumeUnavailable, text)
+                        .remedy("put the right one back from your copy of the keys; the data are left as they are"),
+                )
+            },
+            Errno::NOENT => foreign(id, &self.shown_at(id), "its file system holds nothing that is encrypted"),
+            errno => self.image_unclear("giving the key to the file system of", id, errno),
+        })
     }
 
     /// Unmounts and detaches a volume that is to be moved. One that is in use stays as it is.

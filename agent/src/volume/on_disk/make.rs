@@ -117,8 +117,11 @@ impl OnDisk {
             return Ok(());
         }
         let marked = look::read_marker(&self.disk, handle, spec.id).ok().flatten();
-        if marked.is_some_and(|identity| identity.driver.image().is_some()) {
-            Self::unbuild(parent, &entry).map_err(&unclear)?;
+        if let Some(identity) = marked {
+            if identity.driver.image().is_some() {
+                Self::unbuild(parent, &entry).map_err(&unclear)?;
+            }
+            self.forget_key(&identity)?;
         }
         self.empty_copy(handle, spec)?;
         self.release(parent, &entry, spec.id).map_err(&unclear)?;

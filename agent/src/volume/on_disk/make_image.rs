@@ -12,6 +12,7 @@ use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
 use crate::disk::image::Format;
 use crate::disk::image::device::FILE;
+use crate::disk::image::lock::NOT_IN_KERNEL;
 use crate::disk::image::trial::no_device;
 use crate::disk::probe::DriverKind;
 use berth_model::error::{ErrorCode, Rejection};
@@ -86,8 +87,14 @@ impl OnDisk {
             Stop::Content(unusable.remedy("see berth disk list for what this disk can do"))
         };
         let device = file.attach().map_err(|errno| unusable(no_device(errno)))?;
-        device.format(kind).map_err(unusable)?;
+        device.format(kind, identity.encrypted).map_err(unusable)?;
         let mounted = device.mount(kind).map_err(unusable)?;
+        let mounted = if identity.encrypted {
+            let key = self.keys.make(id).map_err(Stop::Content)?;
+            mounted.encrypt(&key).map_err(|errno| unusable(not_encrypted(errno)))?
+        } else {
+            mounted
+        };
         let root = mounted.root();
         // A new volume is empty; the check of ext4 makes its directory for finds when it needs one.
         match root.remove_directory("lost+found") {
@@ -107,6 +114,15 @@ impl OnDisk {
         file.sync().and_then(|()| directory.sync()).map_err(on_disk("syncing"))
     }
 
+    /// The key of an encrypted volume goes; that of a volume that is not is not looked for.
+    pub(super) fn forget_key(&self, identity: &Identity) -> Result<(), Fault> {
+        if identity.encrypted {
+            self.keys.destroy(identity.id).map_err(Fault::Unclear)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Removes what was begun of an image in an unfinished directory.
     pub(super) fn unbuild(parent: &Node, entry: &str) -> Result<(), Errno> {
         let directory = match parent.directory(entry) {
@@ -121,5 +137,13 @@ impl OnDisk {
             Err(Errno::ISDIR) => Ok(()),
             Err(errno) => Err(errno),
         }
+    }
+}
+
+/// Why an image could not be encrypted.
+fn not_encrypted(errno: Errno) -> String {
+    match errno {
+        Errno::OPNOTSUPP | Errno::NOTTY => NOT_IN_KERNEL.to_owned(),
+        other => format!("encrypting its root failed ({other})"),
     }
 }

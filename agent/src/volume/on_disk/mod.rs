@@ -30,11 +30,12 @@ mod wipe;
 
 use super::content::{Content, Counter};
 use super::driver::{Capabilities, Driver, Fault, Found, Snapshots};
+use super::keys::Keys;
 use super::look::{self, Here, Target, look};
 use super::usage::measure;
 use crate::disk::adopt::Handle;
 use crate::disk::fs::Node;
-use crate::disk::probe::DriverKind;
+use crate::disk::probe::{Choice, DriverKind};
 use crate::disk::rounds::Shared;
 use crate::disk::wipe::Wiper;
 use crate::disk::{Disk, code_of, is_broken};
@@ -65,19 +66,27 @@ pub struct OnDisk {
     patience: Duration,
     /// Images whose own file system could not be synced: what was written last may be nowhere, whatever a later sync says.
     unsynced: Mutex<BTreeMap<VolumeId, Rejection>>,
+    /// Of encrypted volumes.
+    keys: Arc<Keys>,
 }
 
 impl OnDisk {
     /// The driver of this disk.
     #[must_use]
-    pub fn new(disk: Arc<Disk>) -> Self {
+    pub fn new(disk: Arc<Disk>, keys: Arc<Keys>) -> Self {
         Self {
             disk,
             mounting: Mutex::new(()),
             room: Mutex::new(()),
             patience: frozen::PATIENCE,
             unsynced: Mutex::default(),
+            keys,
         }
+    }
+
+    /// The same with other keys.
+    pub(super) fn set_keys(&mut self, keys: Arc<Keys>) {
+        self.keys = keys;
     }
 
     /// The same with another patience while an image is copied.
@@ -206,9 +215,10 @@ impl OnDisk {
     /// What makes a volume of this size.
     fn kind_for(&self, spec: &VolumeSpec) -> Result<DriverKind, Fault> {
         let choice = self.disk.choice();
-        choice.map_or(Ok(DriverKind::Directory), |choice| {
-            choice.for_size(spec.size.get()).map_err(Fault::Failed)
-        })
+        let choice = choice.unwrap_or_else(|| Choice::plain(DriverKind::Directory, String::new()));
+        let size = spec.size.get();
+        let kind = if spec.encrypted { choice.encrypting(size) } else { choice.for_size(size) };
+        kind.map_err(Fault::Failed)
     }
 
     fn kind(&self) -> DriverKind {

@@ -64,6 +64,10 @@ impl Snapshots for OnDisk {
                     .remedy("nothing was taken; look for the volume's data"),
             ));
         };
+        if here.identity.encrypted {
+            let why = "it is encrypted: a copy would be read by its key alone, and end with it";
+            return Err(Fault::Failed(unsupported(snapshot, here.identity.driver, why)));
+        }
         let beginning = unfinished(snapshot.id);
         match here.identity.driver.image() {
             Some(kind) => {

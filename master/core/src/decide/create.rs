@@ -133,6 +133,7 @@ fn volume_of(order: &Order<'_>, index: u64, resource: &Resource) -> Result<Volum
         container_path: Arc::clone(&mount.container_path),
         access: Access::default(),
         shared: resource.shared,
+        encrypted: false,
     };
     if new.size.to_scalar().ok() != Some(amount) {
         return Err(invalid(format!("volume {name} has {amount} MiB: give whole MiB")));
@@ -151,6 +152,7 @@ pub(crate) struct NewVolume {
     pub(crate) container_path: Arc<str>,
     pub(crate) access: Access,
     pub(crate) shared: bool,
+    pub(crate) encrypted: bool,
 }
 
 impl NewVolume {
@@ -178,6 +180,7 @@ impl NewVolume {
                 size: self.size,
                 access: self.access,
                 shared: self.shared,
+                encrypted: self.encrypted,
             },
             agent: order.agent.info.id,
             stack,

@@ -76,9 +76,35 @@ pub(crate) fn check_health(agent: &Agent, source: &DiskSource) -> Result<(), Rej
     }
 }
 
+/// Refuses an encrypted volume on a disk that encrypts nothing, as far as the agent has said so.
+pub(crate) fn check_encrypts(
+    agent: &Agent,
+    source: &DiskSource,
+    wanted: bool,
+) -> Result<(), Rejection> {
+    let disk = agent.info.disks.iter().find(|disk| wanted && disk.source == *source);
+    let Some(why) = disk.and_then(|disk| disk.no_encryption.as_ref()) else { return Ok(()) };
+    let text = format!(
+        "disk {source} of agent {} ({}) can have no encrypted volumes: {why}",
+        agent.info.id, agent.info.hostname
+    );
+    Err(Rejection::new(ErrorCode::Unsupported, text)
+        .remedy("use a disk with driver image:ext4; `berth disk show` says which can encrypt")
+        .field("disk"))
+}
+
 /// Refuses snapshots of a volume whose driver keeps none on its disk, as far as the agent has said so.
 pub(crate) fn check_keeps_snapshots(state: &State, entry: &VolumeEntry) -> Result<(), Rejection> {
     let (volume, spec) = (&entry.volume, &entry.volume.spec);
+    if spec.encrypted {
+        let text = format!(
+            "volume {} ({}) can have no snapshots: it is encrypted, and a copy would end with its key",
+            spec.name, spec.id
+        );
+        return Err(Rejection::new(ErrorCode::Unsupported, text)
+            .remedy("copy the data to another volume where they have to be kept")
+            .field("volume"));
+    }
     let disks = state.agents.get(&volume.agent).map(|agent| &agent.info.disks);
     let disk = disks.into_iter().flatten().find(|disk| disk.source == spec.source);
     let (Some(disk), Some(observed)) = (disk, &entry.observed) else { return Ok(()) };

@@ -121,6 +121,7 @@ pub(crate) fn adopt(order: &Order<'_>, path: &str) -> Result<Vec<Event>, Rejecti
         origin: None,
         access: spec.access,
         shared: spec.shared,
+        encrypted: spec.encrypted,
     };
     let stack = stack_on(order.agent, &spec.source, &wish)?;
     let new = NewVolume {
@@ -132,6 +133,7 @@ pub(crate) fn adopt(order: &Order<'_>, path: &str) -> Result<Vec<Event>, Rejecti
         container_path: Arc::clone(&container_path),
         access: spec.access,
         shared: spec.shared,
+        encrypted: spec.encrypted,
     };
     let volume = Volume { spec: spec.clone(), ..new.into_volume(order, 0, stack)? };
     let plain = volume.plain_resource().map_err(|e| {

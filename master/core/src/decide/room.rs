@@ -42,6 +42,7 @@ pub(crate) struct Wish<'a> {
     pub(crate) origin: Option<&'a Origin>,
     pub(crate) access: Access,
     pub(crate) shared: bool,
+    pub(crate) encrypted: bool,
 }
 
 /// A place for the volume: the reservation it is cut from, on one disk of one agent.
@@ -77,6 +78,7 @@ pub(crate) fn create_volume(
         container_path: Arc::clone(wish.container_path),
         access: wish.access,
         shared: wish.shared,
+        encrypted: wish.encrypted,
     };
     let volume = new.into_volume(&order, 0, room.stack)?;
     let plain = volume.plain_resource().map_err(|e| bad_size(e.to_string()))?;
@@ -131,8 +133,11 @@ fn find<'a>(state: &'a State, wish: &Wish<'_>) -> Result<Room<'a>, Rejection> {
     for agent in &agents {
         for source in chosen(state, agent, wish.disk, profile) {
             disks += 1;
-            let takes = import::takes(wish, &source).and_then(|()| check_source(wish, &source));
-            match takes.and_then(|()| check_disk(state, agent, &source)) {
+            let takes = import::takes(wish, &source)
+                .and_then(|()| check_source(wish, &source))
+                .and_then(|()| check_disk(state, agent, &source))
+                .and_then(|()| disk::check_encrypts(agent, &source, wish.encrypted));
+            match takes {
                 Ok(()) => rooms.extend(rooms_on(agent, &source, wish)),
                 Err(rejection) => left_out = Some(rejection),
             }

@@ -389,6 +389,7 @@ pub(crate) fn clone(
         access: of.access,
         // A copy is for one task at a time, whatever it was made from.
         shared: false,
+        encrypted: of.encrypted,
     };
     create_volume(state, &wish, asked)
 }

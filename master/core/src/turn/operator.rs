@@ -134,6 +134,7 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
             container_path,
             access,
             shared,
+            encrypted,
             import,
         } => {
             let origin = import.as_ref().map(Origin::from);
@@ -148,6 +149,7 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
                 origin: origin.as_ref(),
                 access: *access,
                 shared: *shared,
+                encrypted: *encrypted,
             };
             create_volume(state, &wish, asked)
         },

@@ -103,6 +103,7 @@ pub fn info(id: AgentId, declared: &str) -> AgentInfo {
             no_snapshots: BTreeMap::new(),
             wipes: Vec::new(),
             added: false,
+            no_encryption: None,
         }],
         limitations: Vec::new(),
         version: Arc::from("0"),
@@ -410,6 +411,7 @@ pub fn create_request(name: &str, owner: &str, size: u64) -> Request {
         disk: DiskChoice::Any,
         container_path: Arc::from("data"),
         access: berth_model::access::Access::default(),
+        encrypted: false,
         import: None,
         shared: false,
     }

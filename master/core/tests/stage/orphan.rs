@@ -20,6 +20,7 @@ pub fn stray(number: u128, name: &str) -> VolumeSpec {
         size: mib(512),
         access: Access::default(),
         shared: false,
+        encrypted: false,
     }
 }
 

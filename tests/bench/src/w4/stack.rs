@@ -88,6 +88,7 @@ fn info() -> anyhow::Result<AgentInfo> {
             no_snapshots: BTreeMap::new(),
             wipes: Vec::new(),
             added: false,
+            no_encryption: None,
         }],
         limitations: Vec::new(),
         version: Arc::from("bench"),
@@ -153,6 +154,7 @@ impl Stack {
                 disk: DiskChoice::Any,
                 container_path: Arc::from("data"),
                 access: berth_model::access::Access::default(),
+                encrypted: false,
                 import: None,
                 shared: false,
             };

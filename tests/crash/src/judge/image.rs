@@ -3,6 +3,8 @@
 
 use super::{Expected, META, access, content, fields};
 use crate::books::{Record, Stage};
+use crate::scene::KEYS;
+use crate::sim::images::LOCK;
 use crate::sim::tree::{Medium, Number, ROOT, Tree};
 use berth_model::units::Bytes;
 use std::sync::Arc;
@@ -51,6 +53,15 @@ pub(super) fn whole(
     let id = record.spec.id.to_string();
     if named.is_none_or(|named| named.get("volume") != Some(&id)) {
         wrong.push(format!("I6: the root of {path}/image carries no identity of it"));
+    }
+    if record.spec.encrypted {
+        let key = tree.file(&format!("{KEYS}/{id}")).and_then(fields).unwrap_or_default();
+        let hex =
+            |bytes: &Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let by = root.and_then(|attributes| attributes.get(LOCK)).map(hex).unwrap_or_default();
+        if by.is_empty() || key.get("key") != Some(&by) {
+            wrong.push(format!("I1: {path}/image cannot be read: its key is {key:?}"));
+        }
     }
     wrong.extend(inner.get(ROOT).and_then(|root| access(record, root)));
     wrong.extend(content(inner, "", expected.data, 0));

@@ -10,7 +10,7 @@ mod project;
 mod snapshot;
 
 use crate::books::{Books, Data, Record, Stage};
-use crate::scene::{STRANGERS, imported};
+use crate::scene::{KEYS, STRANGERS, imported};
 use crate::sim::tree::{Inode, ROOT, Tree};
 use berth_model::access::Access;
 use berth_model::orphan::OrphanPlace;
@@ -60,7 +60,9 @@ pub fn judge(tree: &Tree, books: &Books) -> Vec<String> {
 }
 
 fn outside(tree: &Tree, wrong: &mut Vec<String>) {
-    for (path, want) in [("/", vec!["agent", "other"]), ("/agent", vec!["disk", "stranger"])] {
+    for (path, want) in
+        [("/", vec!["agent", "keys", "other"]), ("/agent", vec!["disk", "stranger"])]
+    {
         for name in tree.names(path) {
             if !want.contains(&name.as_str()) {
                 wrong.push(format!("I10: {path}/{name} was made beside the disk"));
@@ -111,6 +113,7 @@ struct Places {
     /// A copy of a snapshot that is to become the volume.
     aside: Vec<String>,
     any: Vec<String>,
+    keys: Vec<String>,
 }
 
 /// What of a volume lies where, the lives that roll backs ended left out.
@@ -136,6 +139,7 @@ fn places(tree: &Tree, books: &Books, id: &str) -> Places {
         any: [volumes, trash.clone(), meta, aside.clone()].concat(),
         trash,
         aside,
+        keys: of(KEYS),
     }
 }
 
@@ -214,6 +218,9 @@ fn expected(
         Stage::Nothing => {
             if !places.any.is_empty() {
                 complaints.push(format!("I11: there is {:?}", places.any));
+            }
+            if !places.keys.is_empty() {
+                complaints.push(format!("I11: there is the key {:?}", places.keys));
             }
             Vec::new()
         },

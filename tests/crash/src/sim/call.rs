@@ -71,6 +71,8 @@ pub enum Call {
     Shared,
     WriteOut,
     Freeze,
+    Encrypt,
+    OpenWith,
     Thaw,
     Renew,
     Put,
@@ -135,6 +137,7 @@ impl Call {
                 | Self::Put
                 | Self::Share
                 | Self::Freeze
+                | Self::Encrypt
                 | Self::Thaw
                 | Self::Renew
                 | Self::WriteAt

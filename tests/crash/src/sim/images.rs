@@ -13,6 +13,7 @@ use super::{Call, SimFs, State};
 use berth_agent::disk::fs::image::{Block, Filled, Images, Unseen};
 use berth_agent::disk::fs::{Calls, Node, Raw, Site};
 use berth_agent::disk::image::Format;
+use berth_agent::disk::image::lock::Key;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -31,8 +32,11 @@ fn number(raw: Raw<'_>) -> Result<Number, Errno> {
     }
 }
 
+/// An attribute that no one else uses: by which key the root is encrypted; empty as long as it could be.
+pub const LOCK: &str = "zz.encrypted_by";
+
 /// A file system as the tools make it.
-fn fresh(format: Format, size: u64) -> Tree {
+fn fresh(format: Format, size: u64, encrypts: bool) -> Tree {
     let mut tree = Tree::default();
     tree.apply(&Change::Limit { number: ROOT, bytes: Some(size) });
     if format == Format::Ext4 {
@@ -40,6 +44,10 @@ fn fresh(format: Format, size: u64) -> Tree {
         let inode = Box::new(Inode::new(content, 0o700, ROOT));
         let name = "lost+found".to_owned();
         tree.apply(&Change::Make { dir: ROOT, name, number: ROOT + 1, inode });
+    }
+    if encrypts {
+        let (name, value) = (LOCK.to_owned(), Vec::new());
+        tree.apply(&Change::Attribute { number: ROOT, name, value });
     }
     tree
 }
@@ -285,7 +293,7 @@ impl Block for Held {
         })
     }
 
-    fn format(&self, site: Site, format: Format) -> Result<(), String> {
+    fn format(&self, site: Site, format: Format, encrypts: bool) -> Result<(), String> {
         let begins = || "begins".to_owned();
         let made = self
             .files
@@ -296,7 +304,7 @@ impl Block for Held {
             .and_then(|()| {
                 self.files.perform(None, site, (Call::Format, &nothing), |state| {
                     let size = state.device(self.file)?.size;
-                    let tree = fresh(format, size);
+                    let tree = fresh(format, size, encrypts);
                     state.write_blocks(self.file, Medium::Whole { format, tree });
                     Ok(())
                 })
@@ -382,6 +390,41 @@ impl Drop for Hidden {
 impl Unseen for Hidden {
     fn root(&self) -> &Node {
         &self.root
+    }
+
+    // The directory in it that is encrypted stands for the root: nothing else is ever in that.
+    fn encrypt(self: Box<Self>, site: Site, key: &Key) -> Result<Box<dyn Unseen>, Errno> {
+        self.files.perform(Some(self.file), site, (Call::Encrypt, &nothing), |state| {
+            match state.inode(ROOT)?.attributes.get(LOCK) {
+                None => return Err(Errno::OPNOTSUPP),
+                Some(by) if !by.is_empty() => return Err(Errno::EXIST),
+                Some(_nobody) => {},
+            }
+            let lost = state.inode(ROOT)?.entries().and_then(|all| all.get("lost+found")).copied();
+            if let Some(number) = lost {
+                let name = "lost+found".to_owned();
+                state.storage.change(Change::Remove { dir: ROOT, name, number });
+            }
+            let (name, value) = (LOCK.to_owned(), key.bytes().to_vec());
+            state.storage.change(Change::Attribute { number: ROOT, name, value });
+            Ok(())
+        })?;
+        Ok(self)
+    }
+
+    fn open_with(self: Box<Self>, site: Site, key: &Key) -> Result<Box<dyn Unseen>, Errno> {
+        self.files.perform(
+            Some(self.file),
+            site,
+            (Call::OpenWith, &nothing),
+            |state| match state.inode(ROOT)?.attributes.get(LOCK) {
+                None => Err(Errno::NOENT),
+                Some(by) if by.is_empty() => Err(Errno::NOENT),
+                Some(by) if by == key.bytes() => Ok(()),
+                Some(_other) => Err(Errno::KEYREJECTED),
+            },
+        )?;
+        Ok(self)
     }
 
     fn put(self: Box<Self>, site: Site, _disk: Raw<'_>, name: &str) -> Result<Node, Errno> {

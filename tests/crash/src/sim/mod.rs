@@ -9,7 +9,7 @@ pub mod change;
 mod copies;
 mod device;
 pub mod fast;
-mod images;
+pub mod images;
 mod raw;
 mod snapshot;
 pub mod storage;

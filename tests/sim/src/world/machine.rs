@@ -243,5 +243,6 @@ fn disk(dice: &mut Dice, name: &str, source: DiskSource, mib: u64) -> Disk {
             .map(|method| WipeAbility { driver: Arc::from("modelled"), method, refused: None })
             .collect(),
         added: false,
+        no_encryption: None,
     }
 }
