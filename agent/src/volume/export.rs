@@ -129,6 +129,7 @@ impl Volumes {
         let is_taken = |one: &UnderWay| match effect {
             VolumeEffect::Trash { spec }
             | VolumeEffect::Purge { spec }
+            | VolumeEffect::Wipe { spec, .. }
             | VolumeEffect::RollBack { spec, .. } => {
                 one.volume == spec.id && one.snapshot.is_none()
             },
@@ -141,6 +142,7 @@ impl Volumes {
             | VolumeEffect::Resize { .. }
             | VolumeEffect::Verify { .. }
             | VolumeEffect::Usage { .. }
+            | VolumeEffect::SurveyWipe { .. }
             | VolumeEffect::Snapshot { .. }
             | VolumeEffect::TakeGroup { .. }
             | VolumeEffect::VerifySnapshot { .. }

@@ -181,7 +181,7 @@ fn a_refused_request_is_found_under_the_volume_it_was_about() {
         Request::ResizeVolume { volume: by_id, size: huge },
         Request::ResizeVolume { volume: by_name, size: huge },
         Request::RestoreVolume { volume: spec.id },
-        Request::PurgeVolume { volume: spec.id },
+        Request::PurgeVolume { volume: spec.id, wipe: None },
     ]
     .into_iter()
     .enumerate()
@@ -290,7 +290,7 @@ fn operations_of_a_framework_that_fail_at_once_are_written_at_a_bounded_rate() {
     };
     assert_eq!(failed(&stage).len(), 100);
     // An operator's refusal has its own share.
-    let gone = Request::PurgeVolume { volume: VolumeId::from_u128(9) };
+    let gone = Request::PurgeVolume { volume: VolumeId::from_u128(9), wipe: None };
     said(&mut stage, 1_000, gone, "cleanup");
     assert_eq!(entries(&stage).pop().unwrap().phase, Phase::Refused);
     stage.now = stage.now.after(Duration::from_secs(10));

@@ -130,6 +130,8 @@ fn a_disk_with_a_snapshot_on_it_is_not_removed() {
         source: source(),
         size: Bytes::from_mib(64),
         access: berth_model::access::Access::default(),
+        shared: false,
+        encrypted: false,
     };
     let kept = SnapshotSpec {
         id: SnapshotId::from_u128(0x9000),

@@ -104,7 +104,7 @@ fn a_place_that_cannot_be_a_disk_is_refused_for_what_it_is() -> anyhow::Result<(
 #[test]
 fn what_is_asked_of_an_agent_that_is_away_says_so() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    let mut pair = pair(dir.path())?;
+    let pair = pair(dir.path())?;
     let create = ["volume", "create", "orders", "--role", "tests", "--size", "16MiB"];
     says(
         &pair,

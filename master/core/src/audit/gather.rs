@@ -15,9 +15,9 @@ use crate::state::State;
 use berth_model::audit::{
     AuditChange, AuditEntry, AuditHash, AuditHead, AuditKey, AuditMark, AuditRecord, Phase, Who,
 };
-use berth_model::error::shortened;
+use berth_model::error::{Rejection, shortened};
 use berth_model::id::ReservationId;
-use berth_model::operation::{OperationKind, OperationRecord, OperationState};
+use berth_model::operation::{OperationRecord, OperationState};
 use berth_model::record::{RegistryKey, RegistryRecord};
 use berth_model::units::{Timestamp, format_duration};
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,8 +8,8 @@ use crate::decide::kill::{kill, teardown};
 use crate::decide::order::{Asked, Order, Source, answered_before};
 use crate::decide::room::{Wish, create_volume};
 use crate::decide::{
-    access, destroy, disk, disk_order, export, group, orphan, plan, protect, reserve, resize, schedule,
-    snapshot, trash,
+    access, destroy, disk, disk_order, export, group, orphan, plan, protect, reserve, resize,
+    schedule, snapshot, trash,
 };
 use crate::event::Event;
 use crate::state::{Kill, State, VolumeEntry};
