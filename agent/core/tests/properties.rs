@@ -227,6 +227,22 @@ impl World {
         self.take_in(step);
     }
 
+    /// What is purged is in the trash, and wiped before where that was wanted.
+    fn check_purge(&self, id: VolumeId, effect: &VolumeEffect) {
+        let volume = &self.agent.books().volumes()[&id];
+        assert_eq!(volume.state, VolumeState::Trashed);
+        let stage = volume.wipe.map(|wipe| wipe.stage);
+        if let VolumeEffect::Wipe { method, .. } = effect {
+            assert_eq!(volume.wipe.map(|wipe| wipe.method), Some(*method));
+            assert!(matches!(stage, Some(WipeStage::Begun(_))), "{stage:?}");
+        }
+        if let (VolumeEffect::Purge { .. }, Some(stage)) = (effect, stage) {
+            assert!(matches!(stage, WipeStage::Done(_)), "purged before it is wiped: {stage:?}");
+            let is_left = self.host.trash.contains_key(&id);
+            assert!(!is_left || self.host.wiped.contains(&id), "nobody wiped it");
+        }
+    }
+
     fn check(&mut self, output: &Output) {
         let books = self.agent.books();
         match output {
@@ -260,22 +276,9 @@ impl World {
                             assert!(touched.insert(spec.id));
                         }
                     },
-                    VolumeEffect::SurveyWipe { .. } => assert_eq!(state(&id), VolumeState::Trashed),
-                    VolumeEffect::Wipe { method, .. } => {
-                        assert_eq!(state(&id), VolumeState::Trashed);
-                        let wipe = books.volumes()[&id].wipe.expect("an intent");
-                        assert_eq!(wipe.method, *method);
-                        assert!(matches!(wipe.stage, WipeStage::Begun(_)), "{wipe:?}");
-                    },
-                    VolumeEffect::Purge { .. } => {
-                        assert_eq!(state(&id), VolumeState::Trashed);
-                        if let Some(wipe) = books.volumes()[&id].wipe {
-                            let is_over = matches!(wipe.stage, WipeStage::Done(_));
-                            assert!(is_over, "purged before it is wiped: {wipe:?}");
-                            let is_left = self.host.trash.contains_key(&id);
-                            assert!(!is_left || self.host.wiped.contains(&id), "nobody wiped it");
-                        }
-                    },
+                    VolumeEffect::SurveyWipe { .. }
+                    | VolumeEffect::Wipe { .. }
+                    | VolumeEffect::Purge { .. } => self.check_purge(id, effect),
                     VolumeEffect::Verify { .. } | VolumeEffect::Usage { .. } => {},
                     VolumeEffect::Snapshot { .. }
                     | VolumeEffect::TakeGroup { .. }

@@ -46,9 +46,12 @@ fn trashed(wipes: Vec<WipeAbility>) -> (Stage, VolumeSpec) {
     let registration = stage.registration(declared, session(1));
     stage.register_as(registration);
     let (_, step) = stage.operator(5, create_request("data", "storage", 1024));
-    let spec = ensured(&step).unwrap();
+    let spec = ensured(&step).expect("it is to be made");
     stage.reports(1, session(1), told(&spec, VolumeState::Ready));
-    stage.operator(6, Request::DestroyVolume { volume: VolumeChoice::Id(spec.id) }).0.unwrap();
+    stage
+        .operator(6, Request::DestroyVolume { volume: VolumeChoice::Id(spec.id) })
+        .0
+        .expect("accepted");
     stage.reports(1, session(1), told(&spec, VolumeState::Trashed));
     (stage, spec)
 }
@@ -70,7 +73,7 @@ fn entries(stage: &Stage) -> Vec<Arc<AuditEntry>> {
 }
 
 fn state_of(stage: &Stage, n: u128) -> OperationState {
-    query::operation(stage.master.state(), op(n)).unwrap().state.clone()
+    query::operation(stage.master.state(), op(n)).expect("it is known").state.clone()
 }
 
 #[test]

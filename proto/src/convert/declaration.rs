@@ -9,6 +9,7 @@ use berth_model::error::Rejection;
 use berth_model::id::{AgentId, DiskId, OperationId, check_name};
 use berth_model::link::{FromAgent, ToAgent};
 use berth_model::operator::Request;
+use berth_model::record::LedgerDisk;
 use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
 use std::path::{Component, Path};
@@ -238,4 +239,28 @@ pub(super) fn ordered(message: from::DiskOrdered, at: &At<'_>) -> Result<FromAge
     let operation = field::id(&operation_id, &at.field("operation_id"))?;
     let error = field::optional(error, &at.field("error"))?;
     Ok(FromAgent::DiskOrdered { ledger_seq, operation, result: error.map_or(Ok(()), Err) })
+}
+
+impl Wire for LedgerDisk {
+    type Message = ledger_wire::v1::Disk;
+
+    fn to_wire(&self) -> Self::Message {
+        let Self { id, name, source, filesystem } = self;
+        ledger_wire::v1::Disk {
+            disk_id: id.to_string(),
+            name: name.to_string(),
+            source: Some(source.to_wire()),
+            filesystem: filesystem.to_string(),
+        }
+    }
+
+    fn from_wire(message: Self::Message, at: &At<'_>) -> Result<Self, Rejection> {
+        let ledger_wire::v1::Disk { disk_id, name, source, filesystem } = message;
+        Ok(Self {
+            id: field::id(&disk_id, &at.field("disk_id"))?,
+            name: Arc::from(name),
+            source: field::required(source, &at.field("source"))?,
+            filesystem: Arc::from(filesystem),
+        })
+    }
 }

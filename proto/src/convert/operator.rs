@@ -310,11 +310,7 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
             let volume = field::id(&volume_id, &at.field("restore_volume").field("volume_id"))?;
             Ok(Request::RestoreVolume { volume })
         },
-        submit::Request::PurgeVolume(submit::PurgeVolume { volume_id, wipe }) => {
-            let at = at.field("purge_volume");
-            let volume = field::id(&volume_id, &at.field("volume_id"))?;
-            Ok(Request::PurgeVolume { volume, wipe: wipe::read(wipe, &at.field("wipe"))? })
-        },
+        submit::Request::PurgeVolume(message) => wipe::purge(&message, &at.field("purge_volume")),
         submit::Request::Teardown(submit::Teardown { framework_id }) => {
             let framework = field::id(&framework_id, &at.field("teardown").field("framework_id"))?;
             Ok(Request::Teardown { framework })

@@ -8,8 +8,8 @@ use berth_model::declaration::LedgerDiskOrder;
 use berth_model::error::Rejection;
 use berth_model::orphan::LedgerOrphan;
 use berth_model::record::{
-    FrameworkRecord, LedgerDisk, LedgerRecord, LedgerSnapshot, LedgerTask, LedgerTaskPhase,
-    LedgerVolume, RegistryRecord,
+    FrameworkRecord, LedgerRecord, LedgerSnapshot, LedgerTask, LedgerTaskPhase, LedgerVolume,
+    RegistryRecord,
 };
 use berth_model::snapshot::SnapshotState;
 use berth_model::units::{Bytes, Timestamp};
@@ -123,30 +123,6 @@ impl Wire for FrameworkRecord {
             info: field::required(info, &at.field("info"))?,
             registered: Timestamp::from_ms(registered_ms),
             removed: field::point(removed_ms),
-        })
-    }
-}
-
-impl Wire for LedgerDisk {
-    type Message = ledger_wire::v1::Disk;
-
-    fn to_wire(&self) -> Self::Message {
-        let Self { id, name, source, filesystem } = self;
-        ledger_wire::v1::Disk {
-            disk_id: id.to_string(),
-            name: name.to_string(),
-            source: Some(source.to_wire()),
-            filesystem: filesystem.to_string(),
-        }
-    }
-
-    fn from_wire(message: Self::Message, at: &At<'_>) -> Result<Self, Rejection> {
-        let ledger_wire::v1::Disk { disk_id, name, source, filesystem } = message;
-        Ok(Self {
-            id: field::id(&disk_id, &at.field("disk_id"))?,
-            name: Arc::from(name),
-            source: field::required(source, &at.field("source"))?,
-            filesystem: Arc::from(filesystem),
         })
     }
 }

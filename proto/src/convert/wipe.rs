@@ -2,8 +2,10 @@
 
 use super::field::{self, Choice, choice};
 use super::{At, Wire};
+use crate::v1::submit_request;
 use crate::{ledger_wire, v1};
 use berth_model::error::Rejection;
+use berth_model::operator::Request;
 use berth_model::units::Bytes;
 use berth_model::wipe::{LedgerWipe, Wipe, WipeAbility, WipeStage, Wiped};
 use std::sync::Arc;
@@ -18,6 +20,16 @@ pub(super) fn number(wipe: Option<Wipe>) -> i32 {
 /// A choice that may be left out.
 pub(super) fn read(number: i32, at: &At<'_>) -> Result<Option<Wipe>, Rejection> {
     if number == v1::Wipe::Unspecified as i32 { Ok(None) } else { Wipe::read(number, at).map(Some) }
+}
+
+/// A purge, as somebody calls for it.
+pub(super) fn purge(
+    message: &submit_request::PurgeVolume,
+    at: &At<'_>,
+) -> Result<Request, Rejection> {
+    let submit_request::PurgeVolume { volume_id, wipe } = message;
+    let volume = field::id(volume_id, &at.field("volume_id"))?;
+    Ok(Request::PurgeVolume { volume, wipe: read(*wipe, &at.field("wipe"))? })
 }
 
 /// What a disk can. A method of a later release is unknown to this one, and no reason to refuse the disk.

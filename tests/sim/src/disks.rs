@@ -4,9 +4,10 @@ use crate::dice::Dice;
 use berth_model::agent::AgentInfo;
 use berth_model::declaration::DiskDeclaration;
 use berth_model::disk::DiskRequest;
-use berth_model::id::{AgentId, DiskId};
+use berth_model::id::{AgentId, DiskId, VolumeId};
 use berth_model::operator::Request;
 use berth_model::resources::DiskSource;
+use berth_model::wipe::Wipe;
 use std::sync::Arc;
 
 /// The disks that were added while the agent ran.
@@ -38,4 +39,11 @@ pub fn order(
         size: None,
     };
     Some(Request::AddDisk { agent, disk: Box::new(disk) })
+}
+
+/// A purge, wiped or not.
+pub fn purge(dice: &mut Dice, volume: VolumeId) -> Request {
+    let ways = [None, Some(Wipe::None), Some(Wipe::Zero), Some(Wipe::Shred)];
+    let wipe = dice.pick(&ways).copied().flatten();
+    Request::PurgeVolume { volume, wipe }
 }

@@ -23,7 +23,6 @@ use berth_model::snapshot::Snapshot;
 use berth_model::transfer::Import;
 use berth_model::units::{Bytes, Scalar};
 use berth_model::volume::{Volume, VolumeState};
-use berth_model::wipe::Wipe;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -256,7 +255,7 @@ impl Operator {
                 let ids: Vec<VolumeId> = trashed.map(|v| v.spec.id).collect();
                 self.dice.pick(&ids).map(|id| Request::RestoreVolume { volume: *id })
             },
-            90..94 => Some(Request::PurgeVolume { volume: volume?.spec.id, wipe: self.wipe() }),
+            90..94 => Some(disks::purge(&mut self.dice, volume?.spec.id)),
             94..97 => self.mark(sight).map(Request::Disk),
             97 => {
                 let volume = VolumeChoice::Id(volume?.spec.id);
@@ -285,15 +284,6 @@ impl Operator {
             }
         }
         Request::CreateGroup { volumes, name: None, principal: None, freeze: None }
-    }
-
-    fn wipe(&mut self) -> Option<Wipe> {
-        match self.dice.below(4) {
-            0 => None,
-            1 => Some(Wipe::None),
-            2 => Some(Wipe::Zero),
-            _ => Some(Wipe::Shred),
-        }
     }
 
     /// Snapshots by the clock, as fast as they may be, or none any more.

@@ -294,21 +294,6 @@ impl Agent {
         self.emit(Output::Volume { token, effect });
     }
 
-    /// The trash that a CREATE on the same disk may purge, oldest first.
-    fn purgeable(&self, spec: &VolumeSpec) -> Vec<(VolumeSpec, Bytes)> {
-        let free = |id: &VolumeId| self.watches.get(id).is_none_or(|watch| watch.busy.is_none());
-        self.books
-            .trash(&spec.source)
-            .filter(|volume| volume.spec.id != spec.id && free(&volume.spec.id))
-            .filter(|volume| self.makes_room(volume))
-            .take(self.config.purge_max)
-            .map(|volume| {
-                let used = self.watches.get(&volume.spec.id).and_then(|watch| watch.used);
-                (volume.spec.clone(), used.unwrap_or(volume.spec.size))
-            })
-            .collect()
-    }
-
     fn watch(&mut self, id: VolumeId) -> &mut Watch {
         self.watches.entry(id).or_default()
     }

@@ -16,7 +16,7 @@ use berth_model::id::{OperationId, VolumeId};
 use berth_model::record::LedgerVolume;
 use berth_model::snapshot::SnapshotState;
 use berth_model::units::Bytes;
-use berth_model::volume::VolumeState;
+use berth_model::volume::{VolumeSpec, VolumeState};
 use berth_model::wipe::{LedgerWipe, Wipe, WipeStage};
 
 impl Agent {
@@ -90,6 +90,21 @@ impl Agent {
             (None, Purge::Retention) => self.config.purge_wipe,
             (None, Purge::No | Purge::Asked(_)) => Wipe::None,
         }
+    }
+
+    /// The trash that a CREATE on the same disk may purge, oldest first.
+    pub(super) fn purgeable(&self, spec: &VolumeSpec) -> Vec<(VolumeSpec, Bytes)> {
+        let free = |id: &VolumeId| self.watches.get(id).is_none_or(|watch| watch.busy.is_none());
+        self.books
+            .trash(&spec.source)
+            .filter(|volume| volume.spec.id != spec.id && free(&volume.spec.id))
+            .filter(|volume| self.makes_room(volume))
+            .take(self.config.purge_max)
+            .map(|volume| {
+                let used = self.watches.get(&volume.spec.id).and_then(|watch| watch.used);
+                (volume.spec.clone(), used.unwrap_or(volume.spec.size))
+            })
+            .collect()
     }
 
     /// May it be deleted for the room of another one?

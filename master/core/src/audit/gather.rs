@@ -10,6 +10,7 @@ use super::chain::{beginning, entry_hash};
 use super::changes::{Touched, record};
 use super::purged::victims;
 use super::refusal::{Refused, of_refusal, unwritten};
+use super::words;
 use crate::event::Event;
 use crate::state::State;
 use berth_model::audit::{
@@ -234,7 +235,7 @@ fn append(state: &State, drafts: Vec<AuditEntry>, now: Timestamp) -> Vec<Event> 
     if let Some(mark) = oldest_to_go(state, &head, now) {
         let entries = (head.trimmed + 1..=mark.seq).map(AuditKey::Entry);
         removed.extend(entries.chain([AuditKey::Mark(mark.seq)]));
-        let text = trimmed(state, head.trimmed + 1, &mark);
+        let text = words::trimmed(state, head.trimmed + 1, &mark);
         head = AuditHead { trimmed: mark.seq, anchor: mark.hash, ..head };
         let entry = AuditEntry { object: text, ..draft(Phase::Trimmed, Who::Berth, now) };
         add(state, &mut head, entry, &mut records);
@@ -296,14 +297,4 @@ fn oldest_to_go(state: &State, head: &AuditHead, now: Timestamp) -> Option<Audit
     let rest = head.seq.saturating_sub(mark.seq);
     let is_old = state.config.audit_age.is_some_and(|age| mark.at.after(age) <= now);
     (rest >= state.config.audit_entries || is_old).then_some(*mark)
-}
-
-fn trimmed(state: &State, from: u64, mark: &AuditMark) -> String {
-    let entries = state.config.audit_entries;
-    let age = state.config.audit_age.map(|age| format!(" or {}", format_duration(age)));
-    let age = age.unwrap_or_default();
-    format!(
-        "entries {from} to {} removed (kept are {entries} entries{age}); the last of them has hash {}",
-        mark.seq, mark.hash
-    )
 }

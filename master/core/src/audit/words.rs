@@ -1,5 +1,7 @@
 //! What a refused request was about, in words; an accepted one has its operation's own.
 
+use crate::state::State;
+use berth_model::audit::AuditMark;
 use berth_model::disk::{DiskRequest, ProfileRequest};
 use berth_model::operator::{Property, Request, VolumeChoice};
 use berth_model::orphan::OrphanChoice;
@@ -104,4 +106,18 @@ pub(crate) fn own_reason(request: &Request) -> Option<&str> {
         return Some(reason);
     }
     None
+}
+
+/// Which entries were removed by the bounds of the log.
+pub(crate) fn trimmed(state: &State, from: u64, mark: &AuditMark) -> String {
+    let entries = state.config.audit_entries;
+    let age = state
+        .config
+        .audit_age
+        .map(|age| format!(" or {}", berth_model::units::format_duration(age)));
+    let age = age.unwrap_or_default();
+    format!(
+        "entries {from} to {} removed (kept are {entries} entries{age}); the last of them has hash {}",
+        mark.seq, mark.hash
+    )
 }

@@ -272,31 +272,7 @@ impl Judges {
         if let VolumeEffect::Purge { spec } = effect {
             self.purge_begins(at, machine, spec.id, known);
         }
-        let is_safe = match effect {
-            // What becomes of it once it was READY, the driver has to see to.
-            VolumeEffect::RollBack { safety, .. } => !matches!(
-                durable.snapshot(safety.id),
-                Some(SnapshotState::Creating | SnapshotState::Failed) | None
-            ),
-            VolumeEffect::Create { .. }
-            | VolumeEffect::Restore { .. }
-            | VolumeEffect::Resize { .. }
-            | VolumeEffect::Trash { .. }
-            | VolumeEffect::Purge { .. }
-            | VolumeEffect::SurveyWipe { .. }
-            | VolumeEffect::Wipe { .. }
-            | VolumeEffect::Verify { .. }
-            | VolumeEffect::Usage { .. }
-            | VolumeEffect::Snapshot { .. }
-            | VolumeEffect::TakeGroup { .. }
-            | VolumeEffect::EraseGroup { .. }
-            | VolumeEffect::EraseSnapshot { .. }
-            | VolumeEffect::VerifySnapshot { .. }
-            | VolumeEffect::Clone { .. }
-            | VolumeEffect::Import { .. }
-            | VolumeEffect::Adopt { .. }
-            | VolumeEffect::SetAccess { .. } => true,
-        };
+        let is_safe = keeps_content(machine, effect);
         if !(allowed && is_safe) {
             let text = format!("agent {at} begins {effect:?}, its ledger says {state:?}");
             self.report("I1 intent first", text);
@@ -330,4 +306,33 @@ impl Judges {
 fn is_to_be_wiped(known: Option<&LedgerVolume>, method: Wipe) -> bool {
     let wipe = known.filter(|volume| volume.state == VolumeState::Trashed).and_then(|v| v.wipe);
     wipe.is_some_and(|w| w.method == method && matches!(w.stage, WipeStage::Begun(_)))
+}
+
+/// Is the content of the life that it ends kept by a snapshot?
+fn keeps_content(machine: &AgentMachine, effect: &VolumeEffect) -> bool {
+    match effect {
+        // What becomes of it once it was READY, the driver has to see to.
+        VolumeEffect::RollBack { safety, .. } => !matches!(
+            machine.ledger.durable.snapshot(safety.id),
+            Some(SnapshotState::Creating | SnapshotState::Failed) | None
+        ),
+        VolumeEffect::Create { .. }
+        | VolumeEffect::Restore { .. }
+        | VolumeEffect::Resize { .. }
+        | VolumeEffect::Trash { .. }
+        | VolumeEffect::Purge { .. }
+        | VolumeEffect::SurveyWipe { .. }
+        | VolumeEffect::Wipe { .. }
+        | VolumeEffect::Verify { .. }
+        | VolumeEffect::Usage { .. }
+        | VolumeEffect::Snapshot { .. }
+        | VolumeEffect::TakeGroup { .. }
+        | VolumeEffect::EraseGroup { .. }
+        | VolumeEffect::EraseSnapshot { .. }
+        | VolumeEffect::VerifySnapshot { .. }
+        | VolumeEffect::Clone { .. }
+        | VolumeEffect::Import { .. }
+        | VolumeEffect::Adopt { .. }
+        | VolumeEffect::SetAccess { .. } => true,
+    }
 }

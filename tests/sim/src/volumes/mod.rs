@@ -6,6 +6,7 @@
 
 mod derived;
 mod power;
+mod wiped;
 
 pub use derived::RollBack;
 
@@ -101,21 +102,8 @@ impl Volumes {
             },
             VolumeEffect::Trash { spec } => self.trash(agent, spec),
             VolumeEffect::Purge { spec } => self.purge(agent, spec),
-            VolumeEffect::SurveyWipe { spec, .. } => match self.verify(agent, spec, Place::Trash) {
-                VolumeOutcome::Present { .. } => {
-                    VolumeOutcome::Used(Measured::of(Bytes::from_mib(1)))
-                },
-                other => other,
-            },
-            VolumeEffect::Wipe { spec, .. } => match self.verify(agent, spec, Place::Trash) {
-                VolumeOutcome::Present { .. } => {
-                    if let Some(slot) = self.seen.get_mut(&spec.id) {
-                        slot.wiped = true;
-                    }
-                    VolumeOutcome::Wiped
-                },
-                other => other,
-            },
+            VolumeEffect::SurveyWipe { spec, .. } => self.survey(agent, spec),
+            VolumeEffect::Wipe { spec, .. } => self.wipe(agent, spec),
             VolumeEffect::Verify { spec, place } => self.verify(agent, spec, *place),
             VolumeEffect::Adopt { spec } => match self.verify(agent, spec, Place::Live) {
                 VolumeOutcome::Absent => {
@@ -326,20 +314,6 @@ impl Volumes {
                 VolumeOutcome::Absent
             },
             Some(_) | None => VolumeOutcome::Absent,
-        }
-    }
-
-    /// Deletes a volume that the ledger does not know, wherever it lies.
-    pub fn purge_orphan(&mut self, agent: AgentId, spec: &VolumeSpec) -> Result<(), Rejection> {
-        match self.seen.get(&spec.id) {
-            Some(slot) if !is_the_one(slot, agent, spec.generation) => {
-                let text = format!("another volume lies in the place of {}", spec.id);
-                Err(Rejection::new(ErrorCode::VolumeUnavailable, text))
-            },
-            Some(_) | None => {
-                self.seen.remove(&spec.id);
-                Ok(())
-            },
         }
     }
 
