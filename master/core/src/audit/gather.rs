@@ -20,7 +20,7 @@ use berth_model::error::{Rejection, shortened};
 use berth_model::id::ReservationId;
 use berth_model::operation::{OperationRecord, OperationState};
 use berth_model::record::{RegistryKey, RegistryRecord};
-use berth_model::units::{Timestamp, format_duration};
+use berth_model::units::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
