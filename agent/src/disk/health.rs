@@ -3,9 +3,10 @@
 //! It hands out its handle only while its root path leads to what was verified.
 
 use super::adopt::{self, Expectation, Handle, Refused};
+use super::choice::Choice;
 use super::declaration::Declaration;
 use super::fs::{self, FileSystem};
-use super::probe::{self, Choice};
+use super::probe;
 use super::{Owner, code_of, is_broken, media, news, unknown_id, wipes};
 use berth_model::agent::{self, DiskHealth, Media};
 use berth_model::error::{ErrorCode, Rejection};

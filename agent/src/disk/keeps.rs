@@ -3,8 +3,9 @@
 //!
 //! It tries nothing; the choice of the driver says what was tried.
 
+use super::choice::Choice;
 use super::image::{Format, lock};
-use super::probe::{Choice, DriverKind};
+use super::probe::DriverKind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -407,7 +407,7 @@ mod tests {
             (ErrorCode::InvalidArgument, "disk.size")
         );
         assert!(refused.message.starts_with("disk d1 is to declare 1048576 TiB"), "{refused}");
-        assert!(disks.add(&wanted(&root, Some(huge))).is_err());
+        assert_eq!(disks.add(&wanted(&root, Some(huge))).unwrap_err().code, refused.code);
         assert!(std::fs::read_dir(&root).unwrap().next().is_none(), "it was written to");
         let facts = disks.try_add(&wanted(&root, Some(Bytes::from_mib(1)))).unwrap();
         assert_eq!(facts[0], format!("{} is empty and becomes a disk", root.display()));

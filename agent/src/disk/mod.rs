@@ -6,6 +6,7 @@
 
 pub mod adopt;
 pub mod block;
+pub mod choice;
 pub mod declaration;
 pub mod filesystem;
 pub mod fs;

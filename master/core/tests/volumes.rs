@@ -226,7 +226,7 @@ fn a_disk_whose_agent_is_away_is_known_and_said_to_be_unreachable() {
         }
         request
     };
-    assert!(stage.master.check(stage.now, &named("root")).is_ok());
+    stage.master.check(stage.now, &named("root")).unwrap();
     stage.put(Input::AgentDisconnected { agent: agent_id(1), session: session(1) });
     let code = |stage: &Stage, word| {
         let refused = stage.master.check(stage.now, &named(word)).unwrap_err();

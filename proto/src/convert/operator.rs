@@ -17,7 +17,7 @@ use crate::v1::{disk_choice, volume_choice};
 use berth_model::audit::{Said, Who};
 use berth_model::disk::ProfileRequest;
 use berth_model::error::Rejection;
-use berth_model::id::{OperationId, Principal, SnapshotName};
+use berth_model::id::OperationId;
 use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
 use std::time::Duration;
 
@@ -193,7 +193,7 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
         Request::Profile(request) => profile_request_to_wire(request),
         Request::CreateSnapshot { volume, name, principal, freeze } => {
             let freeze = freeze.as_ref().map(Wire::to_wire);
-            create_snapshot_to_wire(volume, name.as_ref(), principal.as_ref(), freeze)
+            snapshot::create_to_wire(volume, name.as_ref(), principal.as_ref(), freeze)
         },
         Request::CreateGroup { volumes, name, principal, freeze } => {
             let (name, principal) = (name.as_ref(), principal.as_ref());
@@ -249,20 +249,6 @@ fn property_to_wire(volume: &VolumeChoice, property: &Property) -> submit::Reque
             access: Some(access.to_wire()),
         }),
     }
-}
-
-fn create_snapshot_to_wire(
-    volume: &VolumeChoice,
-    name: Option<&SnapshotName>,
-    principal: Option<&Principal>,
-    freeze: Option<v1::Freeze>,
-) -> submit::Request {
-    submit::Request::CreateSnapshot(submit::CreateSnapshot {
-        volume: Some(volume.to_wire()),
-        name: name.map(ToString::to_string),
-        principal: principal.map(ToString::to_string),
-        freeze,
-    })
 }
 
 #[expect(clippy::too_many_lines, reason = "one arm for each request")]
@@ -359,7 +345,9 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
                 snapshot: field::id(&snapshot_id, &at.field("snapshot_id"))?,
             })
         },
-        submit::Request::CloneVolume(message) => clone_volume(message, &at.field("clone_volume")),
+        submit::Request::CloneVolume(message) => {
+            snapshot::clone_volume(message, &at.field("clone_volume"))
+        },
         submit::Request::SetSchedule(message) => schedule::set(message, &at.field("set_schedule")),
         submit::Request::DeleteSchedule(message) => {
             schedule::delete(message, &at.field("delete_schedule"))
@@ -383,18 +371,6 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
             transfer::export(message, &at.field("export_volume"))
         },
     }
-}
-
-fn clone_volume(message: submit::CloneVolume, at: &At<'_>) -> Result<Request, Rejection> {
-    let submit::CloneVolume { snapshot_id, name, role, principal, container_path } = message;
-    let role_at = at.field("role");
-    Ok(Request::CloneVolume {
-        snapshot: field::id(&snapshot_id, &at.field("snapshot_id"))?,
-        name: field::id(&name, &at.field("name"))?,
-        role: role.map(|role| field::owner(&role, &role_at)).transpose()?,
-        principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
-        container_path: field::container_path(container_path, &at.field("container_path"))?,
-    })
 }
 
 fn kill_task(message: submit::KillTask, at: &At<'_>) -> Result<Request, Rejection> {

@@ -298,3 +298,32 @@ pub(super) fn ensure_group(message: to::EnsureGroup, at: &At<'_>) -> Result<ToAg
         freeze: field::optional(freeze, &at.field("freeze"))?,
     })
 }
+
+pub(super) fn create_to_wire(
+    volume: &VolumeChoice,
+    name: Option<&SnapshotName>,
+    principal: Option<&Principal>,
+    freeze: Option<v1::Freeze>,
+) -> submit::Request {
+    submit::Request::CreateSnapshot(submit::CreateSnapshot {
+        volume: Some(volume.to_wire()),
+        name: name.map(ToString::to_string),
+        principal: principal.map(ToString::to_string),
+        freeze,
+    })
+}
+
+pub(super) fn clone_volume(
+    message: submit::CloneVolume,
+    at: &At<'_>,
+) -> Result<Request, Rejection> {
+    let submit::CloneVolume { snapshot_id, name, role, principal, container_path } = message;
+    let role_at = at.field("role");
+    Ok(Request::CloneVolume {
+        snapshot: field::id(&snapshot_id, &at.field("snapshot_id"))?,
+        name: field::id(&name, &at.field("name"))?,
+        role: role.map(|role| field::owner(&role, &role_at)).transpose()?,
+        principal: field::optional_id(principal.as_deref(), &at.field("principal"))?,
+        container_path: field::container_path(container_path, &at.field("container_path"))?,
+    })
+}

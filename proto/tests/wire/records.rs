@@ -360,7 +360,7 @@ fn orphan_choice() -> BoxedStrategy<OrphanChoice> {
     ]
     .boxed()
 }
-pub fn request() -> BoxedStrategy<Request> {
+fn create_volume() -> BoxedStrategy<Request> {
     let disk = prop_oneof![
         Just(DiskChoice::Any),
         disk_id().prop_map(DiskChoice::Id),
@@ -368,6 +368,33 @@ pub fn request() -> BoxedStrategy<Request> {
         source().prop_map(DiskChoice::Source),
         profile_name().prop_map(DiskChoice::Profile),
     ];
+    (
+        (volume_name(), owner(), principal(), size(), any::<bool>(), any::<bool>()),
+        (of(agent()), disk, container_path(), access(), of(import())),
+    )
+        .prop_map(
+            |(
+                (name, role, principal, size, shared, encrypted),
+                (agent, disk, container_path, access, import),
+            )| {
+                Request::CreateVolume {
+                    name,
+                    role,
+                    principal,
+                    size,
+                    agent,
+                    disk,
+                    container_path,
+                    access,
+                    encrypted,
+                    import,
+                    shared,
+                }
+            },
+        )
+        .boxed()
+}
+pub fn request() -> BoxedStrategy<Request> {
     let choice = volume_choice();
     prop_oneof![
         (agent(), some_resources())
@@ -375,30 +402,7 @@ pub fn request() -> BoxedStrategy<Request> {
         (agent(), some_resources())
             .prop_map(|(agent, resources)| Request::Unreserve { agent, resources }),
         reservation_id().prop_map(|reservation| Request::Release { reservation }),
-        (
-            (volume_name(), owner(), principal(), size(), any::<bool>(), any::<bool>()),
-            (of(agent()), disk, container_path(), access(), of(import()))
-        )
-            .prop_map(
-                |(
-                    (name, role, principal, size, shared, encrypted),
-                    (agent, disk, container_path, access, import),
-                )| {
-                    Request::CreateVolume {
-                        name,
-                        role,
-                        principal,
-                        size,
-                        agent,
-                        disk,
-                        container_path,
-                        access,
-                        encrypted,
-                        import,
-                        shared,
-                    }
-                }
-            ),
+        create_volume(),
         (choice.clone(), size()).prop_map(|(volume, size)| Request::ResizeVolume { volume, size }),
         choice.clone().prop_map(|volume| Request::DestroyVolume { volume }),
         volume_id().prop_map(|volume| Request::RestoreVolume { volume }),

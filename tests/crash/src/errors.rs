@@ -6,8 +6,9 @@
 use crate::activity::{Activity, Answers, Operation, Report, World};
 use crate::books::Books;
 use crate::explore::Explorer;
-use crate::scene::{CLUSTER, Setup, archive, carry, machine, other, spec, start, write_source};
+use crate::scene::{CLUSTER, archive, carry, machine, other, spec, start, write_source};
 use crate::sequences::{GROWN_SINCE, carry_out, unjoined};
+use crate::setup::Setup;
 use crate::sim::storage::Storage;
 use crate::sim::{Call, CallSite, Event, Fault, SimFs, changing};
 use berth_agent::volume::Volumes;

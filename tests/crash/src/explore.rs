@@ -7,7 +7,8 @@
 use crate::activity::{Activity, Answers, Operation, Report, Run, World};
 use crate::books::{Books, Record, SnapshotStage, Stage, Subject};
 use crate::judge::judge;
-use crate::scene::{CLUSTER, Setup, carry, start};
+use crate::scene::{CLUSTER, carry, start};
+use crate::setup::Setup;
 use crate::sim::fast::Fast;
 use crate::sim::storage::Storage;
 use crate::sim::tree::Tree;

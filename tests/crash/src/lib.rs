@@ -7,10 +7,12 @@
 
 pub mod activity;
 pub mod books;
+mod conclude;
 pub mod errors;
 pub mod explore;
 pub mod judge;
 pub mod scene;
 pub mod sequences;
+pub mod setup;
 pub mod sim;
 pub mod stage;

@@ -3,12 +3,10 @@
 //! It does not know what the agent's ledger says (`books`), and it does not judge.
 
 use crate::books::{Books, Data, Record, Stage, Subject};
-use crate::sim::FREE;
-use crate::sim::storage::Model;
-use crate::sim::{SimFs, Traits};
-use berth_agent::disk::image::Format;
+use crate::setup::Setup;
+use crate::sim::SimFs;
 use berth_agent::disk::image::lock::LENGTH;
-use berth_agent::disk::{Declaration, Disks, DriverChoice, Owner, fs};
+use berth_agent::disk::{Declaration, Disks, Owner, fs};
 use berth_agent::volume::Volumes;
 use berth_agent::volume::content::{Counter, Exported, Incoming, Sources, export};
 use berth_agent::volume::keys::Keys;
@@ -29,133 +27,6 @@ pub const OTHER: &str = "/other";
 /// The cluster.
 pub const CLUSTER: ClusterId = ClusterId::from_u128(0xc);
 const AGENT: AgentId = AgentId::from_u128(0xa);
-
-/// A kind of file system with the driver on it.
-#[derive(Clone, Copy, Debug)]
-pub struct Setup {
-    /// For people.
-    pub name: &'static str,
-    /// The file system.
-    pub traits: Traits,
-    /// The driver that is declared.
-    pub driver: DriverChoice,
-    /// Is the first volume encrypted?
-    pub encrypts: bool,
-}
-
-impl Setup {
-    /// Does the driver keep snapshots here?
-    #[must_use]
-    pub fn has_snapshots(&self) -> bool {
-        match self.format() {
-            Some(_image) => self.traits.has_reflinks,
-            None => self.traits.has_subvolumes,
-        }
-    }
-
-    /// May the volume get this size? Not below what it uses, and not above what is free; of images only btrfs gets
-    /// smaller.
-    #[must_use]
-    pub fn can_have(&self, record: &Record, size: Bytes) -> bool {
-        let count = files_of(record.data).len() as u64;
-        let used = count * rows(record.data.by).len() as u64;
-        let more = size.get().saturating_sub(record.spec.size.get());
-        let least = match self.format() {
-            None => used,
-            Some(Format::Btrfs) => Format::Btrfs.least(),
-            Some(Format::Xfs | Format::Ext4) => record.spec.size.get(),
-        };
-        size.get() >= least && more <= FREE
-    }
-
-    /// The kind of file system that its volumes are, if they are images.
-    #[must_use]
-    pub fn format(&self) -> Option<Format> {
-        match self.driver {
-            DriverChoice::Image(format) => format,
-            DriverChoice::Auto
-            | DriverChoice::Directory
-            | DriverChoice::Btrfs
-            | DriverChoice::ProjectQuota => None,
-        }
-    }
-}
-
-const fn plain(model: Model, has_attributes: bool) -> Traits {
-    Traits {
-        model,
-        has_attributes,
-        has_subvolumes: false,
-        has_projects: false,
-        has_reflinks: false,
-    }
-}
-
-/// Every combination that differs.
-pub const SETUPS: [Setup; 12] = [
-    Setup {
-        name: "directories on ext4",
-        traits: plain(Model::Ext4, true),
-        driver: DriverChoice::Directory,
-        encrypts: false,
-    },
-    Setup {
-        name: "directories on xfs",
-        traits: plain(Model::Xfs, true),
-        driver: DriverChoice::Directory,
-        encrypts: false,
-    },
-    Setup {
-        name: "directories on xfs without attributes",
-        traits: plain(Model::Xfs, false),
-        driver: DriverChoice::Directory,
-        encrypts: false,
-    },
-    Setup {
-        name: "directories on btrfs",
-        traits: plain(Model::Btrfs, true),
-        driver: DriverChoice::Directory,
-        encrypts: false,
-    },
-    Setup {
-        name: "directories on btrfs without attributes",
-        traits: plain(Model::Btrfs, false),
-        driver: DriverChoice::Directory,
-        encrypts: false,
-    },
-    Setup {
-        name: "subvolumes on btrfs",
-        traits: Traits { has_subvolumes: true, ..plain(Model::Btrfs, true) },
-        driver: DriverChoice::Btrfs,
-        encrypts: false,
-    },
-    Setup {
-        name: "project quotas on ext4",
-        traits: Traits { has_projects: true, ..plain(Model::Ext4, true) },
-        driver: DriverChoice::ProjectQuota,
-        encrypts: false,
-    },
-    Setup {
-        name: "project quotas on xfs",
-        traits: Traits { has_projects: true, ..plain(Model::Xfs, true) },
-        driver: DriverChoice::ProjectQuota,
-        encrypts: false,
-    },
-    image("images of ext4 on ext4", Model::Ext4, Format::Ext4),
-    Setup {
-        encrypts: true,
-        ..image("encrypted images of ext4 on ext4", Model::Ext4, Format::Ext4)
-    },
-    image("images of xfs on xfs", Model::Xfs, Format::Xfs),
-    image("images of btrfs on btrfs", Model::Btrfs, Format::Btrfs),
-];
-
-const fn image(name: &'static str, model: Model, format: Format) -> Setup {
-    let has_subvolumes = matches!(model, Model::Btrfs);
-    let has_reflinks = !matches!(model, Model::Ext4);
-    let traits = Traits { has_subvolumes, has_reflinks, ..plain(model, true) };
-    Setup { name, traits, driver: DriverChoice::Image(Some(format)), encrypts: false }
-}
 
 /// A volume.
 ///

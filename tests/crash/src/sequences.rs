@@ -6,9 +6,9 @@ use crate::activity::{Activity, Answers, Operation, Report, World};
 use crate::books::{Books, Stage, Subject};
 use crate::explore::Explorer;
 use crate::scene::{
-    self, Setup, archive, carry, machine, put_back, start, write_data, write_source,
-    write_strangers,
+    self, archive, carry, machine, put_back, start, write_data, write_source, write_strangers,
 };
+use crate::setup::Setup;
 use crate::sim::{CallSite, FREE, SimFs};
 use berth_agent::disk::fs;
 use berth_agent::disk::image::Format;

@@ -5,8 +5,9 @@
 use berth_agent_core::effect::VolumeOutcome;
 use berth_crash_tests::activity::Operation;
 use berth_crash_tests::books::Subject;
-use berth_crash_tests::scene::{SETUPS, start};
+use berth_crash_tests::scene::start;
 use berth_crash_tests::sequences::{adopted, carry_out};
+use berth_crash_tests::setup::SETUPS;
 use berth_model::error::ErrorCode;
 use std::time::Duration;
 

@@ -4,8 +4,9 @@
 use berth_crash_tests::activity::{Answers, Operation};
 use berth_crash_tests::books::{Books, Data, Stage, Subject};
 use berth_crash_tests::explore::Explorer;
-use berth_crash_tests::scene::{SETUPS, start, write_data};
+use berth_crash_tests::scene::{start, write_data};
 use berth_crash_tests::sequences::adopted;
+use berth_crash_tests::setup::SETUPS;
 use berth_crash_tests::sim::SimFs;
 use berth_ledger::disk::sim::{Rng, SimDisk};
 use berth_ledger::journal::{Journal, Options};

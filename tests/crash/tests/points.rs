@@ -5,8 +5,8 @@
 use berth_agent::disk::DriverChoice;
 use berth_crash_tests::activity::Report;
 use berth_crash_tests::errors::{ERRORS, every_error};
-use berth_crash_tests::scene::{SETUPS, Setup};
 use berth_crash_tests::sequences::{Bounds, all_of, deep};
+use berth_crash_tests::setup::{SETUPS, Setup};
 use berth_crash_tests::sim::CallSite;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

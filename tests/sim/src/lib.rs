@@ -16,6 +16,7 @@ mod options;
 mod queue;
 mod registry;
 mod service;
+mod sight;
 mod tally;
 mod volumes;
 mod world;

@@ -1,100 +1,28 @@
 //! An operator who asks for random things, repeats a request under the same id until it is answered, and errs.
 //!
-//! For what exists it looks into the registry, as a list would show it. Invariant: an id names one request, unless this is
+//! For what exists it looks at what can be seen (`sight`). Invariant: an id names one request, unless this is
 //! a deliberate misuse.
 
 use crate::dice::Dice;
 use crate::disks;
+use crate::sight::Sight;
 use crate::tally::{Fault, Tally};
 use berth_model::access::{Access, Mode, Owner};
 use berth_model::disk::DiskRequest;
-use berth_model::id::{
-    AgentId, DiskId, FrameworkId, OperationId, ReservationId, SnapshotId, VolumeId, VolumeName,
-};
+use berth_model::id::{AgentId, OperationId, ReservationId, SnapshotId, VolumeId, VolumeName};
 use berth_model::operation::OperationRecord;
 use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
 use berth_model::orphan::OrphanChoice;
-use berth_model::record::{RegistryKey, RegistryRecord, ReservationRow};
 use berth_model::reservation::Reservation;
 use berth_model::resources::{DiskSource, Resource, Resources};
 use berth_model::role::Role;
 use berth_model::schedule::{Keep, SchedulePlan};
-use berth_model::snapshot::Snapshot;
 use berth_model::transfer::Import;
 use berth_model::units::{Bytes, Scalar};
 use berth_model::volume::{Volume, VolumeState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The role of the service's document.
-const SERVICE_ROLE: &str = "svc";
-
-/// What an operator knows of the cluster.
-#[derive(Debug, Default)]
-pub struct Sight {
-    pub agents: Vec<AgentId>,
-    volumes: Vec<Volume>,
-    rows: Vec<ReservationRow>,
-    frameworks: Vec<FrameworkId>,
-    disks: Vec<DiskId>,
-    cordoned: Vec<DiskId>,
-    /// Disks that were added while their agent ran.
-    added: Vec<DiskId>,
-    snapshots: Vec<Snapshot>,
-    /// Data without a record, as agents told when they came.
-    orphans: Vec<OrphanChoice>,
-}
-
-impl Sight {
-    #[must_use]
-    pub fn of(agents: Vec<AgentId>, records: &BTreeMap<RegistryKey, RegistryRecord>) -> Self {
-        let mut sight = Self { agents, ..Self::default() };
-        for record in records.values() {
-            match record {
-                // What belongs to the service scheduler is left to it: it has to succeed in the end.
-                RegistryRecord::Volume(volume) if volume.spec.role.as_str() != SERVICE_ROLE => {
-                    sight.volumes.push(Volume::clone(volume));
-                },
-                RegistryRecord::Reservation(row)
-                    if row.resource.stack.owner().is_none_or(|r| r.as_str() != SERVICE_ROLE) =>
-                {
-                    sight.rows.push(ReservationRow::clone(row));
-                },
-                RegistryRecord::Framework(framework) if &*framework.info.name != "services" => {
-                    sight.frameworks.push(framework.id.clone());
-                },
-                RegistryRecord::Snapshot(snapshot) => {
-                    sight.snapshots.push(Snapshot::clone(snapshot));
-                },
-                RegistryRecord::Volume(_)
-                | RegistryRecord::Reservation(_)
-                | RegistryRecord::Framework(_) => {},
-                RegistryRecord::Agent(info) => {
-                    sight.disks.extend(info.disks.iter().map(|disk| disk.id));
-                    sight.added.extend(disks::added(info));
-                    let all = info.disks.iter().flat_map(|disk| &disk.orphans);
-                    let agent = info.id;
-                    sight.orphans.extend(all.map(|orphan| OrphanChoice::Data {
-                        agent,
-                        path: Arc::clone(&orphan.path),
-                    }));
-                },
-                RegistryRecord::Disk(record) if record.cordon.is_some() => {
-                    sight.cordoned.push(record.disk);
-                },
-                RegistryRecord::Meta { .. }
-                | RegistryRecord::Disk(_)
-                | RegistryRecord::Profile(_)
-                | RegistryRecord::AgentSeq { .. }
-                | RegistryRecord::Operation(_)
-                | RegistryRecord::Schedule(_)
-                | RegistryRecord::Audit(_) => {},
-            }
-        }
-        sight
-    }
-}
 
 /// One operator.
 #[derive(Debug)]

@@ -20,6 +20,7 @@ pub(crate) mod merge;
 #[cfg(test)]
 mod merge_cells;
 mod merge_snapshot;
+pub(crate) mod missing;
 pub(crate) mod order;
 pub(crate) mod orphan;
 pub(crate) mod plan;

@@ -7,9 +7,10 @@
 use super::create::{NewVolume, accepted, free_name};
 use super::destroy::{destroy, under_way};
 use super::disk::check_health;
+use super::missing::reserve_missing;
 use super::order::{Order, ended};
 use super::report::Occasion;
-use super::room::{Wish, reserve_missing, stack_on};
+use super::room::{Wish, stack_on};
 use crate::event::Event;
 use crate::state::{Agent, State, VolumeEntry};
 use berth_model::error::{ErrorCode, Rejection};

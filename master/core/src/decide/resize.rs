@@ -6,10 +6,10 @@
 use super::destroy::{check_unused, not_offered, under_way, unknown};
 use super::disk::check_disk;
 use super::gone::purged_for;
+use super::missing::{give_back, reserve_missing};
 use super::order::{Asked, Conversion, Order, Source, ended, not_yet};
 use super::protect::check_unprotected;
 use super::rescind;
-use super::room::{give_back, reserve_missing};
 use super::sharing::check_resizable;
 use crate::event::Event;
 use crate::state::{Agent, State, VolumeEntry, sum_of};

@@ -4,8 +4,8 @@ use super::away::away;
 use super::create::{NewVolume, accepted, free_name};
 use super::disk::{self, check_disk};
 use super::import;
+use super::missing::reserve_missing;
 use super::order::{Asked, Order, Source};
-use super::reserve::RowChanges;
 use super::sharing::check_source;
 use crate::event::Event;
 use crate::state::{Agent, RowKey, State, sum_of};
@@ -13,13 +13,13 @@ use berth_model::access::Access;
 use berth_model::agent::Disk;
 use berth_model::disk::DiskProfile;
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{AgentId, OperationId, Principal, VolumeName, derive};
+use berth_model::id::{AgentId, Principal, VolumeName};
 use berth_model::operator::DiskChoice;
 use berth_model::reservation::{Reservation, Stack};
 use berth_model::resources::{DiskSource, Name, Resource};
 use berth_model::role::Role;
 use berth_model::snapshot::Origin;
-use berth_model::units::{Bytes, Scalar, Timestamp};
+use berth_model::units::{Bytes, Scalar};
 use berth_model::volume::Volume;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -90,7 +90,7 @@ pub(crate) fn create_volume(
     Ok(events)
 }
 
-fn bad_size(message: String) -> Rejection {
+pub(super) fn bad_size(message: String) -> Rejection {
     Rejection::new(ErrorCode::InvalidArgument, message)
         .remedy("give a whole number of MiB above zero, such as 10GiB")
         .field("size")
@@ -319,7 +319,7 @@ fn largest(agent: &Agent, source: &DiskSource) -> Bytes {
 }
 
 /// How much of this kind of disk no task and no volume has, at most `limit`.
-fn free(agent: &Agent, disk: &Resource, limit: Bytes) -> Bytes {
+pub(super) fn free(agent: &Agent, disk: &Resource, limit: Bytes) -> Bytes {
     let Ok(amount) = limit.to_scalar() else { return Bytes::new(0) };
     let wanted = sum_of(&sized(disk, amount));
     let books = &agent.books;
@@ -331,77 +331,6 @@ fn free(agent: &Agent, disk: &Resource, limit: Bytes) -> Bytes {
     })
 }
 
-fn sized(disk: &Resource, amount: Scalar) -> Resource {
+pub(super) fn sized(disk: &Resource, amount: Scalar) -> Resource {
     Resource { value: berth_model::resources::Value::Scalar(amount), ..disk.clone() }
-}
-
-/// What had to be reserved.
-#[derive(Debug)]
-pub(crate) struct Missing {
-    pub(crate) events: Vec<Event>,
-    /// As it was before; absent when nothing was missing.
-    pub(crate) from: Option<Box<Resource>>,
-}
-
-/// Makes sure that `disk`, reserved, is there to be taken, reserving from the levels below what is
-/// missing.
-pub(crate) fn reserve_missing(order: &Order<'_>, disk: &Resource) -> Result<Missing, Rejection> {
-    let size = disk.size();
-    let have = free(order.agent, disk, size);
-    let short = Bytes::new(size.get().saturating_sub(have.get()));
-    let missing = short.to_scalar().ok().filter(|missing| missing.is_positive());
-    let Some(missing) = missing else {
-        return Ok(Missing { events: order.secure(&sum_of(disk))?, from: None });
-    };
-    let mut below = disk.pop();
-    while let Some(level) = &below
-        && free(order.agent, level, short) < short
-    {
-        below = level.pop();
-    }
-    let Some(below) = below else { return Err(missing_disk(order, disk, have, short)) };
-    let mut wanted = sum_of(&sized(&below, missing));
-    if let Ok(have) = have.to_scalar() {
-        wanted.add(&sized(disk, have)).map_err(|e| bad_size(e.to_string()))?;
-    }
-    let mut events = order.secure(&wanted)?;
-    let mut rows = RowChanges::new(order.state, order.agent);
-    let from = sized(&below, missing);
-    rows.shrink(&from)?;
-    rows.grow(&sized(disk, missing));
-    events.extend(rows.events(order.asked.id, order.asked.now));
-    Ok(Missing { events, from: Some(Box::new(from)) })
-}
-
-/// Undoes what was reserved for a volume that could not be made; its space is free again.
-pub(crate) fn give_back(state: &State, volume: &Volume, now: Timestamp) -> Vec<Event> {
-    let (Some(from), Some(agent)) = (&volume.reserved_from, state.agents.get(&volume.agent)) else {
-        return Vec::new();
-    };
-    let (Some(amount), Ok(plain)) = (from.amount(), volume.plain_resource()) else {
-        return Vec::new();
-    };
-    let mut rows = RowChanges::new(state, agent);
-    // The row holds the volume, so it cannot have less; were it otherwise, it is not ours to mend.
-    if rows.shrink(&sized(&plain, amount)).is_err() {
-        return Vec::new();
-    }
-    rows.grow(from);
-    let undoing = OperationId::from_u128(derive(volume.operation.as_u128(), GIVEN_BACK));
-    rows.events(undoing, now)
-}
-
-/// Rows that come back get ids apart from those the operation made.
-const GIVEN_BACK: u64 = 1 << 33;
-
-fn missing_disk(order: &Order<'_>, disk: &Resource, have: Bytes, short: Bytes) -> Rejection {
-    let info = &order.agent.info;
-    Rejection::new(
-        ErrorCode::InsufficientResources,
-        format!(
-            "agent {} ({}) has {have} of {disk} free; {short} are missing and cannot be reserved",
-            info.id, info.hostname
-        ),
-    )
-    .remedy("ask for less, delete a volume, or release reservations of other roles")
 }

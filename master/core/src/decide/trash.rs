@@ -2,9 +2,9 @@
 
 use super::create::{accepted, free_name};
 use super::disk::check_health;
+use super::missing::reserve_missing;
 use super::order::Order;
 use super::protect::check_unprotected;
-use super::room::reserve_missing;
 use super::snapshot::check_purge;
 use super::wipe::check_wipe;
 use crate::event::Event;

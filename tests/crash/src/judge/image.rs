@@ -4,7 +4,7 @@
 use super::{Expected, META, access, content, fields};
 use crate::books::{Record, Stage};
 use crate::scene::KEYS;
-use crate::sim::images::LOCK;
+use crate::sim::attached::LOCK;
 use crate::sim::tree::{Medium, Number, ROOT, Tree};
 use berth_model::units::Bytes;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 //! It does not know disks or volumes. Handles of one [`SimFs`] share its state; [`SimFs::fork`] and the states in its
 //! recording are independent of it.
 
+pub mod attached;
 mod call;
 mod calls;
 pub mod change;

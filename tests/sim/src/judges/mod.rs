@@ -8,6 +8,7 @@ mod answers;
 mod audit;
 mod books;
 mod cordons;
+mod descent;
 mod disks;
 mod epochs;
 mod fold;

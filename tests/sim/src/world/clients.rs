@@ -3,8 +3,8 @@
 use super::World;
 use crate::framework::Sent;
 use crate::network::{Client, Manner, Packet, Side};
-use crate::operator::Sight;
 use crate::queue::Event;
+use crate::sight::Sight;
 use berth_model::framework;
 use berth_model::operation::OfferOperation;
 
