@@ -42,7 +42,12 @@ fn who_did_what_and_why_is_listed_shown_and_checked() -> anyhow::Result<()> {
         .map(|e| format!("{} {} {}", e["kind"], e["phase"], e["reason"]).replace('"', ""))
         .collect();
     ensure!(
-        told == ["CREATE ACCEPTED ticket 7", "CREATE DONE ticket 7", "PROTECT DONE payroll"],
+        told == [
+            "CREATE ACCEPTED ticket 7",
+            "CREATE DONE ticket 7",
+            "PROTECT DONE payroll",
+            "DESTROY REFUSED cleanup",
+        ],
         "{told:#?}"
     );
     ensure!(items[0]["who_kind"] == "claimed", "{}", items[0]);
