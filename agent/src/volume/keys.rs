@@ -114,14 +114,11 @@ impl Keys {
     /// There is none then, or one that cannot be read.
     pub fn make(&self, id: VolumeId) -> Result<Key, Rejection> {
         let (directory, place) = self.sound()?;
-        if let Some(key) = read(&directory, place, id)? {
-            // Whoever wrote it may have died before its name was synced.
-            return directory
-                .sync()
-                .map(|()| key)
-                .map_err(|errno| self.failed("syncing the directory of keys", place, errno));
-        }
-        let bytes = (self.random)().map_err(|errno| failed("making a key for", place, errno))?;
+        let bytes = match read(&directory, place, id)? {
+            // Written again: whoever wrote it may have died before its name was synced.
+            Some(key) => *key.bytes(),
+            None => (self.random)().map_err(|errno| failed("making a key for", place, errno))?,
+        };
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let text = marker::encode(KIND, &[("volume", id.to_string()), ("key", hex)]);
         marker::write(&directory, &id.to_string(), &text)
