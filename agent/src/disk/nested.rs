@@ -9,11 +9,14 @@ use super::fs::{self, FileSystem, Kind, Node};
 use super::remove::{VOLUME_XATTR, VOLUME_XATTR_UNPRIVILEGED};
 use berth_model::error::{ErrorCode, Rejection};
 use rustix::io::Errno;
+use std::ffi::OsString;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
-/// More entries of a directory than these are not looked at.
-const ENTRIES_MAX: usize = 256;
+/// A place with more entries than these is refused; of the directories in it no more are looked at.
+const ENTRIES_MAX: usize = 65_536;
+/// What a disk of ours has.
+const OWN: [&str; 4] = [".meta", ".trash", ".snapshots", ".mounts"];
 
 /// Refuses a place in or around what is another's.
 ///
@@ -33,12 +36,27 @@ pub(super) fn refuse(files: &dyn FileSystem, top: &Node, root: &Path) -> Result<
             return Err(within(root, above, "is a volume"));
         }
     }
-    for (path, node) in below(top, &there) {
+    let unsure = |why: String| {
+        let text = format!("whether a disk lies in {} cannot be told: {why}", root.display());
+        Rejection::new(ErrorCode::InvalidArgument, text)
+            .remedy("choose a directory with less in it")
+            .field("disk.source.root")
+    };
+    let names = top
+        .names(ENTRIES_MAX + 1)
+        .map_err(|errno| unsure(format!("it cannot be listed ({errno})")))?;
+    if names.len() > ENTRIES_MAX {
+        return Err(unsure(format!("it has more than {ENTRIES_MAX} entries")));
+    }
+    for (path, node) in directories(top, &there, names) {
         if is_disk(&node) {
             return Err(around(root, &path));
         }
-        if let Some((inner, _)) = below(&node, &path).into_iter().find(|(_, inner)| is_disk(inner))
-        {
+        let names = node.names(ENTRIES_MAX).map_err(|errno| {
+            unsure(format!("{} in it cannot be listed ({errno})", path.display()))
+        })?;
+        let mut inside = directories(&node, &path, names);
+        if let Some((inner, _)) = inside.find(|(_, inner)| is_disk(inner)) {
             return Err(around(root, &inner));
         }
     }
@@ -51,13 +69,18 @@ fn really(top: &Node, root: &Path) -> PathBuf {
     link.ok().and_then(|link| std::fs::read_link(link).ok()).unwrap_or_else(|| root.to_path_buf())
 }
 
-fn below(node: &Node, path: &Path) -> Vec<(PathBuf, Node)> {
-    let names = node.names(ENTRIES_MAX).unwrap_or_default();
-    let directories = names.into_iter().filter(|name| {
-        !name.as_encoded_bytes().starts_with(b".")
+/// Those of the names that are directories, opened.
+fn directories<'a>(
+    node: &'a Node,
+    path: &'a Path,
+    names: Vec<OsString>,
+) -> impl Iterator<Item = (PathBuf, Node)> + 'a {
+    let is_one = |name: &OsString| {
+        OWN.iter().all(|own| name != own)
             && node.kind(name).is_ok_and(|kind| kind == Kind::Directory)
-    });
-    directories.filter_map(|name| Some((path.join(&name), node.directory(&name).ok()?))).collect()
+    };
+    let all = names.into_iter().filter(is_one);
+    all.filter_map(|name| Some((path.join(&name), node.directory(&name).ok()?)))
 }
 
 fn is_disk(node: &Node) -> bool {

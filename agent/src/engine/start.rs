@@ -162,7 +162,12 @@ fn open_ground(config: &AgentConfig) -> Result<Ground, Error> {
         None => Keys::prepare(&work_dir)
             .map_err(at("cannot make the directory of keys in", &work_dir))?,
     };
-    let volumes = volumes.with_keys(Keys::host(place));
+    let keys = Keys::of_agent(agent, &work_dir, place);
+    let unusable = keys.check().err().map(|why| {
+        tracing::warn!("{why}");
+        why.to_string()
+    });
+    let volumes = volumes.with_keys(keys);
     let volumes = Arc::new(volumes.importing(config.import_from.clone(), vec![work_dir.clone()]));
     let in_books: BTreeSet<_> = books.volumes().keys().copied().collect();
     let snapshots: BTreeSet<_> = books.snapshots().keys().copied().collect();
@@ -171,7 +176,7 @@ fn open_ground(config: &AgentConfig) -> Result<Ground, Error> {
         tracing::warn!("{text}");
         text
     });
-    let mut notes: Vec<String> = strange.collect();
+    let mut notes: Vec<String> = strange.chain(unusable).collect();
     notes.extend(conflicts);
     let disks = volumes.report(&in_books);
     for orphan in disks.iter().flat_map(|disk| &disk.orphans) {

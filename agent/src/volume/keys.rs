@@ -4,13 +4,14 @@
 //! nobody reads the data, whatever is left of them. Invariant: a key that is there is never replaced. It does not know what
 //! a volume is encrypted with.
 
+use super::key_place::KeyPlace;
 use crate::disk::fs::real::Host;
-use crate::disk::fs::{self, FileSystem, Node};
+use crate::disk::fs::{FileSystem, Node};
 use crate::disk::image::lock::{Key, LENGTH};
 use crate::disk::is_broken;
 use crate::disk::marker::{self, Fields, ReadError};
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::VolumeId;
+use berth_model::id::{AgentId, VolumeId};
 use rustix::io::Errno;
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -29,7 +30,7 @@ pub type Random = fn() -> Result<[u8; LENGTH], Errno>;
 #[derive(Debug)]
 pub struct Keys {
     files: Arc<dyn FileSystem>,
-    place: Option<PathBuf>,
+    place: Option<KeyPlace>,
     random: Random,
     /// A sync failed there: what it promised may be nowhere, whatever a later one says.
     doubt: Mutex<Option<Rejection>>,
@@ -56,19 +57,20 @@ impl Keys {
         Self::new(Arc::new(Host), None, from_kernel)
     }
 
-    /// Those in this directory of the machine, which exists and only the agent's user may read.
+    /// Those of an agent, in a directory of the machine that only its user may read. It may be away for a while.
     #[must_use]
-    pub fn host(place: PathBuf) -> Self {
+    pub fn of_agent(agent: AgentId, work_dir: &Path, place: PathBuf) -> Self {
+        let place = KeyPlace::of(agent, work_dir.to_path_buf(), place);
         Self::new(Arc::new(Host), Some(place), from_kernel)
     }
 
     /// Those in a directory of another file system, for tests.
     #[must_use]
     pub fn on(files: Arc<dyn FileSystem>, place: PathBuf, random: Random) -> Self {
-        Self::new(files, Some(place), random)
+        Self::new(files, Some(KeyPlace::anybodys(place)), random)
     }
 
-    fn new(files: Arc<dyn FileSystem>, place: Option<PathBuf>, random: Random) -> Self {
+    fn new(files: Arc<dyn FileSystem>, place: Option<KeyPlace>, random: Random) -> Self {
         Self { files, place, random, doubt: Mutex::default() }
     }
 
@@ -88,18 +90,32 @@ impl Keys {
         reason
     }
 
-    fn directory(&self) -> Result<(Node, &Path), Rejection> {
-        let Some(place) = self.place.as_deref() else {
+    fn place(&self) -> Result<&KeyPlace, Rejection> {
+        self.place.as_ref().ok_or_else(|| {
             let text =
                 "this agent has no directory of keys: it neither makes nor reads encrypted volumes";
-            return Err(Rejection::new(ErrorCode::VolumeUnavailable, text));
-        };
-        fs::open(&*self.files, place)
-            .map(|directory| (directory, place))
-            .map_err(|errno| failed("opening the directory of keys", place, errno))
+            Rejection::new(ErrorCode::VolumeUnavailable, text)
+        })
     }
 
-    fn sound(&self) -> Result<(Node, &Path), Rejection> {
+    /// The directory; nothing where none is and no key was ever made.
+    fn directory(&self) -> Result<(Option<Node>, &Path), Rejection> {
+        let place = self.place()?;
+        Ok((place.open(&*self.files)?, place.path()))
+    }
+
+    /// Can keys be made and destroyed?
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self) -> Result<(), Rejection> {
+        match self.sound()? {
+            (Some(_directory), _) => Ok(()),
+            (None, place) => Err(failed("opening the directory of keys", place, Errno::NOENT)),
+        }
+    }
+
+    fn sound(&self) -> Result<(Option<Node>, &Path), Rejection> {
         match self.doubt() {
             Some(why) => Err(why.remedy(
                 "check the file system that the keys lie on, then restart the agent: until then no key is made or destroyed",
@@ -114,6 +130,9 @@ impl Keys {
     /// There is none then, or one that cannot be read.
     pub fn make(&self, id: VolumeId) -> Result<Key, Rejection> {
         let (directory, place) = self.sound()?;
+        let directory = directory
+            .ok_or_else(|| failed("opening the directory of keys", place, Errno::NOENT))?;
+        self.place()?.establish(&*self.files, &directory)?;
         let bytes = match read(&directory, place, id)? {
             // Written again: whoever wrote it may have died before its name was synced.
             Some(key) => *key.bytes(),
@@ -132,7 +151,8 @@ impl Keys {
     /// It is not there, or cannot be read.
     pub fn find(&self, id: VolumeId) -> Result<Key, Rejection> {
         let (directory, place) = self.directory()?;
-        read(&directory, place, id)?.ok_or_else(|| {
+        let found = directory.map_or(Ok(None), |directory| read(&directory, place, id))?;
+        found.ok_or_else(|| {
             let text =
                 format!("the key of encrypted volume {id} is not in {}", place.display());
             Rejection::new(ErrorCode::VolumeUnavailable, text).remedy(
@@ -148,6 +168,7 @@ impl Keys {
     /// It may be there still.
     pub fn destroy(&self, id: VolumeId) -> Result<(), Rejection> {
         let (directory, place) = self.sound()?;
+        let Some(directory) = directory else { return Ok(()) };
         let name = id.to_string();
         let gone = match directory.file(&name) {
             // A file system that writes in place has it no more then; the others give the blocks away soon.

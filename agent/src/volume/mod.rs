@@ -12,6 +12,7 @@ pub mod fake;
 mod group;
 pub(crate) mod identity;
 mod import;
+mod key_place;
 pub mod keys;
 mod look;
 mod on_device;

@@ -125,6 +125,9 @@ pub fn survey_tree(top: BorrowedFd<'_>) -> Result<Surveyed, String> {
                 // What is mounted there stops whoever deletes it.
                 let child = real::directory(fd, OsStr::from_bytes(name.to_bytes()))
                     .map_err(|errno| format!("{path} cannot be opened ({errno})"))?;
+                if found.shared.is_none() && real::immutable(child.as_fd()) {
+                    found.shared = Some(format!("{path} {IMMUTABLE}"));
+                }
                 if stack.len() >= DEPTH_MAX {
                     return Err(format!("it is more than {DEPTH_MAX} directories deep"));
                 }
@@ -136,8 +139,8 @@ pub fn survey_tree(top: BorrowedFd<'_>) -> Result<Surveyed, String> {
                 if names.1 == 1 {
                     let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
                     found.bytes = found.bytes.saturating_add(blocks.saturating_mul(512));
-                    if found.shared.is_none() && shares(fd, name) {
-                        found.shared = Some(format!("{path} shares blocks with another file"));
+                    if found.shared.is_none() {
+                        found.shared = speaks_against(fd, name).map(|why| format!("{path} {why}"));
                     }
                 }
                 if names.0 <= names.1 {
@@ -154,13 +157,17 @@ pub fn survey_tree(top: BorrowedFd<'_>) -> Result<Surveyed, String> {
     Ok(found)
 }
 
-/// Does the file share blocks, as far as its file system says?
-fn shares(directory: BorrowedFd<'_>, name: &CStr) -> bool {
+/// Why a file cannot be overwritten for good, as far as its file system says.
+fn speaks_against(directory: BorrowedFd<'_>, name: &CStr) -> Option<&'static str> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    rustix::fs::openat(directory, name, flags, Mode::empty())
-        .and_then(|file| still::shared(file.as_fd()))
-        .is_ok_and(|bytes| bytes > 0)
+    let file = rustix::fs::openat(directory, name, flags, Mode::empty()).ok()?;
+    if still::shared(file.as_fd()).is_ok_and(|bytes| bytes > 0) {
+        return Some("shares blocks with another file");
+    }
+    real::immutable(file.as_fd()).then_some(IMMUTABLE)
 }
+
+const IMMUTABLE: &str = "is immutable or append-only (chattr -i -a)";
 
 #[cfg(test)]
 mod tests {

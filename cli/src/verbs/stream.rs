@@ -17,6 +17,7 @@ use berth_proto::v1::{export_part, import_part};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal as _, Read as _, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -60,10 +61,10 @@ impl Target {
             )));
         }
         let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
+        // Another export to the same file, or what a killed one left, is not written into.
+        partial.push(format!(".partial-{}-{}", std::process::id(), Client::mint()));
         let partial = PathBuf::from(partial);
-        // What an earlier attempt left is of no use.
-        let options = OpenOptions::new().write(true).create(true).truncate(true).clone();
+        let options = OpenOptions::new().write(true).create_new(true).mode(0o600).clone();
         let failed = |e| local("making", &partial, &e);
         let file = options.open(&partial).map_err(failed)?;
         let to = Box::new(file.try_clone().map_err(failed)?);

@@ -210,13 +210,19 @@ fn is_trial(file: &str) -> bool {
     file.ends_with("probe.rs") || file.ends_with("trial.rs")
 }
 
+/// A key is overwritten, and that synced, before its name goes: what the blocks of a file hold that has no name any more is
+/// not modelled. (That a key is durable before its volume is written is: `make` syncs through `marker.rs`.)
+fn is_unseen(file: &str) -> bool {
+    file == "agent/src/volume/keys.rs"
+}
+
 #[test]
 fn without_any_single_sync_something_is_lost() {
     let mut syncs: BTreeMap<CallSite, Vec<&Setup>> = BTreeMap::new();
     let few = Bounds { exhaustive: 4, length: 3, depth: 1, violations: 1 };
     for setup in setups() {
         for site in all_of(setup, &few, None).recorded {
-            if site.call.is_sync() && !is_trial(site.file) {
+            if site.call.is_sync() && !is_trial(site.file) && !is_unseen(site.file) {
                 syncs.entry(site).or_default().push(setup);
             }
         }

@@ -11,12 +11,14 @@ use berth_host_tests::host::{
     place, reason, skip, spec, unmount_images, with_private_mounts,
 };
 use berth_model::error::ErrorCode;
+use berth_model::id::AgentId;
 use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+const AGENT: AgentId = AgentId::from_u128(0xa);
 const SECRET: &[u8] = b"the rows that nobody else may read";
 const NAME: &str = "customers-by-name.ibd";
 
@@ -29,7 +31,7 @@ struct Stage {
 impl Stage {
     fn open(&self) -> Volumes {
         let declared = declare(&self.root, DriverChoice::Image(Some(self.kind)));
-        let keys = Keys::host(self.work.path().join("keys"));
+        let keys = Keys::of_agent(AGENT, self.work.path(), self.work.path().join("keys"));
         open(self.work.path(), &[declared], &[]).with_keys(keys)
     }
 
@@ -66,7 +68,7 @@ fn on(kind: Format, test: impl FnOnce(&Stage) + Send) {
         let work = tempfile::tempdir().expect("a temporary directory");
         let root = work.path().join("d1");
         fs::create_dir(&root).expect("the root can be made");
-        fs::create_dir(work.path().join("keys")).expect("the place of keys can be made");
+        Keys::prepare(work.path()).expect("the place of keys can be made");
         let stage = Stage { work, root, kind };
         test(&stage);
         unmount_images(&stage.root);
@@ -155,7 +157,7 @@ fn a_volume_without_its_key_is_left_as_it_is_and_says_what_is_missing() {
         assert!(said(&volumes).contains("cannot be read"), "{}", said(&volumes));
         // One that was made anew under the same name.
         fs::remove_file(stage.key(&one)).expect("removed");
-        Keys::host(keys).make(id).expect("another key");
+        Keys::of_agent(AGENT, stage.work.path(), keys).make(id).expect("another key");
         assert_eq!(
             said(&volumes),
             format!("the key of volume {id} is not the one that it was encrypted by")

@@ -1,6 +1,6 @@
 //! What the master asks for: ensure, destroy, purge, forget. Every call may come any number of times.
 
-use super::{Purge, Watch};
+use super::{Kind, Purge, Watch};
 use crate::agent::Agent;
 use crate::step::Severity;
 use crate::timer::Timer;
@@ -183,6 +183,15 @@ impl Agent {
     pub(crate) fn destroy(&mut self, id: VolumeId, generation: u64, operation: OperationId) {
         let Some(volume) = self.known(id, generation, operation) else { return };
         match volume.state {
+            VolumeState::Ready
+                if matches!(self.under_way(id), Some(Kind::Resize | Kind::Access)) =>
+            {
+                // What the host does now would be done to a volume in the trash, and nobody would write it down.
+                let text = format!("volume {id} is being given another size or access");
+                let error = Rejection::new(ErrorCode::VolumeNotReady, text);
+                self.watch(id).destroy = Some(operation);
+                self.tell_refusal(id, operation, error.remedy("it is destroyed after that"));
+            },
             VolumeState::Ready | VolumeState::Lost => match self.books.user(id) {
                 Some(task) => {
                     let text = format!("volume {id} is used by task {task}");

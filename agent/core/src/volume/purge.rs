@@ -164,12 +164,12 @@ impl Agent {
         self.log(Severity::Warning, format!("volume {id} stays in the trash: {error}"));
         volume.wipe = None;
         self.write_volume(volume);
-        let runs = self.timers.is_set(&Timer::Retention(id));
-        self.watch(id).purge = if runs { Purge::No } else { Purge::Retention };
+        self.watch(id).purge = Purge::No;
         self.tell_failure(id, operation, error);
-        if !runs && self.config.purge_wipe != Wipe::None {
-            // Its retention is over: the next attempt comes later, not at once.
-            self.pause(id);
+        if !self.timers.is_set(&Timer::Retention(id)) {
+            // Its retention ended meanwhile. Whoever wanted it wiped gets as much time again, to remove the cause.
+            let end = self.now.after(self.config.trash_retention);
+            self.timers.set(Timer::Retention(id), end);
         }
     }
 

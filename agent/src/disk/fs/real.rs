@@ -109,7 +109,8 @@ fn collect(entries: Dir, most: usize) -> Result<Vec<OsString>, Errno> {
     Ok(names)
 }
 
-fn immutable(object: BorrowedFd<'_>) -> bool {
+/// May nobody change it, or only append to it?
+pub(crate) fn immutable(object: BorrowedFd<'_>) -> bool {
     rustix::fs::ioctl_getflags(object)
         .is_ok_and(|flags| flags.intersects(IFlags::IMMUTABLE | IFlags::APPEND))
 }

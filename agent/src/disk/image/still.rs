@@ -18,8 +18,6 @@ const SHARED: u32 = 0x2000;
 const UNCERTAIN: u32 = 0x2 | 0x4 | 0x8;
 /// It lies among the file system's own data; written anew, it is there again or has a block of its own.
 const INLINE: u32 = 0x200;
-/// Allocated, and nothing was written there yet.
-const UNWRITTEN: u32 = 0x800;
 /// Everything is written out first.
 const SYNC: u32 = 1;
 
@@ -128,7 +126,7 @@ impl Part {
     }
 }
 
-/// What was written in a part of a file, written out first.
+/// What is allocated of a part of a file, written out first.
 ///
 /// # Errors
 /// The file system does not say, or another file has some of it as well (OPNOTSUPP).
@@ -138,7 +136,8 @@ pub fn written(file: BorrowedFd<'_>, from: u64, to: u64) -> Result<Vec<Part>, Er
         let map = look_at(file, start, to - start, SYNC)?;
         let mapped = usize::try_from(map.header.mapped).unwrap_or(COUNT);
         let extents = map.extents.get(..mapped).unwrap_or_default();
-        for extent in extents.iter().filter(|extent| extent.flags & UNWRITTEN == 0) {
+        // What is allocated and not called written may have been, before.
+        for extent in extents {
             if extent.flags & SHARED != 0
                 || (extent.flags & UNCERTAIN != 0 && extent.flags & INLINE == 0)
             {

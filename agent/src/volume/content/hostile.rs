@@ -171,6 +171,12 @@ fn what_says_more_or_less_than_it_is_is_refused() {
         let (head, content) = sparse(1 << 20, map);
         assert_eq!(refused(&[(head, &content)]), ErrorCode::InvalidArchive, "{map:?}");
     }
+    // As large as a number can say, and larger than a file can be.
+    for length in [u64::MAX, u64::MAX - 511, 1 << 63] {
+        let map = format!("1\n0\n{length}\n");
+        let (head, content) = sparse(length, map.as_bytes());
+        assert_eq!(refused(&[(head, &content)]), ErrorCode::InvalidArchive, "{length}");
+    }
     // As large as it says, and larger than the volume: nothing of it is read.
     let bomb = (own(b"data/a", 1 << 50), b"rows".as_slice());
     assert_eq!(refused(&[bomb]), ErrorCode::ImportRefused);

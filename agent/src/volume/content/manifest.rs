@@ -51,6 +51,9 @@ pub(super) fn compare(take: Take<'_>, head: &Head, arrived: &Arrived<'_>) -> Res
 /// Where the parts of a file with holes lie.
 pub(super) fn parts(take: Take<'_>, head: &Head, length: u64) -> Result<Mapped, Stop> {
     let wrong = || refuse(head, "has a list of its parts that makes no sense");
+    if i64::try_from(length).is_err() {
+        return Err(wrong());
+    }
     let mut bytes = take(archive::BLOCK)?;
     let numbers = |bytes: &[u8]| -> Vec<u64> {
         let lines = bytes.split(|byte| *byte == b'\n');
@@ -86,7 +89,9 @@ pub(super) fn parts(take: Take<'_>, head: &Head, length: u64) -> Result<Mapped, 
         end = ends;
     }
     let carried: u64 = parts.iter().map(|(_at, own)| own).sum();
-    if archive::map(&parts, length) != bytes || head.size != bytes.len() as u64 + carried {
+    if archive::map(&parts, length) != bytes
+        || (bytes.len() as u64).checked_add(carried) != Some(head.size)
+    {
         return Err(wrong());
     }
     Ok((bytes, parts))

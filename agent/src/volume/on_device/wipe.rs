@@ -37,29 +37,40 @@ impl OnDevice {
 
     /// Overwrites the volume's part of the device. False when it is not in the trash.
     pub(super) fn wipe_content(&self, spec: &VolumeSpec, wiper: Wiper<'_>) -> Result<bool, Fault> {
-        let _turn = self.turn();
-        let (handle, header) = self.verified()?;
-        let stages = [Stage::Trash, Stage::Going];
-        let Some(identity) = self.in_trash(&header, spec, &stages)? else { return Ok(false) };
-        self.refuse_used(&handle, spec)?;
-        let (all, is_new) =
-            (identity.size.get(), self.in_trash(&header, spec, &stages[..1])?.is_some());
-        if is_new {
-            // Half of a volume is worse than none: from here on no restore finds it.
-            self.set(&handle, &header.at_stage(Stage::Going), "marking")?;
-        } else {
-            self.settle(&handle)?;
-        }
-        let mut at = if is_new { 0 } else { header.wiped };
+        let Some((mut at, all)) = self.begin_wipe(spec)? else { return Ok(false) };
         wiper.expect(all);
         wiper.count(at);
         while at < all {
+            // Others get their turn between two parts: it may take hours.
+            let _turn = self.turn();
+            let (handle, header) = self.verified()?;
+            if self.in_trash(&header, spec, &[Stage::Going])?.is_none() {
+                return Ok(false);
+            }
+            self.refuse_used(&handle, spec)?;
             let length = PART.min(all - at);
             wiper.part(&handle.device, RESERVED + at, length).map_err(|stop| self.stopped(stop))?;
             at += length;
             self.set(&handle, &header.at_stage(Stage::Going).wiped_to(at), "marking")?;
         }
         Ok(true)
+    }
+
+    /// From here on no restore finds it. Where the wipe begins, or goes on, and where it ends.
+    fn begin_wipe(&self, spec: &VolumeSpec) -> Result<Option<(u64, u64)>, Fault> {
+        let _turn = self.turn();
+        let (handle, header) = self.verified()?;
+        let stages = [Stage::Trash, Stage::Going];
+        let Some(identity) = self.in_trash(&header, spec, &stages)? else { return Ok(None) };
+        self.refuse_used(&handle, spec)?;
+        let all = identity.size.get();
+        if self.in_trash(&header, spec, &stages[..1])?.is_none() {
+            self.settle(&handle)?;
+            return Ok(Some((header.wiped, all)));
+        }
+        // Half of a volume is worse than none.
+        self.set(&handle, &header.at_stage(Stage::Going), "marking")?;
+        Ok(Some((0, all)))
     }
 
     fn stopped(&self, stop: Stop) -> Fault {

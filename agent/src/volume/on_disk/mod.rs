@@ -218,7 +218,11 @@ impl OnDisk {
         let choice = self.disk.choice();
         let choice = choice.unwrap_or_else(|| Choice::plain(DriverKind::Directory, String::new()));
         let size = spec.size.get();
-        let kind = if spec.encrypted { choice.encrypting(size) } else { choice.for_size(size) };
+        let kind = match spec.encrypted {
+            // Before anything is begun that could not be taken back without the keys.
+            true => choice.encrypting(size).and_then(|kind| self.keys.check().map(|()| kind)),
+            false => choice.for_size(size),
+        };
         kind.map_err(Fault::Failed)
     }
 

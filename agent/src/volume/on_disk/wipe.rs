@@ -59,6 +59,8 @@ impl OnDisk {
         }
         let volume = volume_attribute(&here.directory).map_err(&unclear)?;
         let going = self.set_going(&handle, &here, spec)?;
+        // Nobody reads it from here on, however long the rest takes.
+        self.forget_key(&here.identity)?;
         let limits = Limits { entries: u64::MAX, volume };
         remove::wiped(&handle.trash, OsStr::new(&going), &limits, wiper)
             .map_err(|error| self.left_alone(spec, error))?;
