@@ -81,5 +81,6 @@ impl Agent {
                 self.put_off(volume, unexpected(id, "set the access of"));
             },
         }
+        self.volume_released(id);
     }
 }

@@ -35,9 +35,6 @@ impl Agent {
             let origin = volume.origin.clone();
             self.judge(volume, kind, &held, outcome);
             self.release_source(origin.as_deref());
-            if matches!(kind, Kind::Resize | Kind::Access) {
-                self.volume_released(id);
-            }
         }
         if kind == Kind::Usage {
             self.schedule_usage();
@@ -150,10 +147,10 @@ impl Agent {
                     watch.verify = true;
                     watch.given_up = true;
                 }
-                // What an import is to hold is there now and not for ever: it waits for no room.
+                // What an import is to hold may not be there later: it waits for no room.
                 let waits = !volume.origin.as_ref().is_some_and(|origin| origin.is_import());
-                let is_full = error.code == ErrorCode::DiskFull;
-                if waits && is_full && self.has_other_trash(&volume, held) {
+                let is_full = waits && error.code == ErrorCode::DiskFull;
+                if is_full && self.has_other_trash(&volume, held) {
                     self.put_off(volume, error);
                 } else if volume.restore {
                     volume.spec.generation = volume.spec.generation.saturating_sub(1);

@@ -85,6 +85,7 @@ impl Agent {
                 }
                 if error.code == ErrorCode::DiskFull && self.has_other_trash(&volume, held) {
                     self.put_off(volume, error);
+                    self.volume_released(id);
                     return;
                 }
                 let operation = volume.operation;
@@ -106,5 +107,6 @@ impl Agent {
                 self.put_off(volume, unexpected(id, "resize"));
             },
         }
+        self.volume_released(id);
     }
 }

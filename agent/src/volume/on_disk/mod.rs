@@ -215,12 +215,12 @@ impl OnDisk {
 
     /// What makes a volume of this size.
     fn kind_for(&self, spec: &VolumeSpec) -> Result<DriverKind, Fault> {
-        let choice = self.disk.choice();
-        let choice = choice.unwrap_or_else(|| Choice::plain(DriverKind::Directory, String::new()));
+        let usual = || Choice::plain(DriverKind::Directory, String::new());
+        let choice = self.disk.choice().unwrap_or_else(usual);
         let size = spec.size.get();
         let kind = match spec.encrypted {
             // Before anything is begun that could not be taken back without the keys.
-            true => choice.encrypting(size).and_then(|kind| self.keys.check().map(|()| kind)),
+            true => self.keys.check().and_then(|()| choice.encrypting(size)),
             false => choice.for_size(size),
         };
         kind.map_err(Fault::Failed)

@@ -169,6 +169,13 @@ fn volume(tree: &Tree, books: &Books, record: &Record, wrong: &mut Vec<String>) 
             complaints.push("I6: it has no marker".to_owned());
         }
     }
+    if record.stage == Stage::Purging && !places.keys.is_empty() {
+        let trash = format!("{TRASH}/{}.{}", record.spec.id, record.spec.generation);
+        let mut images = [format!("{trash}/image"), format!("{trash}.going/image")].into_iter();
+        if !images.any(|path| tree.at(&path).is_some()) {
+            complaints.push("I11: its image went before its key".to_owned());
+        }
+    }
     let is_derived = matches!(record.stage, Stage::Cloning(_) | Stage::RollingBack { .. });
     let is_settled = !matches!(record.stage, Stage::Quarantined | Stage::Vanished);
     if is_settled && !is_derived && !places.aside.is_empty() {
