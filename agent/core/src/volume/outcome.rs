@@ -148,8 +148,8 @@ impl Agent {
                     watch.given_up = true;
                 }
                 // What an import is to hold may not be there later: it waits for no room.
-                let waits = !volume.origin.as_ref().is_some_and(|origin| origin.is_import());
-                let is_full = waits && error.code == ErrorCode::DiskFull;
+                let is_import = volume.origin.as_ref().is_some_and(|origin| origin.is_import());
+                let is_full = error.code == ErrorCode::DiskFull && !is_import;
                 if is_full && self.has_other_trash(&volume, held) {
                     self.put_off(volume, error);
                 } else if volume.restore {

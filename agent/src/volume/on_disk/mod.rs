@@ -218,12 +218,12 @@ impl OnDisk {
         let usual = || Choice::plain(DriverKind::Directory, String::new());
         let choice = self.disk.choice().unwrap_or_else(usual);
         let size = spec.size.get();
-        let kind = match spec.encrypted {
-            // Before anything is begun that could not be taken back without the keys.
+        match spec.encrypted {
+            // Without the keys nothing that is begun could be taken back.
             true => self.keys.check().and_then(|()| choice.encrypting(size)),
             false => choice.for_size(size),
-        };
-        kind.map_err(Fault::Failed)
+        }
+        .map_err(Fault::Failed)
     }
 
     fn kind(&self) -> DriverKind {
