@@ -217,11 +217,10 @@ impl OnDisk {
     fn kind_for(&self, spec: &VolumeSpec) -> Result<DriverKind, Fault> {
         let usual = || Choice::plain(DriverKind::Directory, String::new());
         let choice = self.disk.choice().unwrap_or_else(usual);
-        let size = spec.size.get();
         match spec.encrypted {
             // Without the keys nothing that is begun could be taken back.
-            true => self.keys.check().and_then(|()| choice.encrypting(size)),
-            false => choice.for_size(size),
+            true => self.keys.check().and_then(|()| choice.encrypting(spec.size.get())),
+            false => choice.for_size(spec.size.get()),
         }
         .map_err(Fault::Failed)
     }
