@@ -65,6 +65,24 @@ fn an_import_that_fails_leaves_nothing_and_one_that_is_unclear_is_asked_for_agai
 }
 
 #[test]
+fn an_import_waits_for_no_room() {
+    let mut scene = Scene::registered();
+    scene.ready_volume(2);
+    let outputs = scene.say(destroy(2, 1, 6));
+    scene.answer(&outputs, present());
+    let outputs = scene.say(import(1, 7));
+    let full = Rejection::new(ErrorCode::DiskFull, "no space left");
+    scene.answer(&outputs, VolumeOutcome::Failed(full.clone()));
+    let known = scene.agent.books().volumes()[&volume(1)].clone();
+    assert_eq!((known.state, known.error), (VolumeState::Failed, Some(full)));
+    assert_eq!(
+        states(&scene),
+        vec![VolumeState::Failed, VolumeState::Trashed],
+        "nothing is purged"
+    );
+}
+
+#[test]
 fn a_transfer_is_passed_on_and_changes_nothing() {
     let mut scene = Scene::registered();
     let transfer = TransferId::from_u128(3);

@@ -9,6 +9,7 @@ use berth_model::id::{ClusterId, SessionId};
 use berth_model::link::{Envelope, FromAgent, ToAgent};
 use berth_model::record::LedgerRecord;
 use berth_model::units::Bytes;
+use berth_model::volume::{VolumeSpec, VolumeState};
 use scene::*;
 use std::time::Duration;
 
@@ -170,4 +171,24 @@ fn a_resize_that_failed_is_not_begun_again_by_its_own_repetition() {
     let outputs = scene.say(resize);
     assert_eq!(volume_effects(&outputs), []);
     assert_eq!(failed(&outputs), [(Some(operation(9)), Some(ErrorCode::DiskFull))]);
+}
+
+#[test]
+fn a_volume_is_destroyed_after_the_resize_that_its_host_is_at() {
+    let mut scene = Scene::registered();
+    scene.ready_volume(1);
+    let size = Bytes::new(spec(1, 1).size.get() * 2);
+    let resize =
+        ToAgent::ResizeVolume { volume: volume(1), generation: 1, size, operation: operation(9) };
+    let resizing = scene.say(resize);
+    let waits = scene.step(envelope(1, destroy(1, 1, 10)));
+    assert_eq!(volume_effects(&waits.outputs), []);
+    let known = scene.agent.books().volumes()[&volume(1)].clone();
+    assert_eq!((known.state, known.resize), (VolumeState::Ready, Some(size)), "no tombstone yet");
+    let outputs = scene.answer(&resizing, present());
+    let known = scene.agent.books().volumes()[&volume(1)].clone();
+    assert_eq!((known.state, known.resize), (VolumeState::Tombstoned, None));
+    assert_eq!((known.spec.size, known.operation), (size, Some(operation(10))));
+    let spec = VolumeSpec { size, ..spec(1, 1) };
+    assert_eq!(only_volume_effect(&outputs).1, VolumeEffect::Trash { spec });
 }

@@ -161,6 +161,24 @@ fn a_refused_wipe_changes_nothing_and_is_not_begun_again_by_a_repetition() {
 }
 
 #[test]
+fn a_wipe_that_is_refused_after_the_retention_is_not_followed_by_a_deletion_without_one() {
+    let mut scene = trashed();
+    let outputs = scene.say(purge(9, Some(Wipe::Zero)));
+    let used = Rejection::new(ErrorCode::VolumeInUse, "it is mounted");
+    scene.answer(&outputs, VolumeOutcome::Failed(used));
+    let again = scene.wait(DAY);
+    let survey = VolumeEffect::SurveyWipe { spec: spec(1, 1), method: Wipe::Zero };
+    assert_eq!(effect(&again), survey, "its retention is over, and the wish stands");
+    let outputs = scene.answer(&again, VolumeOutcome::Failed(shared()));
+    // Whoever wanted it wiped has time to remove the cause: it is only looked at.
+    let VolumeEffect::Verify { .. } = effect(&outputs) else { panic!("{outputs:?}") };
+    scene.answer(&outputs, present());
+    assert_eq!((books(&scene).state, wipe_of(&scene)), (VolumeState::Trashed, None));
+    assert_eq!(volume_effects(&scene.wait(Duration::from_hours(23))), []);
+    assert_eq!(effect(&scene.wait(DAY)), VolumeEffect::Purge { spec: spec(1, 1) });
+}
+
+#[test]
 fn a_volume_in_use_is_wiped_later() {
     let mut scene = trashed();
     let outputs = scene.say(purge(9, Some(Wipe::Zero)));
