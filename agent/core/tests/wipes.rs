@@ -212,6 +212,11 @@ fn a_retention_wipes_as_configured_and_waits_where_that_cannot_be() {
     let outputs = scene.answer(&outputs, VolumeOutcome::Failed(shared()));
     assert_eq!(books(&scene).state, VolumeState::Trashed);
     assert_eq!(volume_effects(&outputs), []);
+    assert_eq!(
+        volume_effects(&scene.wait(Duration::from_mins(59))),
+        [],
+        "it is not read all the time"
+    );
     let outputs = scene.wait(Duration::from_mins(1));
     let outputs = scene.answer(&outputs, used(3));
     assert_eq!(effect(&outputs), VolumeEffect::Wipe { spec, method });

@@ -18,6 +18,10 @@ use berth_model::snapshot::SnapshotState;
 use berth_model::units::Bytes;
 use berth_model::volume::{VolumeSpec, VolumeState};
 use berth_model::wipe::{LedgerWipe, Wipe, WipeStage};
+use std::time::Duration;
+
+/// How long trash that cannot be wiped is left alone; an order looks at once.
+const SURVEY_AGAIN: Duration = Duration::from_hours(1);
 
 impl Agent {
     /// Deletes a volume from the trash.
@@ -145,8 +149,12 @@ impl Agent {
             VolumeOutcome::Failed(error) if error.code != ErrorCode::VolumeInUse => match operation
             {
                 Some(operation) => self.refuse_wipe(volume, operation, error),
-                // It stays in the trash, and whoever looks is told why.
-                None => self.put_off(volume, error),
+                // It stays in the trash, and whoever looks is told why. What speaks against it seldom goes by itself, and
+                // looking for it reads the whole volume.
+                None => {
+                    self.put_off(volume, error);
+                    self.timers.set(Timer::Retry(id), self.now.after(SURVEY_AGAIN));
+                },
             },
             other @ (VolumeOutcome::Failed(_)
             | VolumeOutcome::Unclear(_)
