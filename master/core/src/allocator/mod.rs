@@ -1,37 +1,36 @@
-//! Who is offered an agent's free resources: dominant-resource fairness over roles, then over the
+//! Who is offered an agent's free resources: weighted dominant-resource fairness over the tree of roles, then over the
 //! frameworks of a role.
 //!
-//! It knows no sessions and sends nothing. Filter (who may get it), order (who is next) and amount (how
-//! much) are apart. The first framework in order takes all it may use of the agent; what is left,
+//! It knows no sessions and sends nothing. Filter (who may get it), order (who is next, kept by `state::shares`) and amount
+//! (how much) are apart. A look at one agent and a cycle over all of them are the same: a cycle is looks one after the other,
+//! each with the order that the one before left. The first framework in order takes all it may use of the agent; what is left,
 //! because it is reserved to others, goes to the next. Invariant: each resource is in one offer, except that a shared volume
 //! is in one of each framework's offers; it goes to one framework at a time, and to the next one in a later look.
 
-mod share;
-
 use crate::decide::disk::Withheld;
-use crate::state::{Agent, State};
+use crate::state::{Agent, Shares, State};
 use berth_model::id::{FrameworkId, OfferId};
 use berth_model::offer::Offer;
 use berth_model::resources::{Name, Resources};
 use berth_model::role::Role;
 use berth_model::units::{Scalar, Timestamp};
-use share::Share;
-use std::collections::BTreeMap;
 
 /// Unreserved leftovers below both of these are not worth an offer (the minimum of Mesos).
 const LEAST_CPUS: Scalar = Scalar::from_milli(10);
 const LEAST_MEM: Scalar = Scalar::from_milli(32_000);
 
-/// The offers to make of this agent now.
-pub(crate) fn allocate(state: &State, agent: &Agent, now: Timestamp) -> Vec<Offer> {
+/// The offers to make of this agent now, numbered from `number`.
+pub(crate) fn allocate(
+    state: &State,
+    shares: &Shares,
+    agent: &Agent,
+    number: u64,
+    now: Timestamp,
+) -> Vec<Offer> {
     if agent.session().is_none()
         || agent.books.available.is_empty()
         || state.withheld_because(agent).is_some()
     {
-        return Vec::new();
-    }
-    let order = order(state);
-    if order.is_empty() {
         return Vec::new();
     }
     let mut offers = Vec::new();
@@ -40,7 +39,14 @@ pub(crate) fn allocate(state: &State, agent: &Agent, now: Timestamp) -> Vec<Offe
         true => agent.books.available.clone(),
         false => withheld.strip(&agent.books.available),
     };
-    for (role, framework) in order {
+    let mut order = shares.walk();
+    let mut narrowed = false;
+    loop {
+        if !narrowed && !free.has_unreserved() {
+            order.only_of(free.owners());
+            narrowed = true;
+        }
+        let Some((role, framework)) = order.step() else { break };
         let mut part = free.allocatable_to(role);
         let kept_back = kept_back(state, agent, role, framework, &part.shared());
         if !kept_back.is_empty() {
@@ -50,9 +56,8 @@ pub(crate) fn allocate(state: &State, agent: &Agent, now: Timestamp) -> Vec<Offe
             continue;
         }
         free = free.minus(&part);
-        let number = state.next_offer + offers.len() as u64;
         offers.push(Offer {
-            id: OfferId { epoch: state.config.epoch, number },
+            id: OfferId { epoch: state.config.epoch, number: number + offers.len() as u64 },
             framework: framework.clone(),
             role: role.clone(),
             agent: agent.info.id,
@@ -88,35 +93,6 @@ fn kept_back(
         kept.add_all(&offer.resources.shared()).expect("copies of volumes add up");
     }
     kept
-}
-
-/// Everybody who takes offers, the one with the least first.
-fn order(state: &State) -> Vec<(&Role, &FrameworkId)> {
-    let mut wanting: BTreeMap<&Role, Vec<&FrameworkId>> = BTreeMap::new();
-    for (id, framework) in &state.frameworks {
-        for role in framework.wants() {
-            wanting.entry(role).or_default().push(id);
-        }
-    }
-    let cluster = &state.shares.cluster;
-    let mut roles: Vec<(Share, &Role)> = wanting
-        .keys()
-        .map(|role| (Share::of(state.shares.roles.get(role), cluster), *role))
-        .collect();
-    roles.sort();
-    let mut order = Vec::new();
-    for (_, role) in roles {
-        let mut frameworks: Vec<(Share, &FrameworkId)> = wanting[role]
-            .iter()
-            .map(|id| {
-                let usage = state.shares.frameworks.get(&(role.clone(), (*id).clone()));
-                (Share::of(usage, cluster), *id)
-            })
-            .collect();
-        frameworks.sort();
-        order.extend(frameworks.into_iter().map(|(_, id)| (role, id)));
-    }
-    order
 }
 
 fn is_worthwhile(part: &Resources) -> bool {

@@ -49,6 +49,7 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
         },
         AgentEvent::Looked(agent) => {
             unlook(state, agent);
+            state.shares.settle(now, state.config.allocation_interval);
             change(state, agent, |entry| entry.looked = Some(now));
         },
         AgentEvent::NotLooked(agent) => unlook(state, agent),

@@ -3,6 +3,7 @@
 //! Recovery folds the same records through the same code, so a recovered master and one that went on
 //! cannot disagree about what is durable.
 
+use super::framework::rewant;
 use super::{placing, stir, wake};
 use crate::state::{
     Agent, Audit, Books, Framework, Pool, RowKey, SnapshotEntry, State, Timer, VolumeEntry,
@@ -230,13 +231,15 @@ fn put_framework(state: &mut State, record: FrameworkRecord) {
     if let Some(removed) = record.removed {
         state.removed.insert((removed, record.id.clone()));
     }
-    match state.frameworks.get_mut(&record.id) {
+    let id = record.id.clone();
+    match state.frameworks.get_mut(&id) {
         Some(framework) => {
             framework.suppressed.retain(|role| record.info.roles.contains(role));
             framework.record = record;
         },
-        None => drop(state.frameworks.insert(record.id.clone(), Framework::new(record))),
+        None => drop(state.frameworks.insert(id.clone(), Framework::new(record))),
     }
+    rewant(state, &id);
 }
 
 fn delete_framework(state: &mut State, id: &FrameworkId) {
@@ -247,7 +250,7 @@ fn delete_framework(state: &mut State, id: &FrameworkId) {
     if let Some(at) = framework.given_up {
         state.timers.disarm(at, Timer::FrameworkAway(id.clone()));
     }
-    state.shares.forget(id);
+    rewant(state, id);
 }
 
 fn put_disk(state: &mut State, now: Timestamp, record: Arc<DiskRecord>) {

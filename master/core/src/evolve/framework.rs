@@ -9,6 +9,14 @@ use berth_model::role::Role;
 use berth_model::units::Timestamp;
 use std::collections::BTreeSet;
 
+/// What the framework wants may have changed.
+pub(super) fn rewant(state: &mut State, id: &FrameworkId) {
+    match state.frameworks.get(id) {
+        Some(framework) => state.shares.want(id, framework.wants()),
+        None => state.shares.forget(id),
+    }
+}
+
 pub(super) fn apply(state: &mut State, now: Timestamp, event: FrameworkEvent) {
     match event {
         FrameworkEvent::Opened { framework, session, suppressed } => {
@@ -19,6 +27,7 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: FrameworkEvent) {
                     state.timers.disarm(at, Timer::FrameworkAway(framework.clone()));
                 }
             }
+            rewant(state, &framework);
             unfilter(state, &framework, None);
             stir_all(state, now);
         },
@@ -31,6 +40,7 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: FrameworkEvent) {
                 }
                 state.timers.arm(until, timer);
             }
+            rewant(state, &framework);
             unfilter(state, &framework, None);
         },
         FrameworkEvent::Closed(framework) => {
@@ -40,17 +50,20 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: FrameworkEvent) {
                     state.timers.disarm(at, Timer::FrameworkAway(framework.clone()));
                 }
             }
+            rewant(state, &framework);
             unfilter(state, &framework, None);
         },
         FrameworkEvent::Suppressed { framework, roles } => {
             if let Some(entry) = state.frameworks.get_mut(&framework) {
                 entry.suppressed.extend(roles);
             }
+            rewant(state, &framework);
         },
         FrameworkEvent::Revived { framework, roles } => {
             if let Some(entry) = state.frameworks.get_mut(&framework) {
                 entry.suppressed.retain(|role| !roles.contains(role));
             }
+            rewant(state, &framework);
             unfilter(state, &framework, Some(&roles));
             stir_all(state, now);
         },
@@ -70,9 +83,7 @@ fn offered(state: &mut State, now: Timestamp, offer: Offer) {
     if let Some(framework) = state.frameworks.get_mut(&offer.framework) {
         framework.offers.insert(offer.id);
     }
-    let who = (&offer.role, &offer.framework);
-    state.shares.charge(who, offer.agent, &offer.resources);
-    state.shares.serve(&offer.role, &offer.framework);
+    state.shares.offer((&offer.role, &offer.framework), offer.agent, &offer.resources);
     if let Some(span) = state.config.offer_timeout {
         state.timers.arm(now.after(span), Timer::OfferOld(offer.id));
     }

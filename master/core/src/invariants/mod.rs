@@ -317,21 +317,14 @@ fn shares(findings: &mut Findings, state: &State) {
             again.charge(who, entry.volume.agent, &sum_of(&entry.resource()));
         }
     }
-    let figures = |shares: &Shares| {
-        let roles: BTreeMap<Role, _> = shares
-            .roles
-            .iter()
-            .filter(|(_, usage)| !usage.allocated.is_empty())
-            .map(|(role, usage)| (role.clone(), usage.allocated.clone()))
-            .collect();
-        let frameworks: BTreeMap<_, _> = shares
-            .frameworks
-            .iter()
-            .filter(|(_, usage)| !usage.allocated.is_empty())
-            .map(|(key, usage)| (key.clone(), usage.allocated.clone()))
-            .collect();
-        (shares.cluster.clone(), roles, frameworks)
-    };
-    let (kept, computed) = (figures(&state.shares), figures(&again));
+    let (kept, computed) = (state.shares.figures(), again.figures());
     findings.require(kept == computed, "shares", "all", || format!("{kept:?} not {computed:?}"));
+    let disorder = state.shares.disorder();
+    findings.require(disorder.is_empty(), "next-in-order", "all", || disorder.join(", "));
+    let wanting = state.frameworks.iter().map(|(id, framework)| (id, framework.wants().collect()));
+    let wanting: BTreeMap<_, Vec<&Role>> = wanting.filter(|(_, r)| !Vec::is_empty(r)).collect();
+    let ordered = state.shares.wanting();
+    findings.require(wanting == ordered, "wanting-in-order", "all", || {
+        format!("{ordered:?} not {wanting:?}")
+    });
 }

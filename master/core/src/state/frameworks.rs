@@ -34,7 +34,7 @@ impl Framework {
         }
     }
     /// The roles it takes offers for now.
-    pub(crate) fn wants(&self) -> impl Iterator<Item = &Role> {
+    pub(crate) fn wants(&self) -> impl Iterator<Item = &Role> + Clone {
         let connected = self.session.is_some() && self.record.removed.is_none();
         self.record.info.roles.iter().filter(move |r| connected && !self.suppressed.contains(*r))
     }

@@ -105,14 +105,16 @@ impl Turn<'_> {
 
     /// Offers what is free of an agent.
     fn look(&mut self, agent: AgentId) {
-        if !self.state.frameworks.values().any(|framework| framework.wants().next().is_some()) {
+        if self.state.shares.is_idle() {
             self.apply(AgentEvent::NotLooked(agent).into());
             return;
         }
         self.apply(AgentEvent::Looked(agent).into());
         let Some(known) = self.state.agents.get(&agent) else { return };
         let mut made: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
-        for offer in allocate(self.state, known, self.now) {
+        for offer in
+            allocate(self.state, &self.state.shares, known, self.state.next_offer, self.now)
+        {
             made.entry(offer.framework.clone()).or_default().push(offer.clone());
             self.apply(FrameworkEvent::Offered(Box::new(offer)).into());
         }

@@ -1,6 +1,7 @@
 //! A canonical sum of resources: one entry per identity, ordered.
 //!
-//! Invariant: no entry holds nothing; two equal sums have equal maps whatever the order of additions.
+//! Invariant: no entry holds nothing, and an empty sum has no map; two equal sums have equal maps whatever the order of
+//! additions. Clones share the map until one of them changes, so that an offer of all that is free copies nothing.
 
 mod sharing;
 
@@ -49,9 +50,13 @@ struct Held {
     view: View,
 }
 
-/// A canonical sum of resources.
+type Entries = BTreeMap<Key, Held>;
+
+static NOTHING: Entries = BTreeMap::new();
+
+/// A canonical sum of resources. A clone is cheap.
 #[derive(Clone, Default)]
-pub struct Resources(BTreeMap<Key, Held>);
+pub struct Resources(Option<Arc<Entries>>);
 
 /// One entry of a sum: the resource and how many copies of it there are (1 unless it cannot be divided).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +148,31 @@ impl Amount {
 }
 
 impl Resources {
+    fn held(&self) -> &Entries {
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+    fn held_mut(&mut self) -> &mut Entries {
+        Arc::make_mut(self.0.get_or_insert_default())
+    }
+    fn of_entries(entries: Entries) -> Self {
+        Self((!entries.is_empty()).then(|| Arc::new(entries)))
+    }
+    /// The entries that are kept; nothing is copied when all are.
+    fn kept(&self, keep: impl Fn(&Key, &Held) -> bool) -> Self {
+        if self.held().iter().all(|(key, held)| keep(key, held)) {
+            return self.clone();
+        }
+        let kept = self.held().iter().filter(|(key, held)| keep(key, held));
+        Self::of_entries(kept.map(|(key, held)| (key.clone(), held.clone())).collect())
+    }
+    /// Whether both are clones that nobody has changed.
+    fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
     /// Nothing.
     #[must_use]
     pub fn new() -> Self {
@@ -163,12 +193,12 @@ impl Resources {
     /// True when nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.held().is_empty()
     }
     /// How many entries (not how much).
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.held().len()
     }
     /// Adds one resource.
     ///
@@ -189,12 +219,16 @@ impl Resources {
     /// # Errors
     /// A sum does not fit, or ranges overlap; then `self` is unchanged.
     pub fn add_all(&mut self, other: &Self) -> Result<(), ResourceError> {
-        for (key, held) in &other.0 {
-            if let Some(mine) = self.0.get(key) {
+        if self.is_empty() {
+            self.0.clone_from(&other.0);
+            return Ok(());
+        }
+        for (key, held) in other.held() {
+            if let Some(mine) = self.held().get(key) {
                 mine.amount.plus(&held.amount, &key.name)?;
             }
         }
-        for (key, held) in &other.0 {
+        for (key, held) in other.held() {
             self.add_held(key, held)?;
         }
         Ok(())
@@ -204,9 +238,10 @@ impl Resources {
         if held.amount.is_nothing() {
             return Ok(());
         }
-        match self.0.get_mut(key) {
+        let entries = self.held_mut();
+        match entries.get_mut(key) {
             Some(mine) => mine.amount = mine.amount.plus(&held.amount, &key.name)?,
-            None => drop(self.0.insert(key.clone(), held.clone())),
+            None => drop(entries.insert(key.clone(), held.clone())),
         }
         Ok(())
     }
@@ -214,9 +249,11 @@ impl Resources {
     /// True when all of `wanted` is here.
     #[must_use]
     pub fn contains(&self, wanted: &Self) -> bool {
-        wanted.0.iter().all(|(key, want)| {
-            self.0.get(key).is_some_and(|have| want.amount.minus(&have.amount).is_nothing())
-        })
+        self.is_same(wanted)
+            || wanted.held().iter().all(|(key, want)| {
+                let have = self.held().get(key);
+                have.is_some_and(|have| want.amount.minus(&have.amount).is_nothing())
+            })
     }
     /// The part of `wanted` that is not here.
     #[must_use]
@@ -226,9 +263,15 @@ impl Resources {
     /// What is left when `other` is taken away as far as it is here.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
+        if self.is_same(other) {
+            return Self::new();
+        }
+        if other.is_empty() {
+            return self.clone();
+        }
         let mut left = BTreeMap::new();
-        for (key, held) in &self.0 {
-            let amount = match other.0.get(key) {
+        for (key, held) in self.held() {
+            let amount = match other.held().get(key) {
                 Some(taken) => held.amount.minus(&taken.amount),
                 None => held.amount.clone(),
             };
@@ -236,7 +279,7 @@ impl Resources {
                 left.insert(key.clone(), Held { amount, view: held.view.clone() });
             }
         }
-        Self(left)
+        Self::of_entries(left)
     }
     /// Takes `other` away.
     ///
@@ -246,19 +289,30 @@ impl Resources {
         if !self.contains(other) {
             return Err(Shortfall { missing: self.missing(other) });
         }
-        for (key, taken) in &other.0 {
-            let Some(held) = self.0.get_mut(key) else { continue };
+        if self.is_same(other) {
+            self.0 = None;
+            return Ok(());
+        }
+        if other.is_empty() {
+            return Ok(());
+        }
+        let entries = self.held_mut();
+        for (key, taken) in other.held() {
+            let Some(held) = entries.get_mut(key) else { continue };
             held.amount = held.amount.minus(&taken.amount);
             if held.amount.is_nothing() {
-                self.0.remove(key);
+                entries.remove(key);
             }
+        }
+        if entries.is_empty() {
+            self.0 = None;
         }
         Ok(())
     }
 
     /// The entries in order.
     pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
-        self.0.iter().map(|(key, held)| entry(key, held))
+        self.held().iter().map(|(key, held)| entry(key, held))
     }
     /// The resources in order, a copy of a volume or whole disk each time it occurs.
     pub fn iter(&self) -> impl Iterator<Item = Resource> + '_ {
@@ -268,29 +322,27 @@ impl Resources {
     /// The entries that `keep` accepts.
     #[must_use]
     pub fn filtered(&self, keep: impl Fn(&Resource) -> bool) -> Self {
-        Self(
-            self.0
-                .iter()
-                .filter(|(key, held)| keep(&entry(key, held).resource))
-                .map(|(key, held)| (key.clone(), held.clone()))
-                .collect(),
-        )
+        self.kept(|key, held| keep(&entry(key, held).resource))
     }
     /// What a framework of `role` may be offered.
     #[must_use]
     pub fn allocatable_to(&self, role: &Role) -> Self {
-        Self(
-            self.0
-                .iter()
-                .filter(|(key, _)| key.stack.is_allocatable_to(role))
-                .map(|(key, held)| (key.clone(), held.clone()))
-                .collect(),
-        )
+        self.kept(|key, _held| key.stack.is_allocatable_to(role))
+    }
+    /// Whether any of it is reserved to nobody.
+    #[must_use]
+    pub fn has_unreserved(&self) -> bool {
+        self.held().keys().any(|key| key.stack.is_unreserved())
+    }
+    /// To whom what is reserved of it belongs.
+    #[must_use]
+    pub fn owners(&self) -> BTreeSet<&Role> {
+        self.held().keys().filter_map(|key| key.stack.owner()).collect()
     }
     /// The persistent volumes.
     #[must_use]
     pub fn volumes(&self) -> Vec<Resource> {
-        self.0
+        self.held()
             .iter()
             .filter(|(key, _)| key.volume.is_some())
             .map(|(key, held)| entry(key, held).resource)
@@ -302,7 +354,7 @@ impl Resources {
     /// Two entries become one and their sum does not fit.
     pub fn allocated_to(&self, role: Option<&Role>) -> Result<Self, ResourceError> {
         let mut marked = Self::new();
-        for (key, held) in &self.0 {
+        for (key, held) in self.held() {
             let key = Key { allocation_role: role.cloned(), ..key.clone() };
             marked.add_held(&key, held)?;
         }
@@ -311,17 +363,21 @@ impl Resources {
     /// The total of a scalar; shared volumes count once, ranges and sets count their members.
     #[must_use]
     pub fn total(&self, name: &Name) -> Scalar {
-        self.0.iter().filter(|(key, _)| key.name == *name).fold(Scalar::ZERO, |sum, (key, held)| {
-            sum.checked_add(quantity(key, held)).unwrap_or(sum)
-        })
+        self.amounts()
+            .filter(|(own, _)| *own == name)
+            .fold(Scalar::ZERO, |sum, (_, amount)| sum.checked_add(amount).unwrap_or(sum))
+    }
+    /// The amount of each entry, counted as [`Self::total`] does.
+    pub fn amounts(&self) -> impl Iterator<Item = (&Name, Scalar)> + '_ {
+        self.held().iter().map(|(key, held)| (&key.name, quantity(key, held)))
     }
     /// The totals of all names.
     #[must_use]
     pub fn totals(&self) -> BTreeMap<Name, Scalar> {
         let mut totals = BTreeMap::new();
-        for (key, held) in &self.0 {
-            let sum: &mut Scalar = totals.entry(key.name.clone()).or_default();
-            *sum = sum.checked_add(quantity(key, held)).unwrap_or(*sum);
+        for (name, amount) in self.amounts() {
+            let sum: &mut Scalar = totals.entry(name.clone()).or_default();
+            *sum = sum.checked_add(amount).unwrap_or(*sum);
         }
         totals
     }
@@ -373,12 +429,13 @@ fn entry(key: &Key, held: &Held) -> Entry {
 
 impl PartialEq for Resources {
     fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len()
-            && self
-                .0
-                .iter()
-                .zip(&other.0)
-                .all(|((k1, h1), (k2, h2))| k1 == k2 && h1.amount == h2.amount)
+        self.is_same(other)
+            || self.len() == other.len()
+                && self
+                    .held()
+                    .iter()
+                    .zip(other.held())
+                    .all(|((k1, h1), (k2, h2))| k1 == k2 && h1.amount == h2.amount)
     }
 }
 

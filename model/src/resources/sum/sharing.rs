@@ -12,21 +12,23 @@ impl Resources {
     /// Everything but the shared volumes; nothing is copied where there are none.
     #[must_use]
     pub fn unshared(&self) -> Cow<'_, Self> {
-        if self.0.keys().any(|key| key.shared) {
+        if self.held().keys().any(|key| key.shared) {
             Cow::Owned(self.of_kind(false))
         } else {
             Cow::Borrowed(self)
         }
     }
     fn of_kind(&self, shared: bool) -> Self {
-        let kept = self.0.iter().filter(|(key, _)| key.shared == shared);
-        Self(kept.map(|(key, held)| (key.clone(), held.clone())).collect())
+        self.kept(|key, _held| key.shared == shared)
     }
     /// The same with one copy of each shared volume: what there is, however often it is given away.
     #[must_use]
     pub fn once(&self) -> Self {
         let mut once = self.clone();
-        for (_, held) in once.0.iter_mut().filter(|(key, _)| key.shared) {
+        if !once.held().keys().any(|key| key.shared) {
+            return once;
+        }
+        for (_, held) in once.held_mut().iter_mut().filter(|(key, _)| key.shared) {
             if let Amount::Copies(copies) = &mut held.amount {
                 *copies = 1;
             }
