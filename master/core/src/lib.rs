@@ -7,7 +7,7 @@
 //! its events. Nothing of a step's outputs may leave before its writes are synced.
 #![forbid(unsafe_code)]
 
-mod allocator;
+pub mod allocator;
 pub mod audit;
 mod boundary;
 mod config;

@@ -7,6 +7,14 @@
 //! because it is reserved to others, goes to the next. Invariant: each resource is in one offer, except that a shared volume
 //! is in one of each framework's offers; it goes to one framework at a time, and to the next one in a later look.
 
+#[cfg(test)]
+mod differential;
+#[cfg(test)]
+mod scenarios;
+mod trial;
+
+pub use trial::Trial;
+
 use crate::decide::disk::Withheld;
 use crate::state::{Agent, Shares, State};
 use berth_model::id::{FrameworkId, OfferId};

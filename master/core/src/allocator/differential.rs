@@ -1,0 +1,364 @@
+//! The allocator beside one that keeps nothing: it computes everybody's share from the offers there are and sorts
+//! everybody for every look. Both see the same random clusters, and decide the same.
+
+use super::allocate;
+use crate::config::Config;
+use crate::event::{AgentEvent, Event, FrameworkEvent};
+use crate::evolve::evolve;
+use crate::invariants;
+use crate::state::{Filter, FilterKey, State};
+use berth_model::agent::AgentInfo;
+use berth_model::framework::FrameworkInfo;
+use berth_model::id::{AgentId, ClusterId, FrameworkId, OfferId, SessionId};
+use berth_model::record::{FrameworkRecord, RegistryRecord};
+use berth_model::resources::{Name, Resources, parse_resources};
+use berth_model::role::Role;
+use berth_model::units::Timestamp;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+const ROLES: [&str; 9] = ["a", "a/x", "a/x/deep", "a/y", "ab", "b", "b/x", "c", "*"];
+const FRAMEWORKS: u8 = 7;
+const AGENTS: u8 = 6;
+const KINDS: [Name; 5] = [Name::Cpus, Name::Mem, Name::Disk, Name::Ports, Name::Gpus];
+
+fn role(text: &str) -> Role {
+    Role::new(text).unwrap()
+}
+fn framework(n: u8) -> FrameworkId {
+    FrameworkId::new(&format!("f{n}")).unwrap()
+}
+fn agent(n: u8) -> AgentId {
+    AgentId::from_u128(u128::from(n))
+}
+
+/// A cluster, and what the other allocator needs besides its tables.
+pub(super) struct Bed {
+    pub(super) state: State,
+    pub(super) now: Timestamp,
+    weights: BTreeMap<Role, i128>,
+    /// To whom every offer went.
+    log: Vec<(Role, FrameworkId)>,
+}
+
+impl Bed {
+    pub(super) fn new() -> Self {
+        let config = Config::new(ClusterId::from_u128(1), 1, 0);
+        let now = Timestamp::from_ms(1_000_000);
+        Self { state: State::new(config), now, weights: BTreeMap::new(), log: Vec::new() }
+    }
+    fn evolve(&mut self, event: impl Into<Event>) {
+        evolve(&mut self.state, self.now, event.into());
+    }
+    pub(super) fn register(&mut self, n: u8, declared: &str) {
+        let info = AgentInfo {
+            id: agent(n),
+            hostname: Arc::from("host"),
+            attributes: BTreeMap::new(),
+            declared: parse_resources(declared).unwrap(),
+            disks: Vec::new(),
+            limitations: Vec::new(),
+            version: Arc::from("0"),
+        };
+        self.evolve(Event::Put(RegistryRecord::Agent(Arc::new(info))));
+        let session = SessionId::from_u128(u128::from(n));
+        self.evolve(AgentEvent::Opened { agent: agent(n), session });
+    }
+    pub(super) fn subscribe(&mut self, n: u8, roles: &[&str]) {
+        let info = FrameworkInfo {
+            name: Arc::from("f"),
+            user: Arc::from("nobody"),
+            roles: roles.iter().map(|text| role(text)).collect(),
+            principal: None,
+            failover_timeout: Duration::from_secs(600),
+            url: Arc::from(""),
+            hostname: Arc::from("here"),
+            capabilities: BTreeSet::new(),
+        };
+        let record =
+            FrameworkRecord { id: framework(n), info, registered: self.now, removed: None };
+        self.evolve(Event::Put(RegistryRecord::Framework(Arc::new(record))));
+        let session = SessionId::from_u128(100 + u128::from(n));
+        let suppressed = BTreeSet::new();
+        self.evolve(FrameworkEvent::Opened { framework: framework(n), session, suppressed });
+    }
+    pub(super) fn weigh(&mut self, text: &str, milli: u64) {
+        self.state.shares.weigh(&role(text), NonZeroU64::new(milli).unwrap());
+        self.weights.insert(role(text), i128::from(milli));
+    }
+    fn end(&mut self, offer: OfferId, refuse: bool) {
+        let Some(known) = self.state.offers.get(&offer).cloned() else { return };
+        self.evolve(FrameworkEvent::OfferEnded(offer));
+        if refuse {
+            let (framework, role) = (known.framework, known.role);
+            let key = FilterKey { framework, role, agent: known.agent };
+            let until = self.now.after(Duration::from_secs(5));
+            let filter = Filter { refused: known.resources, until };
+            self.evolve(FrameworkEvent::Refused { key, filter });
+        }
+    }
+    /// Who is offered what of an agent now; made so.
+    pub(super) fn look(&mut self, n: u8) -> Vec<(String, String, String)> {
+        self.evolve(AgentEvent::Looked(agent(n)));
+        let Some(known) = self.state.agents.get(&agent(n)) else { return Vec::new() };
+        let made =
+            allocate(&self.state, &self.state.shares, known, self.state.next_offer, self.now);
+        let said = made.iter().map(|offer| {
+            (offer.framework.to_string(), offer.role.to_string(), offer.resources.to_string())
+        });
+        let said = said.collect();
+        for offer in made {
+            self.log.push((offer.role.clone(), offer.framework.clone()));
+            self.evolve(FrameworkEvent::Offered(Box::new(offer)));
+        }
+        said
+    }
+
+    /// The same, thought through from the tables alone.
+    fn expect(&self, n: u8) -> Vec<(String, String, String)> {
+        let known = self.state.agents.get(&agent(n)).filter(|a| a.session().is_some());
+        let Some(known) = known else { return Vec::new() };
+        let mut free = known.books.available.clone();
+        let mut said = Vec::new();
+        for (role, framework) in self.order() {
+            let part = free.filtered(|r| r.stack.is_allocatable_to(&role));
+            let reserved = part.entries().any(|e| !e.resource.stack.is_unreserved());
+            let enough = part.total(&Name::Cpus).milli() >= 10
+                || part.total(&Name::Mem).milli() >= 32_000
+                || reserved;
+            let mut refusals = self.state.filters.get(&framework).into_iter().flatten();
+            let refused = refusals.any(|((of, on), filters)| {
+                (of, *on) == (&role, agent(n))
+                    && filters.iter().any(|f| f.until > self.now && f.refused.contains(&part))
+            });
+            if part.is_empty() || !enough || refused {
+                continue;
+            }
+            free = free.minus(&part);
+            said.push((framework.to_string(), role.to_string(), part.to_string()));
+        }
+        said
+    }
+    /// The dominant share of whoever `has` accepts, and how often it had its turn.
+    fn share(&self, has: &dyn Fn(&Role, &FrameworkId) -> bool) -> ((i128, i128), usize) {
+        let mut cluster = Resources::new();
+        for known in self.state.agents.values() {
+            cluster.add_all(&unmarked(&known.info.declared)).unwrap();
+        }
+        let milli = |of: &Resources, name: &Name| i128::from(of.total(name).milli());
+        let of = |name: &Name| {
+            let offers = self.state.offers.values().filter(|o| has(&o.role, &o.framework));
+            let part = offers.map(|offer| milli(&offer.resources, name)).sum::<i128>();
+            (part, milli(&cluster, name))
+        };
+        let parts = KINDS.iter().map(of).filter(|(_, whole)| *whole > 0);
+        let dominant = parts.max_by(|(a, b), (c, d)| (a * d).cmp(&(c * b))).unwrap_or((0, 1));
+        (dominant, self.log.iter().filter(|(role, id)| has(role, id)).count())
+    }
+    fn order(&self) -> Vec<(Role, FrameworkId)> {
+        let mut wanting: Vec<(Role, FrameworkId)> = Vec::new();
+        for (id, known) in &self.state.frameworks {
+            wanting.extend(known.wants().map(|role| (role.clone(), id.clone())));
+        }
+        let mut order = Vec::new();
+        self.descend(None, &wanting, &mut order);
+        order
+    }
+    /// Everybody at or below a role, by what is directly below it.
+    fn descend(
+        &self,
+        at: Option<&Role>,
+        wanting: &[(Role, FrameworkId)],
+        order: &mut Vec<(Role, FrameworkId)>,
+    ) {
+        // A branch is the child's role, or `at` itself for its own frameworks.
+        let branch = |role: &Role| -> Option<Role> {
+            let rest = match at {
+                None => role.as_str(),
+                Some(at) if role == at => return Some(role.clone()),
+                Some(at) => role.as_str().strip_prefix(at.as_str())?.strip_prefix('/')?,
+            };
+            let child = rest.split('/').next()?;
+            let above = role.as_str().len() - rest.len();
+            Some(Role::new(&role.as_str()[..above + child.len()]).unwrap())
+        };
+        let roles: BTreeSet<Role> = wanting.iter().filter_map(|(role, _)| branch(role)).collect();
+        let mut ranked: Vec<_> = roles
+            .into_iter()
+            .map(|role| {
+                let own = Some(&role) == at;
+                let ((part, whole), served) =
+                    self.share(&|r, _| *r == role || (!own && r.is_below(&role)));
+                let weight = if own { 1_000 } else { *self.weights.get(&role).unwrap_or(&1_000) };
+                ((part, whole * weight), served, role)
+            })
+            .collect();
+        ranked.sort_by(|((a, b), s, r), ((c, d), t, q)| {
+            (a * d).cmp(&(c * b)).then(s.cmp(t)).then(r.cmp(q))
+        });
+        for (_, _, role) in ranked {
+            if Some(&role) != at {
+                self.descend(Some(&role), wanting, order);
+                continue;
+            }
+            let here = wanting.iter().filter(|(own, _)| *own == role);
+            let mut here: Vec<_> = here
+                .map(|(_, id)| (self.share(&|r, f| *r == role && f == id), id.clone()))
+                .collect();
+            here.sort_by(|(((a, b), s), f), (((c, d), t), g)| {
+                (a * d).cmp(&(c * b)).then(s.cmp(t)).then(f.cmp(g))
+            });
+            order.extend(here.into_iter().map(|(_, id)| (role.clone(), id)));
+        }
+    }
+}
+
+/// Ports of several agents have the same numbers: as amounts they add up.
+fn unmarked(declared: &Resources) -> Resources {
+    let sums = KINDS.iter().filter(|name| declared.total(name).is_positive());
+    let list = sums
+        .map(|name| berth_model::resources::Resource::scalar(name.clone(), declared.total(name)));
+    let mut sum = Resources::new();
+    list.for_each(|one| sum.add(&one).unwrap());
+    sum
+}
+
+/// What happens next.
+#[derive(Clone, Debug)]
+enum Happening {
+    Register { agent: u8, declared: String },
+    Cut { agent: u8 },
+    Subscribe { framework: u8, roles: BTreeSet<usize> },
+    Leave { framework: u8 },
+    Suppress { framework: u8, role: usize },
+    Revive { framework: u8, role: usize },
+    Weigh { role: usize, milli: u64 },
+    End { at: usize, refuse: bool },
+    Look { agent: u8 },
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let (agents, frameworks, roles) = (0..AGENTS, 0..FRAMEWORKS, 0..ROLES.len());
+    let declared = (0..5_u32, 0..400_u32, 0..3_u32, prop::option::of(0..ROLES.len() - 1));
+    let declared = declared.prop_map(|(cpus, mem, ports, reserved)| {
+        let mut text = format!("disk:{}", 50 + mem);
+        let mut more = |part: String| {
+            text.push(';');
+            text.push_str(&part);
+        };
+        (cpus > 0).then(|| more(format!("cpus:{cpus}")));
+        (mem > 0).then(|| more(format!("mem:{mem}")));
+        (ports > 0).then(|| more(format!("ports:[100-{}]", 100 + ports)));
+        if let Some(owner) = reserved {
+            more(format!("disk({}):{}", ROLES[owner], 7 + cpus));
+        }
+        text
+    });
+    prop_oneof![
+        3 => (agents.clone(), declared)
+            .prop_map(|(agent, declared)| Happening::Register { agent, declared }),
+        1 => agents.clone().prop_map(|agent| Happening::Cut { agent }),
+        3 => (frameworks.clone(), prop::collection::btree_set(roles.clone(), 1..4))
+            .prop_map(|(framework, roles)| Happening::Subscribe { framework, roles }),
+        1 => frameworks.clone().prop_map(|framework| Happening::Leave { framework }),
+        1 => (frameworks.clone(), roles.clone())
+            .prop_map(|(framework, role)| Happening::Suppress { framework, role }),
+        1 => (frameworks, roles.clone())
+            .prop_map(|(framework, role)| Happening::Revive { framework, role }),
+        2 => (roles, 1..5_000_u64).prop_map(|(role, milli)| Happening::Weigh { role, milli }),
+        4 => (any::<usize>(), any::<bool>()).prop_map(|(at, refuse)| Happening::End { at, refuse }),
+        8 => agents.prop_map(|agent| Happening::Look { agent }),
+    ]
+}
+
+impl Bed {
+    fn happen(&mut self, happening: Happening) -> Result<(), TestCaseError> {
+        match happening {
+            Happening::Register { agent: n, declared } => {
+                // What is offered of it is asked back first, so that a smaller declaration fits.
+                self.cut(n);
+                self.register(n, &declared);
+            },
+            Happening::Cut { agent } => self.cut(agent),
+            Happening::Subscribe { framework, roles } => {
+                self.leave(framework);
+                let roles: Vec<&str> = roles.into_iter().map(|at| ROLES[at]).collect();
+                self.subscribe(framework, &roles);
+            },
+            Happening::Leave { framework } => self.leave(framework),
+            Happening::Suppress { framework: n, role: at } => {
+                let (framework, roles) = (framework(n), [role(ROLES[at])].into());
+                self.evolve(FrameworkEvent::Suppressed { framework, roles });
+            },
+            Happening::Revive { framework: n, role: at } => {
+                let (framework, roles) = (framework(n), [role(ROLES[at])].into());
+                self.evolve(FrameworkEvent::Revived { framework, roles });
+            },
+            Happening::Weigh { role, milli } => self.weigh(ROLES[role], milli),
+            Happening::End { at, refuse } => {
+                let ids: Vec<OfferId> = self.state.offers.keys().copied().collect();
+                if let Some(id) = ids.get(at.checked_rem(ids.len()).unwrap_or(0)) {
+                    self.end(*id, refuse);
+                }
+            },
+            Happening::Look { agent } => {
+                // After an interval shares are against the totals as they are.
+                self.now = self.now.after(Duration::from_secs(1));
+                let expected = self.expect(agent);
+                prop_assert_eq!(self.look(agent), expected);
+            },
+        }
+        let broken = invariants::check(&self.state);
+        prop_assert_eq!(broken, []);
+        Ok(())
+    }
+    pub(super) fn cut(&mut self, n: u8) {
+        let offers = self.state.agents.get(&agent(n)).map(|known| known.offers.clone());
+        for offer in offers.into_iter().flatten() {
+            self.end(offer, false);
+        }
+        self.evolve(AgentEvent::Cut(agent(n)));
+    }
+    pub(super) fn pass(&mut self, span: Duration) {
+        self.now = self.now.after(span);
+    }
+    pub(super) fn end_all(&mut self) {
+        let offers: Vec<OfferId> = self.state.offers.keys().copied().collect();
+        offers.into_iter().for_each(|offer| self.end(offer, false));
+    }
+    pub(super) fn end_of(&mut self, n: u8) {
+        let offers = self.state.agents[&agent(n)].offers.clone();
+        offers.into_iter().for_each(|offer| self.end(offer, false));
+    }
+    pub(super) fn charge(&mut self, role: &Role, of: u8, on: u8, what: &str) {
+        let what = parse_resources(what).unwrap();
+        self.state.shares.charge((role, &framework(of)), agent(on), &what);
+    }
+    fn leave(&mut self, n: u8) {
+        let offers = self.state.frameworks.get(&framework(n)).map(|known| known.offers.clone());
+        for offer in offers.into_iter().flatten() {
+            self.end(offer, false);
+        }
+        let until = self.now.after(Duration::from_secs(600));
+        if self.state.frameworks.contains_key(&framework(n)) {
+            self.evolve(FrameworkEvent::Cut { framework: framework(n), until });
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_decides_as_one_that_computes_and_sorts_everything_for_each_look(
+        story in prop::collection::vec(happening(), 1..120),
+    ) {
+        let mut bed = Bed::new();
+        for happening in story {
+            bed.happen(happening)?;
+        }
+    }
+}
