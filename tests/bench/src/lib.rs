@@ -4,6 +4,7 @@
 //! same bytes on the same file system, in blocks that alternate (raw, ours, ours, raw).
 
 pub mod agent;
+pub mod allocation;
 pub mod report;
 pub mod snapshots;
 pub mod statistics;

@@ -1,11 +1,11 @@
 //! `make bench`: runs the benchmarks and writes their figures. `--quick` looks for half a minute, `--core` leaves the daemons
-//! out, `--volumes` leaves W4 out, `--profile` only loads the core path, for a profiler. With names (`w9`, `snapshots`,
-//! `agent`, `w4`) only these are run.
+//! out, `--volumes` leaves W4 out, `--profile` only loads the core path, for a profiler. With names (`w1`, `w2`, `w9`,
+//! `snapshots`, `agent`, `w4`) only these are run.
 #![expect(clippy::print_stdout, reason = "this program talks to a person")]
 
 use anyhow::Context;
 use berth_bench::w4::{self, Effort};
-use berth_bench::{agent, snapshots, w9};
+use berth_bench::{agent, allocation, snapshots, w9};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -23,6 +23,18 @@ fn main() -> anyhow::Result<()> {
     let effort = if has("--quick") { Effort::QUICK } else { Effort::FULL };
     let names: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let wanted = |name: &str| names.is_empty() || names.iter().any(|one| one == name);
+    if wanted("w1") {
+        println!("w1: full cycles of the allocator (minutes)");
+        let figures = allocation::w1(effort)?;
+        print!("{}", figures.table());
+        println!("written to {}", figures.write("w1")?.display());
+    }
+    if wanted("w2") {
+        println!("w2: one agent becomes free");
+        let figures = allocation::w2(effort)?;
+        print!("{}", figures.table());
+        println!("written to {}", figures.write("w2")?.display());
+    }
     if wanted("w9") {
         println!("w9: making volumes, and looking at them after a restart (minutes)");
         let figures = w9::run(dir.path(), effort)?;
