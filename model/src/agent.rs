@@ -125,7 +125,7 @@ pub struct AgentInfo {
     /// For people.
     pub hostname: Arc<str>,
     /// Free key-value pairs.
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: Arc<BTreeMap<String, String>>,
     /// Everything declared: unreserved and statically reserved, disks included, before any operation.
     pub declared: Resources,
     /// Its disks.

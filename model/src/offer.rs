@@ -20,7 +20,7 @@ pub struct Offer {
     /// The agent's host.
     pub hostname: Arc<str>,
     /// The agent's attributes.
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: Arc<BTreeMap<String, String>>,
     /// What is offered; no allocation role inside, `role` above holds for all.
     pub resources: Resources,
     /// The agent's change counter when the offer was made; with the epoch it names a state of its books.

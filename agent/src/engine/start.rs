@@ -113,7 +113,7 @@ pub(super) async fn open(config: &AgentConfig) -> Result<Opened, Error> {
     let info = AgentInfo {
         id: agent,
         hostname,
-        attributes: config.attributes.clone(),
+        attributes: Arc::new(config.attributes.clone()),
         declared: declare::resources(config, &disks)?,
         disks,
         limitations,

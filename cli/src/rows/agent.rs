@@ -125,7 +125,7 @@ impl From<&AgentView> for AgentRow {
             total: view.total.to_string(),
             used: view.used.to_string(),
             offered: view.offered.to_string(),
-            attributes: view.info.attributes.clone(),
+            attributes: BTreeMap::clone(&view.info.attributes),
             limitations: view.info.limitations.clone(),
             version: view.info.version.to_string(),
             last_seen_ms: view.last_seen.map(Timestamp::ms),

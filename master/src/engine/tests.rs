@@ -73,7 +73,7 @@ async fn register(handle: &Handle, session: u128) -> Ends<Envelope> {
     let info = AgentInfo {
         id: agent(),
         hostname: Arc::from("host-1"),
-        attributes: BTreeMap::new(),
+        attributes: Arc::default(),
         declared: parse_resources("cpus:4;mem:1GiB").unwrap(),
         disks: Vec::new(),
         limitations: Vec::new(),

@@ -6,12 +6,14 @@
 //! keeps one entry per identity, so adding or removing one volume costs the logarithm of their number.
 
 mod error;
+mod quantities;
 mod ranges;
 mod show;
 mod sum;
 mod text;
 
 pub use error::{ContainerPathError, ResourceError, check_container_path};
+pub use quantities::Quantities;
 pub use ranges::{Range, Ranges, RangesError};
 pub use sum::{Entry, Resources, Shortfall};
 pub use text::{TextError, parse_resources};

@@ -8,6 +8,7 @@ use berth_model::agent::{AgentInfo, Disk, DiskHealth, Media};
 use berth_model::error::Rejection;
 use berth_model::units::Bytes;
 use berth_model::volume::Enforcement;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The number of a medium; unknown is what is not said.
@@ -129,7 +130,7 @@ impl Wire for AgentInfo {
         v1::AgentInfo {
             agent_id: id.to_string(),
             hostname: hostname.to_string(),
-            attributes: attributes.clone(),
+            attributes: BTreeMap::clone(attributes),
             declared: sum_to_wire(declared),
             disks: field::messages(disks),
             limitations: limitations.clone(),
@@ -143,7 +144,7 @@ impl Wire for AgentInfo {
         Ok(Self {
             id: field::id(&agent_id, &at.field("agent_id"))?,
             hostname: field::arc(hostname, &at.field("hostname"))?,
-            attributes: field::map(attributes, &at.field("attributes"))?,
+            attributes: Arc::new(field::map(attributes, &at.field("attributes"))?),
             declared: sum(declared, &at.field("declared"))?,
             disks: field::list(disks, &at.field("disks"))?,
             limitations,

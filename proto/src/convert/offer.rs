@@ -6,6 +6,7 @@ use super::{At, Wire};
 use crate::v1;
 use berth_model::error::Rejection;
 use berth_model::offer::Offer;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Wire for Offer {
@@ -19,7 +20,7 @@ impl Wire for Offer {
             role: role.to_string(),
             agent_id: agent.to_string(),
             hostname: hostname.to_string(),
-            attributes: attributes.clone(),
+            attributes: BTreeMap::clone(attributes),
             resources: sum_to_wire(resources),
             seq: *seq,
         }
@@ -42,7 +43,7 @@ impl Wire for Offer {
             role: field::role(&role, &at.field("role"))?,
             agent: field::id(&agent_id, &at.field("agent_id"))?,
             hostname: Arc::from(hostname),
-            attributes,
+            attributes: Arc::new(attributes),
             resources: sum(resources, &at.field("resources"))?,
             seq,
         })

@@ -44,7 +44,7 @@ pub fn offer() -> BoxedStrategy<Offer> {
             role,
             agent,
             hostname,
-            attributes,
+            attributes: Arc::new(attributes),
             resources,
             seq,
         })

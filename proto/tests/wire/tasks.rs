@@ -141,7 +141,7 @@ pub fn agent_info() -> BoxedStrategy<AgentInfo> {
         .prop_map(|(id, hostname, attributes, declared, disks, limitations, version)| AgentInfo {
             id,
             hostname,
-            attributes,
+            attributes: Arc::new(attributes),
             declared,
             disks,
             limitations,

@@ -124,7 +124,7 @@ async fn launch(session: &mut Session) -> (Vec<OperationKind>, TaskId) {
         role: Role::new("storage/test").unwrap(),
         agent: AgentId::from_u128(1),
         hostname: Arc::from("host"),
-        attributes: BTreeMap::new(),
+        attributes: Arc::default(),
         resources: parse_resources("cpus:2;mem:1024;disk:4096;ports:[31005-31005]").unwrap(),
         seq: 1,
     };

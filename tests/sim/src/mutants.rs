@@ -184,8 +184,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "master-shares-with-everybody",
         file: "master/core/src/allocator/mod.rs",
-        from: "    if shared.is_empty() || !shares {",
-        to: "    if shared.is_empty() && !shares {",
+        from: "    if shared.is_empty() || !shares() {",
+        to: "    if shared.is_empty() && !shares() {",
         why: "a framework is offered a volume that it believes to be its own (I4)",
     },
     Mutant {

@@ -25,7 +25,7 @@ pub fn info() -> AgentInfo {
     AgentInfo {
         id: AGENT,
         hostname: Arc::from("one.example"),
-        attributes: BTreeMap::new(),
+        attributes: Arc::default(),
         declared: parse_resources("cpus:2;mem:2GiB;disk:10GiB").expect("valid"),
         disks: vec![Disk {
             id: DiskId::from_u128(0xD),

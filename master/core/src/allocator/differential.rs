@@ -57,7 +57,7 @@ impl Bed {
         let info = AgentInfo {
             id: agent(n),
             hostname: Arc::from("host"),
-            attributes: BTreeMap::new(),
+            attributes: Arc::default(),
             declared: parse_resources(declared).unwrap(),
             disks: Vec::new(),
             limitations: Vec::new(),

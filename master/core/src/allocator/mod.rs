@@ -22,6 +22,7 @@ use berth_model::offer::Offer;
 use berth_model::resources::{Name, Resources};
 use berth_model::role::Role;
 use berth_model::units::{Scalar, Timestamp};
+use std::sync::Arc;
 
 /// Unreserved leftovers below both of these are not worth an offer (the minimum of Mesos).
 const LEAST_CPUS: Scalar = Scalar::from_milli(10);
@@ -70,7 +71,7 @@ pub(crate) fn allocate(
             role: role.clone(),
             agent: agent.info.id,
             hostname: agent.info.hostname.clone(),
-            attributes: agent.info.attributes.clone(),
+            attributes: Arc::clone(&agent.info.attributes),
             resources: part,
             seq: agent.seq,
         });
@@ -90,8 +91,8 @@ fn kept_back(
     framework: &FrameworkId,
     shared: &Resources,
 ) -> Resources {
-    let shares = state.frameworks.get(framework).is_some_and(|f| f.record.info.can_share());
-    if shared.is_empty() || !shares {
+    let shares = || state.frameworks.get(framework).is_some_and(|f| f.record.info.can_share());
+    if shared.is_empty() || !shares() {
         return shared.clone();
     }
     let offers = agent.offers.iter().filter_map(|id| state.offers.get(id));
@@ -106,7 +107,7 @@ fn kept_back(
 fn is_worthwhile(part: &Resources) -> bool {
     part.total(&Name::Cpus) >= LEAST_CPUS
         || part.total(&Name::Mem) >= LEAST_MEM
-        || part.entries().any(|entry| !entry.resource.stack.is_unreserved())
+        || part.has_reserved()
 }
 
 /// A refusal hides what was refused and any part of it; anything more breaks through.
@@ -118,8 +119,8 @@ fn is_refused(
     part: &Resources,
     now: Timestamp,
 ) -> bool {
-    let key = (role.clone(), agent.info.id);
-    let filters = state.filters.get(framework).and_then(|of| of.get(&key));
+    let filters = state.filters.get(framework);
+    let filters = filters.and_then(|of| of.get(&(role.clone(), agent.info.id)));
     let mut live = filters.into_iter().flatten().filter(|filter| filter.until > now);
     live.any(|filter| filter.refused.contains(part))
 }

@@ -85,7 +85,7 @@ pub fn info(id: AgentId, declared: &str) -> AgentInfo {
     AgentInfo {
         id,
         hostname: Arc::from(format!("host-{}", id.as_u128())),
-        attributes: BTreeMap::new(),
+        attributes: Arc::default(),
         declared: res(declared),
         disks: vec![Disk {
             id: DiskId::from_u128(id.as_u128() + 1000),

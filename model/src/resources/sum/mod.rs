@@ -5,14 +5,14 @@
 
 mod sharing;
 
-use super::{DiskInfo, Mount, Name, Persistence, Resource, ResourceError, Value};
+use super::{DiskInfo, Mount, Name, Persistence, Quantities, Resource, ResourceError, Value};
 use crate::id::{Principal, VolumeName};
 use crate::reservation::Stack;
 use crate::resources::{DiskSource, Ranges};
 use crate::role::Role;
 use crate::units::Scalar;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Everything that must agree for two amounts to be of the same thing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,11 +52,48 @@ struct Held {
 
 type Entries = BTreeMap<Key, Held>;
 
-static NOTHING: Entries = BTreeMap::new();
+/// The entries, and what was found out about them.
+#[derive(Default)]
+struct Body {
+    entries: Entries,
+    summary: OnceLock<Summary>,
+}
+
+/// What is asked of a sum again and again; computed once, until the sum changes.
+#[derive(Clone, Debug, Default)]
+struct Summary {
+    quantities: Quantities,
+    has_reserved: bool,
+    has_unreserved: bool,
+    has_shared: bool,
+}
+
+impl Clone for Body {
+    /// For somebody who is about to change it: what was found out stays behind.
+    fn clone(&self) -> Self {
+        Self { entries: self.entries.clone(), summary: OnceLock::new() }
+    }
+}
+
+impl Summary {
+    fn of(entries: &Entries) -> Self {
+        let mut summary = Self::default();
+        for (key, held) in entries {
+            summary.quantities.put(&key.name, quantity(key, held).milli());
+            let free = key.stack.is_unreserved();
+            summary.has_unreserved |= free;
+            summary.has_reserved |= !free;
+            summary.has_shared |= key.shared;
+        }
+        summary
+    }
+}
+
+static NOTHING: Body = Body { entries: BTreeMap::new(), summary: OnceLock::new() };
 
 /// A canonical sum of resources. A clone is cheap.
 #[derive(Clone, Default)]
-pub struct Resources(Option<Arc<Entries>>);
+pub struct Resources(Option<Arc<Body>>);
 
 /// One entry of a sum: the resource and how many copies of it there are (1 unless it cannot be divided).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,13 +186,20 @@ impl Amount {
 
 impl Resources {
     fn held(&self) -> &Entries {
-        self.0.as_deref().unwrap_or(&NOTHING)
+        &self.0.as_deref().unwrap_or(&NOTHING).entries
     }
     fn held_mut(&mut self) -> &mut Entries {
-        Arc::make_mut(self.0.get_or_insert_default())
+        let body = Arc::make_mut(self.0.get_or_insert_default());
+        body.summary.take();
+        &mut body.entries
+    }
+    fn summary(&self) -> &Summary {
+        let body = self.0.as_deref().unwrap_or(&NOTHING);
+        body.summary.get_or_init(|| Summary::of(&body.entries))
     }
     fn of_entries(entries: Entries) -> Self {
-        Self((!entries.is_empty()).then(|| Arc::new(entries)))
+        let body = Body { entries, summary: OnceLock::new() };
+        Self((!body.entries.is_empty()).then(|| Arc::new(body)))
     }
     /// The entries that are kept; nothing is copied when all are.
     fn kept(&self, keep: impl Fn(&Key, &Held) -> bool) -> Self {
@@ -327,12 +371,20 @@ impl Resources {
     /// What a framework of `role` may be offered.
     #[must_use]
     pub fn allocatable_to(&self, role: &Role) -> Self {
+        if !self.summary().has_reserved {
+            return self.clone();
+        }
         self.kept(|key, _held| key.stack.is_allocatable_to(role))
     }
     /// Whether any of it is reserved to nobody.
     #[must_use]
     pub fn has_unreserved(&self) -> bool {
-        self.held().keys().any(|key| key.stack.is_unreserved())
+        self.summary().has_unreserved
+    }
+    /// Whether any of it is reserved to somebody.
+    #[must_use]
+    pub fn has_reserved(&self) -> bool {
+        self.summary().has_reserved
     }
     /// To whom what is reserved of it belongs.
     #[must_use]
@@ -363,23 +415,17 @@ impl Resources {
     /// The total of a scalar; shared volumes count once, ranges and sets count their members.
     #[must_use]
     pub fn total(&self, name: &Name) -> Scalar {
-        self.amounts()
-            .filter(|(own, _)| *own == name)
-            .fold(Scalar::ZERO, |sum, (_, amount)| sum.checked_add(amount).unwrap_or(sum))
+        self.summary().quantities.get(name)
     }
-    /// The amount of each entry, counted as [`Self::total`] does.
-    pub fn amounts(&self) -> impl Iterator<Item = (&Name, Scalar)> + '_ {
-        self.held().iter().map(|(key, held)| (&key.name, quantity(key, held)))
+    /// The totals of all names, as [`Self::total`] counts.
+    #[must_use]
+    pub fn quantities(&self) -> &Quantities {
+        &self.summary().quantities
     }
-    /// The totals of all names.
+    /// The same as a map.
     #[must_use]
     pub fn totals(&self) -> BTreeMap<Name, Scalar> {
-        let mut totals = BTreeMap::new();
-        for (name, amount) in self.amounts() {
-            let sum: &mut Scalar = totals.entry(name.clone()).or_default();
-            *sum = sum.checked_add(amount).unwrap_or(*sum);
-        }
-        totals
+        self.quantities().iter().collect()
     }
 }
 

@@ -7,12 +7,15 @@ impl Resources {
     /// The shared volumes, with their copies.
     #[must_use]
     pub fn shared(&self) -> Self {
+        if !self.summary().has_shared {
+            return Self::new();
+        }
         self.of_kind(true)
     }
     /// Everything but the shared volumes; nothing is copied where there are none.
     #[must_use]
     pub fn unshared(&self) -> Cow<'_, Self> {
-        if self.held().keys().any(|key| key.shared) {
+        if self.summary().has_shared {
             Cow::Owned(self.of_kind(false))
         } else {
             Cow::Borrowed(self)
@@ -25,7 +28,7 @@ impl Resources {
     #[must_use]
     pub fn once(&self) -> Self {
         let mut once = self.clone();
-        if !once.held().keys().any(|key| key.shared) {
+        if !once.summary().has_shared {
             return once;
         }
         for (_, held) in once.held_mut().iter_mut().filter(|(key, _)| key.shared) {

@@ -76,7 +76,7 @@ fn info(n: usize) -> anyhow::Result<AgentInfo> {
     Ok(AgentInfo {
         id: agent_id(n),
         hostname: Arc::from(format!("host-{n}")),
-        attributes: BTreeMap::from([("rack".to_owned(), format!("r{}", n % 40))]),
+        attributes: Arc::new(BTreeMap::from([("rack".to_owned(), format!("r{}", n % 40))])),
         declared: Resources::from_list(list)?,
         disks,
         limitations: Vec::new(),

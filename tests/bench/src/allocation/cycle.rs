@@ -79,11 +79,7 @@ fn block(cluster: &mut Cluster, naive: &mut Option<Naive>) -> anyhow::Result<Blo
         naive.take_all_back();
     }
     let both = |times: &[f64]| median(times);
-    Ok(Block {
-        naive: (!slow.is_empty()).then(|| both(&slow)),
-        cycle: both(&fast),
-        step: spent,
-    })
+    Ok(Block { naive: (!slow.is_empty()).then(|| both(&slow)), cycle: both(&fast), step: spent })
 }
 
 /// Runs it.
@@ -123,9 +119,12 @@ pub fn run(effort: Effort) -> anyhow::Result<Figures> {
     }
     let main = points.first().map_or((0, 0), |(size, _, _)| *size);
     let by = |of: &dyn Fn(&((usize, usize), f64, f64)) -> (usize, f64), same: bool| {
-        let chosen = points.iter().filter(|((agents, frameworks), _, _)| {
-            if same { *frameworks == main.1 } else { *agents == main.0 }
-        });
+        let chosen =
+            points.iter().filter(
+                |((agents, frameworks), _, _)| {
+                    if same { *frameworks == main.1 } else { *agents == main.0 }
+                },
+            );
         let chosen: Vec<(f64, f64)> =
             chosen.map(of).map(|(size, time)| (as_f64(size), time)).collect();
         (chosen.len() > 1).then(|| theil_sen(&chosen))

@@ -70,7 +70,7 @@ fn info() -> anyhow::Result<AgentInfo> {
     Ok(AgentInfo {
         id: AGENT,
         hostname: Arc::from("bench"),
-        attributes: BTreeMap::new(),
+        attributes: Arc::default(),
         declared: parse_resources("cpus:4;mem:4GiB;disk:4TiB").context("resources")?,
         disks: vec![Disk {
             id: DiskId::from_u128(4),

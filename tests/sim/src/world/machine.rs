@@ -94,7 +94,7 @@ impl AgentMachine {
         let info = AgentInfo {
             id,
             hostname: Arc::from(format!("host-{at}")),
-            attributes: BTreeMap::new(),
+            attributes: Arc::default(),
             declared,
             disks,
             limitations: Vec::new(),

@@ -1,10 +1,9 @@
 //! What one framework, role or subtree of roles has, and how often it had its turn.
 
-use super::quantities::Quantities;
 use super::share::Share;
 use crate::state::sum_of;
 use berth_model::id::AgentId;
-use berth_model::resources::Resources;
+use berth_model::resources::{Quantities, Resources};
 use std::collections::BTreeMap;
 
 /// What changes hands, taken apart once for all accounts that it concerns.
@@ -19,8 +18,12 @@ pub(super) struct Parcel {
 
 impl Parcel {
     pub(super) fn of(agent: AgentId, what: &Resources) -> Self {
-        let copies = what.shared().iter().map(|volume| sum_of(&volume)).collect();
-        Self { agent, plain: Quantities::of(&what.unshared()), copies }
+        let shared = what.shared();
+        let copies = match shared.is_empty() {
+            true => Vec::new(),
+            false => shared.iter().map(|volume| sum_of(&volume)).collect(),
+        };
+        Self { agent, plain: what.unshared().quantities().clone(), copies }
     }
 }
 
@@ -43,7 +46,7 @@ impl Account {
         for copy in &parcel.copies {
             let mine = self.copies.entry(parcel.agent).or_default();
             if !mine.contains(copy) {
-                self.allocated.add(&Quantities::of(copy));
+                self.allocated.add(copy.quantities());
             }
             mine.add_all(copy).expect("copies of volumes add up");
         }
@@ -53,7 +56,7 @@ impl Account {
         for copy in &parcel.copies {
             let Some(mine) = self.copies.get_mut(&parcel.agent) else { continue };
             if mine.checked_sub(copy).is_ok() && !mine.contains(copy) {
-                self.allocated.subtract(&Quantities::of(copy));
+                self.allocated.subtract(copy.quantities());
             }
             if mine.is_empty() {
                 self.copies.remove(&parcel.agent);

@@ -11,18 +11,17 @@
 //! sees the totals as they are.
 
 mod account;
-mod quantities;
+mod label;
 mod share;
 mod slab;
 mod tree;
 mod walk;
 
-pub(crate) use quantities::Quantities;
 pub(crate) use walk::Walk;
 
 use account::{Account, Parcel};
 use berth_model::id::{AgentId, FrameworkId};
-use berth_model::resources::Resources;
+use berth_model::resources::{Quantities, Resources};
 use berth_model::role::Role;
 use berth_model::units::Timestamp;
 use share::Share;
@@ -55,10 +54,10 @@ pub(crate) struct Figures {
 
 impl Shares {
     pub(crate) fn declare(&mut self, what: &Resources) {
-        self.cluster.add(&Quantities::of(what));
+        self.cluster.add(what.quantities());
     }
     pub(crate) fn withdraw(&mut self, what: &Resources) {
-        self.cluster.subtract(&Quantities::of(what));
+        self.cluster.subtract(what.quantities());
     }
     /// Somebody has got something of an agent.
     pub(crate) fn charge(&mut self, who: (&Role, &FrameworkId), agent: AgentId, what: &Resources) {
@@ -135,10 +134,10 @@ impl Shares {
         let nodes = self.tree.nodes.iter().map(|(_, node)| node);
         for node in nodes.filter(|node| !node.all.is_empty()) {
             let has = [node.all.allocated.clone(), node.own.allocated.clone()];
-            figures.roles.insert(node.role.clone(), has);
+            figures.roles.insert(node.label.name.clone(), has);
         }
         for (_, seat) in self.tree.seats.iter().filter(|(_, seat)| !seat.account.is_empty()) {
-            let key = (self.tree.nodes[seat.node].role.clone(), seat.framework.clone());
+            let key = (self.tree.nodes[seat.node].label.name.clone(), seat.label.name.clone());
             figures.frameworks.insert(key, seat.account.allocated.clone());
         }
         figures
@@ -150,7 +149,7 @@ impl Shares {
             let roles = seats.iter().filter(|(_, slot)| self.tree.seats[**slot].wants);
             let roles: Vec<&Role> = roles.map(|(role, _)| role).collect();
             if !roles.is_empty() {
-                wanting.insert(framework, roles);
+                wanting.insert(&framework.name, roles);
             }
         }
         wanting
@@ -160,13 +159,14 @@ impl Shares {
         let mut found = Vec::new();
         let mut again = self.tree.clone();
         again.sort(|account, weight| Share::of(&account.allocated, &self.against, weight));
-        if again != self.tree {
+        if !again.is_ordered_as(&self.tree) {
             found.push("the order is not by shares".to_owned());
         }
         for (slot, node) in self.tree.nodes.iter() {
             let ready = self.tree.seats.iter().filter(|(_, seat)| seat.node == slot && seat.wants);
             if ready.count() != node.ready.len() {
-                found.push(format!("{}: not all are in order who want offers", node.role));
+                let name = &node.label.name;
+                found.push(format!("{name}: not all are in order who want offers"));
             }
             let nodes = self.tree.nodes.iter();
             let below = nodes.filter(|(own, below)| {
@@ -175,7 +175,7 @@ impl Shares {
             let own = usize::from(!node.ready.is_empty());
             let here = node.branches.values().filter(|b| **b == Branch::Own).count();
             if below.count() + own != node.branches.len() || own != here {
-                found.push(format!("{}: a branch too many or too few", node.role));
+                found.push(format!("{}: a branch too many or too few", node.label.name));
             }
         }
         found

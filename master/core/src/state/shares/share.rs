@@ -3,7 +3,7 @@
 //! The quotient in front decides nearly every comparison; where two are equal, the fractions are multiplied crosswise, so
 //! that the order is exact.
 
-use super::quantities::Quantities;
+use berth_model::resources::Quantities;
 use std::cmp::Ordering;
 use std::num::NonZeroU64;
 
@@ -57,6 +57,9 @@ fn product(part: u64, whole: u128) -> (u128, u64) {
 
 impl Ord for Share {
     fn cmp(&self, other: &Self) -> Ordering {
+        if (self.part, self.whole) == (other.part, other.whole) {
+            return Ordering::Equal;
+        }
         self.quotient
             .cmp(&other.quotient)
             .then_with(|| product(self.part, other.whole).cmp(&product(other.part, self.whole)))

@@ -37,7 +37,7 @@ impl<'a> Walk<'a> {
                 if let Some(rank) = frameworks.next()
                     && may_use(self.owners.as_ref(), role)
                 {
-                    return Some((role, &rank.name));
+                    return Some((role, &rank.label.name));
                 }
                 self.ready = None;
             }
@@ -46,10 +46,10 @@ impl<'a> Walk<'a> {
                 None => drop(self.path.pop()),
                 Some((_, Branch::Own)) => {
                     let node = &self.tree.nodes[*at];
-                    self.ready = Some((&node.role, node.ready.keys()));
+                    self.ready = Some((&node.label.name, node.ready.keys()));
                 },
                 Some((rank, Branch::Below(below))) => {
-                    if leads_to(self.owners.as_ref(), &rank.name) {
+                    if leads_to(self.owners.as_ref(), &rank.label.name) {
                         self.path.push((*below, self.tree.nodes[*below].branches.iter()));
                     }
                 },

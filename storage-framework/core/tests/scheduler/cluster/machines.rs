@@ -33,7 +33,7 @@ impl Cluster {
                     role: role.clone(),
                     agent: agent.id,
                     hostname: Arc::from(format!("host-{}", agent.id.as_u128())),
-                    attributes: BTreeMap::new(),
+                    attributes: Arc::default(),
                     resources,
                     seq: 1,
                 }]));

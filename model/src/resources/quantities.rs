@@ -2,14 +2,15 @@
 //!
 //! Invariant: the list is ordered by name and holds no zeros, so that equal amounts are equal values.
 
-use berth_model::resources::{Name, Resources};
+use super::Name;
+use crate::units::Scalar;
 
 /// Cpus, mem, disk, gpus, ports.
 const KINDS: usize = 5;
 
 /// How much of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Quantities {
+pub struct Quantities {
     first: [i64; KINDS],
     others: Vec<(Name, i64)>,
 }
@@ -26,16 +27,21 @@ fn place(name: &Name) -> Option<usize> {
 }
 
 impl Quantities {
-    /// The totals of a sum.
-    pub(crate) fn of(resources: &Resources) -> Self {
-        let mut sum = Self::default();
-        for (name, amount) in resources.amounts() {
-            sum.put(name, amount.milli());
-        }
-        sum
+    /// How much of this name.
+    #[must_use]
+    pub fn get(&self, name: &Name) -> Scalar {
+        let first = place(name).and_then(|at| self.first.get(at)).copied();
+        Scalar::from_milli(first.unwrap_or_else(|| self.other(name)))
+    }
+    /// The names of which there is some, with the amounts.
+    pub fn iter(&self) -> impl Iterator<Item = (Name, Scalar)> + '_ {
+        let names = [Name::Cpus, Name::Mem, Name::Disk, Name::Gpus, Name::Ports];
+        let first = names.into_iter().zip(self.first).filter(|(_, amount)| *amount != 0);
+        let all = first.chain(self.others.iter().cloned());
+        all.map(|(name, amount)| (name, Scalar::from_milli(amount)))
     }
     /// Adds some of one name.
-    pub(crate) fn put(&mut self, name: &Name, amount: i64) {
+    pub fn put(&mut self, name: &Name, amount: i64) {
         if let Some(mine) = place(name).and_then(|at| self.first.get_mut(at)) {
             *mine = mine.saturating_add(amount);
             return;
@@ -52,7 +58,8 @@ impl Quantities {
             Err(at) => self.others.insert(at, (name.clone(), amount)),
         }
     }
-    pub(crate) fn add(&mut self, other: &Self) {
+    /// Adds all, to the largest number at most.
+    pub fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.first.iter_mut().zip(other.first) {
             *mine = mine.saturating_add(theirs);
         }
@@ -60,7 +67,8 @@ impl Quantities {
             self.put(name, *amount);
         }
     }
-    pub(crate) fn subtract(&mut self, other: &Self) {
+    /// Takes all away; below zero where there was less.
+    pub fn subtract(&mut self, other: &Self) {
         for (mine, theirs) in self.first.iter_mut().zip(other.first) {
             *mine = mine.saturating_sub(theirs);
         }
@@ -69,11 +77,12 @@ impl Quantities {
         }
     }
     /// Nothing of anything.
-    pub(crate) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.first == [0; KINDS] && self.others.is_empty()
     }
     /// Each amount of these beside that of `whole`.
-    pub(crate) fn beside<'a>(&'a self, whole: &'a Self) -> impl Iterator<Item = (i64, i64)> {
+    pub fn beside<'a>(&'a self, whole: &'a Self) -> impl Iterator<Item = (i64, i64)> {
         let others = self.others.iter().map(|(name, part)| (*part, whole.other(name)));
         self.first.into_iter().zip(whole.first).chain(others)
     }
@@ -82,7 +91,8 @@ impl Quantities {
         found.ok().and_then(|at| self.others.get(at)).map_or(0, |(_, amount)| *amount)
     }
     /// Whether any amount is off from that of `other` by more than one part in `parts` of it.
-    pub(crate) fn is_far_from(&self, other: &Self, parts: i64) -> bool {
+    #[must_use]
+    pub fn is_far_from(&self, other: &Self, parts: i64) -> bool {
         let far = |(now, then): (i64, i64)| {
             let off = (i128::from(now) - i128::from(then)).abs();
             off * i128::from(parts) > i128::from(then).abs()
