@@ -14,7 +14,7 @@ use berth_model::operator::Request;
 use berth_model::resources::parse_resources;
 use berth_model::role::Role;
 use futures::FutureExt;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};

@@ -43,11 +43,13 @@ pub(crate) fn allocate(
         return Vec::new();
     }
     let mut offers = Vec::new();
-    let withheld = Withheld::of(state, &agent.info.disks);
-    let mut free = match withheld.is_empty() {
-        true => agent.books.available.clone(),
-        false => withheld.strip(&agent.books.available),
-    };
+    let mut free = agent.books.available.clone();
+    if agent.faulty || !state.disks.is_empty() {
+        let withheld = Withheld::of(state, &agent.info.disks);
+        if !withheld.is_empty() {
+            free = withheld.strip(&free);
+        }
+    }
     let mut order = shares.walk();
     let mut narrowed = false;
     loop {

@@ -42,7 +42,7 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
             };
             let Some(entry) = state.agents.get_mut(&agent) else { return };
             let changed = health(&entry.info.disks) != health(&disks);
-            entry.info.disks = disks;
+            entry.see_disks(disks);
             if changed {
                 stir(state, now, agent);
             }

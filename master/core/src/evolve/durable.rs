@@ -87,7 +87,7 @@ fn put_agent(state: &mut State, now: Timestamp, info: AgentInfo) {
         .entry(id)
         .or_insert_with(|| Agent::new(AgentInfo { declared: Resources::new(), ..info.clone() }));
     let (before, after) = (agent.info.declared.clone(), info.declared.clone());
-    agent.info = info;
+    agent.declare(info);
     if before != after {
         let (gone, new) = (before.minus(&after), after.minus(&before));
         agent.books.convert(Pool::Available, &gone, Pool::Available, &new);

@@ -5,6 +5,7 @@ mod books;
 
 use crate::decide::disk::Withheld;
 use crate::state::{Agent, Link, RowKey, Shares, State, VolumeEntry, sum_of};
+use berth_model::agent::DiskHealth;
 use berth_model::id::{AgentId, OfferId, ReservationId};
 use berth_model::offer::Offer;
 use berth_model::operation::OperationKind;
@@ -106,6 +107,8 @@ fn indices(findings: &mut Findings, state: &State, id: AgentId, agent: &Agent) {
     let offers: BTreeSet<OfferId> =
         state.offers.values().filter(|o| o.agent == id).map(|o| o.id).collect();
     findings.require(offers == agent.offers, "offers-indexed", id, || format!("{offers:?}"));
+    let faulty = agent.info.disks.iter().any(|disk| disk.health != DiskHealth::Ok);
+    findings.require(faulty == agent.faulty, "faulty-disks-noted", id, || faulty.to_string());
     let idle = agent.offers.is_empty();
     findings.require(
         idle || matches!(agent.link, Link::Open(_)),

@@ -1,7 +1,7 @@
 //! One agent.
 
 use super::{Books, RowKey};
-use berth_model::agent::AgentInfo;
+use berth_model::agent::{AgentInfo, Disk, DiskHealth};
 use berth_model::id::{OfferId, ReservationId, SessionId, SnapshotId, VolumeId};
 use berth_model::task::TaskKey;
 use berth_model::units::Timestamp;
@@ -25,6 +25,8 @@ pub(crate) struct Agent {
     /// As it last declared itself, except that `declared` stays as it was while reservations,
     /// volumes or tasks would not fit the new declaration (then `misfit` says so).
     pub(crate) info: AgentInfo,
+    /// Whether one of its disks is faulty; kept, so that a look does not read them all.
+    pub(crate) faulty: bool,
     pub(crate) link: Link,
     pub(crate) last_seen: Option<Timestamp>,
     /// How far its ledger had come at its last registration or result, as stored.
@@ -50,6 +52,7 @@ pub(crate) struct Agent {
 impl Agent {
     pub(crate) fn new(info: AgentInfo) -> Self {
         Self {
+            faulty: has_faulty(&info),
             info,
             link: Link::Recovering,
             last_seen: None,
@@ -67,6 +70,16 @@ impl Agent {
             look_due: None,
         }
     }
+    /// What it declared replaces what it had declared.
+    pub(crate) fn declare(&mut self, info: AgentInfo) {
+        self.faulty = has_faulty(&info);
+        self.info = info;
+    }
+    /// Its disks as it sees them now.
+    pub(crate) fn see_disks(&mut self, disks: Vec<Disk>) {
+        self.info.disks = disks;
+        self.faulty = has_faulty(&self.info);
+    }
     /// The live connection.
     pub(crate) fn session(&self) -> Option<SessionId> {
         match self.link {
@@ -82,4 +95,8 @@ impl Agent {
             Link::Cut => AgentState::Unreachable,
         }
     }
+}
+
+fn has_faulty(info: &AgentInfo) -> bool {
+    info.disks.iter().any(|disk| disk.health != DiskHealth::Ok)
 }

@@ -78,8 +78,11 @@ fn block(cluster: &mut Cluster, naive: &mut Option<Naive>) -> anyhow::Result<Blo
         naive.cycle();
         naive.take_all_back();
     }
-    let both = |times: &[f64]| median(times);
-    Ok(Block { naive: (!slow.is_empty()).then(|| both(&slow)), cycle: both(&fast), step: spent })
+    Ok(Block {
+        naive: (!slow.is_empty()).then(|| median(&slow)),
+        cycle: median(&fast),
+        step: spent,
+    })
 }
 
 /// Runs it.
@@ -115,29 +118,41 @@ pub fn run(effort: Effort) -> anyhow::Result<Figures> {
             let whole: Vec<f64> = slow.iter().zip(&steps).map(|(n, s)| n / s).collect();
             figures.put_ratio(&format!("{name}.naive_to_master_step"), &whole);
         }
-        points.push(((agents, frameworks), median(&cycles), median(&steps)));
+        let (cycle, step) = (median(&cycles), median(&steps));
+        points.push(Point { agents, frameworks, cycle, step });
     }
-    let main = points.first().map_or((0, 0), |(size, _, _)| *size);
-    let by = |of: &dyn Fn(&((usize, usize), f64, f64)) -> (usize, f64), same: bool| {
-        let chosen =
-            points.iter().filter(
-                |((agents, frameworks), _, _)| {
-                    if same { *frameworks == main.1 } else { *agents == main.0 }
-                },
-            );
-        let chosen: Vec<(f64, f64)> =
-            chosen.map(of).map(|(size, time)| (as_f64(size), time)).collect();
-        (chosen.len() > 1).then(|| theil_sen(&chosen))
-    };
-    for (name, slope) in [
-        ("plain.slope_agents", by(&|((a, _), cycle, _)| (*a, *cycle), true)),
-        ("plain.slope_frameworks", by(&|((_, f), cycle, _)| (*f, *cycle), false)),
-        ("plain.master_step.slope_agents", by(&|((a, _), _, step)| (*a, *step), true)),
-        ("plain.master_step.slope_frameworks", by(&|((_, f), _, step)| (*f, *step), false)),
-    ] {
-        if let Some(slope) = slope {
-            figures.put(name, slope);
-        }
-    }
+    slopes(&points, &mut figures);
     Ok(figures)
+}
+
+/// The medians of one size.
+struct Point {
+    agents: usize,
+    frameworks: usize,
+    cycle: f64,
+    step: f64,
+}
+
+/// How times grow, along the row and the column of the first size.
+fn slopes(points: &[Point], figures: &mut Figures) {
+    let Some(Point { agents, frameworks, .. }) = points.first() else { return };
+    let (row, column): (Vec<&Point>, Vec<&Point>) = (
+        points.iter().filter(|point| point.frameworks == *frameworks).collect(),
+        points.iter().filter(|point| point.agents == *agents).collect(),
+    );
+    let mut put = |name: &str, times: Vec<(f64, f64)>| {
+        if times.len() > 1 {
+            figures.put(name, theil_sen(&times));
+        }
+    };
+    let of_agents = |time: fn(&Point) -> f64| {
+        row.iter().map(|point| (as_f64(point.agents), time(point))).collect::<Vec<_>>()
+    };
+    put("plain.slope_agents", of_agents(|point| point.cycle));
+    put("plain.master_step.slope_agents", of_agents(|point| point.step));
+    let of_frameworks = |time: fn(&Point) -> f64| {
+        column.iter().map(|point| (as_f64(point.frameworks), time(point))).collect::<Vec<_>>()
+    };
+    put("plain.slope_frameworks", of_frameworks(|point| point.cycle));
+    put("plain.master_step.slope_frameworks", of_frameworks(|point| point.step));
 }

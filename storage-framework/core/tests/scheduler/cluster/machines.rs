@@ -9,7 +9,6 @@ use berth_model::operation::{OperationKind, OperationState};
 use berth_model::resources::Resources;
 use berth_model::role::Role;
 use berth_model::task::{TaskReason, TaskState};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Cluster {
