@@ -3,15 +3,20 @@
 //! Invariant: no entry holds nothing, and an empty sum has no map; two equal sums have equal maps whatever the order of
 //! additions. Clones share the map until one of them changes, so that an offer of all that is free copies nothing.
 
+mod amount;
 mod sharing;
+mod summary;
 
-use super::{DiskInfo, Mount, Name, Persistence, Quantities, Resource, ResourceError, Value};
+use amount::Amount;
+use summary::{Body, Entries, NOTHING, Summary};
+
+use super::{DiskInfo, Mount, Name, Persistence, Resource, ResourceError, Value};
 use crate::id::{Principal, VolumeName};
 use crate::reservation::Stack;
-use crate::resources::{DiskSource, Ranges};
+use crate::resources::DiskSource;
 use crate::role::Role;
 use crate::units::Scalar;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 /// Everything that must agree for two amounts to be of the same thing.
@@ -29,14 +34,6 @@ struct Key {
     allocation_role: Option<Role>,
 }
 
-#[derive(Clone, PartialEq, Eq)]
-enum Amount {
-    Scalar(Scalar),
-    Ranges(Ranges),
-    Set(BTreeSet<Arc<str>>),
-    Copies(u64),
-}
-
 /// What a volume shows besides its identity; the first added wins.
 #[derive(Clone, Default)]
 struct View {
@@ -49,47 +46,6 @@ struct Held {
     amount: Amount,
     view: View,
 }
-
-type Entries = BTreeMap<Key, Held>;
-
-/// The entries, and what was found out about them.
-#[derive(Default)]
-struct Body {
-    entries: Entries,
-    summary: OnceLock<Summary>,
-}
-
-/// What is asked of a sum again and again; computed once, until the sum changes.
-#[derive(Clone, Debug, Default)]
-struct Summary {
-    quantities: Quantities,
-    has_reserved: bool,
-    has_unreserved: bool,
-    has_shared: bool,
-}
-
-impl Clone for Body {
-    /// For somebody who is about to change it: what was found out stays behind.
-    fn clone(&self) -> Self {
-        Self { entries: self.entries.clone(), summary: OnceLock::new() }
-    }
-}
-
-impl Summary {
-    fn of(entries: &Entries) -> Self {
-        let mut summary = Self::default();
-        for (key, held) in entries {
-            summary.quantities.put(&key.name, quantity(key, held).milli());
-            let free = key.stack.is_unreserved();
-            summary.has_unreserved |= free;
-            summary.has_reserved |= !free;
-            summary.has_shared |= key.shared;
-        }
-        summary
-    }
-}
-
-static NOTHING: Body = Body { entries: BTreeMap::new(), summary: OnceLock::new() };
 
 /// A canonical sum of resources. A clone is cheap.
 #[derive(Clone, Default)]
@@ -124,62 +80,6 @@ impl Key {
             revocable: resource.revocable,
             provider: resource.provider.clone(),
             allocation_role: resource.allocation_role.clone(),
-        }
-    }
-}
-
-impl Amount {
-    fn of(resource: &Resource) -> Self {
-        match &resource.value {
-            _ if !resource.is_divisible() => Self::Copies(1),
-            Value::Scalar(amount) => Self::Scalar(*amount),
-            Value::Ranges(ranges) => Self::Ranges(ranges.clone()),
-            Value::Set(items) => Self::Set(items.clone()),
-        }
-    }
-
-    fn is_nothing(&self) -> bool {
-        match self {
-            Self::Scalar(amount) => !amount.is_positive(),
-            Self::Ranges(ranges) => ranges.is_empty(),
-            Self::Set(items) => items.is_empty(),
-            Self::Copies(copies) => *copies == 0,
-        }
-    }
-
-    fn plus(&self, other: &Self, name: &Name) -> Result<Self, ResourceError> {
-        let overflow = || ResourceError::Overflow { name: name.to_string() };
-        match (self, other) {
-            (Self::Scalar(a), Self::Scalar(b)) => {
-                a.checked_add(*b).map(Self::Scalar).ok_or_else(overflow)
-            },
-            (Self::Ranges(a), Self::Ranges(b)) => a
-                .union(b)
-                .map(Self::Ranges)
-                .map_err(|source| ResourceError::Ranges { name: name.to_string(), source }),
-            (Self::Set(a), Self::Set(b)) => match a.intersection(b).next() {
-                None => Ok(Self::Set(a.union(b).cloned().collect())),
-                Some(item) => {
-                    Err(ResourceError::Item { name: name.to_string(), item: item.to_string() })
-                },
-            },
-            (Self::Copies(a), Self::Copies(b)) => {
-                a.checked_add(*b).map(Self::Copies).ok_or_else(overflow)
-            },
-            // The same name with values of two kinds: agents declare one kind per name.
-            (Self::Scalar(_) | Self::Ranges(_) | Self::Set(_) | Self::Copies(_), _) => {
-                Err(overflow())
-            },
-        }
-    }
-
-    fn minus(&self, other: &Self) -> Self {
-        match (self, other) {
-            (Self::Scalar(a), Self::Scalar(b)) => Self::Scalar(a.saturating_sub(*b)),
-            (Self::Ranges(a), Self::Ranges(b)) => Self::Ranges(a.minus(b)),
-            (Self::Set(a), Self::Set(b)) => Self::Set(a.difference(b).cloned().collect()),
-            (Self::Copies(a), Self::Copies(b)) => Self::Copies(a.saturating_sub(*b)),
-            (Self::Scalar(_) | Self::Ranges(_) | Self::Set(_) | Self::Copies(_), _) => self.clone(),
         }
     }
 }
@@ -376,21 +276,6 @@ impl Resources {
         }
         self.kept(|key, _held| key.stack.is_allocatable_to(role))
     }
-    /// Whether any of it is reserved to nobody.
-    #[must_use]
-    pub fn has_unreserved(&self) -> bool {
-        self.summary().has_unreserved
-    }
-    /// Whether any of it is reserved to somebody.
-    #[must_use]
-    pub fn has_reserved(&self) -> bool {
-        self.summary().has_reserved
-    }
-    /// To whom what is reserved of it belongs.
-    #[must_use]
-    pub fn owners(&self) -> BTreeSet<&Role> {
-        self.held().keys().filter_map(|key| key.stack.owner()).collect()
-    }
     /// The persistent volumes.
     #[must_use]
     pub fn volumes(&self) -> Vec<Resource> {
@@ -411,37 +296,6 @@ impl Resources {
             marked.add_held(&key, held)?;
         }
         Ok(marked)
-    }
-    /// The total of a scalar; shared volumes count once, ranges and sets count their members.
-    #[must_use]
-    pub fn total(&self, name: &Name) -> Scalar {
-        self.summary().quantities.get(name)
-    }
-    /// The totals of all names, as [`Self::total`] counts.
-    #[must_use]
-    pub fn quantities(&self) -> &Quantities {
-        &self.summary().quantities
-    }
-    /// The same as a map.
-    #[must_use]
-    pub fn totals(&self) -> BTreeMap<Name, Scalar> {
-        self.quantities().iter().collect()
-    }
-}
-
-fn quantity(key: &Key, held: &Held) -> Scalar {
-    let whole = |n: u64| Scalar::from_units(n).unwrap_or_default();
-    match (&held.amount, key.whole) {
-        (Amount::Scalar(amount), _) => *amount,
-        (Amount::Ranges(ranges), _) => whole(ranges.count()),
-        (Amount::Set(items), _) => whole(items.len() as u64),
-        (Amount::Copies(_), Some(size)) if key.shared => size,
-        (Amount::Copies(copies), Some(size)) => i64::try_from(*copies)
-            .ok()
-            .and_then(|n| size.milli().checked_mul(n))
-            .map(Scalar::from_milli)
-            .unwrap_or(size),
-        (Amount::Copies(copies), None) => whole(*copies),
     }
 }
 
