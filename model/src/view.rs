@@ -2,6 +2,7 @@
 
 use crate::agent::{AgentInfo, Disk};
 use crate::disk::Cordon;
+use crate::error::Rejection;
 use crate::framework::FrameworkInfo;
 use crate::id::{AgentId, ClusterId, FrameworkId, OfferId, ProfileName};
 use crate::record::ReservationRow;
@@ -132,6 +133,8 @@ pub struct VolumeView {
     pub observed: Option<crate::volume::VolumeState>,
     /// What was measured since the master started; absent before the first time.
     pub usage: Option<UsageView>,
+    /// Why it cannot be used at the moment, as its agent says.
+    pub unavailable: Option<Rejection>,
 }
 
 /// What a volume uses.
@@ -174,7 +177,7 @@ pub struct ScheduleView {
     /// The time of the next snapshot; absent while nothing is taken.
     pub next: Option<Timestamp>,
     /// Why nothing is taken now: the volume is in the trash, or its agent is not there.
-    pub obstacle: Option<crate::error::Rejection>,
+    pub obstacle: Option<Rejection>,
     /// Its snapshots that are READY.
     pub kept: u64,
     /// The time for which the newest of them was taken.

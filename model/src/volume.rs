@@ -248,6 +248,8 @@ pub struct VolumeReport {
     pub wiped: Option<Wiped>,
     /// The operation was refused for good and has changed nothing; `error` says why.
     pub refused: bool,
+    /// Why it cannot be used at the moment, whatever its state; the agent goes on trying.
+    pub unavailable: Option<Rejection>,
 }
 
 /// One use of a volume by a task.

@@ -65,6 +65,7 @@ impl Agent {
             setting: volume.setting,
             wiped: wiped(volume),
             refused: false,
+            unavailable: self.unavailable(volume.spec.id).cloned(),
         }
     }
 

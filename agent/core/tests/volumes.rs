@@ -53,6 +53,7 @@ fn create_writes_its_intent_then_asks_for_the_effect_then_writes_and_reports_the
         setting: None,
         wiped: None,
         refused: false,
+        unavailable: None,
     };
     let send = |report| Output::Send(FromAgent::Volume { ledger_seq: 0, report });
     assert_eq!(
@@ -368,7 +369,7 @@ fn strangely_measured() -> (Scene, Vec<Output>) {
     let (_, effect) = only_volume_effect(&outputs);
     assert_eq!(effect, VolumeEffect::Verify { spec: spec(1, 1), place: Place::Live });
     let outputs = scene.answer(&outputs, foreign());
-    assert_eq!(states(&outputs), vec![], "once may pass");
+    assert_eq!(states(&outputs), vec![(VolumeState::Ready, None)], "once may pass");
     let outputs = scene.wait(Duration::from_secs(1));
     let (_, effect) = only_volume_effect(&outputs);
     assert_eq!(effect, VolumeEffect::Verify { spec: spec(1, 1), place: Place::Live });
@@ -384,13 +385,14 @@ fn foreign() -> VolumeOutcome {
 fn a_disturbance_that_passes_quarantines_nothing() {
     let (mut scene, outputs) = strangely_measured();
     let outputs = scene.answer(&outputs, present());
-    assert_eq!(states(&outputs), vec![]);
+    assert_eq!(states(&outputs), vec![(VolumeState::Ready, None)]);
+    assert_eq!(reports(&outputs)[0].unavailable, None, "it can be used again");
     assert_eq!(scene.agent.books().volumes()[&volume(1)].state, VolumeState::Ready);
     // The next one begins anew.
     let outputs = scene.wait(Duration::from_secs(300));
     let outputs = scene.answer(&outputs, foreign());
     let outputs = scene.answer(&outputs, foreign());
-    assert_eq!(states(&outputs), vec![]);
+    assert_eq!(states(&outputs), vec![(VolumeState::Ready, None)]);
 }
 
 #[test]

@@ -117,6 +117,8 @@ pub(crate) struct VolumeRow {
     pub(crate) created_ms: u64,
     pub(crate) changed_ms: u64,
     pub(crate) error: Option<ErrorRow>,
+    /// Why it cannot be used at the moment, whatever its state.
+    pub(crate) unavailable: Option<ErrorRow>,
     /// What its last operation waits for, where one is shown and that is known.
     pub(crate) waits_for: Option<String>,
     pub(crate) protected: bool,
@@ -163,6 +165,7 @@ impl VolumeRow {
             created_ms: volume.created.ms(),
             changed_ms: volume.changed.ms(),
             error: volume.error.as_ref().map(ErrorRow::from),
+            unavailable: view.unavailable.as_ref().map(ErrorRow::from),
             waits_for: None,
             protected: volume.protected,
             shared: volume.spec.shared,
@@ -199,6 +202,9 @@ impl Row for VolumeRow {
     fn cells(&self) -> Vec<Cell> {
         let state = self.state.clone();
         let state = match VolumeState::ALL.iter().find(|s| s.as_str() == state) {
+            Some(VolumeState::Ready) if self.unavailable.is_some() => {
+                Cell::Bad(format!("{state}, unavailable"))
+            },
             Some(VolumeState::Ready) => Cell::Good(state),
             Some(VolumeState::Failed | VolumeState::Lost | VolumeState::Quarantined) => {
                 Cell::Bad(state)

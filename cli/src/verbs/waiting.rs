@@ -46,7 +46,10 @@ fn reason(
             Some((name, DiskHealth::Faulty(why))) => {
                 Some(format!("disk {name} of agent {host} is withheld: {why}"))
             },
-            Some((_, DiskHealth::Ok)) => view.volume.error.as_ref().map(ToString::to_string),
+            Some((_, DiskHealth::Ok)) => {
+                let known = view.volume.error.as_ref().or(view.unavailable.as_ref());
+                known.map(ToString::to_string)
+            },
         }
     })
 }

@@ -165,6 +165,7 @@ fn volume(state: &State, entry: &VolumeEntry) -> VolumeView {
             now,
             trend: entry.measured.trend(),
         }),
+        unavailable: observed.and_then(|o| o.unavailable.clone()),
     }
 }
 

@@ -193,6 +193,7 @@ impl Wire for VolumeView {
             offer,
             observed,
             usage,
+            unavailable,
         } = self;
         v1::VolumeView {
             volume: Some(volume.to_wire()),
@@ -206,6 +207,7 @@ impl Wire for VolumeView {
             offer_id: offer.as_ref().map(ToString::to_string),
             observed: observed.map(Choice::number),
             usage: usage.as_ref().map(Wire::to_wire),
+            unavailable: unavailable.as_ref().map(Wire::to_wire),
         }
     }
 
@@ -222,6 +224,7 @@ impl Wire for VolumeView {
             offer_id,
             observed,
             usage,
+            unavailable,
         } = message;
         let observed_at = at.field("observed");
         Ok(Self {
@@ -236,6 +239,7 @@ impl Wire for VolumeView {
             offer: field::optional_id(offer_id.as_deref(), &at.field("offer_id"))?,
             observed: observed.map(|n| VolumeState::read(n, &observed_at)).transpose()?,
             usage: field::optional(usage, &at.field("usage"))?,
+            unavailable: field::optional(unavailable, &at.field("unavailable"))?,
         })
     }
 }

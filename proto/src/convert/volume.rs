@@ -181,6 +181,7 @@ impl Wire for VolumeReport {
             setting,
             wiped,
             refused,
+            unavailable,
         } = self;
         v1::VolumeReport {
             spec: Some(spec.to_wire()),
@@ -196,6 +197,7 @@ impl Wire for VolumeReport {
             setting: setting.as_ref().map(Wire::to_wire),
             wiped: wiped.as_ref().map(Wire::to_wire),
             refused: *refused,
+            unavailable: unavailable.as_ref().map(Wire::to_wire),
         }
     }
 
@@ -214,6 +216,7 @@ impl Wire for VolumeReport {
             setting,
             wiped,
             refused,
+            unavailable,
         } = message;
         Ok(Self {
             spec: field::required(spec, &at.field("spec"))?,
@@ -229,6 +232,7 @@ impl Wire for VolumeReport {
             setting: field::optional(setting, &at.field("setting"))?,
             wiped: field::optional(wiped, &at.field("wiped"))?,
             refused,
+            unavailable: field::optional(unavailable, &at.field("unavailable"))?,
         })
     }
 }

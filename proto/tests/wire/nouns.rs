@@ -304,13 +304,13 @@ pub fn volume_report() -> BoxedStrategy<VolumeReport> {
     (
         (spec(), volume_state(), of(operation_id()), of(rejection()), arc()),
         (arc(), enforcement(), of(bytes()), vec(volume_id(), 0..3), of(size()), of(access())),
-        (of(wiped()), any::<bool>()),
+        (of(wiped()), any::<bool>(), of(rejection())),
     )
         .prop_map(
             |(
                 (spec, state, operation, error, host_path),
                 (driver, enforcement, used, purged, resizing, setting),
-                (wiped, refused),
+                (wiped, refused, unavailable),
             )| {
                 VolumeReport {
                     spec,
@@ -326,6 +326,7 @@ pub fn volume_report() -> BoxedStrategy<VolumeReport> {
                     setting,
                     wiped,
                     refused,
+                    unavailable,
                 }
             },
         )

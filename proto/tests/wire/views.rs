@@ -65,13 +65,13 @@ pub fn volume_view() -> BoxedStrategy<VolumeView> {
     (
         (volume(), arc(), arc(), arc(), arc()),
         (enforcement(), of(bytes()), vec(task_key(), 0..3), of(offer_id()), of(volume_state())),
-        of(usage_view()),
+        (of(usage_view()), of(rejection())),
     )
         .prop_map(
             |(
                 (volume, hostname, disk, host_path, driver),
                 (enforcement, used, users, offer, observed),
-                usage,
+                (usage, unavailable),
             )| VolumeView {
                 volume,
                 hostname,
@@ -84,6 +84,7 @@ pub fn volume_view() -> BoxedStrategy<VolumeView> {
                 offer,
                 observed,
                 usage,
+                unavailable,
             },
         )
         .boxed()

@@ -97,8 +97,15 @@ fn life(dir: &Path) -> anyhow::Result<()> {
         let log = pair.log_tails();
         ensure!(log.contains(&format!("the key of encrypted volume {id} is not in")), "{log}");
         ensure!(!place.join("rows").exists(), "it can be read");
+        let shown = volume(&pair)?;
+        ensure!(shown["unavailable"]["code"] == "VOLUME_UNAVAILABLE", "{shown}");
+        let list = pair.berth(&["volume", "list"])?.stdout;
+        ensure!(list.contains("READY, unavailable"), "{list}");
         Ok(())
     })?;
+    let refused =
+        pair.berth(&["volume", "resize", "secrets", "--role", "tests", "--size", "96MiB"])?;
+    ensure!(refused.stderr.contains("cannot be used now: the key of"), "{refused:?}");
     pair.kill_agent()?;
     fs::rename(&away, &key)?;
     pair.start_agent()?;
@@ -111,6 +118,18 @@ fn life(dir: &Path) -> anyhow::Result<()> {
 
     must(&pair, &["volume", "delete", "secrets", "--role", "tests", "--yes"])?;
     ensure!(key.exists(), "a volume in the trash has lost its key");
+    // Without its key it stays there.
+    fs::rename(&key, &away)?;
+    let refused = pair.berth(&["volume", "trash", "restore", "secrets", "--role", "tests"])?;
+    ensure!(
+        refused.code != 0 && refused.stderr.contains("the key of encrypted volume"),
+        "{refused:?}"
+    );
+    ensure!(pair.items(&["volume", "trash", "list"])?.len() == 1, "it left the trash");
+    fs::rename(&away, &key)?;
+    must(&pair, &["volume", "trash", "restore", "secrets", "--role", "tests"])?;
+    ensure!(fs::read_to_string(place.join("rows"))? == SECRET.repeat(1000), "other rows");
+    must(&pair, &["volume", "delete", "secrets", "--role", "tests", "--yes"])?;
     must(&pair, &["volume", "trash", "purge", "secrets", "--yes", "--confirm", "secrets"])?;
     ensure!(!key.exists(), "a purged volume has its key");
     drop(pair);

@@ -148,7 +148,7 @@ impl Agent {
                     watch.given_up = true;
                 }
                 // What an import is to hold may not be there later: it waits for no room.
-                let is_import = volume.origin.as_ref().is_some_and(|origin| origin.is_import());
+                let is_import = volume.origin.as_ref().is_some_and(|from| from.is_import());
                 let is_full = error.code == ErrorCode::DiskFull && !is_import;
                 if is_full && self.has_other_trash(&volume, held) {
                     self.put_off(volume, error);
@@ -253,9 +253,10 @@ impl Agent {
             VolumeOutcome::Present { host_path, enforcement, .. } => {
                 let watch = self.watch(id);
                 watch.found = Some(Found { host_path, enforcement });
-                watch.attempts = 0;
-                watch.unavailable = None;
-                watch.doubt = None;
+                (watch.attempts, watch.doubt) = (0, None);
+                if watch.unavailable.take().is_some() {
+                    self.tell_volume(id);
+                }
                 self.volume_verified(id);
             },
             VolumeOutcome::Absent => {

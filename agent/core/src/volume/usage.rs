@@ -83,7 +83,12 @@ impl Agent {
     /// Whether it is there is unknown for the moment.
     pub(super) fn not_verified(&mut self, id: VolumeId, error: &Rejection) {
         self.log(Severity::Warning, format!("volume {id} could not be verified: {error}"));
-        self.watch(id).unavailable = Some(error.clone());
+        let why = Some(error.clone().bounded());
+        let is_new = self.watch(id).unavailable != why;
+        self.watch(id).unavailable = why;
+        if is_new {
+            self.tell_volume(id);
+        }
         self.pause(id);
         self.volume_failed(id, error);
     }

@@ -115,6 +115,18 @@ impl OnDisk {
         }
     }
 
+    /// A volume whose key is not there stays in the trash, where it is.
+    fn refuse_locked(&self, here: &Here, spec: &VolumeSpec) -> Result<(), Fault> {
+        if !here.identity.encrypted {
+            return Ok(());
+        }
+        let is_begun = here.identity.generation == spec.generation;
+        self.keys.find(spec.id).map(drop).map_err(|why| match is_begun {
+            true => Fault::Unclear(why),
+            false => Fault::Failed(why),
+        })
+    }
+
     pub(super) fn out_of_trash(
         &self,
         handle: &Handle,
@@ -132,6 +144,7 @@ impl OnDisk {
         let alone = self.room_alone();
         if let Some(here) = self.last_life(handle, spec)? {
             self.refuse_full_when_live(handle, &here)?;
+            self.refuse_locked(&here, spec)?;
         }
         let Some(here) = self.interrupted_restore(handle, spec)? else {
             drop(alone);

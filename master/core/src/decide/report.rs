@@ -110,7 +110,10 @@ fn recorded(
         Verdict::Ensure if repeat && !(rolls_back(volume) && state.safe_mode.is_some()) => {
             vec![Event::tell(id, ensure(volume))]
         },
-        Verdict::Ensure => Vec::new(),
+        Verdict::Ensure => {
+            let of_it = report.filter(|r| r.operation == Some(volume.operation));
+            not_yet(state, volume.operation, of_it.and_then(|r| r.error.as_ref()))
+        },
         Verdict::Ready => ready(state, volume, report, now),
         Verdict::Failed => failed(state, volume, report, now),
         Verdict::Lost => withheld(state, agent, entry, VolumeState::Lost, report, now),

@@ -34,6 +34,7 @@ pub(crate) fn resize(
             .field("size")
     })?;
     check_ready(volume)?;
+    check_available(entry)?;
     check_resizable(spec)?;
     let from = spec.size;
     let kind = if size < from { OperationKind::Shrink } else { OperationKind::Grow };
@@ -177,6 +178,21 @@ fn check_ready(volume: &Volume) -> Result<(), Rejection> {
         .remedy("see berth volume show"));
     }
     Ok(())
+}
+
+/// What its agent cannot use now would wait, and shut everything else out.
+fn check_available(entry: &VolumeEntry) -> Result<(), Rejection> {
+    match entry.observed.as_ref().and_then(|seen| seen.unavailable.as_ref()) {
+        Some(why) => Err(Rejection {
+            code: ErrorCode::VolumeUnavailable,
+            message: format!(
+                "volume {} cannot be used now: {}",
+                entry.volume.spec.name, why.message
+            ),
+            ..why.clone()
+        }),
+        None => Ok(()),
+    }
 }
 
 fn tell(volume: &Volume, size: Bytes) -> Event {

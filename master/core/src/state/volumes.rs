@@ -1,5 +1,6 @@
 //! One volume: the registry's record and what the agent says of it.
 
+use berth_model::error::Rejection;
 use berth_model::resources::Resource;
 use berth_model::task::TaskKey;
 use berth_model::transfer::Progress;
@@ -37,6 +38,7 @@ pub(crate) struct Observed {
     pub(crate) driver: Arc<str>,
     pub(crate) enforcement: Enforcement,
     pub(crate) used: Option<Bytes>,
+    pub(crate) unavailable: Option<Rejection>,
 }
 
 impl Observed {
@@ -48,6 +50,7 @@ impl Observed {
             driver: Arc::clone(&report.driver),
             enforcement: report.enforcement,
             used: report.used,
+            unavailable: report.unavailable.clone(),
         }
     }
 }

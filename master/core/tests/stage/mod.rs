@@ -156,6 +156,7 @@ pub fn report(spec: &VolumeSpec, state: VolumeState) -> VolumeReport {
         setting: None,
         wiped: None,
         refused: false,
+        unavailable: None,
     }
 }
 
