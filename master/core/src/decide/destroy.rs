@@ -34,7 +34,10 @@ pub(crate) fn destroy_offered(
             .transpose()?
             .flatten()
             .ok_or_else(|| unknown(&resource.to_string()))?;
-        consumed.add(&resource).map_err(|e| unknown(&e.to_string()))?;
+        // What failed is nowhere, so nobody is offered it: its record ends without.
+        if entry.volume.state != VolumeState::Failed {
+            consumed.add(&resource).map_err(|e| unknown(&e.to_string()))?;
+        }
         found.push(entry);
     }
     if found.is_empty() {
@@ -50,7 +53,8 @@ pub(crate) fn destroy_offered(
     };
     for entry in &found {
         check_unused(order.state, entry)?;
-        if !running.contains(&sum_of(&entry.resource())) {
+        let is_offered = running.contains(&sum_of(&entry.resource()));
+        if !is_offered && entry.volume.state != VolumeState::Failed {
             return Err(not_offered(entry));
         }
     }
