@@ -79,6 +79,7 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::UnknownSchedule
         | ErrorCode::UnknownAuditEntry => exit::NOT_FOUND,
         ErrorCode::StaleOffer
+        | ErrorCode::Conflict
         | ErrorCode::StaleEpoch
         | ErrorCode::RequestIdReused
         | ErrorCode::NotReserved

@@ -8,5 +8,5 @@ pub mod registry;
 pub mod relay;
 mod serve;
 
-pub use config::{ConfigError, MasterConfig};
+pub use config::{ConfigError, MasterConfig, MasterFlags};
 pub use serve::{ServeError, run};

@@ -53,6 +53,7 @@ pub async fn run(
         heartbeat: config.heartbeat,
         agent_timeout: config.agent_timeout,
         offer_timeout: config.offer_timeout,
+        optimistic: config.optimistic,
         audit_entries: config.audit_entries,
         audit_age: config.audit_age,
     };

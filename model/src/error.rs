@@ -74,6 +74,8 @@ codes! {
     AmbiguousId => "AMBIGUOUS_ID", Never;
     /// The offer was used, declined, rescinded, or made in an earlier epoch.
     StaleOffer => "STALE_OFFER", AfterRefresh;
+    /// What an optimistic offer held was committed to somebody else first.
+    Conflict => "CONFLICT", AfterRefresh;
     /// The caller's epoch or session is no longer the current one.
     StaleEpoch => "STALE_EPOCH", AfterRefresh;
     /// The request id was used for another request.

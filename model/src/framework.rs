@@ -77,6 +77,37 @@ impl Default for Filters {
     }
 }
 
+/// What becomes of an ACCEPT when a part of what it needs was committed to somebody else meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AcceptMode {
+    /// Each operation and each task stands for itself: what is still there is done, the others conflict.
+    #[default]
+    Incremental,
+    /// All operations and all tasks, or nothing.
+    AllOrNothing,
+}
+
+impl AcceptMode {
+    /// As users see it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Incremental => "INCREMENTAL",
+            Self::AllOrNothing => "ALL_OR_NOTHING",
+        }
+    }
+}
+
+/// On which terms an ACCEPT commits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// How much of it.
+    pub mode: AcceptMode,
+    /// Only if nothing was committed on the agent since this `seq` of an offer's version; without it, whenever what is
+    /// needed is there.
+    pub if_seq: Option<u64>,
+}
+
 /// A call of a framework.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -97,6 +128,8 @@ pub enum Call {
         operations: Vec<OfferOperation>,
         /// For what remains unused.
         filters: Filters,
+        /// All or a part, and as of when.
+        terms: Terms,
     },
     /// Give offers back.
     Decline {

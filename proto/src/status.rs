@@ -55,6 +55,7 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::SnapshotExists => Code::AlreadyExists,
         // Look at the state again, then try anew.
         ErrorCode::StaleOffer
+        | ErrorCode::Conflict
         | ErrorCode::StaleEpoch
         | ErrorCode::ResourcesInUse
         | ErrorCode::SourceChanged

@@ -19,6 +19,22 @@ pub(crate) struct MasterRun {
     /// Where to listen
     #[arg(long)]
     pub(crate) listen: Option<String>,
+    /// To how many frameworks the same free cpus, memory, disk and ports are offered at once, 1 to 16; ROLE=K for a role; may be
+    /// repeated (default: 1)
+    #[arg(long, value_name = "K|ROLE=K")]
+    pub(crate) offer_fanout: Vec<String>,
+    /// How much later the next of them is offered it, unless an earlier one has answered (default: 50ms)
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) offer_stagger: Option<String>,
+    /// How long such an offer may stay unanswered before it is rescinded (default: 30s)
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) optimistic_offer_timeout: Option<String>,
+    /// How long what is left of such an offer can still be had after somebody else took a part of it (default: 50ms)
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) optimistic_offer_grace: Option<String>,
+    /// How long the cpus and memory of a failed task that used a volume are kept for its role; with a fan-out only (default: 60s)
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) sticky_ttl: Option<String>,
     /// Settings as a TOML file; flags win
     #[arg(long)]
     pub(crate) config: Option<PathBuf>,

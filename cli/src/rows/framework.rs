@@ -2,12 +2,13 @@
 
 use super::{age, in_unit};
 use crate::output::{Cell, Row};
+use berth_model::id::{AgentId, FrameworkId};
 use berth_model::offer::Offer;
 use berth_model::resources::Name;
 use berth_model::units::{Scalar, Timestamp};
 use berth_model::view::{FrameworkView, RoleView};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A framework.
 #[derive(Debug, Serialize)]
@@ -95,10 +96,33 @@ pub(crate) struct OfferRow {
     pub(crate) hostname: String,
     pub(crate) resources: String,
     pub(crate) seq: u64,
+    /// The part of the resources that others may hold too.
+    pub(crate) optimistic: String,
+    /// How many frameworks hold optimistic parts of the agent; one when nobody shares it.
+    pub(crate) holders: usize,
+    pub(crate) version: OfferVersion,
 }
 
-impl From<&Offer> for OfferRow {
-    fn from(offer: &Offer) -> Self {
+/// The state of the agent that an offer shows.
+#[derive(Debug, Serialize)]
+pub(crate) struct OfferVersion {
+    pub(crate) epoch: u64,
+    pub(crate) seq: u64,
+}
+
+impl OfferRow {
+    /// One row for each; who holds what is told from all of them together.
+    pub(crate) fn all(offers: &[Offer]) -> Vec<Self> {
+        let mut holders: BTreeMap<AgentId, BTreeSet<&FrameworkId>> = BTreeMap::new();
+        for offer in offers.iter().filter(|offer| offer.is_optimistic()) {
+            holders.entry(offer.agent).or_default().insert(&offer.framework);
+        }
+        let count = |offer: &Offer| holders.get(&offer.agent).map_or(1, BTreeSet::len);
+        let of = |offer: &Offer| if offer.is_optimistic() { count(offer) } else { 1 };
+        offers.iter().map(|offer| Self::of(offer, of(offer))).collect()
+    }
+
+    fn of(offer: &Offer, holders: usize) -> Self {
         Self {
             id: offer.id.to_string(),
             framework_id: offer.framework.to_string(),
@@ -107,15 +131,21 @@ impl From<&Offer> for OfferRow {
             hostname: offer.hostname.to_string(),
             resources: offer.resources.to_string(),
             seq: offer.seq,
+            optimistic: offer.optimistic.to_string(),
+            holders,
+            version: OfferVersion { epoch: offer.version.epoch, seq: offer.version.seq },
         }
     }
 }
 
 impl Row for OfferRow {
-    const COLUMNS: &'static [&'static str] = &["OFFER", "FRAMEWORK", "ROLE", "HOST", "RESOURCES"];
-    const NARROW: usize = 5;
+    const COLUMNS: &'static [&'static str] =
+        &["OFFER", "FRAMEWORK", "ROLE", "HOST", "HOLDERS", "RESOURCES", "OPTIMISTIC"];
+    const NARROW: usize = 6;
     fn cells(&self) -> Vec<Cell> {
-        [&self.id, &self.framework_id, &self.role, &self.hostname, &self.resources]
+        let holders = self.holders.to_string();
+        let (id, framework, role) = (&self.id, &self.framework_id, &self.role);
+        [id, framework, role, &self.hostname, &holders, &self.resources, &self.optimistic]
             .map(Cell::text)
             .into()
     }

@@ -7,7 +7,7 @@ use berth_agent::engine::Error as AgentError;
 use berth_agent::{AgentConfig, Flags};
 use berth_master::engine::EngineError;
 use berth_master::registry::StoreError;
-use berth_master::{MasterConfig, ServeError as MasterError};
+use berth_master::{MasterConfig, MasterFlags, ServeError as MasterError};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_storage_framework::service::{
     EngineError as SchedulerEngineError, SchedulerConfig, ServeError as SchedulerError,
@@ -153,7 +153,16 @@ fn serving(what: &str, address: std::net::SocketAddr) {
 }
 
 pub(crate) async fn master(args: MasterRun) -> Result<(), Failure> {
-    let config = MasterConfig::load(args.config.as_deref(), args.work_dir, args.listen)
+    let flags = MasterFlags {
+        work_dir: args.work_dir,
+        listen: args.listen,
+        offer_fanout: args.offer_fanout,
+        offer_stagger: args.offer_stagger,
+        optimistic_offer_timeout: args.optimistic_offer_timeout,
+        optimistic_offer_grace: args.optimistic_offer_grace,
+        sticky_ttl: args.sticky_ttl,
+    };
+    let config = MasterConfig::load(args.config.as_deref(), flags)
         .map_err(|e| Failure::usage(e.to_string(), "see `berth master run --help`"))?;
     start_logging();
     take_open_files();

@@ -121,7 +121,7 @@ pub(crate) async fn framework(command: &Framework) -> Result<(), Failure> {
 pub(crate) async fn offer(command: &Offer) -> Result<(), Failure> {
     let (Offer::List(read) | Offer::Show { read, .. }) = command;
     let offers = Client::connect(&read.connect).await?.offers().await?;
-    let rows: Vec<OfferRow> = offers.iter().map(OfferRow::from).collect();
+    let rows = OfferRow::all(&offers);
     match command {
         Offer::List(_) => output::list(&rows, &read.show),
         Offer::Show { offer, .. } => {

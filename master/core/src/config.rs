@@ -1,6 +1,8 @@
 //! What the master can be told to do differently, with defaults and their reasons.
 
 use berth_model::id::ClusterId;
+use berth_model::role::Role;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +30,8 @@ pub struct Config {
     /// The shortest time between two looks at one agent's free resources: 1 s bounds the work and is
     /// also the shortest life of a refusal.
     pub allocation_interval: Duration,
+    /// Offers of the same resources to several frameworks at once; none by default.
+    pub optimistic: Optimistic,
     /// How many ended operations are remembered for queries and for repeated requests.
     pub operations_kept: usize,
     /// How many ended and acknowledged tasks are remembered, for lists and for reading their output.
@@ -50,6 +54,64 @@ pub struct Config {
     pub audit_fault: Option<String>,
 }
 
+/// How the same free resources are offered to several frameworks. With a fan-out of one for all, nothing here has any effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Optimistic {
+    /// How many frameworks may hold the same resources: 1 to [`FAN_OUT_MAX`]. One by default, as in Mesos.
+    pub fan_out: u32,
+    /// The same for a role and those below it; the nearest counts.
+    pub fan_out_of: BTreeMap<Role, u32>,
+    /// The next holder is offered them this much later, unless an earlier one has answered: whose turn it is has a head start.
+    pub stagger: Duration,
+    /// An offer with an optimistic part that is not answered in this time is rescinded.
+    pub timeout: Duration,
+    /// What an optimistic offer still holds may be committed for so long after somebody else has committed a part of it: the
+    /// time that an ACCEPT is under way. Then it is rescinded.
+    pub grace: Duration,
+    /// For so long the cpus and memory of a failed task that used a volume are kept for its role on that agent.
+    pub sticky: Duration,
+    /// For so long a framework that lost several times in a row has an agent for itself.
+    pub alone: Duration,
+}
+
+/// The largest fan-out.
+pub const FAN_OUT_MAX: u32 = 16;
+
+impl Default for Optimistic {
+    fn default() -> Self {
+        Self {
+            fan_out: 1,
+            fan_out_of: BTreeMap::new(),
+            stagger: Duration::from_millis(50),
+            timeout: Duration::from_secs(30),
+            grace: Duration::from_millis(50),
+            sticky: Duration::from_secs(60),
+            alone: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Optimistic {
+    /// How many frameworks may hold what a framework of this role is offered.
+    #[must_use]
+    pub fn of(&self, role: &Role) -> u32 {
+        let fitting = self.fan_out_of.iter().filter(|(of, _)| role.may_use(of));
+        let nearest = fitting.max_by_key(|(of, _)| of.as_str().len());
+        nearest.map_or(self.fan_out, |(_, fan_out)| *fan_out).clamp(1, FAN_OUT_MAX)
+    }
+    /// The largest of all.
+    #[must_use]
+    pub fn most(&self) -> u32 {
+        let of_roles = self.fan_out_of.values().copied();
+        of_roles.chain([self.fan_out]).max().unwrap_or(1).clamp(1, FAN_OUT_MAX)
+    }
+    /// True when anything may be offered to more than one.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.most() > 1
+    }
+}
+
 impl Config {
     /// The defaults for a cluster and a term.
     #[must_use]
@@ -64,6 +126,7 @@ impl Config {
             reregister_window: Duration::from_secs(600),
             offer_timeout: None,
             allocation_interval: Duration::from_secs(1),
+            optimistic: Optimistic::default(),
             operations_kept: 10_000,
             tasks_kept: 1_000,
             frameworks_kept: 1_000,

@@ -3,13 +3,14 @@
 
 use crate::audit::certificate::Certificate;
 use crate::boundary::Output;
-use crate::state::{Filter, FilterKey, Kill, Refusals, Task, Timer};
+use crate::state::{Filter, FilterKey, Kill, Loss, Refusals, Task, Timer};
 use berth_model::agent::Disk;
 use berth_model::id::{AgentId, FrameworkId, OfferId, SessionId, SnapshotId, VolumeId};
 use berth_model::link::ToAgent;
 use berth_model::offer::Offer;
 use berth_model::operation::OperationRecord;
 use berth_model::record::{RegistryKey, RegistryRecord, ReservationRow};
+use berth_model::resources::Resources;
 use berth_model::role::Role;
 use berth_model::snapshot::SnapshotReport;
 use berth_model::task::{TaskKey, TaskStatus};
@@ -81,6 +82,15 @@ pub(crate) enum AgentEvent {
     Looked(AgentId),
     /// Nobody wants anything: the next look may come at once.
     NotLooked(AgentId),
+    /// The next holder of what was just offered is looked for then.
+    FanOut {
+        agent: AgentId,
+        at: Timestamp,
+    },
+    /// Its optimistic offers were compared with what is available.
+    Settled(AgentId),
+    /// What was kept of it for a role, and whose time is over, is free.
+    KeptOver(AgentId),
     VolumeObserved(Box<VolumeReport>),
     /// The agent does not have it.
     VolumeUnobserved(VolumeId),
@@ -137,6 +147,33 @@ pub(crate) enum FrameworkEvent {
     Offered(Box<Offer>),
     /// The offer is void; its resources are available.
     OfferEnded(OfferId),
+    /// The offer gives an agent to one framework alone, because it lost too often.
+    OfferedAlone(OfferId),
+    /// The offer does not fit any more, until the agent's books change again or it is rescinded.
+    OfferLost {
+        offer: OfferId,
+        loss: Loss,
+    },
+    /// It fits again.
+    OfferFits(OfferId),
+    /// The offer was rescinded because somebody else committed what it held: an ACCEPT that names it conflicts.
+    LossKept {
+        framework: FrameworkId,
+        offer: OfferId,
+        loss: Loss,
+    },
+    /// An ACCEPT of the framework conflicted; this much it needed in vain.
+    RaceLost {
+        framework: FrameworkId,
+        needed: Resources,
+    },
+    /// It got what it asked for.
+    RaceWon(FrameworkId),
+    /// It answers offers, or does not.
+    Slow {
+        framework: FrameworkId,
+        is_slow: bool,
+    },
     Refused {
         key: FilterKey,
         filter: Filter,

@@ -22,6 +22,6 @@ mod state;
 mod turn;
 
 pub use boundary::{Input, Output, RecoverError, Step};
-pub use config::Config;
+pub use config::{Config, FAN_OUT_MAX, Optimistic};
 pub use master::Master;
 pub use state::State;

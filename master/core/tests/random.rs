@@ -9,7 +9,7 @@ use berth_model::access::{Access, Mode};
 use berth_model::audit::Said;
 use berth_model::disk::DiskRequest;
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::framework::{Call, Capability, Event, Filters};
+use berth_model::framework::{Call, Capability, Event, Filters, Terms};
 use berth_model::id::{
     AgentId, DiskId, FrameworkId, OfferId, OperationId, SessionId, SnapshotId, VolumeId,
 };
@@ -449,7 +449,12 @@ impl World {
         if self.dice.roll(10) == 0 {
             offers.push(OfferId { epoch: 1, number: 1 });
         }
-        let body = Call::Accept { offers, operations, filters: Filters { refuse } };
+        let body = Call::Accept {
+            offers,
+            operations,
+            filters: Filters { refuse },
+            terms: Terms::default(),
+        };
         self.calls(&id, over, body);
     }
 

@@ -7,7 +7,7 @@ mod stage;
 
 use berth_master_core::{Input, Output, query};
 use berth_model::error::ErrorCode;
-use berth_model::framework::{Call, Event, Filters};
+use berth_model::framework::{Call, Event, Filters, Terms};
 use berth_model::id::{AgentId, FrameworkId, OfferId, OperationId, ReservationId, VolumeId};
 use berth_model::link::{FromAgent, ToAgent};
 use berth_model::offer::Offer;
@@ -415,6 +415,7 @@ fn stale_offers_void_the_call_and_drop_its_tasks() {
             action: Action::Launch(vec![task("t", agent_id(1), res("cpus:1;mem:32"))]),
         }],
         filters: Filters::default(),
+        terms: Terms::default(),
     };
     for offers in [vec![], vec![offer.id, offer.id], vec![stale], vec![offer.id, stale]] {
         let step = stage.call(&id, 50, accept(offers));
@@ -463,6 +464,7 @@ fn an_accept_that_comes_twice_acts_once_and_another_under_its_id_is_refused() {
             action: Action::Reserve(by_ops(text, "storage")),
         }],
         filters: Filters { refuse: Duration::ZERO },
+        terms: Terms::default(),
     };
     let step = stage.call(&id, 50, accept(vec![offer.id], "cpus:1"));
     assert_eq!(operations(&step), [("RESERVE", "DONE", None)]);

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::registry::{Loaded, Store, StoreError, encode};
 use crate::relay::Relay;
 use batch::{Batch, Release};
-use berth_master_core::{Config, Input, Master, RecoverError};
+use berth_master_core::{Config, Input, Master, Optimistic, RecoverError};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{ClusterId, OperationId};
 use berth_model::operation::OperationRecord;
@@ -88,6 +88,8 @@ pub struct EngineConfig {
     pub agent_timeout: Duration,
     /// See [`Config::offer_timeout`].
     pub offer_timeout: Option<Duration>,
+    /// See [`Config::optimistic`].
+    pub optimistic: Optimistic,
     /// See [`Config::audit_entries`].
     pub audit_entries: u64,
     /// See [`Config::audit_age`].
@@ -124,6 +126,7 @@ impl Engine {
             heartbeat: settings.heartbeat,
             agent_timeout: settings.agent_timeout,
             offer_timeout: settings.offer_timeout,
+            optimistic: settings.optimistic.clone(),
             audit_entries: settings.audit_entries,
             audit_age: settings.audit_age,
             audit_fault: tail.fault,

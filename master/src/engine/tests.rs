@@ -3,7 +3,7 @@
 
 use super::{AgentOutlet, Engine, EngineConfig, EngineError, FrameworkOutlet, Handle};
 use crate::registry::{Change, FailingStore, Loaded, MemoryStore, Record, Store, StoreError};
-use berth_master_core::{Input, query};
+use berth_master_core::{Input, Optimistic, query};
 use berth_model::agent::AgentInfo;
 use berth_model::audit::Said;
 use berth_model::error::ErrorCode;
@@ -52,6 +52,7 @@ pub(super) fn start(store: impl Store + 'static) -> (Handle, JoinHandle<Result<(
         heartbeat: Duration::from_secs(15),
         agent_timeout: Duration::from_secs(75),
         offer_timeout: None,
+        optimistic: Optimistic::default(),
         audit_entries: 1_000_000,
         audit_age: None,
     };

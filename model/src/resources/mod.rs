@@ -285,6 +285,18 @@ impl Resource {
         self.disk.as_ref().is_none_or(|d| d.persistence.is_none() && d.source.is_divisible())
     }
 
+    /// True when several frameworks may be offered it at the same time: nobody's, and any part of it is as good as another.
+    /// What is reserved, volumes, whole disks and what comes in pieces go to one at a time.
+    #[must_use]
+    pub fn can_be_optimistic(&self) -> bool {
+        let counted = match &self.name {
+            Name::Cpus | Name::Mem | Name::Disk | Name::Ports => true,
+            Name::Gpus | Name::Other(_) => false,
+        };
+        let plain = !self.shared && !self.revocable && self.provider.is_none();
+        counted && plain && self.stack.is_unreserved() && self.is_divisible()
+    }
+
     /// Checks what can be checked without knowing the cluster.
     ///
     /// # Errors

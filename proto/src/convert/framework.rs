@@ -5,10 +5,11 @@ use super::{At, Wire};
 use crate::v1;
 use crate::v1::{scheduler_call as call, scheduler_event as event};
 use berth_model::error::Rejection;
-use berth_model::framework::{Call, Capability, Event, Filters, FrameworkInfo};
+use berth_model::framework::{AcceptMode, Call, Capability, Event, Filters, FrameworkInfo, Terms};
 use berth_model::id::{AgentId, TaskId};
 use std::time::Duration;
 
+choice!(AcceptMode, v1::AcceptMode, "mode of an ACCEPT", [Incremental, AllOrNothing]);
 choice!(Capability, v1::FrameworkCapability, "capability of a framework", [SharedResources]);
 
 impl Wire for FrameworkInfo {
@@ -95,11 +96,15 @@ fn call_to_wire(model: &Call) -> call::Body {
             framework_id: framework.as_ref().map(ToString::to_string),
             suppressed_roles: field::role_texts(suppressed),
         }),
-        Call::Accept { offers, operations, filters } => call::Body::Accept(call::Accept {
-            offer_ids: field::id_texts(offers),
-            operations: field::messages(operations),
-            filters: Some(filters.to_wire()),
-        }),
+        Call::Accept { offers, operations, filters, terms: Terms { mode, if_seq } } => {
+            call::Body::Accept(call::Accept {
+                offer_ids: field::id_texts(offers),
+                operations: field::messages(operations),
+                filters: Some(filters.to_wire()),
+                mode: mode.number(),
+                if_seq: *if_seq,
+            })
+        },
         Call::Decline { offers, filters } => call::Body::Decline(call::Decline {
             offer_ids: field::id_texts(offers),
             filters: Some(filters.to_wire()),
@@ -195,14 +200,23 @@ fn subscribe(message: call::Subscribe, at: &At<'_>) -> Result<Call, Rejection> {
 }
 
 fn accept(message: call::Accept, at: &At<'_>) -> Result<Call, Rejection> {
-    let call::Accept { offer_ids, operations, filters } = message;
+    let call::Accept { offer_ids, operations, filters, mode, if_seq } = message;
     let operations_at = at.field("operations");
     field::count(operations.len(), &operations_at)?;
     Ok(Call::Accept {
         offers: offers(&offer_ids, &at.field("offer_ids"))?,
         operations: field::list(operations, &operations_at)?,
         filters: field::optional(filters, &at.field("filters"))?.unwrap_or_default(),
+        terms: Terms { mode: accept_mode(mode, &at.field("mode"))?, if_seq },
     })
+}
+
+/// Callers of an earlier release say nothing and mean each operation for itself.
+fn accept_mode(number: i32, at: &At<'_>) -> Result<AcceptMode, Rejection> {
+    if number == v1::AcceptMode::Unspecified as i32 {
+        return Ok(AcceptMode::default());
+    }
+    Choice::read(number, at)
 }
 
 fn reconcile(message: call::Reconcile, at: &At<'_>) -> Result<Call, Rejection> {

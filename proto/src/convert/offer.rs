@@ -5,7 +5,7 @@ use super::resource::{sum, sum_to_wire};
 use super::{At, Wire};
 use crate::v1;
 use berth_model::error::Rejection;
-use berth_model::offer::Offer;
+use berth_model::offer::{Offer, Version};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,7 +13,18 @@ impl Wire for Offer {
     type Message = v1::Offer;
 
     fn to_wire(&self) -> v1::Offer {
-        let Self { id, framework, role, agent, hostname, attributes, resources, seq } = self;
+        let Self {
+            id,
+            framework,
+            role,
+            agent,
+            hostname,
+            attributes,
+            resources,
+            seq,
+            optimistic,
+            version,
+        } = self;
         v1::Offer {
             offer_id: id.to_string(),
             framework_id: framework.to_string(),
@@ -23,6 +34,8 @@ impl Wire for Offer {
             attributes: BTreeMap::clone(attributes),
             resources: sum_to_wire(resources),
             seq: *seq,
+            optimistic: sum_to_wire(optimistic),
+            version: Some(version.to_wire()),
         }
     }
 
@@ -36,7 +49,16 @@ impl Wire for Offer {
             attributes,
             resources,
             seq,
+            optimistic,
+            version,
         } = message;
+        let optimistic_at = at.field("optimistic");
+        let resources = sum(resources, &at.field("resources"))?;
+        let optimistic = sum(optimistic, &optimistic_at)?;
+        if !resources.contains(&optimistic) {
+            let text = format!("{optimistic} is not all in the offer, which holds {resources}");
+            return Err(optimistic_at.invalid(text, "name a part of the resources"));
+        }
         Ok(Self {
             id: field::id(&offer_id, &at.field("offer_id"))?,
             framework: field::id(&framework_id, &at.field("framework_id"))?,
@@ -44,8 +66,25 @@ impl Wire for Offer {
             agent: field::id(&agent_id, &at.field("agent_id"))?,
             hostname: Arc::from(hostname),
             attributes: Arc::new(attributes),
-            resources: sum(resources, &at.field("resources"))?,
+            resources,
             seq,
+            optimistic,
+            // A master of an earlier release has no fan-out and counts nothing.
+            version: field::optional(version, &at.field("version"))?.unwrap_or_default(),
         })
+    }
+}
+
+impl Wire for Version {
+    type Message = v1::OfferVersion;
+
+    fn to_wire(&self) -> v1::OfferVersion {
+        let Self { epoch, seq } = *self;
+        v1::OfferVersion { epoch, seq }
+    }
+
+    fn from_wire(message: v1::OfferVersion, _at: &At<'_>) -> Result<Self, Rejection> {
+        let v1::OfferVersion { epoch, seq } = message;
+        Ok(Self { epoch, seq })
     }
 }

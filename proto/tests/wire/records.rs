@@ -6,10 +6,10 @@ use crate::nouns::*;
 use crate::tasks::*;
 use crate::transfers::{import, progress, transfer_id, transfer_order};
 use crate::wipes::{ledger_wipe, wipe};
-use berth_model::framework::{Call, Capability, Event, Filters, FrameworkInfo};
+use berth_model::framework::{AcceptMode, Call, Capability, Event, Filters, FrameworkInfo, Terms};
 use berth_model::id::{ClusterId, ReservationId, SessionId};
 use berth_model::link::{Envelope, FromAgent, OutputStream, Registration, TaskReport, ToAgent};
-use berth_model::offer::Offer;
+use berth_model::offer::{Offer, Version};
 use berth_model::operation::{
     Action, OfferOperation, OperationKind, OperationRecord, OperationState,
 };
@@ -37,16 +37,24 @@ fn stream() -> BoxedStrategy<OutputStream> {
 }
 
 pub fn offer() -> BoxedStrategy<Offer> {
-    (offer_id(), framework(), role(), agent(), arc(), map(), resources(), any::<u64>())
-        .prop_map(|(id, framework, role, agent, hostname, attributes, resources, seq)| Offer {
-            id,
-            framework,
-            role,
-            agent,
-            hostname,
-            attributes: Arc::new(attributes),
-            resources,
-            seq,
+    let version = (any::<u64>(), any::<u64>()).prop_map(|(epoch, seq)| Version { epoch, seq });
+    let rest = (any::<u64>(), any::<bool>(), version);
+    (offer_id(), framework(), role(), agent(), arc(), map(), resources(), rest)
+        .prop_map(|(id, framework, role, agent, hostname, attributes, resources, rest)| {
+            let (seq, is_optimistic, version) = rest;
+            let part = |resource: &berth_model::resources::Resource| is_optimistic && resource.can_be_optimistic();
+            Offer {
+                id,
+                framework,
+                role,
+                agent,
+                hostname,
+                attributes: Arc::new(attributes),
+                optimistic: resources.filtered(part),
+                resources,
+                seq,
+                version,
+            }
         })
         .boxed()
 }
@@ -136,14 +144,25 @@ pub fn framework_info() -> BoxedStrategy<FrameworkInfo> {
         .boxed()
 }
 
+fn terms() -> BoxedStrategy<Terms> {
+    let modes = vec![AcceptMode::Incremental, AcceptMode::AllOrNothing];
+    (select(modes), of(any::<u64>())).prop_map(|(mode, if_seq)| Terms { mode, if_seq }).boxed()
+}
+
 pub fn call() -> BoxedStrategy<(u64, Call)> {
     let filters = || span().prop_map(|refuse| Filters { refuse });
     let call = prop_oneof![
         (framework_info(), of(framework()), roles()).prop_map(|(info, framework, suppressed)| {
             Call::Subscribe { info, framework, suppressed }
         }),
-        (vec(offer_id(), 1..3), vec(offer_operation(), 0..3), filters())
-            .prop_map(|(offers, operations, filters)| Call::Accept { offers, operations, filters }),
+        (vec(offer_id(), 1..3), vec(offer_operation(), 0..3), filters(), terms()).prop_map(
+            |(offers, operations, filters, terms)| Call::Accept {
+                offers,
+                operations,
+                filters,
+                terms
+            }
+        ),
         (vec(offer_id(), 1..3), filters())
             .prop_map(|(offers, filters)| Call::Decline { offers, filters }),
         roles().prop_map(Call::Revive),

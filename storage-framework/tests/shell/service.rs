@@ -4,7 +4,7 @@ use crate::master::{Master, Session, until, within};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::{Call, Event, FrameworkInfo};
 use berth_model::id::{AgentId, FrameworkId, OfferId, StatusId, TaskId};
-use berth_model::offer::Offer;
+use berth_model::offer::{Offer, Version};
 use berth_model::operation::{Action, OperationKind};
 use berth_model::resources::{Resources, parse_resources};
 use berth_model::role::Role;
@@ -127,6 +127,8 @@ async fn launch(session: &mut Session) -> (Vec<OperationKind>, TaskId) {
         attributes: Arc::default(),
         resources: parse_resources("cpus:2;mem:1024;disk:4096;ports:[31005-31005]").unwrap(),
         seq: 1,
+        optimistic: Resources::new(),
+        version: Version { epoch: 1, seq: 1 },
     };
     session.say(&Event::Offers(vec![offer])).await;
     let (number, operations) = session

@@ -4,7 +4,7 @@ use anyhow::{Context, bail, ensure};
 use berth_cluster_tests::{Pair, wait_until};
 use berth_host_tests::host::{mount_image, mount_new, run, unmount_images, with_private_mounts};
 use berth_model::error::ErrorCode;
-use berth_model::framework::{Call, Event, Filters, FrameworkInfo};
+use berth_model::framework::{Call, Event, Filters, FrameworkInfo, Terms};
 use berth_model::id::{OperationId, TaskId};
 use berth_model::offer::Offer;
 use berth_model::operation::{Action, OfferOperation};
@@ -125,6 +125,7 @@ impl Framework {
                 action: Action::Launch(vec![task]),
             }],
             filters: Filters { refuse: Duration::ZERO },
+            terms: Terms::default(),
         })
     }
 

@@ -4,7 +4,7 @@
 use anyhow::{Context, bail, ensure};
 use berth_cluster_tests::{Pair, wait_until};
 use berth_host_tests::host::skip;
-use berth_model::framework::{Call, Capability, Event, Filters, FrameworkInfo};
+use berth_model::framework::{Call, Capability, Event, Filters, FrameworkInfo, Terms};
 use berth_model::id::{OperationId, TaskId};
 use berth_model::offer::Offer;
 use berth_model::operation::{Action, OfferOperation};
@@ -127,6 +127,7 @@ impl Framework {
             offers: offers.iter().map(|offer| offer.id).collect(),
             operations: vec![operation],
             filters: Filters { refuse: Duration::from_secs(600) },
+            terms: Terms::default(),
         })
     }
 

@@ -4,13 +4,14 @@
 //! It knows no sessions and sends nothing. Filter (who may get it), order (who is next, kept by `state::shares`) and amount
 //! (how much) are apart. A look at one agent and a cycle over all of them are the same: a cycle is looks one after the other,
 //! each with the order that the one before left. The first framework in order takes all it may use of the agent; what is left,
-//! because it is reserved to others, goes to the next. Invariant: each resource is in one offer, except that a shared volume
+//! because it is reserved to others, goes to the next; what may be offered to several stays for them too (`sharing`). Invariant: each resource is in one offer, except that a shared volume
 //! is in one of each framework's offers; it goes to one framework at a time, and to the next one in a later look.
 
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
 mod scenarios;
+mod sharing;
 mod trial;
 
 pub use trial::Trial;
@@ -18,15 +19,24 @@ pub use trial::Trial;
 use crate::decide::disk::Withheld;
 use crate::state::{Agent, Shares, State};
 use berth_model::id::{FrameworkId, OfferId};
-use berth_model::offer::Offer;
+use berth_model::offer::{Offer, Version};
 use berth_model::resources::{Name, Resources};
 use berth_model::role::Role;
 use berth_model::units::{Scalar, Timestamp};
+use sharing::Sharing;
 use std::sync::Arc;
 
 /// Unreserved leftovers below both of these are not worth an offer (the minimum of Mesos).
 const LEAST_CPUS: Scalar = Scalar::from_milli(10);
 const LEAST_MEM: Scalar = Scalar::from_milli(32_000);
+
+/// What comes of a look at an agent.
+#[derive(Debug, Default)]
+pub(crate) struct Round {
+    pub(crate) offers: Vec<Offer>,
+    /// The one among them that gives the agent to a framework alone, because it lost too often.
+    pub(crate) alone: Option<OfferId>,
+}
 
 /// The offers to make of this agent now, numbered from `number`.
 pub(crate) fn allocate(
@@ -35,14 +45,15 @@ pub(crate) fn allocate(
     agent: &Agent,
     number: u64,
     now: Timestamp,
-) -> Vec<Offer> {
+) -> Round {
     if agent.session().is_none()
         || agent.books.available.is_empty()
         || state.withheld_because(agent).is_some()
     {
-        return Vec::new();
+        return Round::default();
     }
-    let mut offers = Vec::new();
+    let mut round = Round::default();
+    let mut sharing = Sharing::of(state, agent);
     let mut free = agent.books.available.clone();
     if agent.faulty || !state.disks.is_empty() {
         let withheld = Withheld::of(state, &agent.info.disks);
@@ -50,10 +61,10 @@ pub(crate) fn allocate(
             free = withheld.strip(&free);
         }
     }
-    let mut order = shares.walk();
+    let mut order = sharing.order(shares.walk(), now);
     let mut narrowed = false;
     loop {
-        if !narrowed && !free.has_unreserved() {
+        if !narrowed && (!free.has_unreserved() || sharing.is_given_out()) {
             order.only_of(free.owners());
             narrowed = true;
         }
@@ -63,12 +74,19 @@ pub(crate) fn allocate(
         if !kept_back.is_empty() {
             part = part.minus(&kept_back);
         }
+        let (part, optimistic) = sharing.divide(role, framework, part);
         if !is_worthwhile(&part) || is_refused(state, agent, role, framework, &part, now) {
             continue;
         }
-        free = free.minus(&part);
-        offers.push(Offer {
-            id: OfferId { epoch: state.config.epoch, number: number + offers.len() as u64 },
+        let exclusive = part.minus(&optimistic);
+        free = free.minus(&exclusive);
+        let number = number + round.offers.len() as u64;
+        let id = OfferId { epoch: state.config.epoch, number };
+        if sharing.made(framework, &exclusive, &optimistic) {
+            round.alone = Some(id);
+        }
+        round.offers.push(Offer {
+            id,
             framework: framework.clone(),
             role: role.clone(),
             agent: agent.info.id,
@@ -76,12 +94,14 @@ pub(crate) fn allocate(
             attributes: Arc::clone(&agent.info.attributes),
             resources: part,
             seq: agent.seq,
+            optimistic,
+            version: Version { epoch: state.config.epoch, seq: agent.commits },
         });
         if free.is_empty() {
             break;
         }
     }
-    offers
+    round
 }
 
 /// The shared volumes that the framework is not offered: all when it does not understand them, else those it is offered

@@ -31,7 +31,7 @@ impl<'a> Trial<'a> {
         let state = self.state;
         let mut made = Vec::with_capacity(state.agents.len());
         for agent in state.agents.values() {
-            let offers = allocate(state, &self.shares, agent, self.next_offer, self.now);
+            let offers = allocate(state, &self.shares, agent, self.next_offer, self.now).offers;
             self.give(&offers);
             made.extend(offers);
         }
@@ -40,7 +40,7 @@ impl<'a> Trial<'a> {
     /// Looks at one agent.
     pub fn look(&mut self, agent: AgentId) -> Vec<Offer> {
         let Some(agent) = self.state.agents.get(&agent) else { return Vec::new() };
-        let offers = allocate(self.state, &self.shares, agent, self.next_offer, self.now);
+        let offers = allocate(self.state, &self.shares, agent, self.next_offer, self.now).offers;
         self.give(&offers);
         offers
     }

@@ -92,6 +92,7 @@ pub(crate) fn launch(
         let left = format!("task {}: the accepted offers", task.id);
         return Err(insufficient(&left, running, &resources));
     }
+    order.check_there(&resources)?;
     let volumes = resources.volumes();
     let found = volumes
         .iter()

@@ -1,6 +1,6 @@
 //! One operation on one agent: who asks, under which id, and from which resources it may draw.
 
-use super::rescind;
+use super::{conflict, rescind};
 use crate::event::Event;
 use crate::state::{Agent, State};
 use berth_model::audit::Said;
@@ -64,6 +64,8 @@ pub(crate) enum Source<'a> {
         role: &'a Role,
         /// The framework's.
         principal: Option<&'a Principal>,
+        /// The offers had an optimistic part: some of it may be somebody else's by now.
+        contested: bool,
     },
     /// Everything of the agent that no task uses; offers that hold it are rescinded.
     Agent,
@@ -90,11 +92,22 @@ impl Order<'_> {
     /// Makes sure that `wanted` is there to be taken.
     pub(crate) fn secure(&self, wanted: &Resources) -> Result<Vec<Event>, Rejection> {
         match self.source {
-            Source::Accepted { running, .. } if running.contains(wanted) => Ok(Vec::new()),
+            Source::Accepted { running, .. } if running.contains(wanted) => {
+                self.check_there(wanted).map(|()| Vec::new())
+            },
             Source::Accepted { running, .. } => {
                 Err(insufficient("the accepted offers", running, wanted))
             },
             Source::Agent => rescind::claim(self.state, self.agent, wanted, self.asked.now),
+        }
+    }
+    /// Refuses what the accepted offers held and somebody else has committed meanwhile.
+    pub(crate) fn check_there(&self, wanted: &Resources) -> Result<(), Rejection> {
+        match self.source {
+            Source::Accepted { contested: true, role, .. } => {
+                conflict::check_there(self.state, self.agent, role, wanted)
+            },
+            Source::Accepted { .. } | Source::Agent => Ok(()),
         }
     }
     /// Who asked, when that is known.

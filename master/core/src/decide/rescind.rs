@@ -41,7 +41,7 @@ pub(crate) fn filter(
     Some(FrameworkEvent::Refused { key, filter: Filter { refused, until } }.into())
 }
 
-/// Makes `wanted` available on the agent by rescinding as few offers as a greedy choice finds: always
+/// Makes `wanted` available on the agent: what is offered optimistically is available; of the rest by rescinding as few offers as a greedy choice finds: always
 /// the one that covers most of what is still missing.
 ///
 /// # Errors
@@ -72,16 +72,17 @@ pub(crate) fn claim(
             return Err(insufficient(&holder, &pool, wanted));
         };
         let offer = offers.remove(index);
-        missing = offer.resources.missing(&missing);
+        let held = offer.exclusive().into_owned();
+        missing = held.missing(&missing);
         events.extend(rescind(offer));
-        events.extend(filter(offer, offer.resources.clone(), Filters::default(), state, now));
+        events.extend(filter(offer, held, Filters::default(), state, now));
     }
     Ok(events)
 }
 
 /// How much of `missing` the offer holds, in thousandths over all names.
 fn covered(offer: &Offer, missing: &Resources) -> i64 {
-    let left = offer.resources.missing(missing);
+    let left = offer.exclusive().missing(missing);
     let part = missing.minus(&left);
     part.totals().values().fold(0, |sum, amount| sum.saturating_add(amount.milli()))
 }

@@ -50,7 +50,23 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
         AgentEvent::Looked(agent) => {
             unlook(state, agent);
             state.shares.settle(now, state.config.allocation_interval);
-            change(state, agent, |entry| entry.looked = Some(now));
+            change(state, agent, |entry| {
+                entry.looked = Some(now);
+                entry.fanning = false;
+            });
+        },
+        AgentEvent::FanOut { agent, at } => {
+            unlook(state, agent);
+            change(state, agent, |entry| {
+                entry.look_due = Some(at);
+                entry.fanning = true;
+            });
+            state.timers.arm(at, Timer::Look(agent));
+        },
+        AgentEvent::Settled(agent) => drop(state.unsettled.remove(&agent)),
+        AgentEvent::KeptOver(agent) => {
+            change(state, agent, |entry| entry.kept.retain(|kept| kept.until > now));
+            stir(state, now, agent);
         },
         AgentEvent::NotLooked(agent) => unlook(state, agent),
         AgentEvent::VolumeObserved(report) => {

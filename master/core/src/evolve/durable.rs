@@ -4,7 +4,7 @@
 //! cannot disagree about what is durable.
 
 use super::framework::rewant;
-use super::{placing, stir, wake};
+use super::{commit, placing, stir, wake};
 use crate::state::{
     Agent, Audit, Books, Framework, Pool, RowKey, SnapshotEntry, State, Timer, VolumeEntry,
     base_of, sum_of,
@@ -93,6 +93,7 @@ fn put_agent(state: &mut State, now: Timestamp, info: AgentInfo) {
         agent.books.convert(Pool::Available, &gone, Pool::Available, &new);
         state.shares.withdraw(&before);
         state.shares.declare(&after);
+        commit(state, id, None);
         stir(state, now, id);
     }
 }
@@ -118,11 +119,13 @@ fn put_row(state: &mut State, now: Timestamp, row: Arc<ReservationRow>) {
     let (id, agent) = (row.id, row.agent);
     let after = sum_of(&row.resource);
     let key = RowKey::of(&row.resource);
+    let taker = row.resource.stack.owner().cloned();
     let before = state.rows.insert(id, row).map(|old| sum_of(&old.resource)).unwrap_or_default();
     if let (Some(entry), Some(key)) = (state.agents.get_mut(&agent), key) {
         entry.rows.insert(key, id);
         convert_row(&mut entry.books, &before, &after);
     }
+    commit(state, agent, taker.filter(|_| !before.contains(&after)));
     stir(state, now, agent);
 }
 
@@ -133,6 +136,7 @@ fn delete_row(state: &mut State, now: Timestamp, id: ReservationId) {
         entry.rows.remove(&key);
         convert_row(&mut entry.books, &sum_of(&row.resource), &Resources::new());
     }
+    commit(state, row.agent, None);
     stir(state, now, row.agent);
 }
 
@@ -176,6 +180,7 @@ fn put_volume(state: &mut State, now: Timestamp, volume: Arc<Volume>) {
     if is_new && let Some(agent) = state.agents.get_mut(&agent) {
         agent.volumes.insert(id);
     }
+    commit(state, agent, None);
     stir(state, now, agent);
     wake(state, now, id);
 }
@@ -198,6 +203,7 @@ fn delete_volume(state: &mut State, now: Timestamp, id: VolumeId) {
     if let Some(agent) = state.agents.get_mut(&entry.volume.agent) {
         agent.volumes.remove(&id);
     }
+    commit(state, entry.volume.agent, None);
     stir(state, now, entry.volume.agent);
     wake(state, now, id);
 }

@@ -1,10 +1,11 @@
 //! Applies what concerns frameworks: sessions, offers, refusals.
 
-use super::{stir, stir_all};
+use super::{stir, stir_all, unsettle};
 use crate::event::FrameworkEvent;
-use crate::state::{Filter, FilterKey, State, Timer};
+use crate::state::{Filter, FilterKey, Loss, Races, State, Timer};
 use berth_model::id::{FrameworkId, OfferId};
 use berth_model::offer::Offer;
+use berth_model::resources::Resources;
 use berth_model::role::Role;
 use berth_model::units::Timestamp;
 use std::collections::BTreeSet;
@@ -28,6 +29,7 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: FrameworkEvent) {
                 }
             }
             rewant(state, &framework);
+            races(state, &framework, |races| *races = Races::default());
             unfilter(state, &framework, None);
             stir_all(state, now);
         },
@@ -41,6 +43,7 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: FrameworkEvent) {
                 state.timers.arm(until, timer);
             }
             rewant(state, &framework);
+            races(state, &framework, |races| *races = Races::default());
             unfilter(state, &framework, None);
         },
         FrameworkEvent::Closed(framework) => {
@@ -51,6 +54,7 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: FrameworkEvent) {
                 }
             }
             rewant(state, &framework);
+            races(state, &framework, |races| *races = Races::default());
             unfilter(state, &framework, None);
         },
         FrameworkEvent::Suppressed { framework, roles } => {
@@ -69,26 +73,76 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: FrameworkEvent) {
         },
         FrameworkEvent::Offered(offer) => offered(state, now, *offer),
         FrameworkEvent::OfferEnded(offer) => offer_ended(state, now, offer),
+        FrameworkEvent::OfferedAlone(offer) => offered_alone(state, now, offer),
+        FrameworkEvent::OfferLost { offer, loss } => {
+            let at = now.after(state.config.optimistic.grace);
+            state.timers.arm(at, Timer::OfferLost(offer));
+            state.losses.insert(offer, loss);
+        },
+        FrameworkEvent::OfferFits(offer) => drop(state.losses.remove(&offer)),
+        FrameworkEvent::LossKept { framework, offer, loss } => {
+            races(state, &framework, |races| keep_loss(races, offer, loss));
+        },
+        FrameworkEvent::RaceLost { framework, needed } => races(state, &framework, |races| {
+            races.lost = races.lost.saturating_add(1);
+            races.needed = needed;
+        }),
+        FrameworkEvent::RaceWon(framework) => races(state, &framework, |races| {
+            races.lost = 0;
+            races.needed = Resources::new();
+        }),
+        FrameworkEvent::Slow { framework, is_slow } => {
+            races(state, &framework, |races| races.is_slow = is_slow);
+        },
         FrameworkEvent::Refused { key, filter } => refused(state, key, filter),
         FrameworkEvent::FilterEnded(key) => filter_ended(state, now, &key),
     }
 }
 
+fn races(state: &mut State, framework: &FrameworkId, with: impl FnOnce(&mut Races)) {
+    let Some(entry) = state.frameworks.get_mut(framework) else { return };
+    with(&mut entry.races);
+    if entry.races.lost >= Races::PATIENCE {
+        state.owed.insert(framework.clone());
+    } else {
+        state.owed.remove(framework);
+    }
+}
+
+fn keep_loss(races: &mut Races, offer: OfferId, loss: Loss) {
+    if races.rescinded.len() >= Races::REMEMBERED {
+        races.rescinded.pop_front();
+    }
+    races.rescinded.push_back((offer, loss));
+}
+
+/// Who has an agent alone has it for a short time, and begins to count anew.
+fn offered_alone(state: &mut State, now: Timestamp, id: OfferId) {
+    let Some(offer) = state.offers.get(&id) else { return };
+    let framework = offer.framework.clone();
+    state.alone.insert(id);
+    state.timers.arm(now.after(state.config.optimistic.alone), Timer::OfferOld(id));
+    races(state, &framework, |races| races.lost = 0);
+}
+
 fn offered(state: &mut State, now: Timestamp, offer: Offer) {
     state.next_offer = state.next_offer.max(offer.id.number + 1);
+    let exclusive = offer.exclusive().into_owned();
     if let Some(agent) = state.agents.get_mut(&offer.agent) {
-        agent.books.offer(&offer.resources);
+        agent.books.offer(&exclusive);
         agent.offers.insert(offer.id);
     }
     if let Some(framework) = state.frameworks.get_mut(&offer.framework) {
         framework.offers.insert(offer.id);
     }
-    state.shares.offer((&offer.role, &offer.framework), offer.agent, &offer.resources);
-    if let Some(span) = state.config.offer_timeout {
+    state.shares.offer((&offer.role, &offer.framework), offer.agent, &exclusive);
+    let soon = offer.is_optimistic().then_some(state.config.optimistic.timeout);
+    if let Some(span) = state.config.offer_timeout.into_iter().chain(soon).min() {
         state.timers.arm(now.after(span), Timer::OfferOld(offer.id));
     }
     let (agent, shared) = (offer.agent, !offer.resources.shared().is_empty());
     state.offers.insert(offer.id, offer);
+    unsettle(state, agent);
     if shared {
         // The next framework may be offered it too, in a look of its own.
         stir(state, now, agent);
@@ -97,14 +151,25 @@ fn offered(state: &mut State, now: Timestamp, offer: Offer) {
 
 fn offer_ended(state: &mut State, now: Timestamp, id: OfferId) {
     let Some(offer) = state.offers.remove(&id) else { return };
+    let exclusive = offer.exclusive();
     if let Some(agent) = state.agents.get_mut(&offer.agent) {
-        agent.books.end_offer(&offer.resources);
+        agent.books.end_offer(&exclusive);
         agent.offers.remove(&id);
+        if agent.fanning
+            && offer.is_optimistic()
+            && let Some(due) = agent.look_due.replace(now)
+        {
+            // An earlier holder has answered: the next one's turn is now.
+            state.timers.disarm(due, Timer::Look(offer.agent));
+            state.timers.arm(now, Timer::Look(offer.agent));
+        }
     }
     if let Some(framework) = state.frameworks.get_mut(&offer.framework) {
         framework.offers.remove(&id);
     }
-    state.shares.release((&offer.role, &offer.framework), offer.agent, &offer.resources);
+    state.shares.release((&offer.role, &offer.framework), offer.agent, &exclusive);
+    state.losses.remove(&id);
+    state.alone.remove(&id);
     stir(state, now, offer.agent);
 }
 

@@ -9,6 +9,7 @@ mod task;
 use crate::event::Event;
 use crate::state::{State, Timer};
 use berth_model::id::{AgentId, VolumeId};
+use berth_model::role::Role;
 use berth_model::units::Timestamp;
 
 /// Applies one event.
@@ -31,6 +32,7 @@ pub(crate) fn evolve(state: &mut State, now: Timestamp, event: Event) {
 /// The agent's free resources changed: somebody may want them.
 fn stir(state: &mut State, now: Timestamp, agent: AgentId) {
     let interval = state.config.allocation_interval;
+    unsettle(state, agent);
     let Some(entry) = state.agents.get_mut(&agent) else { return };
     entry.seq += 1;
     if entry.session().is_none() || entry.look_due.is_some() {
@@ -39,6 +41,24 @@ fn stir(state: &mut State, now: Timestamp, agent: AgentId) {
     let due = entry.looked.map_or(now, |looked| looked.after(interval).max(now));
     entry.look_due = Some(due);
     state.timers.arm(due, Timer::Look(agent));
+}
+
+/// What is available of the agent may be less: its optimistic offers are compared with it at the end of the step.
+fn unsettle(state: &mut State, agent: AgentId) {
+    let Some(entry) = state.agents.get(&agent) else { return };
+    if entry.optimistic(state).next().is_some() {
+        state.unsettled.insert(agent);
+    }
+}
+
+/// Something was committed or given back on the agent; `taker` is who has more now, when somebody has.
+fn commit(state: &mut State, agent: AgentId, taker: Option<Role>) {
+    unsettle(state, agent);
+    let Some(entry) = state.agents.get_mut(&agent) else { return };
+    entry.commits += 1;
+    if taker.is_some() {
+        entry.taker = taker;
+    }
 }
 
 /// Something that the volume's schedule depends on changed: it is looked at in this step.

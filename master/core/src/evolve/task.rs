@@ -1,10 +1,12 @@
 //! Applies what concerns tasks, and charges them.
 
-use super::{placing, stir};
+use super::{commit, placing, stir};
 use crate::event::TaskEvent;
-use crate::state::{Pool, State, Task, sum_of};
+use crate::state::{Agent, Kept, Pool, State, Task, Timer, keepable, sum_of};
 use berth_model::id::VolumeId;
-use berth_model::task::{TaskKey, TaskStatus};
+use berth_model::resources::Resources;
+use berth_model::role::Role;
+use berth_model::task::{TaskKey, TaskState, TaskStatus};
 use berth_model::units::Timestamp;
 
 pub(super) fn apply(state: &mut State, now: Timestamp, event: TaskEvent) {
@@ -69,11 +71,42 @@ fn added(state: &mut State, task: Task) {
 fn charged(state: &mut State, key: &TaskKey) {
     let Some(task) = state.tasks.get_mut(key).filter(|task| !task.charged) else { return };
     task.charged = true;
+    let (agent, role) = (task.agent, task.role.clone());
     if let Some(agent) = state.agents.get_mut(&task.agent) {
         agent.books.shift(Pool::Available, Pool::Used, &task.plain);
         agent.seq += 1;
+        use_kept(agent, &task.role, &task.plain);
     }
     state.shares.charge((&task.role, &key.framework), task.agent, &task.plain);
+    commit(state, agent, Some(role));
+}
+
+/// What was kept for a role is used by one of its tasks.
+fn use_kept(agent: &mut Agent, role: &Role, used: &Resources) {
+    let mut used = keepable(used);
+    for kept in agent.kept.iter_mut().filter(|kept| kept.role == *role) {
+        let taken = kept.resources.common(&used);
+        kept.resources = kept.resources.minus(&taken);
+        used = used.minus(&taken);
+    }
+    agent.kept.retain(|kept| !kept.resources.is_empty());
+}
+
+/// A failed task that used a volume starts again where its data is: what it had is kept for its role for a while.
+fn keep(state: &mut State, now: Timestamp, task: &TaskKey) {
+    let config = &state.config.optimistic;
+    let Some(task) = state.tasks.get(task).filter(|_| config.is_on()) else { return };
+    let failed = matches!(task.status.state, TaskState::Failed | TaskState::Lost);
+    let resources = keepable(&task.plain);
+    if !failed || task.volumes.is_empty() || resources.is_empty() || config.sticky.is_zero() {
+        return;
+    }
+    let (agent, until) = (task.agent, now.after(config.sticky));
+    let kept = Kept { role: task.role.clone(), resources, until };
+    if let Some(agent) = state.agents.get_mut(&agent) {
+        agent.kept.push(kept);
+    }
+    state.timers.arm(until, Timer::KeptOver(agent));
 }
 
 fn volume_taken(state: &mut State, key: TaskKey, volume: VolumeId) {
@@ -86,6 +119,7 @@ fn volume_taken(state: &mut State, key: TaskKey, volume: VolumeId) {
         if let Some(agent) = state.agents.get_mut(&entry.volume.agent) {
             agent.seq += 1;
         }
+        commit(state, entry.volume.agent, None);
         entry.users.insert(key);
     }
     state.volumes.insert(volume, entry);
@@ -112,6 +146,7 @@ fn free(state: &mut State, now: Timestamp, key: &TaskKey) {
             entry.books.shift(Pool::Used, Pool::Available, &plain);
         }
         state.shares.release((&role, &key.framework), agent, &plain);
+        keep(state, now, key);
     }
     for volume in volumes {
         let Some(mut entry) = state.volumes.remove(&volume) else { continue };
@@ -124,6 +159,7 @@ fn free(state: &mut State, now: Timestamp, key: &TaskKey) {
         }
         state.volumes.insert(volume, entry);
     }
+    commit(state, agent, None);
     stir(state, now, agent);
 }
 

@@ -30,9 +30,13 @@ pub(super) fn conservation(findings: &mut Findings, state: &State, id: AgentId, 
     findings.require(total.as_ref() == Some(&books.total), "total-from-records", id, || {
         format!("total {} but records make {total:?}", books.total)
     });
-    let offered = gather(
-        agent.offers.iter().filter_map(|offer| state.offers.get(offer)).map(|o| &o.resources),
-    );
+    let exclusive: Vec<Resources> = agent
+        .offers
+        .iter()
+        .filter_map(|offer| state.offers.get(offer))
+        .map(|offer| offer.exclusive().into_owned())
+        .collect();
+    let offered = gather(exclusive.iter());
     findings.require(offered.as_ref() == Some(&books.offered), "offered-in-offers", id, || {
         format!("offered {} but offers hold {offered:?}", books.offered)
     });

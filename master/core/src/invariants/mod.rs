@@ -2,6 +2,7 @@
 //! differences that keep the books.
 
 mod books;
+mod optimistic;
 
 use crate::decide::disk::Withheld;
 use crate::state::{Agent, Link, RowKey, Shares, State, VolumeEntry, sum_of};
@@ -57,6 +58,7 @@ pub fn check(state: &State) -> Vec<Violation> {
     let mut findings = Findings::default();
     for (id, agent) in &state.agents {
         books::conservation(&mut findings, state, *id, agent);
+        optimistic::check(&mut findings, state, *id, agent);
         indices(&mut findings, state, *id, agent);
     }
     rows(&mut findings, state);
@@ -68,6 +70,7 @@ pub fn check(state: &State) -> Vec<Violation> {
     tasks(&mut findings, state);
     operations(&mut findings, state);
     shares(&mut findings, state);
+    optimistic::indices(&mut findings, state);
     findings.0
 }
 
@@ -309,7 +312,7 @@ fn shares(findings: &mut Findings, state: &State) {
         again.declare(&agent.info.declared);
     }
     for offer in state.offers.values() {
-        again.charge((&offer.role, &offer.framework), offer.agent, &offer.resources);
+        again.charge((&offer.role, &offer.framework), offer.agent, &offer.exclusive());
     }
     for (key, task) in state.tasks.iter().filter(|(_, task)| task.charged) {
         again.charge((&task.role, &key.framework), task.agent, &task.plain);

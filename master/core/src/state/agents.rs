@@ -1,8 +1,9 @@
 //! One agent.
 
-use super::{Books, RowKey};
+use super::{Books, Kept, RowKey};
 use berth_model::agent::{AgentInfo, Disk, DiskHealth};
 use berth_model::id::{OfferId, ReservationId, SessionId, SnapshotId, VolumeId};
+use berth_model::role::Role;
 use berth_model::task::TaskKey;
 use berth_model::units::Timestamp;
 use berth_model::view::AgentState;
@@ -43,6 +44,13 @@ pub(crate) struct Agent {
     pub(crate) tasks: BTreeSet<TaskKey>,
     /// Counts changes of the books; offers remember it.
     pub(crate) seq: u64,
+    /// Counts committed changes, and who took something last.
+    pub(crate) commits: u64,
+    pub(crate) taker: Option<Role>,
+    /// What is kept for a role for a while.
+    pub(crate) kept: Vec<Kept>,
+    /// The next look is the next holder's turn.
+    pub(crate) fanning: bool,
     /// When its free resources were last looked at.
     pub(crate) looked: Option<Timestamp>,
     /// When they are to be looked at again.
@@ -66,6 +74,10 @@ impl Agent {
             offers: BTreeSet::new(),
             tasks: BTreeSet::new(),
             seq: 0,
+            commits: 0,
+            taker: None,
+            kept: Vec::new(),
+            fanning: false,
             looked: None,
             look_due: None,
         }

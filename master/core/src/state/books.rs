@@ -2,7 +2,8 @@
 //!
 //! Invariant: total = available + offered + used + withheld, but for the copies of shared volumes. Of such a volume one copy
 //! rests in `available` or `withheld` for as long as it exists; each offer and each task has a further copy, which is made
-//! for it and vanishes with it. It knows no reservation rule; every change is a difference whose cost does not depend on
+//! for it and vanishes with it. The optimistic part of an offer stays in `available` while it is offered: what is in `offered`
+//! is exclusive. It knows no reservation rule; every change is a difference whose cost does not depend on
 //! how much else there is.
 
 use berth_model::resources::{Resource, Resources};
@@ -12,7 +13,7 @@ use berth_model::resources::{Resource, Resources};
 pub(crate) enum Pool {
     /// Free, may be offered.
     Available,
-    /// In an offer.
+    /// In an offer, and in no other.
     Offered,
     /// Charged to a task.
     Used,
@@ -63,7 +64,7 @@ impl Books {
         self.take(from, what);
         self.give(to, what);
     }
-    /// An offer is made. What is shared stays available too.
+    /// An offer is made; `what` is its exclusive part. What is shared stays available too.
     pub(crate) fn offer(&mut self, what: &Resources) {
         self.take(Pool::Available, &what.unshared());
         self.give(Pool::Offered, what);

@@ -1,5 +1,6 @@
 //! One framework, and the refusals it gave.
 
+use super::Races;
 use berth_model::id::{AgentId, FrameworkId, OfferId, SessionId};
 use berth_model::record::FrameworkRecord;
 use berth_model::resources::Resources;
@@ -20,6 +21,8 @@ pub(crate) struct Framework {
     pub(crate) tasks: BTreeSet<TaskKey>,
     /// When it is torn down unless it comes back.
     pub(crate) given_up: Option<Timestamp>,
+    /// How it fares in races for optimistic offers.
+    pub(crate) races: Races,
 }
 
 impl Framework {
@@ -31,6 +34,7 @@ impl Framework {
             offers: BTreeSet::new(),
             tasks: BTreeSet::new(),
             given_up: None,
+            races: Races::default(),
         }
     }
     /// The roles it takes offers for now.

@@ -9,6 +9,7 @@ mod agents;
 mod audit;
 mod books;
 mod frameworks;
+mod optimistic;
 mod rows;
 mod shares;
 mod snapshots;
@@ -20,6 +21,7 @@ pub(crate) use agents::{Agent, Link};
 pub(crate) use audit::{Audit, Refusals};
 pub(crate) use books::{Books, Pool, sum_of};
 pub(crate) use frameworks::{Filter, FilterKey, Framework};
+pub(crate) use optimistic::{Kept, Loss, Races, keepable};
 pub(crate) use rows::{RowKey, base_of};
 pub(crate) use shares::Shares;
 pub(crate) use snapshots::SnapshotEntry;
@@ -67,6 +69,14 @@ pub struct State {
     /// Removed frameworks, oldest first.
     pub(crate) removed: BTreeSet<(Timestamp, FrameworkId)>,
     pub(crate) offers: BTreeMap<OfferId, Offer>,
+    /// Optimistic offers that do not fit any more and are rescinded soon.
+    pub(crate) losses: BTreeMap<OfferId, Loss>,
+    /// Offers that give an agent to one framework alone because it lost too often.
+    pub(crate) alone: BTreeSet<OfferId>,
+    /// Frameworks that lost too often and are to have an agent alone.
+    pub(crate) owed: BTreeSet<FrameworkId>,
+    /// Agents with optimistic offers whose books changed in this step.
+    pub(crate) unsettled: BTreeSet<AgentId>,
     pub(crate) tasks: BTreeMap<TaskKey, Task>,
     /// Ended tasks that nobody has to be told about any more, oldest first.
     pub(crate) told: BTreeSet<(Timestamp, TaskKey)>,
@@ -105,6 +115,10 @@ impl State {
             frameworks: BTreeMap::new(),
             removed: BTreeSet::new(),
             offers: BTreeMap::new(),
+            losses: BTreeMap::new(),
+            alone: BTreeSet::new(),
+            owed: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
             tasks: BTreeMap::new(),
             told: BTreeSet::new(),
             operations: BTreeMap::new(),

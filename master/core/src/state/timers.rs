@@ -19,6 +19,10 @@ pub(crate) enum Timer {
     FrameworkAway(FrameworkId),
     /// Rescind the offer.
     OfferOld(OfferId),
+    /// Somebody else has committed a part of the offer: rescind it.
+    OfferLost(OfferId),
+    /// What is kept of an agent for a role is free again.
+    KeptOver(AgentId),
     /// A refusal ends.
     FilterEnds(FilterKey),
     /// Look at an agent's free resources.

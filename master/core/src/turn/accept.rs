@@ -1,13 +1,16 @@
 //! ACCEPT: offers are used up, operations run in order on what is left of them, the rest goes back.
+//!
+//! What others hold too may be gone: then an operation conflicts, and so does each that needs what it was to make.
 
 use super::Turn;
+use crate::decide::conflict::{self, Footprint, contested};
 use crate::decide::launch::{Word, launch};
 use crate::decide::order::{Asked, Conversion, Order, Source, answered_before};
 use crate::decide::rescind::filter;
 use crate::decide::{create, destroy, reserve, resize};
 use crate::event::{Event, FrameworkEvent};
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::framework::{self, Filters};
+use berth_model::framework::{self, AcceptMode, Filters, Terms};
 use berth_model::id::{AgentId, FrameworkId, OfferId, OperationId, Principal, fingerprint};
 use berth_model::offer::Offer;
 use berth_model::operation::{Action, OfferOperation, OperationState};
@@ -16,6 +19,14 @@ use berth_model::role::Role;
 use berth_model::task::{TaskInfo, TaskKey, TaskReason, TaskState};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// What an ACCEPT says.
+pub(super) struct Accepted {
+    pub(super) offers: Vec<OfferId>,
+    pub(super) operations: Vec<OfferOperation>,
+    pub(super) filters: Filters,
+    pub(super) terms: Terms,
+}
 
 /// What the accepted offers have become so far.
 struct Running {
@@ -28,6 +39,14 @@ struct Running {
     made: Resources,
     /// The shared volumes in it that tasks of this call use.
     lent: Resources,
+    /// Others held some of it too.
+    contested: bool,
+    /// What operations that conflicted would have made.
+    unmade: Resources,
+    /// What they needed in vain.
+    needed: Resources,
+    /// The first refusal, a conflict before others.
+    refusal: Option<Rejection>,
 }
 
 impl Running {
@@ -38,17 +57,41 @@ impl Running {
             sum.add_all(&conversion.produced).expect("parts of what the agent has add up");
         }
     }
+    /// Refuses what needs something that was not made because of a conflict.
+    fn check(&self, what: &str, footprint: &Footprint) -> Result<(), Rejection> {
+        let missing = self.left.missing(&footprint.takes);
+        if missing.common(&self.unmade).is_empty() {
+            return Ok(());
+        }
+        Err(conflict::depends(what, self.agent))
+    }
+    /// Notes that an operation or a task comes to nothing.
+    fn refused(&mut self, rejection: &Rejection, footprint: &Footprint) {
+        let conflicts = rejection.code == ErrorCode::Conflict;
+        if conflicts {
+            gather(&mut self.unmade, &footprint.leaves);
+            gather(&mut self.needed, &contested(&footprint.takes));
+        }
+        let known = self.refusal.as_ref().map(|known| known.code);
+        if known.is_none() || conflicts && known != Some(ErrorCode::Conflict) {
+            self.refusal = Some(rejection.clone());
+        }
+    }
+    fn has_conflict(&self) -> bool {
+        self.refusal.as_ref().is_some_and(|rejection| rejection.code == ErrorCode::Conflict)
+    }
+}
+
+/// Adds what adds up: two tasks may have asked for the same port.
+fn gather(sum: &mut Resources, more: &Resources) {
+    for resource in more.iter() {
+        drop(sum.add(&resource));
+    }
 }
 
 impl Turn<'_> {
-    pub(super) fn accept(
-        &mut self,
-        id: &FrameworkId,
-        call: u64,
-        offers: &[OfferId],
-        operations: Vec<OfferOperation>,
-        filters: Filters,
-    ) {
+    pub(super) fn accept(&mut self, id: &FrameworkId, call: u64, accepted: Accepted) {
+        let Accepted { offers, operations, filters, terms } = accepted;
         let answer = |result| framework::Event::Answered { call, result };
         let ids: Vec<OperationId> = operations.iter().map(|o| o.id).collect();
         let new = match self.new_operations(operations) {
@@ -58,26 +101,74 @@ impl Turn<'_> {
         if new.is_empty() && !ids.is_empty() {
             self.inform(id, answer(Ok(ids.clone())));
             self.repeat(id, &ids);
-            self.give_back(id, offers);
+            self.give_back(id, &offers);
             return;
         }
-        let used = match self.check_offers(id, offers) {
+        let used = self
+            .check_offers(id, &offers, terms)
+            .and_then(|used| self.try_out(id, used, &new, terms.mode));
+        let used = match used {
             Ok(used) => used,
             Err(rejection) => {
                 self.inform(id, answer(Err(rejection.clone())));
-                self.void(id, offers, new, &rejection);
+                self.void(id, &offers, new, &rejection);
                 return;
             },
         };
         self.inform(id, answer(Ok(ids)));
         let Some(mut running) = self.use_up(id, &used) else { return };
+        let is_empty = new.is_empty();
         for operation in new {
             self.run(id, &mut running, operation);
+        }
+        if running.has_conflict() {
+            // The next offer comes at once: nothing of it is hidden.
+            self.race_lost(id, running.needed);
+            return;
+        }
+        if !is_empty {
+            self.race_won(id);
         }
         let untouched = running.left.minus(&running.made).minus(&running.lent);
         let refused =
             used.first().and_then(|o| filter(o, untouched, filters, self.state, self.now));
         self.apply_all(refused);
+    }
+
+    /// What is asked for as a whole is first done to a copy of the books, which shows whether anything is refused.
+    fn try_out(
+        &self,
+        id: &FrameworkId,
+        used: Vec<Offer>,
+        operations: &[OfferOperation],
+        mode: AcceptMode,
+    ) -> Result<Vec<Offer>, Rejection> {
+        if mode == AcceptMode::Incremental {
+            return Ok(used);
+        }
+        let mut copy = self.state.clone();
+        let mut turn = Turn::new(&mut copy, self.now);
+        let Some(mut running) = turn.use_up(id, &used) else { return Ok(used) };
+        for operation in operations {
+            turn.run(id, &mut running, operation.clone());
+        }
+        match running.refusal {
+            None => Ok(used),
+            Some(refusal) if refusal.code == ErrorCode::Conflict => Err(refusal),
+            Some(refusal) => {
+                let text = format!("nothing is done, since all was asked for: {}", refusal.message);
+                Err(Rejection { message: text, ..refusal })
+            },
+        }
+    }
+
+    fn race_lost(&mut self, id: &FrameworkId, needed: Resources) {
+        self.apply(FrameworkEvent::RaceLost { framework: id.clone(), needed }.into());
+    }
+    fn race_won(&mut self, id: &FrameworkId) {
+        if self.state.frameworks.get(id).is_some_and(|f| f.races.lost > 0) {
+            self.apply(FrameworkEvent::RaceWon(id.clone()).into());
+        }
     }
 
     /// The operations that were not taken in before.
@@ -112,8 +203,14 @@ impl Turn<'_> {
         }
     }
 
-    /// All must be live, different, of this framework, and of one agent and role.
-    fn check_offers(&self, id: &FrameworkId, offers: &[OfferId]) -> Result<Vec<Offer>, Rejection> {
+    /// All must be live, different, of this framework, and of one agent and role; and nothing committed since, if that is
+    /// asked for.
+    fn check_offers(
+        &self,
+        id: &FrameworkId,
+        offers: &[OfferId],
+        terms: Terms,
+    ) -> Result<Vec<Offer>, Rejection> {
         let stale = |text: String| {
             Err(Rejection::new(ErrorCode::StaleOffer, text)
                 .remedy("use offers of the current epoch once, all of one agent and role")
@@ -123,6 +220,9 @@ impl Turn<'_> {
         for offer_id in offers {
             let known = self.state.offers.get(offer_id).filter(|o| o.framework == *id);
             let Some(offer) = known else {
+                if let Some(rejection) = conflict::rescinded(self.state, *offer_id, id) {
+                    return Err(rejection);
+                }
                 return stale(format!("offer {offer_id} is not outstanding"));
             };
             if used.iter().any(|other| other.id == offer.id) {
@@ -138,9 +238,10 @@ impl Turn<'_> {
             }
             used.push(offer.clone());
         }
-        if used.is_empty() {
+        let Some(first) = used.first() else {
             return stale("no offer is named".to_owned());
-        }
+        };
+        conflict::check_seq(self.state.agent(first.agent)?, terms.if_seq)?;
         Ok(used)
     }
 
@@ -153,6 +254,9 @@ impl Turn<'_> {
         cause: &Rejection,
     ) {
         self.give_back(id, offers);
+        if cause.code == ErrorCode::Conflict {
+            self.race_lost(id, needs(&operations));
+        }
         for operation in operations {
             let asked = asked(id, &operation, self.now);
             let state = OperationState::Failed(cause.clone());
@@ -211,8 +315,18 @@ impl Turn<'_> {
             self.apply(FrameworkEvent::OfferEnded(offer.id).into());
         }
         let (agent, role) = (first.agent, first.role.clone());
-        let (made, lent) = (Resources::new(), Resources::new());
-        Some(Running { agent, role, principal, left, made, lent })
+        Some(Running {
+            agent,
+            role,
+            principal,
+            left,
+            made: Resources::new(),
+            lent: Resources::new(),
+            contested: used.iter().any(Offer::is_optimistic),
+            unmade: Resources::new(),
+            needed: Resources::new(),
+            refusal: None,
+        })
     }
 
     fn run(&mut self, id: &FrameworkId, running: &mut Running, operation: OfferOperation) {
@@ -221,7 +335,9 @@ impl Turn<'_> {
             self.launch(id, running, asked, tasks);
             return;
         }
-        let result = self.with_order(running, asked, |order| match &operation.action {
+        let footprint = Footprint::of(&operation.action);
+        let ready = running.check(operation.action.kind().as_str(), &footprint);
+        let decide = |order: &Order<'_>| match &operation.action {
             Action::Reserve(resources) => reserve::reserve(order, resources),
             Action::Unreserve(resources) => reserve::unreserve(order, resources),
             Action::Create(volumes) => create::create(order, volumes),
@@ -230,13 +346,14 @@ impl Turn<'_> {
             Action::Shrink { volume, subtract } => resize::shrink_offered(order, volume, *subtract),
             // Taken apart above.
             Action::Launch(_) => Err(Rejection::new(ErrorCode::Internal, "LAUNCH is run by task")),
-        });
-        match result {
+        };
+        match ready.and_then(|()| self.with_order(running, asked, decide)) {
             Ok(conversion) => {
                 running.convert(&conversion);
                 self.apply_all(conversion.events);
             },
             Err(rejection) => {
+                running.refused(&rejection, &footprint);
                 let state = OperationState::Failed(rejection);
                 let object = object(&operation.action);
                 let record = asked.record(Some(running.agent), Vec::new(), object, state);
@@ -256,6 +373,7 @@ impl Turn<'_> {
             running: &running.left,
             role: &running.role,
             principal: running.principal.as_ref(),
+            contested: running.contested,
         };
         decide(&Order { state: self.state, agent, source, asked })
     }
@@ -273,7 +391,10 @@ impl Turn<'_> {
         let mut refused = Vec::new();
         let mut waits = false;
         for task in tasks {
-            match self.with_order(running, asked, |order| launch(order, id, task)) {
+            let footprint = Footprint::of_task(task);
+            let ready = running.check(&format!("task {}", task.id), &footprint);
+            let start = |order: &Order<'_>| launch(order, id, task);
+            match ready.and_then(|()| self.with_order(running, asked, start)) {
                 Ok(conversion) => {
                     running.convert(&conversion);
                     let key = TaskKey { framework: id.clone(), task: task.id.clone() };
@@ -282,7 +403,10 @@ impl Turn<'_> {
                     waits |= task.waiting.is_some();
                     running.lent.add_all(&task.resources.shared()).expect("copies add up");
                 },
-                Err(rejection) => refused.push((task, rejection)),
+                Err(rejection) => {
+                    running.refused(&rejection, &footprint);
+                    refused.push((task, rejection));
+                },
             }
         }
         let object = tasks.iter().map(|t| t.id.to_string()).collect::<Vec<_>>().join(", ");
@@ -299,9 +423,26 @@ impl Turn<'_> {
         events.push(record.into());
         self.apply_all(events);
         for (task, rejection) in refused {
-            self.refuse_task(id, task, TaskState::Error, &rejection);
+            // A lost race says nothing against the task.
+            let conflicts = rejection.code == ErrorCode::Conflict;
+            let state = if conflicts { TaskState::Dropped } else { TaskState::Error };
+            self.refuse_task(id, task, state, &rejection);
         }
     }
+}
+
+/// What the operations need that others may have committed.
+fn needs(operations: &[OfferOperation]) -> Resources {
+    let mut needed = Resources::new();
+    for operation in operations {
+        gather(&mut needed, &contested(&Footprint::of(&operation.action).takes));
+        if let Action::Launch(tasks) = &operation.action {
+            for task in tasks {
+                gather(&mut needed, &contested(&Footprint::of_task(task).takes));
+            }
+        }
+    }
+    needed
 }
 
 /// Tells one operation from another under the same id: the whole text of what it does.

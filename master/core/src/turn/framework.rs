@@ -1,6 +1,7 @@
 //! What frameworks call for, ACCEPT apart.
 
 use super::Turn;
+use super::accept::Accepted;
 use crate::boundary::Output;
 use crate::decide::kill::{drop_offers, kill, reconcile, teardown};
 use crate::decide::rescind::{filter, rescind};
@@ -51,11 +52,15 @@ impl Turn<'_> {
         let result = match body {
             // Taken apart above.
             Call::Subscribe { .. } => Ok(Vec::new()),
-            Call::Accept { offers, operations, filters } => {
-                self.accept(&id, call, &offers, operations, filters);
+            Call::Accept { offers, operations, filters, terms } => {
+                self.answers_offers(&id);
+                self.accept(&id, call, Accepted { offers, operations, filters, terms });
                 return;
             },
-            Call::Decline { offers, filters } => self.decline(&id, &offers, filters),
+            Call::Decline { offers, filters } => {
+                self.answers_offers(&id);
+                self.decline(&id, &offers, filters)
+            },
             Call::Revive(roles) => self.revive(&id, roles),
             Call::Suppress(roles) => self.suppress(&id, roles),
             Call::Acknowledge { agent, task, status } => {
@@ -137,6 +142,14 @@ impl Turn<'_> {
             self.apply_all(refused);
         }
         Ok(Vec::new())
+    }
+
+    /// Whoever answers is no longer slow.
+    fn answers_offers(&mut self, id: &FrameworkId) {
+        if self.state.frameworks.get(id).is_some_and(|f| f.races.is_slow) {
+            let framework = id.clone();
+            self.apply(FrameworkEvent::Slow { framework, is_slow: false }.into());
+        }
     }
 
     /// The roles that are meant: the named ones, or all.

@@ -83,6 +83,7 @@ impl<'a> Turn<'a> {
 
     /// Does what is due and forgets what is kept only for a while.
     pub(crate) fn finish(mut self) -> Step {
+        self.settle();
         self.run_timers();
         self.forget();
         let gathered = std::mem::take(&mut self.audit);

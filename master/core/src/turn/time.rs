@@ -4,13 +4,14 @@ use super::Turn;
 use crate::allocator::allocate;
 use crate::boundary::Output;
 use crate::decide::adopt::lost;
+use crate::decide::conflict;
 use crate::decide::kill::teardown;
 use crate::decide::rescind::rescind;
 use crate::decide::schedule;
 use crate::event::{AgentEvent, Event, FrameworkEvent};
 use crate::state::{Link, Timer};
 use berth_model::framework;
-use berth_model::id::{AgentId, FrameworkId, VolumeId};
+use berth_model::id::{AgentId, FrameworkId, OfferId, VolumeId};
 use berth_model::link::ToAgent;
 use berth_model::offer::Offer;
 use std::collections::BTreeMap;
@@ -25,14 +26,36 @@ impl Turn<'_> {
                 Timer::AgentSilent(agent) => self.agent_silent(agent),
                 Timer::ReregisterWindow => self.reregister_window(),
                 Timer::FrameworkAway(framework) => self.framework_away(&framework),
-                Timer::OfferOld(offer) => {
-                    let events = self.state.offers.get(&offer).map(rescind);
-                    self.apply_all(events.into_iter().flatten());
+                Timer::OfferOld(offer) => self.offer_old(offer),
+                Timer::OfferLost(offer) => {
+                    let events = conflict::give_up(self.state, offer);
+                    self.apply_all(events);
                 },
+                Timer::KeptOver(agent) => self.apply(AgentEvent::KeptOver(agent).into()),
                 Timer::FilterEnds(key) => self.apply(FrameworkEvent::FilterEnded(key).into()),
                 Timer::Look(agent) => self.look(agent),
                 Timer::Schedule(volume) => self.schedule(volume),
             }
+            self.settle();
+        }
+    }
+
+    /// Notes which optimistic offers do not fit any more after what this step has changed.
+    pub(super) fn settle(&mut self) {
+        while let Some(agent) = self.state.unsettled.first().copied() {
+            let events = conflict::settle(self.state, agent);
+            self.apply_all(events);
+        }
+    }
+
+    /// An offer was not answered in time. Who leaves an optimistic one unanswered comes last until it answers one.
+    fn offer_old(&mut self, id: OfferId) {
+        let Some(offer) = self.state.offers.get(&id) else { return };
+        let is_slow = offer.is_optimistic() || self.state.alone.contains(&id);
+        let (framework, events) = (offer.framework.clone(), rescind(offer));
+        self.apply_all(events);
+        if is_slow {
+            self.apply(FrameworkEvent::Slow { framework, is_slow }.into());
         }
     }
 
@@ -103,6 +126,15 @@ impl Turn<'_> {
         }
     }
 
+    /// The next holder of what was just offered has its turn a little later. The look that finds none is the last.
+    fn fan_out(&mut self, agent: AgentId) {
+        let stagger = self.state.config.optimistic.stagger;
+        if !stagger.is_zero() {
+            let at = self.now.after(stagger);
+            self.apply(AgentEvent::FanOut { agent, at }.into());
+        }
+    }
+
     /// Offers what is free of an agent.
     fn look(&mut self, agent: AgentId) {
         if self.state.shares.is_idle() {
@@ -112,11 +144,20 @@ impl Turn<'_> {
         self.apply(AgentEvent::Looked(agent).into());
         let Some(known) = self.state.agents.get(&agent) else { return };
         let mut made: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
-        for offer in
-            allocate(self.state, &self.state.shares, known, self.state.next_offer, self.now)
-        {
+        let (shares, number) = (&self.state.shares, self.state.next_offer);
+        let round = allocate(self.state, shares, known, number, self.now);
+        let mut goes_on = false;
+        for offer in round.offers {
+            goes_on |= offer.is_optimistic();
             made.entry(offer.framework.clone()).or_default().push(offer.clone());
+            let alone = (round.alone == Some(offer.id)).then_some(offer.id);
             self.apply(FrameworkEvent::Offered(Box::new(offer)).into());
+            if let Some(offer) = alone {
+                self.apply(FrameworkEvent::OfferedAlone(offer).into());
+            }
+        }
+        if goes_on {
+            self.fan_out(agent);
         }
         for (framework, offers) in made {
             self.apply(Event::inform(framework, framework::Event::Offers(offers)));

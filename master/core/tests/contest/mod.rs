@@ -3,16 +3,17 @@
 //!
 //! A life is a list of moves, so a failing one shrinks. What the master says is kept as a trace in words that do not
 //! change when messages get further fields.
-#![expect(dead_code, reason = "each test file uses a part of the contest")]
+#![allow(dead_code, reason = "each test file uses a part of the contest")]
 #![expect(clippy::unwrap_used, reason = "a contest that cannot be set up fails the test")]
 
 use crate::stage::{
-    Stage, agent_id, framework_info, info, op, report, res, reserved, role, session, status, sum,
-    task, volume,
+    Stage, agent_id, framework_info, info, op, report, res, reserved, session, status, sum, task,
+    volume,
 };
-use berth_master_core::{Config, Input, Output, Step};
-use berth_model::framework::{Call, Event, Filters};
-use berth_model::id::{FrameworkId, OfferId, SessionId, VolumeId};
+use berth_master_core::{Config, Input, Output, Step, query};
+use berth_model::error::ErrorCode;
+use berth_model::framework::{AcceptMode, Call, Event, Filters, Terms};
+use berth_model::id::{FrameworkId, SessionId, VolumeId};
 use berth_model::link::{FromAgent, Registration, TaskReport, ToAgent};
 use berth_model::offer::Offer;
 use berth_model::operation::{Action, OfferOperation, OperationState};
@@ -47,11 +48,20 @@ pub enum Wish {
     OldVolume,
 }
 
+/// On which terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    Incremental,
+    AllOrNothing,
+    /// Only if nothing was committed since the offer.
+    Unchanged,
+}
+
 /// One thing that happens.
 #[derive(Clone, Debug)]
 pub enum Move {
     /// A framework accepts one of its offers, or one that it no longer has.
-    Accept { who: usize, which: usize, wish: Wish, tenths: u64, ports: bool, secs: u64 },
+    Accept { who: usize, which: usize, wish: Wish, tenths: u64, ports: bool, secs: u64, how: How },
     /// It declines all it has.
     Decline { who: usize, secs: u64 },
     /// It wants offers again.
@@ -84,10 +94,16 @@ fn one_move() -> impl Strategy<Value = Move> {
         Wish::OldVolume,
     ]);
     let who = 0..ROLES.len();
+    let how = prop::sample::select(vec![
+        How::Incremental,
+        How::Incremental,
+        How::AllOrNothing,
+        How::Unchanged,
+    ]);
     prop_oneof![
-        8 => (who.clone(), 0..4_usize, wish, 1..45_u64, any::<bool>(), 0..6_u64).prop_map(
-            |(who, which, wish, tenths, ports, secs)| Move::Accept {
-                who, which, wish, tenths, ports, secs
+        8 => (who.clone(), 0..4_usize, wish, 1..45_u64, any::<bool>(), 0..6_u64, how).prop_map(
+            |(who, which, wish, tenths, ports, secs, how)| Move::Accept {
+                who, which, wish, tenths, ports, secs, how
             }
         ),
         2 => (who.clone(), 0..6_u64).prop_map(|(who, secs)| Move::Decline { who, secs }),
@@ -129,6 +145,8 @@ pub struct Contest {
     operations: u128,
     tasks: u64,
     pub trace: Vec<String>,
+    /// How often what happened.
+    pub seen: BTreeMap<&'static str, u64>,
 }
 
 impl Contest {
@@ -141,6 +159,7 @@ impl Contest {
             operations: 0,
             tasks: 0,
             trace: Vec::new(),
+            seen: BTreeMap::new(),
         };
         for at in 0..AGENTS {
             contest.agent(at);
@@ -165,8 +184,8 @@ impl Contest {
     /// Makes one move and lets the agents do what follows from it; gives what the move itself led to.
     pub fn make(&mut self, one: &Move) -> Step {
         let step = match one {
-            Move::Accept { who, which, wish, tenths, ports, secs } => {
-                self.accept(*who, *which, *wish, (*tenths, *ports), *secs)
+            Move::Accept { who, which, wish, tenths, ports, secs, how } => {
+                self.accept((*who, *which), *wish, (*tenths, *ports), *secs, *how)
             },
             Move::Decline { who, secs } => {
                 let offers = self.players[*who].held.iter().map(|offer| offer.id).collect();
@@ -261,16 +280,92 @@ impl Contest {
 
     fn accept(
         &mut self,
-        who: usize,
-        which: usize,
+        (who, which): (usize, usize),
         wish: Wish,
         (tenths, ports): (u64, bool),
         secs: u64,
+        how: How,
     ) -> Step {
         let Some(offer) = self.pick(who, which) else { return Step::default() };
         let operations = self.operations(who, &offer, wish, tenths, ports);
         let filters = Filters { refuse: Duration::from_secs(secs) };
-        self.call(who, accept_call(vec![offer.id], operations, filters))
+        let terms = match how {
+            How::Incremental => Terms::default(),
+            How::AllOrNothing => Terms { mode: AcceptMode::AllOrNothing, if_seq: None },
+            How::Unchanged => Terms { if_seq: Some(offer.version.seq), ..Terms::default() },
+        };
+        let is_dead = !self.players[who].held.iter().any(|held| held.id == offer.id);
+        let before = self.committed();
+        let asked = operations.clone();
+        let step =
+            self.call(who, Call::Accept { offers: vec![offer.id], operations, filters, terms });
+        if self.players[who].over.is_some() {
+            self.judge(&asked, &step, (is_dead, how), &before);
+        }
+        step
+    }
+
+    /// What is committed: what tasks have, what is reserved, what volumes there are, and what is known of operations.
+    pub fn committed(&self) -> String {
+        let state = self.stage.master.state();
+        let tasks: Vec<String> =
+            query::tasks(state).iter().map(|t| format!("{:?} {}", t.status, t.resources)).collect();
+        let rows: Vec<_> = query::reservations(state).into_iter().map(|row| row.row).collect();
+        let volumes: Vec<_> = query::volumes(state).into_iter().map(|v| v.volume).collect();
+        format!("{tasks:?} {rows:?} {volumes:?} {:?}", query::operations(state))
+    }
+
+    /// Every task and operation is answered once; what is dead, or conflicts as a whole, commits nothing.
+    fn judge(
+        &mut self,
+        asked: &[OfferOperation],
+        step: &Step,
+        (is_dead, how): (bool, How),
+        before: &str,
+    ) {
+        let told = crate::stage::events(step);
+        for operation in asked {
+            let answers = told.iter().filter(
+                |event| matches!(event, Event::Operation(record) if record.id == operation.id),
+            );
+            assert_eq!(answers.count(), 1, "answers to {operation:?} in {told:#?}");
+            let Action::Launch(tasks) = &operation.action else { continue };
+            for task in tasks {
+                let statuses = told.iter().filter(
+                    |event| matches!(event, Event::Status(status) if status.task == task.id),
+                );
+                let mut live = query::tasks(self.stage.master.state()).into_iter();
+                let starts = live.any(|view| view.status.task == task.id);
+                let answers = statuses.count() + usize::from(starts);
+                assert_eq!(answers, 1, "answers to task {} in {told:#?}", task.id);
+            }
+        }
+        let refusal = told.iter().find_map(|event| match event {
+            Event::Answered { result, .. } => result.as_ref().err().cloned(),
+            _ => None,
+        });
+        assert!(!is_dead || refusal.is_some(), "an offer that is over was accepted: {told:#?}");
+        let failed = told.iter().any(|event| {
+            matches!(event, Event::Operation(record)
+                if matches!(record.state, OperationState::Failed(_)))
+        });
+        let as_a_whole = how == How::AllOrNothing && failed;
+        assert!(!as_a_whole || refusal.is_some(), "a part was done: {told:#?}");
+        if refusal.is_some() {
+            assert_eq!(self.committed(), before, "refused, but something is there: {refusal:?}");
+        }
+        for event in &told {
+            if let Event::Operation(record) = event
+                && let OperationState::Failed(error) = &record.state
+                && error.code == ErrorCode::Conflict
+            {
+                *self.seen.entry("conflict").or_default() += 1;
+                assert!(error.message.starts_with("Conflict: "), "{error}");
+            }
+        }
+        let some = if refusal.is_some() { "refused" } else { "answered" };
+        *self.seen.entry(some).or_default() += 1;
+        *self.seen.entry("all refused").or_default() += u64::from(as_a_whole);
     }
 
     pub fn operations(
@@ -448,14 +543,6 @@ impl Player {
     }
 }
 
-pub fn accept_call(
-    offers: Vec<OfferId>,
-    operations: Vec<OfferOperation>,
-    filters: Filters,
-) -> Call {
-    Call::Accept { offers, operations, filters }
-}
-
 /// What frameworks and watchers are told, in words.
 fn lines(step: &Step) -> Vec<String> {
     let mut lines = Vec::new();
@@ -494,7 +581,8 @@ fn lines(step: &Step) -> Vec<String> {
 pub fn life(seed: u64, length: usize) -> Vec<Move> {
     let mut state = seed;
     let mut roll = |sides: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % sides
     };
     let small = |number: u64| usize::try_from(number).unwrap();
@@ -511,7 +599,8 @@ pub fn life(seed: u64, length: usize) -> Vec<Move> {
                 Wish::OldVolume,
             ][small(roll(8))];
             let (who, which, tenths) = (small(roll(4)), small(roll(4)), 1 + roll(44));
-            Move::Accept { who, which, wish, tenths, ports: roll(2) == 0, secs: roll(6) }
+            let (ports, secs, how) = (roll(2) == 0, roll(6), How::Incremental);
+            Move::Accept { who, which, wish, tenths, ports, secs, how }
         },
         8 | 9 => Move::Decline { who: small(roll(4)), secs: roll(6) },
         10 => Move::Revive { who: small(roll(4)) },
@@ -524,9 +613,4 @@ pub fn life(seed: u64, length: usize) -> Vec<Move> {
         _ => Move::Pass { ms: [10, 60, 200, 1_100, 5_500, 31_000][small(roll(6))] },
     };
     (0..length).map(one).collect()
-}
-
-/// `role` as a type.
-pub fn of(text: &str) -> berth_model::role::Role {
-    role(text)
 }

@@ -9,7 +9,7 @@ use berth_master_core::{Config, Input, Master, Output, Step, invariants, query};
 use berth_model::agent::{AgentInfo, Disk, DiskHealth, Media};
 use berth_model::audit::Said;
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::framework::{Call, Event, Filters, FrameworkInfo};
+use berth_model::framework::{Call, Event, Filters, FrameworkInfo, Terms};
 use berth_model::id::{
     AgentId, ClusterId, ContainerId, DiskId, FrameworkId, OfferId, OperationId, Principal,
     SessionId, StatusId, TaskId, VolumeId, VolumeName,
@@ -357,7 +357,16 @@ impl Stage {
             .map(|action| OfferOperation { id: op(self.fresh()), action })
             .collect();
         let offers: Vec<OfferId> = offers.iter().map(|o| o.id).collect();
-        self.call(framework, over, Call::Accept { offers, operations, filters: Filters::default() })
+        self.call(
+            framework,
+            over,
+            Call::Accept {
+                offers,
+                operations,
+                filters: Filters::default(),
+                terms: Terms::default(),
+            },
+        )
     }
     pub fn operator(
         &mut self,

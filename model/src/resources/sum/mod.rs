@@ -276,6 +276,11 @@ impl Resources {
         }
         self.kept(|key, _held| key.stack.is_allocatable_to(role))
     }
+    /// What is in both sums.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Self {
+        self.minus(&self.minus(other))
+    }
     /// The persistent volumes.
     #[must_use]
     pub fn volumes(&self) -> Vec<Resource> {

@@ -6,7 +6,7 @@ mod resources;
 
 use berth_model::audit::Said;
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::framework::{Call, Filters};
+use berth_model::framework::{Call, Filters, Terms};
 use berth_model::id::OperationId;
 use berth_model::link::{Envelope, FromAgent};
 use berth_model::operator::{DiskChoice, Request};
@@ -71,7 +71,13 @@ fn operation(action: Action) -> v1::OfferOperation {
 }
 
 fn accept(operations: Vec<v1::OfferOperation>) -> v1::SchedulerCall {
-    let accept = Accept { offer_ids: vec!["e1-O1".to_owned()], operations, filters: None };
+    let accept = Accept {
+        offer_ids: vec!["e1-O1".to_owned()],
+        operations,
+        filters: None,
+        mode: 0,
+        if_seq: None,
+    };
     v1::SchedulerCall { call: 1, body: Some(Body::Accept(accept)) }
 }
 
@@ -136,7 +142,8 @@ impl Refusals {
 #[test]
 fn the_messages_the_cases_are_made_of_are_accepted() {
     let (number, call) = from_wire::<(u64, Call)>(launch(|_| {})).unwrap();
-    let Call::Accept { offers, operations, filters } = call else { panic!("not an accept") };
+    let Call::Accept { offers, operations, filters, terms } = call else { panic!("not an accept") };
+    assert_eq!(terms, Terms::default());
     assert_eq!((number, offers.len(), operations.len()), (1, 1, 1));
     assert_eq!(filters, Filters::default());
     for call in [reserve(|_| {}), create(|_| {})] {

@@ -8,7 +8,7 @@ use super::{Creating, Link, Pending, Scheduler};
 use crate::document::Service;
 use crate::evaluate::{Fit, Volumes, evaluate, volumes_in};
 use crate::record::{Place, PodKey, Record, Run, Verdict};
-use berth_model::framework::{Call, Filters};
+use berth_model::framework::{Call, Filters, Terms};
 use berth_model::id::{AgentId, OfferId, OperationId};
 use berth_model::offer::Offer;
 use berth_model::operation::{Action, OfferOperation};
@@ -182,7 +182,8 @@ impl Scheduler {
         self.record(Record::Launching { key, place, run });
         let others = self.wanted_roles().contains(&group.role);
         let filters = Filters { refuse: if others { Duration::ZERO } else { REFUSE_LONG } };
-        let call = self.call(Call::Accept { offers: group.ids.clone(), operations, filters });
+        let (offers, terms) = (group.ids.clone(), Terms::default());
+        let call = self.call(Call::Accept { offers, operations, filters, terms });
         self.soft.pending.insert(call, pending);
     }
 

@@ -10,7 +10,7 @@ use super::{Given, Pending, Refused, Releasing, Scheduler};
 use crate::evaluate::{place_of, volumes_in};
 use crate::record::{Phase, Place, PodKey, Record, Removal};
 use berth_model::error::ErrorCode;
-use berth_model::framework::{Call, Filters};
+use berth_model::framework::{Call, Filters, Terms};
 use berth_model::id::VolumeName;
 use berth_model::operation::{Action, OfferOperation, OperationState};
 use berth_model::reservation::Stack;
@@ -231,7 +231,8 @@ impl Scheduler {
         self.soft.empty_since.remove(key);
         let filters = Filters { refuse: Duration::ZERO };
         let ids = operations.iter().map(|operation| operation.id).collect();
-        let number = self.call(Call::Accept { offers: group.ids.clone(), operations, filters });
+        let (offers, terms) = (group.ids.clone(), Terms::default());
+        let number = self.call(Call::Accept { offers, operations, filters, terms });
         let pending = Pending::Release { key: key.clone(), operations: ids };
         self.soft.pending.insert(number, pending);
     }

@@ -9,7 +9,7 @@ mod plan;
 use crate::dice::Dice;
 use crate::tally::{Fault, Tally};
 use berth_model::error::ErrorCode;
-use berth_model::framework::{Call, Capability, Event, Filters, FrameworkInfo};
+use berth_model::framework::{Call, Capability, Event, Filters, FrameworkInfo, Terms};
 use berth_model::id::{AgentId, FrameworkId, OfferId, Principal, TaskId};
 use berth_model::offer::Offer;
 use berth_model::role::Role;
@@ -283,7 +283,9 @@ impl Framework {
         let operations = self.plan(&offer, tally);
         let offers = vec![id];
         let refuse = Duration::from_secs(self.dice.between(0, 5));
-        let call = Call::Accept { offers, operations, filters: Filters { refuse } };
+        let filters = Filters { refuse };
+        let terms = Terms::default();
+        let call = Call::Accept { offers, operations, filters, terms };
         let sent = Sent { agent: Some(offer.agent), call };
         if self.dice.chance(80) {
             self.again = Some(sent.clone());

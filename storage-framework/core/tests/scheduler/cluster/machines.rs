@@ -4,7 +4,7 @@ use super::{Cluster, Task, uses};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::Event;
 use berth_model::id::{FrameworkId, OfferId, TaskId};
-use berth_model::offer::Offer;
+use berth_model::offer::{Offer, Version};
 use berth_model::operation::{OperationKind, OperationState};
 use berth_model::resources::Resources;
 use berth_model::role::Role;
@@ -35,6 +35,8 @@ impl Cluster {
                     attributes: Arc::default(),
                     resources,
                     seq: 1,
+                    optimistic: Resources::new(),
+                    version: Version { epoch: 1, seq: 1 },
                 }]));
             }
         }

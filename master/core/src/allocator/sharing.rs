@@ -1,0 +1,141 @@
+//! Which part of an agent goes to several frameworks at once, and whose turn it is.
+//!
+//! It takes the allocator's portion for one framework and divides it into what only that framework is offered and what
+//! others may be offered too. With a fan-out of one for all it gives everything back as it is. Invariant: what somebody holds
+//! optimistically is never offered exclusively to another, except to a framework that has lost too often.
+
+use crate::state::{Agent, State, keepable};
+use berth_model::id::FrameworkId;
+use berth_model::resources::{Resource, Resources};
+use berth_model::role::Role;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One in so many agents may be offered to one framework alone, and at least one.
+const ALONE_ONE_IN: usize = 20;
+
+/// What a look at one agent has to know of its optimistic offers.
+pub(super) struct Sharing<'a> {
+    state: &'a State,
+    agent: &'a Agent,
+    on: bool,
+    /// Who holds what of it optimistically, this round included.
+    held: BTreeMap<FrameworkId, Resources>,
+    /// What each offer of it that is out holds optimistically, put over one another.
+    out: Resources,
+    /// How many may still get an optimistic part in this round.
+    turns: u32,
+    /// Who is to have the agent alone.
+    owed: Option<FrameworkId>,
+}
+
+impl<'a> Sharing<'a> {
+    pub(super) fn of(state: &'a State, agent: &'a Agent) -> Self {
+        let config = &state.config.optimistic;
+        let on = config.is_on();
+        let turns = if config.stagger.is_zero() { u32::MAX } else { 1 };
+        let owed = on.then(|| owed(state, agent)).flatten();
+        let (held, out) = (BTreeMap::new(), Resources::new());
+        let mut sharing = Self { state, agent, on, held, out, turns, owed };
+        for offer in agent.optimistic(state).filter(|_| on) {
+            sharing.hold(&offer.framework, &offer.optimistic);
+        }
+        sharing
+    }
+
+    fn hold(&mut self, framework: &FrameworkId, optimistic: &Resources) {
+        let held = self.held.entry(framework.clone()).or_default();
+        held.add_all(optimistic).expect("what one framework holds does not overlap");
+        let more = optimistic.minus(&self.out);
+        self.out.add_all(&more).expect("parts of an agent add up");
+    }
+
+    /// Frameworks that leave offers unanswered come last; one that lost too often comes first.
+    pub(super) fn slow_last(&self, order: &mut [(&Role, &FrameworkId)]) {
+        if !self.on {
+            return;
+        }
+        let rank = |id: &FrameworkId| {
+            let slow = self.state.frameworks.get(id).is_some_and(|f| f.races.is_slow);
+            (self.owed.as_ref() != Some(id), slow)
+        };
+        order.sort_by_key(|(_, id)| rank(id));
+    }
+
+    /// Of a portion, what the framework is offered now, and the optimistic part of that.
+    pub(super) fn divide(
+        &self,
+        role: &Role,
+        framework: &FrameworkId,
+        portion: Resources,
+    ) -> (Resources, Resources) {
+        if !self.on {
+            return (portion, Resources::new());
+        }
+        let portion = portion.minus(&self.agent.kept_from(self.state, role));
+        if self.owed.as_ref() == Some(framework) {
+            return (portion, Resources::new());
+        }
+        let mine = keepable(&portion).common(&self.agent.kept_for(self.state, role));
+        let common = portion.filtered(Resource::can_be_optimistic).minus(&mine);
+        let exclusive = portion.minus(&common);
+        let fan_out = self.state.config.optimistic.of(role);
+        if fan_out == 1 {
+            // For itself alone, as far as nobody holds it.
+            let mut part = exclusive;
+            part.add_all(&common.minus(&self.out)).expect("parts of a sum add up");
+            return (part, Resources::new());
+        }
+        let common = self.turn(framework, fan_out, common);
+        let mut part = exclusive;
+        part.add_all(&common).expect("parts of a sum add up");
+        (part, common)
+    }
+
+    /// What the framework gets of what is for several: nothing when enough hold it, and what is new when it is one of them.
+    fn turn(&self, framework: &FrameworkId, fan_out: u32, common: Resources) -> Resources {
+        if self.turns == 0 {
+            return Resources::new();
+        }
+        if let Some(held) = self.held.get(framework) {
+            return common.minus(held);
+        }
+        let holders = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
+        if holders < fan_out { common } else { Resources::new() }
+    }
+
+    /// Notes an offer of this round; true when it gives the agent to a framework alone.
+    pub(super) fn made(
+        &mut self,
+        framework: &FrameworkId,
+        exclusive: &Resources,
+        optimistic: &Resources,
+    ) -> bool {
+        if !optimistic.is_empty() {
+            self.hold(framework, optimistic);
+            self.turns = self.turns.saturating_sub(1);
+        }
+        let alone = self.owed.as_ref() == Some(framework) && !exclusive.is_empty();
+        if alone {
+            self.owed = None;
+        }
+        alone
+    }
+}
+
+/// The framework that has lost too often and finds here what it needed, when there may be one more.
+fn owed(state: &State, agent: &Agent) -> Option<FrameworkId> {
+    let most = (state.agents.len() / ALONE_ONE_IN).max(1);
+    if state.alone.len() >= most {
+        return None;
+    }
+    let alone: BTreeSet<&FrameworkId> =
+        state.alone.iter().filter_map(|id| Some(&state.offers.get(id)?.framework)).collect();
+    let holders = agent.holders(state);
+    let mut waiting = state.owed.iter().filter(|id| {
+        let Some(framework) = state.frameworks.get(*id) else { return false };
+        let needed = &framework.races.needed;
+        let fits = framework.wants().any(|role| agent.room_for(state, role).contains(needed));
+        fits && !alone.contains(id) && !holders.contains(id)
+    });
+    waiting.next().cloned()
+}
