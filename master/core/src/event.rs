@@ -172,7 +172,7 @@ pub(crate) enum FrameworkEvent {
     /// It answers offers, or does not.
     Slow {
         framework: FrameworkId,
-        is_slow: bool,
+        until: Option<Timestamp>,
     },
     Refused {
         key: FilterKey,

@@ -42,7 +42,9 @@ pub fn offer() -> BoxedStrategy<Offer> {
     (offer_id(), framework(), role(), agent(), arc(), map(), resources(), rest)
         .prop_map(|(id, framework, role, agent, hostname, attributes, resources, rest)| {
             let (seq, is_optimistic, version) = rest;
-            let part = |resource: &berth_model::resources::Resource| is_optimistic && resource.can_be_optimistic();
+            let part = |resource: &berth_model::resources::Resource| {
+                is_optimistic && resource.can_be_optimistic()
+            };
             Offer {
                 id,
                 framework,

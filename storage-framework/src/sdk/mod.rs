@@ -5,6 +5,10 @@
 //! subscribes, accepts or acknowledges by itself. Invariant: a [`Caller`] belongs to one connection; a call made through
 //! it is never sent on a later one, so nothing that was decided on old offers reaches a new session.
 //!
+//! Where the master offers the same resources to several frameworks, an [`Offer`](berth_model::offer::Offer) says which part of
+//! it is optimistic and which [version](berth_model::offer::Version) of the agent it shows; an ACCEPT takes
+//! [`Terms`](berth_model::framework::Terms): all or nothing, and only if nothing was committed since that version.
+//!
 //! ```no_run
 //! use berth_model::framework::{Call, Event, Filters, FrameworkInfo};
 //! use berth_storage_framework::sdk::{Client, Notice, Options};
@@ -24,6 +28,7 @@
 //!                 failover_timeout: Duration::from_secs(60),
 //!                 url: Arc::from(""),
 //!                 hostname: Arc::from(""),
+//!                 capabilities: BTreeSet::new(),
 //!             };
 //!             fresh.call(1, &Call::Subscribe { info, framework: None, suppressed: BTreeSet::new() })?;
 //!             caller = Some(fresh);

@@ -22,6 +22,7 @@ pub struct Pair {
     agent_wrap: Vec<String>,
     master_wrap: Vec<String>,
     agent_flags: Vec<String>,
+    master_flags: Vec<String>,
 }
 
 impl Pair {
@@ -41,6 +42,7 @@ impl Pair {
             agent_wrap: Vec::new(),
             master_wrap: Vec::new(),
             agent_flags: Vec::new(),
+            master_flags: Vec::new(),
         })
     }
     /// Starts both daemons under `words`, such as `strace -f -o FILE-{}`; `{}` becomes the daemon's name.
@@ -61,6 +63,12 @@ impl Pair {
     #[must_use]
     pub fn with_agent_flags(mut self, flags: &[&str]) -> Self {
         self.agent_flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        self
+    }
+    /// Starts the master with these flags besides its own.
+    #[must_use]
+    pub fn with_master_flags(mut self, flags: &[&str]) -> Self {
+        self.master_flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         self
     }
     /// The master's address.
@@ -111,10 +119,9 @@ impl Pair {
     /// It could not be started.
     pub fn start_master(&mut self) -> anyhow::Result<()> {
         let folder = self.dir.join("master").display().to_string();
-        self.master = Some(self.spawn(
-            "master",
-            &["master", "run", "--work-dir", &folder, "--listen", &self.address],
-        )?);
+        let mut args = vec!["master", "run", "--work-dir", &folder, "--listen", &self.address];
+        args.extend(self.master_flags.iter().map(String::as_str));
+        self.master = Some(self.spawn("master", &args)?);
         Ok(())
     }
     /// Starts the agent.

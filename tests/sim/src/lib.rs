@@ -21,6 +21,7 @@ mod tally;
 mod volumes;
 mod world;
 
+pub use framework::Conduct;
 pub use judges::Violation;
 pub use options::{Breach, Options};
 pub use tally::{Fault, Tally};

@@ -59,10 +59,12 @@ pub struct Options {
     pub trace: bool,
     /// Break this rule.
     pub breach: Option<Breach>,
+    /// To how many frameworks the same is offered; by the seed when it is not said.
+    pub fan_out: Option<u32>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { events: 2_500, trace: false, breach: None }
+        Self { events: 2_500, trace: false, breach: None, fan_out: None }
     }
 }

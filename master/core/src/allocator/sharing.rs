@@ -4,11 +4,12 @@
 //! others may be offered too. With a fan-out of one for all it gives everything back as it is. Invariant: what somebody holds
 //! optimistically is never offered exclusively to another, except to a framework that has lost too often.
 
-use crate::state::{Agent, State, keepable};
+use crate::state::{Agent, Framework, State, Walk, keepable};
 use berth_model::id::FrameworkId;
 use berth_model::resources::{Resource, Resources};
 use berth_model::role::Role;
-use std::collections::{BTreeMap, BTreeSet};
+use berth_model::units::Timestamp;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// One in so many agents may be offered to one framework alone, and at least one.
 const ALONE_ONE_IN: usize = 20;
@@ -49,16 +50,21 @@ impl<'a> Sharing<'a> {
         self.out.add_all(&more).expect("parts of an agent add up");
     }
 
-    /// Frameworks that leave offers unanswered come last; one that lost too often comes first.
-    pub(super) fn slow_last(&self, order: &mut [(&Role, &FrameworkId)]) {
-        if !self.on {
-            return;
-        }
-        let rank = |id: &FrameworkId| {
-            let slow = self.state.frameworks.get(id).is_some_and(|f| f.races.is_slow);
-            (self.owed.as_ref() != Some(id), slow)
+    /// The usual order, changed: a framework that lost too often comes first, those that leave offers unanswered last.
+    pub(super) fn order(&self, walk: Walk<'a>, now: Timestamp) -> Order<'a> {
+        let owed = self.owed.as_ref().and_then(|id| self.state.frameworks.get_key_value(id));
+        let roles = |(id, framework): (&'a FrameworkId, &'a Framework)| {
+            framework.wants().map(|role| (role, id)).collect()
         };
-        order.sort_by_key(|(_, id)| rank(id));
+        let first: Vec<(&'a Role, &'a FrameworkId)> = owed.map(roles).unwrap_or_default();
+        let known = first.first().map(|(_, id)| *id);
+        let last = VecDeque::new();
+        Order { walk, state: self.state, on: self.on, now, first, known, last }
+    }
+
+    /// True when nothing that is nobody's is left to give in this round.
+    pub(super) fn is_given_out(&self) -> bool {
+        self.on && self.turns == 0
     }
 
     /// Of a portion, what the framework is offered now, and the optimistic part of that.
@@ -119,6 +125,44 @@ impl<'a> Sharing<'a> {
             self.owed = None;
         }
         alone
+    }
+}
+
+/// Who is next.
+pub(super) struct Order<'a> {
+    walk: Walk<'a>,
+    state: &'a State,
+    on: bool,
+    now: Timestamp,
+    first: Vec<(&'a Role, &'a FrameworkId)>,
+    /// The one that comes first, and so not again.
+    known: Option<&'a FrameworkId>,
+    last: VecDeque<(&'a Role, &'a FrameworkId)>,
+}
+
+impl<'a> Order<'a> {
+    /// From now on only those who may use what is reserved to these.
+    pub(super) fn only_of(&mut self, owners: BTreeSet<&Role>) {
+        self.walk.only_of(owners);
+    }
+    pub(super) fn step(&mut self) -> Option<(&'a Role, &'a FrameworkId)> {
+        if !self.on {
+            return self.walk.step();
+        }
+        if let Some(next) = self.first.pop() {
+            return Some(next);
+        }
+        while let Some((role, id)) = self.walk.step() {
+            if self.known == Some(id) {
+                continue;
+            }
+            let until = self.state.frameworks.get(id).and_then(|f| f.races.slow_until);
+            if until.is_none_or(|until| until <= self.now) {
+                return Some((role, id));
+            }
+            self.last.push_back((role, id));
+        }
+        self.last.pop_front()
     }
 }
 

@@ -46,12 +46,12 @@ impl<'a> Trial<'a> {
     }
     fn give(&mut self, offers: &[Offer]) {
         for offer in offers {
-            self.shares.offer((&offer.role, &offer.framework), offer.agent, &offer.resources);
+            self.shares.offer((&offer.role, &offer.framework), offer.agent, &offer.exclusive());
             self.next_offer = offer.id.number + 1;
         }
     }
     /// An offer of this trial ends.
     pub fn take_back(&mut self, offer: &Offer) {
-        self.shares.release((&offer.role, &offer.framework), offer.agent, &offer.resources);
+        self.shares.release((&offer.role, &offer.framework), offer.agent, &offer.exclusive());
     }
 }

@@ -91,8 +91,8 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: FrameworkEvent) {
             races.lost = 0;
             races.needed = Resources::new();
         }),
-        FrameworkEvent::Slow { framework, is_slow } => {
-            races(state, &framework, |races| races.is_slow = is_slow);
+        FrameworkEvent::Slow { framework, until } => {
+            races(state, &framework, |races| races.slow_until = until);
         },
         FrameworkEvent::Refused { key, filter } => refused(state, key, filter),
         FrameworkEvent::FilterEnded(key) => filter_ended(state, now, &key),

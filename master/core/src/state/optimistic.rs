@@ -36,8 +36,8 @@ pub(crate) struct Races {
     pub(crate) needed: Resources,
     /// Offers that were rescinded because somebody else committed, newest last.
     pub(crate) rescinded: VecDeque<(OfferId, Loss)>,
-    /// It left an optimistic offer unanswered and has answered none since.
-    pub(crate) is_slow: bool,
+    /// It left an optimistic offer unanswered and has answered none since: until then it comes last.
+    pub(crate) slow_until: Option<Timestamp>,
 }
 
 impl Races {

@@ -61,7 +61,10 @@ impl Turn<'_> {
                 self.answers_offers(&id);
                 self.decline(&id, &offers, filters)
             },
-            Call::Revive(roles) => self.revive(&id, roles),
+            Call::Revive(roles) => {
+                self.answers_offers(&id);
+                self.revive(&id, roles)
+            },
             Call::Suppress(roles) => self.suppress(&id, roles),
             Call::Acknowledge { agent, task, status } => {
                 self.acknowledge(agent, &TaskKey { framework: id.clone(), task }, status);
@@ -146,9 +149,9 @@ impl Turn<'_> {
 
     /// Whoever answers is no longer slow.
     fn answers_offers(&mut self, id: &FrameworkId) {
-        if self.state.frameworks.get(id).is_some_and(|f| f.races.is_slow) {
+        if self.state.frameworks.get(id).is_some_and(|f| f.races.slow_until.is_some()) {
             let framework = id.clone();
-            self.apply(FrameworkEvent::Slow { framework, is_slow: false }.into());
+            self.apply(FrameworkEvent::Slow { framework, until: None }.into());
         }
     }
 

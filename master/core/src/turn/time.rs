@@ -48,14 +48,16 @@ impl Turn<'_> {
         }
     }
 
-    /// An offer was not answered in time. Who leaves an optimistic one unanswered comes last until it answers one.
+    /// An offer was not answered in time. Who leaves an optimistic one unanswered comes last until it answers, or for as long
+    /// as the offer was out: for ever, and it could never answer again.
     fn offer_old(&mut self, id: OfferId) {
         let Some(offer) = self.state.offers.get(&id) else { return };
         let is_slow = offer.is_optimistic() || self.state.alone.contains(&id);
         let (framework, events) = (offer.framework.clone(), rescind(offer));
         self.apply_all(events);
         if is_slow {
-            self.apply(FrameworkEvent::Slow { framework, is_slow }.into());
+            let until = Some(self.now.after(self.state.config.optimistic.timeout));
+            self.apply(FrameworkEvent::Slow { framework, until }.into());
         }
     }
 

@@ -1,5 +1,5 @@
 //! Runs seeds and says what was found: `sim --seeds 300 --from 1 [--events N] [--verbose]
-//! [--first] [--replay SEED] [--break RULE]`, where RULE is a rule of the shells that is broken on purpose.
+//! [--first] [--replay SEED] [--fan-out K] [--break RULE]`, where RULE is a rule of the shells that is broken on purpose.
 
 use berth_sim::{Breach, Options, Tally, run_seed};
 use std::io::{self, Write};
@@ -46,11 +46,16 @@ fn settings() -> Result<Settings, String> {
             "--from" => settings.from = number()?,
             "--events" => settings.options.events = number()?,
             "--replay" => settings.replay = Some(number()?),
+            "--fan-out" => {
+                let most = u64::from(berth_master_core::FAN_OUT_MAX);
+                let fan_out = number().map(|fan_out| fan_out.clamp(1, most))?;
+                settings.options.fan_out = u32::try_from(fan_out).ok();
+            },
             "--verbose" => settings.verbose = true,
             "--first" => settings.first = true,
             _ => {
                 return Err(format!(
-                    "{word} is unknown: sim [--seeds N] [--from S] [--events E] [--verbose] [--first] [--replay SEED] [--break RULE]"
+                    "{word} is unknown: sim [--seeds N] [--from S] [--events E] [--verbose] [--first] [--replay SEED] [--fan-out K] [--break RULE]"
                 ));
             },
         }

@@ -4,7 +4,10 @@
 //! It remembers its id across crashes and learns everything else again. Invariant: every task has an id of its own,
 //! so a task that starts twice was started twice by somebody else.
 
+mod conduct;
 mod plan;
+
+pub use conduct::Conduct;
 
 use crate::dice::Dice;
 use crate::tally::{Fault, Tally};
@@ -45,6 +48,7 @@ pub enum Mood {
 /// One scripted framework.
 #[derive(Debug)]
 pub struct Framework {
+    pub conduct: Conduct,
     name: String,
     role: Role,
     principal: Option<Principal>,
@@ -74,10 +78,11 @@ pub struct Framework {
 
 impl Framework {
     #[must_use]
-    pub fn new(seed: u64, at: usize) -> Self {
+    pub fn new(seed: u64, at: usize, conduct: Conduct) -> Self {
         let mut dice = Dice::new(seed, &format!("framework {at}"));
         let role = ["stores", "stores/db", "web"][at % 3];
         Self {
+            conduct,
             name: format!("framework-{at}"),
             role: Role::new(role).expect("a good role"),
             principal: dice.flip().then(|| Principal::new(&format!("p{at}")).expect("a good name")),
@@ -161,7 +166,11 @@ impl Framework {
                 Vec::new()
             },
             Event::Rescind(offer) => {
-                self.offers.remove(&offer);
+                // One that wants everything does not let go at once.
+                let stays = self.conduct == Conduct::Greedy && self.dice.chance(300);
+                if !stays {
+                    self.offers.remove(&offer);
+                }
                 Vec::new()
             },
             Event::Status(status) => self.take_status(status),
@@ -208,7 +217,12 @@ impl Framework {
             return Vec::new();
         }
         match self.mood {
-            Mood::Busy => self.act_busy(tally),
+            Mood::Busy => match self.conduct {
+                Conduct::Fair => self.act_busy(tally),
+                Conduct::Greedy => self.grab(),
+                Conduct::Hoarder => self.hoard(),
+                Conduct::Silent => Vec::new(),
+            },
             Mood::Calm => self.give_back(),
             Mood::Emptying => {
                 let mut calls = self.give_back();
@@ -224,8 +238,9 @@ impl Framework {
     }
 
     fn give_back(&mut self) -> Vec<Sent> {
+        let answers = matches!(self.conduct, Conduct::Fair | Conduct::Greedy);
         let offers: Vec<OfferId> = std::mem::take(&mut self.offers).into_keys().collect();
-        if offers.is_empty() {
+        if offers.is_empty() || !answers {
             return Vec::new();
         }
         let filters = Filters { refuse: Duration::from_secs(2) };

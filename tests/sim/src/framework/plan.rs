@@ -143,7 +143,14 @@ impl Framework {
         part
     }
 
-    fn launch(&mut self, offer: &Offer, mut used: Vec<Resource>) -> Vec<OfferOperation> {
+    /// A task that needs all processors and memory that are nobody's.
+    pub(super) fn launch_all(&mut self, offer: &Offer) -> Vec<OfferOperation> {
+        let wanted =
+            |r: &Resource| matches!(r.name, Name::Cpus | Name::Mem) && r.stack.is_unreserved();
+        self.start(offer, offer.resources.iter().filter(wanted).collect())
+    }
+
+    pub(super) fn launch(&mut self, offer: &Offer, mut used: Vec<Resource>) -> Vec<OfferOperation> {
         for (name, low, high) in [(Name::Cpus, 50, 1_600), (Name::Mem, 16_000, 1_200_000)] {
             let mut there = offer.resources.iter().filter(|r| r.name == name);
             let Some(resource) = there.next() else { continue };
@@ -153,6 +160,10 @@ impl Framework {
             part.value = Value::Scalar(Scalar::from_milli(wanted));
             used.push(part);
         }
+        self.start(offer, used)
+    }
+
+    fn start(&mut self, offer: &Offer, used: Vec<Resource>) -> Vec<OfferOperation> {
         let Ok(resources) = Resources::from_list(used) else { return Vec::new() };
         let id = TaskId::new(&format!("t-{:016x}", self.dice.draw())).expect("a good name");
         let task = TaskInfo {

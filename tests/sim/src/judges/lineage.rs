@@ -12,7 +12,7 @@ use crate::world::{AgentMachine, World};
 use berth_agent_core::effect::Place;
 use berth_model::id::{OperationId, SnapshotId, VolumeId};
 use berth_model::operator::{Request, VolumeChoice};
-use berth_model::record::RegistryRecord;
+use berth_model::record::{RegistryRecord, RegistryWrite};
 use berth_model::snapshot::{Origin, SnapshotState};
 use berth_model::volume::{Volume, VolumeState};
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,6 +74,17 @@ impl Judges {
                 | RegistryRecord::Profile(_)
                 | RegistryRecord::Schedule(_)
                 | RegistryRecord::Audit(_) => {},
+            }
+        }
+    }
+
+    /// What a batch made durable: a snapshot may be READY and on its way out within one.
+    pub fn master_keeps(&mut self, writes: &[RegistryWrite]) {
+        for write in writes {
+            if let RegistryWrite::Put(RegistryRecord::Snapshot(snapshot)) = write
+                && snapshot.state == SnapshotState::Ready
+            {
+                self.descent.ready.insert(snapshot.spec.id);
             }
         }
     }

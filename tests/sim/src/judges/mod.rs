@@ -16,6 +16,7 @@ mod groups;
 mod healed;
 mod imports;
 mod lineage;
+mod races;
 mod sharing;
 mod snapshots;
 mod tasks;
@@ -26,7 +27,7 @@ pub use fold::Fold;
 
 use crate::volumes::Slot;
 use crate::world::World;
-use berth_model::id::{AgentId, ContainerId, Principal, SnapshotId, VolumeId};
+use berth_model::id::{AgentId, ContainerId, OfferId, Principal, SnapshotId, VolumeId};
 use berth_model::record::{RegistryKey, RegistryRecord};
 use berth_model::role::Role;
 use berth_model::task::TaskKey;
@@ -84,6 +85,8 @@ pub struct Judges {
     /// Snapshots that the master deleted by the clock.
     pruned: BTreeSet<SnapshotId>,
     looks: u64,
+    /// Since when an optimistic offer holds more than there is.
+    unfit: BTreeMap<OfferId, u64>,
 }
 
 impl Judges {
@@ -140,6 +143,9 @@ impl Judges {
         }
         if world.dirt.registry || world.dirt.disks {
             self.judge_snapshots(world);
+        }
+        if world.fan_out > 1 && world.events.is_multiple_of(4) {
+            self.judge_races(world);
         }
         if world.dirt.registry || world.dirt.disks || world.dirt.ledgers {
             self.judge_ready(world);

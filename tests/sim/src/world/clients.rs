@@ -5,8 +5,9 @@ use crate::framework::Sent;
 use crate::network::{Client, Manner, Packet, Side};
 use crate::queue::Event;
 use crate::sight::Sight;
+use berth_model::error::ErrorCode;
 use berth_model::framework;
-use berth_model::operation::OfferOperation;
+use berth_model::operation::{OfferOperation, OperationState};
 
 impl World {
     /// A connection to a listening master, if the wires allow it.
@@ -70,7 +71,13 @@ impl World {
             return;
         }
         match &event {
-            framework::Event::Operation(record) => self.history.told(record.id, &record.state),
+            framework::Event::Operation(record) => {
+                self.history.told(record.id, &record.state);
+                if matches!(&record.state, OperationState::Failed(e) if e.code == ErrorCode::Conflict)
+                {
+                    self.tally.deed("conflicts");
+                }
+            },
             framework::Event::Answered { call, result } => {
                 if let Some(sent) = self.frameworks[at].unanswered.remove(call) {
                     self.framework_answered(&sent.call, result);

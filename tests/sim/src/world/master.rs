@@ -9,7 +9,7 @@ use crate::options::Breach;
 use crate::queue::Event;
 use crate::registry::Registry;
 use crate::tally::Fault;
-use berth_master_core::{Config, Input, Master, Output, Step};
+use berth_master_core::{Config, Input, Master, Optimistic, Output, Step};
 use berth_model::audit::{Said, Who};
 use berth_model::id::{ClusterId, FrameworkId, OperationId, SessionId, fingerprint};
 use berth_model::link::FromAgent;
@@ -112,6 +112,13 @@ impl World {
             // Short enough that long runs remove entries.
             audit_entries: 40,
             audit_segment: 8,
+            optimistic: Optimistic {
+                fan_out: self.fan_out,
+                timeout: Duration::from_secs(8),
+                grace: Duration::from_millis(super::GRACE_MS),
+                sticky: Duration::from_secs(10),
+                ..Optimistic::default()
+            },
             ..Config::new(cluster, epoch + 1, revision)
         };
         let now = self.clock(self.master.skew);
@@ -234,6 +241,7 @@ impl World {
             Ok(revision) => {
                 process.revision = revision;
                 process.listening = true;
+                self.judges.master_keeps(&batch.writes);
                 for (at, seq) in batch.told {
                     self.agents[at].told_seq = self.agents[at].told_seq.max(seq);
                 }
@@ -255,6 +263,7 @@ impl World {
         self.judges.master_notes(&self.master.registry, &batch.writes);
         let registry = &mut self.master.registry;
         if registry.commit(process.revision, &batch.writes, self.options.breach).is_ok() {
+            self.judges.master_keeps(&batch.writes);
             self.dirt.registry = true;
         }
     }

@@ -20,7 +20,7 @@ pub use machine::AgentMachine;
 pub use master::{MasterMachine, MasterProcess};
 
 use crate::dice::Dice;
-use crate::framework::Framework;
+use crate::framework::{Conduct, Framework};
 use crate::history::History;
 use crate::judges::{Judges, Violation};
 use crate::network::{Client, Network, Packet, Side};
@@ -64,6 +64,8 @@ pub struct Dirt {
 #[derive(Debug)]
 pub struct World {
     pub options: Options,
+    /// To how many frameworks the same is offered.
+    pub fan_out: u32,
     /// Milliseconds since the start.
     pub now: u64,
     pub events: u64,
@@ -86,6 +88,15 @@ pub struct World {
     pub(crate) plan: trouble::Plan,
 }
 
+/// How long the master lets an offer that does not fit any more be used.
+pub const GRACE_MS: u64 = 150;
+
+/// Half of the clusters have no fan-out.
+fn fan_out_of(seed: u64) -> u32 {
+    let mut dice = Dice::new(seed, "fan out");
+    dice.pick(&[1, 1, 1, 2, 3, 4]).copied().unwrap_or(1)
+}
+
 impl World {
     /// The cluster of a seed, not yet started.
     #[must_use]
@@ -96,14 +107,22 @@ impl World {
         let operators = dice.between(1, 2);
         let count = |n: u64| 0..usize::try_from(n).expect("small");
         let breach = options.breach;
+        let fan_out = options.fan_out.unwrap_or_else(|| fan_out_of(seed));
+        let mut frameworks: Vec<Framework> =
+            count(frameworks).map(|at| Framework::new(seed, at, Conduct::Fair)).collect();
+        // Where frameworks race, some of them do not play fair.
+        for conduct in Conduct::UNFAIR.into_iter().filter(|_| fan_out > 1) {
+            frameworks.push(Framework::new(seed, frameworks.len(), conduct));
+        }
         let mut world = Self {
+            fan_out,
             now: 0,
             events: 0,
             queue: Queue::default(),
             network: Network::new(seed),
             master: MasterMachine::new(seed),
             agents: count(agents).map(|at| AgentMachine::new(seed, at, breach)).collect(),
-            frameworks: count(frameworks).map(|at| Framework::new(seed, at)).collect(),
+            frameworks,
             operators: count(operators).map(|at| Operator::new(seed, at)).collect(),
             service: dice.chance(500).then(|| Service::new(seed)),
             history: History::default(),
