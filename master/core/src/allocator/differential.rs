@@ -105,7 +105,8 @@ impl Bed {
         self.evolve(AgentEvent::Looked(agent(n)));
         let Some(known) = self.state.agents.get(&agent(n)) else { return Vec::new() };
         let made =
-            allocate(&self.state, &self.state.shares, known, self.state.next_offer, self.now).offers;
+            allocate(&self.state, &self.state.shares, known, self.state.next_offer, self.now)
+                .offers;
         let said = made.iter().map(|offer| {
             (offer.framework.to_string(), offer.role.to_string(), offer.resources.to_string())
         });

@@ -47,22 +47,8 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
                 stir(state, now, agent);
             }
         },
-        AgentEvent::Looked(agent) => {
-            unlook(state, agent);
-            state.shares.settle(now, state.config.allocation_interval);
-            change(state, agent, |entry| {
-                entry.looked = Some(now);
-                entry.fanning = false;
-            });
-        },
-        AgentEvent::FanOut { agent, at } => {
-            unlook(state, agent);
-            change(state, agent, |entry| {
-                entry.look_due = Some(at);
-                entry.fanning = true;
-            });
-            state.timers.arm(at, Timer::Look(agent));
-        },
+        AgentEvent::Looked(agent) => looked(state, now, agent),
+        AgentEvent::FanOut { agent, at } => fan_out(state, agent, at),
         AgentEvent::Settled(agent) => drop(state.unsettled.remove(&agent)),
         AgentEvent::KeptOver(agent) => {
             change(state, agent, |entry| entry.kept.retain(|kept| kept.until > now));
@@ -109,6 +95,24 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
         AgentEvent::Armed { at, timer } => state.timers.arm(at, timer),
         AgentEvent::Fired { at, timer } => state.timers.disarm(at, timer),
     }
+}
+
+fn looked(state: &mut State, now: Timestamp, agent: AgentId) {
+    unlook(state, agent);
+    state.shares.settle(now, state.config.allocation_interval);
+    change(state, agent, |entry| {
+        entry.looked = Some(now);
+        entry.fanning = false;
+    });
+}
+
+fn fan_out(state: &mut State, agent: AgentId, at: Timestamp) {
+    unlook(state, agent);
+    change(state, agent, |entry| {
+        entry.look_due = Some(at);
+        entry.fanning = true;
+    });
+    state.timers.arm(at, Timer::Look(agent));
 }
 
 fn change(state: &mut State, agent: AgentId, with: impl FnOnce(&mut Agent)) {

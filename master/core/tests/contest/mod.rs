@@ -164,10 +164,10 @@ impl Contest {
         for at in 0..AGENTS {
             contest.agent(at);
         }
-        for who in 0..ROLES.len() {
+        for role in ROLES {
             contest.sessions += 1;
             let over = contest.sessions;
-            let (id, step) = contest.stage.subscribe(over, framework_info("f", &[ROLES[who]]));
+            let (id, step) = contest.stage.subscribe(over, framework_info("f", &[role]));
             let (held, lost) = (Vec::new(), Vec::new());
             contest.players.push(Player { id, over: Some(over), held, lost });
             contest.take(&step);
