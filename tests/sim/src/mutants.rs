@@ -217,13 +217,6 @@ pub const MUTANTS: &[Mutant] = &[
         why: "more frameworks than the fan-out hold the same (I20)",
     },
     Mutant {
-        name: "master-shares-what-is-reserved",
-        file: "model/src/resources/mod.rs",
-        from: "counted && plain && self.stack.is_unreserved() && self.is_divisible()",
-        to: "counted && plain && self.is_divisible()",
-        why: "reserved resources are in several offers (I20)",
-    },
-    Mutant {
         name: "agent-takes-every-volume-for-shared",
         file: "agent/core/src/books.rs",
         from: "            users.remove(key);\n            if users.is_empty() {",

@@ -3,7 +3,8 @@
 //! What others hold too may be gone: then an operation conflicts, and so does each that needs what it was to make.
 
 use super::Turn;
-use crate::decide::conflict::{self, Footprint, contested};
+use super::running::{Running, needs};
+use crate::decide::conflict::{self, Footprint};
 use crate::decide::launch::{Word, launch};
 use crate::decide::order::{Asked, Conversion, Order, Source, answered_before};
 use crate::decide::rescind::filter;
@@ -11,11 +12,10 @@ use crate::decide::{create, destroy, reserve, resize};
 use crate::event::{Event, FrameworkEvent};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::{self, AcceptMode, Filters, Terms};
-use berth_model::id::{AgentId, FrameworkId, OfferId, OperationId, Principal, fingerprint};
+use berth_model::id::{FrameworkId, OfferId, OperationId, fingerprint};
 use berth_model::offer::Offer;
 use berth_model::operation::{Action, OfferOperation, OperationState};
 use berth_model::resources::Resources;
-use berth_model::role::Role;
 use berth_model::task::{TaskInfo, TaskKey, TaskReason, TaskState};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,67 +26,6 @@ pub(super) struct Accepted {
     pub(super) operations: Vec<OfferOperation>,
     pub(super) filters: Filters,
     pub(super) terms: Terms,
-}
-
-/// What the accepted offers have become so far.
-struct Running {
-    agent: AgentId,
-    role: Role,
-    principal: Option<Principal>,
-    /// What is left.
-    left: Resources,
-    /// The part of it that operations of this call made.
-    made: Resources,
-    /// The shared volumes in it that tasks of this call use.
-    lent: Resources,
-    /// Others held some of it too.
-    contested: bool,
-    /// What operations that conflicted would have made.
-    unmade: Resources,
-    /// What they needed in vain.
-    needed: Resources,
-    /// The first refusal, a conflict before others.
-    refusal: Option<Rejection>,
-}
-
-impl Running {
-    fn convert(&mut self, conversion: &Conversion) {
-        self.left = self.left.minus(&conversion.consumed);
-        self.made = self.made.minus(&conversion.consumed);
-        for sum in [&mut self.left, &mut self.made] {
-            sum.add_all(&conversion.produced).expect("parts of what the agent has add up");
-        }
-    }
-    /// Refuses what needs something that was not made because of a conflict.
-    fn check(&self, what: &str, footprint: &Footprint) -> Result<(), Rejection> {
-        let missing = self.left.missing(&footprint.takes);
-        if missing.common(&self.unmade).is_empty() {
-            return Ok(());
-        }
-        Err(conflict::depends(what, self.agent))
-    }
-    /// Notes that an operation or a task comes to nothing.
-    fn refused(&mut self, rejection: &Rejection, footprint: &Footprint) {
-        let conflicts = rejection.code == ErrorCode::Conflict;
-        if conflicts {
-            gather(&mut self.unmade, &footprint.leaves);
-            gather(&mut self.needed, &contested(&footprint.takes));
-        }
-        let known = self.refusal.as_ref().map(|known| known.code);
-        if known.is_none() || conflicts && known != Some(ErrorCode::Conflict) {
-            self.refusal = Some(rejection.clone());
-        }
-    }
-    fn has_conflict(&self) -> bool {
-        self.refusal.as_ref().is_some_and(|rejection| rejection.code == ErrorCode::Conflict)
-    }
-}
-
-/// Adds what adds up: two tasks may have asked for the same port.
-fn gather(sum: &mut Resources, more: &Resources) {
-    for resource in more.iter() {
-        drop(sum.add(&resource));
-    }
 }
 
 impl Turn<'_> {
@@ -429,20 +368,6 @@ impl Turn<'_> {
             self.refuse_task(id, task, state, &rejection);
         }
     }
-}
-
-/// What the operations need that others may have committed.
-fn needs(operations: &[OfferOperation]) -> Resources {
-    let mut needed = Resources::new();
-    for operation in operations {
-        gather(&mut needed, &contested(&Footprint::of(&operation.action).takes));
-        if let Action::Launch(tasks) = &operation.action {
-            for task in tasks {
-                gather(&mut needed, &contested(&Footprint::of_task(task).takes));
-            }
-        }
-    }
-    needed
 }
 
 /// Tells one operation from another under the same id: the whole text of what it does.

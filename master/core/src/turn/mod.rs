@@ -8,6 +8,7 @@ mod agent;
 mod disk;
 mod framework;
 mod operator;
+mod running;
 mod time;
 
 pub(crate) use operator::check;

@@ -1,0 +1,84 @@
+//! What accepted offers become while the operations of an ACCEPT run on them, and what conflicted on the way.
+
+use crate::decide::conflict::{self, Footprint, contested};
+use crate::decide::order::Conversion;
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::id::{AgentId, Principal};
+use berth_model::operation::{Action, OfferOperation};
+use berth_model::resources::Resources;
+use berth_model::role::Role;
+
+/// What the accepted offers have become so far.
+pub(super) struct Running {
+    pub(super) agent: AgentId,
+    pub(super) role: Role,
+    pub(super) principal: Option<Principal>,
+    /// What is left.
+    pub(super) left: Resources,
+    /// The part of it that operations of this call made.
+    pub(super) made: Resources,
+    /// The shared volumes in it that tasks of this call use.
+    pub(super) lent: Resources,
+    /// Others held some of it too.
+    pub(super) contested: bool,
+    /// What operations that conflicted would have made.
+    pub(super) unmade: Resources,
+    /// What they needed in vain.
+    pub(super) needed: Resources,
+    /// The first refusal, a conflict before others.
+    pub(super) refusal: Option<Rejection>,
+}
+
+impl Running {
+    pub(super) fn convert(&mut self, conversion: &Conversion) {
+        self.left = self.left.minus(&conversion.consumed);
+        self.made = self.made.minus(&conversion.consumed);
+        for sum in [&mut self.left, &mut self.made] {
+            sum.add_all(&conversion.produced).expect("parts of what the agent has add up");
+        }
+    }
+    /// Refuses what needs something that was not made because of a conflict.
+    pub(super) fn check(&self, what: &str, footprint: &Footprint) -> Result<(), Rejection> {
+        let missing = self.left.missing(&footprint.takes);
+        if missing.common(&self.unmade).is_empty() {
+            return Ok(());
+        }
+        Err(conflict::depends(what, self.agent))
+    }
+    /// Notes that an operation or a task comes to nothing.
+    pub(super) fn refused(&mut self, rejection: &Rejection, footprint: &Footprint) {
+        let conflicts = rejection.code == ErrorCode::Conflict;
+        if conflicts {
+            gather(&mut self.unmade, &footprint.leaves);
+            gather(&mut self.needed, &contested(&footprint.takes));
+        }
+        let known = self.refusal.as_ref().map(|known| known.code);
+        if known.is_none() || conflicts && known != Some(ErrorCode::Conflict) {
+            self.refusal = Some(rejection.clone());
+        }
+    }
+    pub(super) fn has_conflict(&self) -> bool {
+        self.refusal.as_ref().is_some_and(|rejection| rejection.code == ErrorCode::Conflict)
+    }
+}
+
+/// Adds what adds up: two tasks may have asked for the same port.
+fn gather(sum: &mut Resources, more: &Resources) {
+    for resource in more.iter() {
+        drop(sum.add(&resource));
+    }
+}
+
+/// What the operations need that others may have committed.
+pub(super) fn needs(operations: &[OfferOperation]) -> Resources {
+    let mut needed = Resources::new();
+    for operation in operations {
+        gather(&mut needed, &contested(&Footprint::of(&operation.action).takes));
+        if let Action::Launch(tasks) = &operation.action {
+            for task in tasks {
+                gather(&mut needed, &contested(&Footprint::of_task(task).takes));
+            }
+        }
+    }
+    needed
+}
