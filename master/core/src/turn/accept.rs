@@ -3,7 +3,7 @@
 //! What others hold too may be gone: then an operation conflicts, and so does each that needs what it was to make.
 
 use super::Turn;
-use super::running::{Running, needs};
+use super::running::{Running, needs, object};
 use crate::decide::conflict::{self, Footprint};
 use crate::decide::launch::{Word, launch};
 use crate::decide::order::{Asked, Conversion, Order, Source, answered_before};
@@ -387,21 +387,5 @@ fn asked<'a>(
         framework: Some(id),
         said: None,
         now,
-    }
-}
-
-/// In words, what an operation concerns.
-fn object(action: &Action) -> String {
-    match action {
-        Action::Reserve(resources) | Action::Unreserve(resources) => resources.to_string(),
-        Action::Create(volumes) | Action::Destroy(volumes) => {
-            volumes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-        },
-        Action::Grow { volume, addition } => format!("{volume} by {addition}"),
-        Action::Shrink { volume, subtract } => format!("{volume} by {subtract}"),
-        Action::Launch(tasks) => {
-            let ids: Vec<String> = tasks.iter().map(|t| t.id.to_string()).collect();
-            format!("task {}", ids.join(", "))
-        },
     }
 }

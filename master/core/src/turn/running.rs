@@ -82,3 +82,19 @@ pub(super) fn needs(operations: &[OfferOperation]) -> Resources {
     }
     needed
 }
+
+/// In words, what an operation concerns.
+pub(super) fn object(action: &Action) -> String {
+    match action {
+        Action::Reserve(resources) | Action::Unreserve(resources) => resources.to_string(),
+        Action::Create(volumes) | Action::Destroy(volumes) => {
+            volumes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        },
+        Action::Grow { volume, addition } => format!("{volume} by {addition}"),
+        Action::Shrink { volume, subtract } => format!("{volume} by {subtract}"),
+        Action::Launch(tasks) => {
+            let ids: Vec<String> = tasks.iter().map(|t| t.id.to_string()).collect();
+            format!("task {}", ids.join(", "))
+        },
+    }
+}
