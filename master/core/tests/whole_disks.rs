@@ -6,6 +6,7 @@ use berth_master_core::query;
 use berth_model::agent::{Disk, DiskHealth, Media};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::DiskId;
+use berth_model::link::FromAgent;
 use berth_model::operator::{DiskChoice, Request, VolumeChoice};
 use berth_model::reservation::Reservation;
 use berth_model::resources::{DiskSource, Resource};
@@ -93,6 +94,23 @@ fn a_volume_takes_the_smallest_whole_disk_only_when_nothing_else_has_room() {
             "disk(storage):500"
         ]
     );
+}
+
+#[test]
+fn a_trial_says_that_a_disk_goes_whole_and_what_only_the_agent_knows() {
+    let mut stage = stage();
+    let told = stage.master.check(stage.now, &on("first", 20, "m2")).unwrap();
+    assert_eq!(told[2..], ["it gets the whole of disk m2: 2000 MiB instead of 20 MiB"]);
+    let told = stage.master.check(stage.now, &on("exact", 2000, "m2")).unwrap();
+    assert_eq!(told.len(), 2, "as much as was asked for: {told:?}");
+
+    let mut disks = info(agent_id(1), "cpus:1;mem:64;disk:1000").disks;
+    disks[0].driver = Arc::from("image:ext4");
+    stage.agent_says(1, session(1), FromAgent::Disks(disks));
+    let told = stage.master.check(stage.now, &create_request("tiny", "storage", 8)).unwrap();
+    let least =
+        "only its agent knows the least size of a file system there, and refuses less (image:ext4)";
+    assert_eq!(told[2..], [least]);
 }
 
 #[test]

@@ -89,7 +89,9 @@ pub(crate) fn check_encrypts(
         agent.info.id, agent.info.hostname
     );
     Err(Rejection::new(ErrorCode::Unsupported, text)
-        .remedy("use a disk with driver image:ext4; `berth disk show` says which can encrypt")
+        .remedy(
+            "use a disk with driver image:ext4 or image; `berth disk show` says which can encrypt",
+        )
         .field("disk"))
 }
 

@@ -26,8 +26,9 @@ pub(crate) fn plan(
     let Some(volume) = volume else { return Vec::new() };
     let Some(agent) = state.agents.get(&volume.agent) else { return Vec::new() };
     match request {
-        Request::CreateVolume { import, .. } => {
+        Request::CreateVolume { import, size, .. } => {
             let mut lines = placed(agent, volume);
+            lines.extend(differs(agent, volume, *size));
             // An import purges nothing.
             if import.is_none() {
                 lines.extend(purges(state, agent, volume, volume.spec.size, now));
@@ -66,6 +67,24 @@ fn placed(agent: &Agent, volume: &Volume) -> Vec<String> {
         reserved
     };
     vec![place, reserved]
+}
+
+/// What a person who asked for a size would not expect, or what only the agent can refuse.
+fn differs(agent: &Agent, volume: &Volume, asked: Bytes) -> Option<String> {
+    let spec = &volume.spec;
+    let disk = agent.info.disks.iter().find(|disk| disk.source == spec.source)?;
+    if spec.size > asked {
+        return Some(format!(
+            "it gets the whole of disk {}: {} instead of {asked}",
+            disk.name, spec.size
+        ));
+    }
+    disk.driver.starts_with("image").then(|| {
+        format!(
+            "only its agent knows the least size of a file system there, and refuses less ({})",
+            disk.driver
+        )
+    })
 }
 
 /// The trash that would be purged to make room, as far as the agent's last word on the disk goes.

@@ -193,7 +193,11 @@ fn no_room(wish: &Wish<'_>, rooms: &[Room<'_>], left_out: Option<Rejection>) -> 
         });
     };
     let missing = Bytes::new(wish.size.get().saturating_sub(best.free.get()));
-    let left_out = left_out.map_or_else(String::new, |why| format!("; left out: {}", why.message));
+    // Which volume is meant is said in front of it.
+    let of = format!("volume {}: ", wish.name);
+    let left_out = left_out.map_or_else(String::new, |why| {
+        format!("; left out: {}", why.message.strip_prefix(&of).unwrap_or(&why.message))
+    });
     Rejection::new(
         ErrorCode::InsufficientResources,
         format!(
