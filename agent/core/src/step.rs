@@ -5,13 +5,14 @@ use crate::effect::{
 };
 use berth_model::agent::Disk;
 use berth_model::declaration::DiskOrder;
-use berth_model::error::Rejection;
+use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{ContainerId, OperationId, SessionId, TransferId, VolumeId};
 use berth_model::link::{Envelope, FromAgent, OutputStream};
 use berth_model::orphan::OrphanOrder;
 use berth_model::record::{LedgerDisk, LedgerRecord};
 use berth_model::resources::DiskSource;
 use berth_model::transfer::{Progress, TransferOrder};
+use berth_model::volume::VolumeState;
 use berth_model::wipe::Wipe;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -224,6 +225,19 @@ pub enum Severity {
     Warning,
     /// Somebody, now.
     Error,
+}
+
+impl Severity {
+    /// Of a volume that came to this state. What whoever asked for it got wrong is told to them, and nobody at the machine
+    /// has to act.
+    pub(crate) const fn of(state: VolumeState, error: &Rejection) -> Self {
+        match (state, error.code) {
+            (VolumeState::Failed, ErrorCode::InvalidArgument | ErrorCode::Unsupported) => {
+                Self::Warning
+            },
+            _fault => Self::Error,
+        }
+    }
 }
 
 /// What one input leads to.

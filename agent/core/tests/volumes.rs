@@ -3,7 +3,7 @@
 mod scene;
 
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
-use berth_agent_core::{Input, Output, Step};
+use berth_agent_core::{Input, Output, Severity, Step};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::SessionId;
 use berth_model::link::{FromAgent, ToAgent};
@@ -587,4 +587,25 @@ fn a_restore_that_was_asked_for_is_answered_when_the_volume_was_purged_for_anoth
         (report.state, report.operation, report.error.map(|e| e.code)),
         (VolumeState::Failed, Some(operation(7)), Some(ErrorCode::VolumeLost))
     );
+}
+
+#[test]
+fn what_the_operator_got_wrong_is_a_warning_in_the_agents_log_and_a_fault_is_an_error() {
+    for (code, wanted) in [
+        (ErrorCode::InvalidArgument, Severity::Warning),
+        (ErrorCode::Unsupported, Severity::Warning),
+        (ErrorCode::DiskFaulty, Severity::Error),
+    ] {
+        let mut scene = Scene::registered();
+        let outputs = scene.say(ensure(1, 1, 9));
+        let outputs = scene.answer(&outputs, VolumeOutcome::Failed(Rejection::new(code, "no")));
+        let logged: Vec<_> = outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::Log { severity, .. } => Some(*severity),
+                _other => None,
+            })
+            .collect();
+        assert_eq!(logged, [wanted], "{code}: {outputs:?}");
+    }
 }

@@ -301,7 +301,7 @@ impl Agent {
     /// A final state with its reason.
     pub(super) fn enter(&mut self, mut volume: LedgerVolume, state: VolumeState, error: Rejection) {
         let id = volume.spec.id;
-        self.log(Severity::Error, format!("volume {id} is {state}: {error}"));
+        self.log(Severity::of(state, &error), format!("volume {id} is {state}: {error}"));
         volume.state = state;
         volume.restore = false;
         volume.resize = None;
