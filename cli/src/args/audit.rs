@@ -89,7 +89,10 @@ fn of_operation(text: &str) -> Result<OfOperation, String> {
 
 fn entry_number(text: &str) -> Result<u64, String> {
     let wrong = |_| "not the number of an entry, such as 1207: see `berth audit list`".to_owned();
-    text.parse().map_err(wrong)
+    match text.parse().map_err(wrong)? {
+        0 => Err("the numbers of entries begin at 1".to_owned()),
+        seq => Ok(seq),
+    }
 }
 
 fn phase(text: &str) -> Result<Phase, String> {

@@ -126,17 +126,22 @@ pub(crate) struct OneSnapshot {
     pub(crate) of: OfRole,
 }
 
+/// One of several that are named in a list; a space behind the comma belongs to no name.
+#[expect(clippy::unnecessary_wraps, reason = "it is a parser of arguments")]
+fn trimmed(text: &str) -> Result<String, String> {
+    Ok(text.trim().to_owned())
+}
+
 #[derive(Debug, Args)]
-#[group(skip)]
+#[group(id = "what", required = true, multiple = false, args = ["volume", "group"])]
 pub(crate) struct SnapshotCreate {
     /// Name, ROLE/NAME, id, or its beginning
-    #[arg(required_unless_present = "group")]
     pub(crate) volume: Option<String>,
     #[command(flatten)]
     pub(crate) of: OfRole,
     /// Of these volumes of one agent instead, at one moment, all of them or none: the tasks that use them are stopped until
     /// the last one is taken
-    #[arg(long, value_name = "VOLUME,…", value_delimiter = ',', conflicts_with = "volume")]
+    #[arg(long, value_name = "VOLUME,…", value_delimiter = ',', value_parser = trimmed)]
     pub(crate) group: Option<Vec<String>>,
     /// Unique among the volume's snapshots (default: one is made up); the same for all of a group
     #[arg(long, value_parser = snapshot_name)]

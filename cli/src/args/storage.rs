@@ -155,7 +155,7 @@ pub(crate) struct VolumeCreate {
     /// Who owns it, for frameworks that name a principal
     #[arg(long)]
     pub(crate) principal: Option<String>,
-    /// Encrypts it by a key of its own, which its agent keeps: only on a disk with driver image:ext4
+    /// Encrypts it by a key of its own, which its agent keeps: only on a disk of images (driver image or image:ext4), as image:ext4
     #[arg(long)]
     pub(crate) encrypt: bool,
     #[command(flatten)]
@@ -165,7 +165,7 @@ pub(crate) struct VolumeCreate {
 }
 
 #[derive(Debug, Args)]
-#[group(skip)]
+#[group(id = "source", required = true, multiple = false, args = ["path", "from"])]
 pub(crate) struct VolumeImport {
     /// Unique in the role
     #[arg(value_parser = volume_name)]
@@ -174,7 +174,7 @@ pub(crate) struct VolumeImport {
     #[arg(short, long, env = "BERTH_ROLE", value_parser = role)]
     pub(crate) role: berth_model::role::Role,
     /// The directory on the agent's machine, absolute; the agent's import_from must allow it
-    #[arg(long, value_name = "DIR", value_parser = directory, required_unless_present = "from", requires = "agent")]
+    #[arg(long, value_name = "DIR", value_parser = directory, requires = "agent")]
     pub(crate) path: Option<std::sync::Arc<str>>,
     /// An export on this machine (- for standard input), as berth volume export writes it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "detach"])]
@@ -197,7 +197,7 @@ pub(crate) struct VolumeImport {
     /// Who owns it, for frameworks that name a principal
     #[arg(long)]
     pub(crate) principal: Option<String>,
-    /// Encrypts it by a key of its own, which its agent keeps: only on a disk with driver image:ext4
+    /// Encrypts it by a key of its own, which its agent keeps: only on a disk of images (driver image or image:ext4), as image:ext4
     #[arg(long)]
     pub(crate) encrypt: bool,
     #[command(flatten)]

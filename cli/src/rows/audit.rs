@@ -91,6 +91,7 @@ impl Row for AuditRow {
         "VOLUMES",
         "OPERATION ID",
         "HASH",
+        "NOTES",
     ];
     const NARROW: usize = 7;
     fn cells(&self) -> Vec<Cell> {
@@ -113,6 +114,7 @@ impl Row for AuditRow {
             Cell::text(self.volumes.join(",")),
             Cell::maybe(self.operation.as_ref()),
             Cell::text(&self.hash),
+            Cell::maybe((!self.notes.is_empty()).then(|| self.notes.join("; "))),
         ]
     }
     fn name(&self) -> String {

@@ -197,6 +197,8 @@ impl Row for VolumeRow {
         "PROTECTED",
         "OWNER",
         "MODE",
+        "ENCRYPTED",
+        "SHARED",
     ];
     const NARROW: usize = 9;
     fn cells(&self) -> Vec<Cell> {
@@ -237,6 +239,8 @@ impl Row for VolumeRow {
             Cell::text(if self.protected { "yes" } else { "-" }),
             Cell::maybe(self.owner.as_ref()),
             Cell::maybe(self.mode.as_ref()),
+            Cell::text(if self.encrypted { "yes" } else { "-" }),
+            Cell::text(if self.shared { "yes" } else { "-" }),
         ]
     }
     fn name(&self) -> String {

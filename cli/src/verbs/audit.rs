@@ -107,6 +107,12 @@ fn absent(seq: u64) -> Failure {
 
 async fn verify(args: &AuditVerify) -> Result<(), Failure> {
     let AuditVerify { from, to, known, read } = args;
+    if let (Some(from), Some(to)) = (from, to)
+        && from > to
+    {
+        let text = format!("--from {from} is behind --to {to}: nothing lies between them");
+        return Err(Failure::usage(text, format!("write --from {to} --to {from}")));
+    }
     let client = Client::connect(&read.connect).await?;
     let mut request = VerifyRequest { from: from.unwrap_or(0), to: to.unwrap_or(0), behind: None };
     let mut checked = 0;

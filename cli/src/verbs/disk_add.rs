@@ -5,7 +5,7 @@ use super::list::find_agent;
 use super::{operation, scan};
 use crate::args::{Act, DiskAdd, DiskChange, Trial};
 use crate::client::Client;
-use crate::failure::{Failure, exit};
+use crate::failure::Failure;
 use crate::output::{self, note};
 use berth_agent::disk::DriverChoice;
 use berth_model::declaration::DiskDeclaration;
@@ -96,7 +96,7 @@ fn declaration(args: &DiskAdd) -> Result<DiskDeclaration, Failure> {
     if !text.starts_with('/') {
         let message = format!("{} is no absolute path of the agent\'s machine", place.display());
         let refused = wrong(message).remedy("write for example --path /srv/d1");
-        return Err(Failure::new(exit::FAILED, refused));
+        return Err(Failure::from(refused));
     }
     let last = text.rsplit('/').next().unwrap_or_default();
     let name = args.name.as_deref().unwrap_or(last);

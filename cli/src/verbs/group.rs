@@ -8,11 +8,13 @@ use crate::failure::Failure;
 use crate::output;
 use crate::rows::SnapshotRow;
 use crate::verbs::operation;
+use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::GroupId;
 use berth_model::operation::OperationKind;
 use berth_model::operator::{Request, VolumeChoice};
 use berth_model::snapshot::Freeze;
 use berth_model::view::SnapshotView;
+use std::collections::BTreeSet;
 
 /// `berth snapshot create --group VOLUME,…`.
 pub(crate) async fn create(
@@ -58,6 +60,35 @@ pub(crate) async fn create(
     let rows: Vec<SnapshotRow> =
         taken.iter().map(|view| SnapshotRow::new(view, client.now())).collect();
     output::list(&rows, &read.show)
+}
+
+/// Keeps those of the group with this id, or one that begins so. A name belongs to each snapshot of a group, and to no group.
+pub(crate) fn retain(views: &mut Vec<SnapshotView>, text: &str) -> Result<(), Failure> {
+    let groups: BTreeSet<GroupId> = views
+        .iter()
+        .filter(|view| is_of(view, text))
+        .filter_map(|view| view.snapshot.group.as_ref().map(|group| group.id))
+        .collect();
+    let ids: Vec<String> = groups.iter().map(ToString::to_string).collect();
+    match ids.as_slice() {
+        [_one] => {},
+        [] => {
+            return Err(Failure::not_found(
+                ErrorCode::UnknownSnapshot,
+                format!(
+                    "no snapshot is of a group {text}: the id of a group is wanted, or its beginning"
+                ),
+                "see group_id in `berth snapshot list -o json`; the id is that of the operation that took the group",
+            ));
+        },
+        several => {
+            let text = format!("group {text} fits {}: {}", several.len(), several.join(", "));
+            let error = Rejection::new(ErrorCode::AmbiguousId, text);
+            return Err(Failure::from(error.remedy("give more of it, up to the whole id")));
+        },
+    }
+    views.retain(|view| is_of(view, text));
+    Ok(())
 }
 
 /// Is the snapshot one of the group with this id, or one that begins so?

@@ -1,7 +1,7 @@
 //! What this machine has for disks, and how to declare one. It looks at the machine itself and asks no cluster.
 
 use crate::args::{DiskAdd, DiskScan};
-use crate::failure::{Failure, exit};
+use crate::failure::Failure;
 use crate::output::{self, Cell, Row};
 use berth_agent::disk::DriverChoice;
 use berth_agent::disk::scan::{self, Found, Identity};
@@ -152,12 +152,9 @@ pub(super) fn scan(args: &DiskScan) -> Result<(), Failure> {
     {
         let text = format!("directory {} cannot be looked at: {error}", given.display());
         let refused = Rejection::new(ErrorCode::InvalidArgument, text).field("directories");
-        return Err(Failure::new(
-            exit::FAILED,
-            refused.remedy(
-                "name directories of this machine; without any, all file systems are listed",
-            ),
-        ));
+        return Err(Failure::from(refused.remedy(
+            "name directories of this machine; without any, all file systems are listed",
+        )));
     }
     let found = scan::scan(&args.directories)
         .map_err(|error| Failure::local(format!("read the mount table: {error}")))?;
@@ -172,7 +169,7 @@ pub(super) fn add(args: &DiskAdd) -> Result<(), Failure> {
     let root = std::fs::canonicalize(&given).map_err(|error| {
         let message = format!("directory {} cannot be used: {error}", given.display());
         let refused = Rejection::new(ErrorCode::InvalidArgument, message).field("root");
-        Failure::new(exit::FAILED, refused.remedy("make the directory, on the disk that is meant"))
+        Failure::from(refused.remedy("make the directory, on the disk that is meant"))
     })?;
     let name = name_of(args, &root)?;
     let flag = flag(args, &root, &name)?;

@@ -78,7 +78,7 @@ pub(crate) async fn run(command: &Snapshot) -> Result<(), Failure> {
                 views.retain(|view| view.snapshot.spec.of.id == id);
             }
             if let Some(group) = group {
-                views.retain(|view| super::group::is_of(view, group));
+                super::group::retain(&mut views, group)?;
             }
             let rows: Vec<SnapshotRow> = views.iter().map(|v| SnapshotRow::new(v, now)).collect();
             output::list(&rows, &read.show)

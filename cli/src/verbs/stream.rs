@@ -30,8 +30,29 @@ const QUEUE_MAX: usize = 4;
 /// How long the end of an import may take to be known after its stream broke.
 const AFTERMATH: Duration = Duration::from_secs(30);
 
+/// A path that was named wrongly is the caller's to mend; else it is the machine that failed, and no fault of Berth.
 fn local(doing: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::local(format!("{doing} {} failed: {error}", path.display()))
+    use io::ErrorKind as Kind;
+    let text = format!("{doing} {} failed: {error}", path.display());
+    match error.kind() {
+        Kind::NotFound
+        | Kind::NotADirectory
+        | Kind::IsADirectory
+        | Kind::AlreadyExists
+        | Kind::PermissionDenied
+        | Kind::ReadOnlyFilesystem
+        | Kind::InvalidInput
+        | Kind::InvalidFilename => {
+            Failure::usage(text, "name a file of this machine that you may use, or - for a pipe")
+        },
+        _of_the_machine => machine(text),
+    }
+}
+
+/// Reading or writing failed on this machine.
+fn machine(text: String) -> Failure {
+    let error = Rejection::new(ErrorCode::TransferFailed, text);
+    Failure::from(error.remedy("look at the room and the disk of this machine, then begin again"))
 }
 
 fn is_standard(path: &Path) -> bool {
@@ -44,21 +65,38 @@ struct Target {
     file: Option<(File, PathBuf, PathBuf)>,
 }
 
+/// Refuses, without writing anything, what cannot become the file of an export.
+fn check_target(path: &Path) -> Result<(), Failure> {
+    if is_standard(path) {
+        if io::stdout().is_terminal() {
+            let text = "an export is not for a terminal";
+            return Err(Failure::usage(text, "name a file, or pipe it on"));
+        }
+        return Ok(());
+    }
+    if path.symlink_metadata().is_ok() {
+        let text = format!("{} is there already and is not replaced", path.display());
+        return Err(Failure::usage(text, "name another file, or remove that one first"));
+    }
+    let parent = parent_of(path);
+    if path.file_name().is_none() || !parent.is_dir() {
+        let text =
+            format!("{} is no directory: {} cannot be made", parent.display(), path.display());
+        return Err(Failure::usage(text, "make the directory first, or name a file in another"));
+    }
+    nix::unistd::access(parent, nix::unistd::AccessFlags::W_OK)
+        .map_err(|error| local("writing into", parent, &error.into()))
+}
+
+fn parent_of(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
+}
+
 impl Target {
     fn open(path: &Path) -> Result<Self, Failure> {
         if is_standard(path) {
-            if io::stdout().is_terminal() {
-                return Err(Failure::local(
-                    "an export is not for a terminal: name a file, or pipe it on",
-                ));
-            }
             return Ok(Self { to: Box::new(io::stdout()), file: None });
-        }
-        if path.symlink_metadata().is_ok() {
-            return Err(Failure::local(format!(
-                "{} is there already and is not replaced",
-                path.display()
-            )));
         }
         let mut partial = path.as_os_str().to_owned();
         // Another export to the same file, or what a killed one left, is not written into.
@@ -73,14 +111,13 @@ impl Target {
 
     /// It is whole: from here on it has its name, also after a crash.
     fn keep(mut self) -> Result<(), Failure> {
-        self.to.flush().map_err(|e| Failure::local(format!("writing the export failed: {e}")))?;
+        self.to.flush().map_err(|e| machine(format!("writing the export failed: {e}")))?;
         let Some((file, partial, path)) = &self.file else { return Ok(()) };
         file.sync_all().map_err(|e| local("syncing", partial, &e))?;
         // Does not replace what came meanwhile.
         fs::hard_link(partial, path).map_err(|e| local("naming", path, &e))?;
         fs::remove_file(partial).map_err(|e| local("removing", partial, &e))?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = parent.unwrap_or(Path::new("."));
+        let parent = parent_of(path);
         File::open(parent)
             .and_then(|parent| parent.sync_all())
             .map_err(|e| local("syncing", parent, &e))
@@ -97,8 +134,13 @@ impl Target {
 pub(crate) async fn export(command: &VolumeExport) -> Result<(), Failure> {
     let Trial { dry_run, act: Act { change, read } } = &command.trial;
     if change.detach {
-        return Err(Failure::local("an export is sent to this command, which has to wait for it"));
+        let text = "an export is sent to this command, which has to wait for it";
+        return Err(Failure::usage(
+            text,
+            "leave --detach out, or run the command in the background",
+        ));
     }
+    check_target(&command.file)?;
     let client = Client::connect(&read.connect).await?;
     let views = volumes(&client, &command.which.of, false).await?;
     let volume = &pick(&VOLUME, &views, &command.which.volume)?.volume;
@@ -165,7 +207,7 @@ async fn take(client: &Client, id: OperationId, target: &mut Target) -> Result<(
                 sum.update(&part);
                 bytes += part.len() as u64;
                 let written = tokio::task::block_in_place(|| target.to.write_all(&part));
-                written.map_err(|e| Failure::local(format!("writing the export failed: {e}")))?;
+                written.map_err(|e| machine(format!("writing the export failed: {e}")))?;
             },
             Some(export_part::Body::End(end)) => {
                 if end.bytes == bytes && end.sha256 == sum.finalize().to_vec() {
@@ -180,11 +222,29 @@ async fn take(client: &Client, id: OperationId, target: &mut Target) -> Result<(
     }
 }
 
+/// What an import reads.
+pub(super) type Source = Box<dyn io::Read + Send>;
+
+/// Opens it before the cluster is asked: what cannot be read need not be sent.
+pub(super) fn open_source(from: &Path) -> Result<Source, Failure> {
+    if is_standard(from) {
+        return Ok(Box::new(io::stdin()));
+    }
+    let failed = |e: io::Error| local("opening", from, &e);
+    if fs::metadata(from).map_err(failed)?.is_dir() {
+        return Err(Failure::usage(
+            format!("{} is a directory, and no export of a volume", from.display()),
+            "name a file that `berth volume export` wrote; a directory of an agent's machine is imported with --path",
+        ));
+    }
+    Ok(Box::new(File::open(from).map_err(failed)?))
+}
+
 /// `berth volume import --from`.
 pub(super) async fn import(
     client: &Client,
     request: Request,
-    from: &Path,
+    (from, source): (&Path, Source),
     command: &VolumeImport,
 ) -> Result<(), Failure> {
     let Trial { dry_run, act: Act { change, read } } = &command.trial;
@@ -197,11 +257,6 @@ pub(super) async fn import(
         );
         return output::planned(&plan, &read.show);
     }
-    let source: Box<dyn io::Read + Send> = if is_standard(from) {
-        Box::new(io::stdin())
-    } else {
-        Box::new(File::open(from).map_err(|e| local("opening", from, &e))?)
-    };
     let id = change.request_id.unwrap_or_else(Client::mint);
     client.submit(id, request, change).await?;
     let (parts, queue) = mpsc::channel(QUEUE_MAX);
@@ -237,11 +292,7 @@ pub(super) async fn import(
 }
 
 /// Reads all of it into the queue. Whoever takes it may stop before the end.
-fn send(
-    id: OperationId,
-    mut from: Box<dyn io::Read + Send>,
-    parts: &mpsc::Sender<v1::ImportPart>,
-) -> io::Result<()> {
+fn send(id: OperationId, mut from: Source, parts: &mpsc::Sender<v1::ImportPart>) -> io::Result<()> {
     let put = |body| parts.blocking_send(v1::ImportPart { body: Some(body) }).is_ok();
     let mut goes_on = put(import_part::Body::OperationId(id.to_string()));
     while goes_on {

@@ -23,6 +23,10 @@ const TOLD_EVERY: Duration = Duration::from_secs(2);
 /// `berth volume import`.
 pub(crate) async fn import(command: &VolumeImport) -> Result<(), Failure> {
     let Trial { dry_run, act: Act { change, read } } = &command.trial;
+    let opened = match &command.from {
+        Some(from) => Some((from.as_path(), stream::open_source(from)?)),
+        None => None,
+    };
     let client = Client::connect(&read.connect).await?;
     let agents = client.agents().await?;
     let (agent, host) = match &command.agent {
@@ -55,8 +59,8 @@ pub(crate) async fn import(command: &VolumeImport) -> Result<(), Failure> {
             None => Import::Stream,
         }),
     };
-    if let Some(from) = &command.from {
-        return stream::import(&client, request, from, command).await;
+    if let Some(source) = opened {
+        return stream::import(&client, request, source, command).await;
     }
     if let (true, Some(agent), Some(path)) = (*dry_run, agent, &command.path) {
         for fact in client.check(request).await? {

@@ -14,6 +14,7 @@ use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::Principal;
 use berth_model::operation::OperationKind;
 use berth_model::operator::{DiskChoice, Request, VolumeChoice};
+use berth_model::snapshot::SnapshotState;
 use berth_model::units::Bytes;
 use berth_model::view::VolumeView;
 use berth_model::volume::VolumeState;
@@ -227,7 +228,9 @@ fn in_role(mut absent: Failure, of: &OfRole) -> Failure {
 
 /// The volume's snapshots by name, when it has any.
 async fn snapshots_of(client: &Client, view: &VolumeView) -> Result<Option<String>, Failure> {
-    let views = snapshot::of_volume(client, view.volume.spec.id).await?;
+    let mut views = snapshot::of_volume(client, view.volume.spec.id).await?;
+    // Nothing of a failed one is on the disk.
+    views.retain(|view| view.snapshot.state != SnapshotState::Failed);
     let names: Vec<String> = views.iter().map(|v| v.snapshot.spec.name.to_string()).collect();
     Ok(match names.as_slice() {
         [] => None,
@@ -347,7 +350,11 @@ async fn trash(command: &Trash) -> Result<(), Failure> {
             let mut impact =
                 format!("{}\n  its data is deleted for good", impact(view, client.now()));
             match wipe {
-                None => {},
+                // Only the agent knows how it is configured, and what it can.
+                None => impact.push_str(&format!(
+                    ", and wiped before that if purge_wipe of agent {} says so: where its disk cannot, nothing is purged; --wipe says it in place of the agent",
+                    view.hostname
+                )),
                 Some(Wipe::None) => impact.push_str(", and its blocks are not overwritten"),
                 Some(method) => impact.push_str(&format!(" after it was {}", method.done())),
             }

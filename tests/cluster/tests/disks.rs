@@ -259,7 +259,7 @@ fn a_directory_is_added_with_the_flag_that_is_printed() -> anyhow::Result<()> {
     let again = must(&pair, &["disk", "add", &shown])?;
     let owner = agents[0]["id"].as_str().context("id")?;
     ensure!(again.stderr.contains(&format!("only agent {owner} can use it")), "{}", again.stderr);
-    refused(&pair, &["disk", "add", "/nowhere"], 1, &["/nowhere"])?;
+    refused(&pair, &["disk", "add", "/nowhere"], 2, &["/nowhere"])?;
     let inside = root.join("volumes").display().to_string();
     refused(&pair, &["disk", "add", &inside], 2, &["lies within the disk at"])?;
     let items = pair.items(&["disk", "scan", &shown])?;

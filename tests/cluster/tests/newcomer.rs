@@ -87,7 +87,9 @@ fn a_place_that_cannot_be_a_disk_is_refused_for_what_it_is() -> anyhow::Result<(
     refused(&d3, &[], 4, &["DISK_EXISTS", &around])?;
 
     let nowhere = shown(dir.path(), "nowhere");
-    says(&pair, &["disk", "scan", &nowhere], 1, &["cannot be looked at"])?;
+    says(&pair, &["disk", "scan", &nowhere], 2, &["cannot be looked at"])?;
+    let relative = ["disk", "add", "--agent", "host-1", "--path", "d1"];
+    says(&pair, &relative, 2, &["is no absolute path", "INVALID_ARGUMENT"])?;
 
     let data = shown(dir.path(), "data");
     let import = ["volume", "import", "i", "--role", "tests", "--agent", "host-1", "--path", &data];
@@ -161,5 +163,34 @@ fn what_is_asked_of_an_agent_that_is_away_says_so() -> anyhow::Result<()> {
     let elsewhere =
         ["volume", "create", "more", "--role", "tests", "--size", "16MiB", "--disk", "root"];
     says(&pair, &elsewhere, 6, &["AGENT_UNREACHABLE"])?;
+    Ok(())
+}
+
+#[test]
+fn numbers_groups_and_columns_say_what_they_are() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let pair = pair(dir.path())?;
+    says(&pair, &["audit", "show", "0"], 2, &["begin at 1"])?;
+    let verify = ["audit", "verify", "--from", "50", "--to", "10"];
+    says(&pair, &verify, 2, &["--from 50 is behind --to 10", "write --from 10 --to 50"])?;
+    let none = ["snapshot", "list", "--group", "nightly"];
+    says(&pair, &none, 3, &["the id of a group is wanted", "UNKNOWN_SNAPSHOT", "group_id"])?;
+    says(&pair, &["snapshot", "create"], 2, &["--group"])?;
+    let spaced = ["snapshot", "create", "--group", "nothing, never"];
+    says(&pair, &spaced, 3, &["volume nothing is not known"])?;
+
+    let create = ["volume", "create", "s", "--role", "tests", "--size", "16MiB", "--shared"];
+    says(&pair, &create, 0, &[])?;
+    let wide = says(&pair, &["volume", "list", "-o", "wide"], 0, &["ENCRYPTED", "SHARED"])?;
+    let row = wide.stdout.lines().find(|line| line.starts_with("s ")).context("a row")?;
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    ensure!(cells.ends_with(&["-", "yes"]), "{row}");
+    let narrow = says(&pair, &["volume", "list"], 0, &[])?;
+    ensure!(!narrow.stdout.contains("SHARED"), "{}", narrow.stdout);
+    says(&pair, &["audit", "list", "-o", "wide"], 0, &["NOTES"])?;
+
+    says(&pair, &["volume", "delete", "s", "--yes"], 0, &[])?;
+    let purge = ["volume", "trash", "purge", "s", "--dry-run"];
+    says(&pair, &purge, 0, &["wiped before that if purge_wipe of agent host-1 says so"])?;
     Ok(())
 }

@@ -159,7 +159,9 @@ fn a_volume_leaves_as_a_stream_and_comes_back_with_everything() -> anyhow::Resul
     let note = told["notes"][0].as_str().context("a note")?.to_owned();
     ensure!(note.contains(&format!("({length} bytes), SHA-256 ")), "{note}");
     let again = pair.berth(&export)?;
-    refused(&again, 1, &["is there already and is not replaced"])?;
+    let there = ["is there already and is not replaced", "INVALID_ARGUMENT", "hint:"];
+    refused(&again, 2, &there)?;
+    refused(&pair.berth(&[&export[..], &["--dry-run"]].concat())?, 2, &there)?;
 
     match run(Path::new("/bin/tar"), &["tf", &file], &[]) {
         Ok(names) => {
@@ -216,12 +218,36 @@ fn what_cannot_be_is_refused_and_nothing_of_it_stays() -> anyhow::Result<()> {
         refused(&ended, 1, &["INVALID_ARCHIVE", "this is no whole export of a volume"])?;
         ensure!(scene.on_disk()? == before, "there is {:?}", scene.on_disk()?);
     }
-    let absent = scene.import("no", &scene.file("absent"), &size)?;
-    refused(&absent, 1, &["opening", "absent"])?;
+    let imports = |pair: &Pair| -> anyhow::Result<usize> {
+        Ok(pair.items(&["operation", "list"])?.iter().filter(|o| o["kind"] == "IMPORT").count())
+    };
+    let asked = imports(pair)?;
+    for more in [&size[..], &["--size", "8MiB", "--dry-run"]] {
+        let absent = scene.import("no", &scene.file("absent"), more)?;
+        refused(&absent, 2, &["opening", "absent", "INVALID_ARGUMENT", "hint:"])?;
+        let directory = scene.import("no", &scene.file("srv"), more)?;
+        refused(&directory, 2, &["is a directory", "INVALID_ARGUMENT", "--path"])?;
+    }
+    ensure!(imports(pair)? == asked, "the cluster was asked");
+    for more in [&[][..], &["--dry-run"]] {
+        let nowhere = scene.file("nowhere/x.tar");
+        let export = ["volume", "export", "data", "--role", "tests", &nowhere];
+        let run = pair.berth(&[&export[..], more].concat())?;
+        refused(&run, 2, &["is no directory", "INVALID_ARGUMENT", "hint:"])?;
+    }
+    if Path::new("/dev/full").exists() {
+        let to = fs::OpenOptions::new().write(true).open("/dev/full")?;
+        let export = ["volume", "export", "data", "--role", "tests", "-"];
+        let (code, text) = ending(scene.spawn(&export, Stdio::null(), to.into())?)?;
+        ensure!(code == 1 && text.contains("TRANSFER_FAILED"), "{code}: {text}");
+        ensure!(text.contains("No space left") && text.contains("hint:"), "{text}");
+    }
+    let none = ["volume", "import", "no", "--role", "tests", "--size", "8MiB"];
+    refused(&pair.berth(&none)?, 2, &["--path <DIR>", "--from <FILE>"])?;
     let both = ["--path", "/srv", "--agent", "host-1", "--size", "8MiB"];
     refused(&scene.import("no", &file, &both)?, 2, &["cannot be used with"])?;
     let detached = ["volume", "export", "data", "--role", "tests", &bad, "--detach"];
-    refused(&pair.berth(&detached)?, 1, &["has to wait for it"])?;
+    refused(&pair.berth(&detached)?, 2, &["has to wait for it", "INVALID_ARGUMENT", "hint:"])?;
     let unknown = ["volume", "export", "data", "--snapshot", "none", &scene.file("x")];
     refused(&pair.berth(&unknown)?, 3, &["UNKNOWN_SNAPSHOT"])?;
     ensure!(pair.items(&["reservation", "list"])?.len() == reserved, "nothing stays reserved");
