@@ -100,7 +100,7 @@ fn a_volume_takes_the_smallest_whole_disk_only_when_nothing_else_has_room() {
 fn a_trial_says_that_a_disk_goes_whole_and_what_only_the_agent_knows() {
     let mut stage = stage();
     let told = stage.master.check(stage.now, &on("first", 20, "m2")).unwrap();
-    assert_eq!(told[2..], ["it gets the whole of disk m2: 2000 MiB instead of 20 MiB"]);
+    assert_eq!(told[2..], ["it gets the whole of disk m2: 1.9 GiB instead of 20 MiB"]);
     let told = stage.master.check(stage.now, &on("exact", 2000, "m2")).unwrap();
     assert_eq!(told.len(), 2, "as much as was asked for: {told:?}");
 
