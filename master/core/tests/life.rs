@@ -3,14 +3,14 @@
 mod stage;
 
 use berth_master_core::{Input, Output};
-use berth_model::error::ErrorCode;
+use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::{Call, Event};
 use berth_model::id::StatusId;
 use berth_model::link::{FromAgent, TaskReport, ToAgent};
 use berth_model::operation::Action;
 use berth_model::operator::{Request, VolumeChoice};
 use berth_model::task::{TaskReason, TaskState};
-use berth_model::view::AgentState;
+use berth_model::view::{AgentState, Change};
 use berth_model::volume::{VolumeReport, VolumeState};
 use stage::{
     Stage, agent_id, answered, create_request, ensured, events, framework_info, messages, mib, op,
@@ -170,7 +170,7 @@ fn a_failed_create_drops_the_task_and_gives_the_disk_back_reserved() {
     };
     let step = stage.accept(&framework, 50, &[&offer], actions());
     let spec = ensured(&step).unwrap();
-    let full = berth_model::error::Rejection::new(ErrorCode::DiskFull, "no space is left");
+    let full = Rejection::new(ErrorCode::DiskFull, "no space is left");
     let failed = VolumeReport { error: Some(full), ..report(&spec, VolumeState::Failed) };
     let step = stage.reports(1, session(1), failed);
     assert_eq!(
@@ -194,6 +194,47 @@ fn a_failed_create_drops_the_task_and_gives_the_disk_back_reserved() {
     let step = stage.accept(&framework, 50, &[&offer], again);
     assert_eq!(operations(&step), [("CREATE", "ACCEPTED", None), ("LAUNCH", "ACCEPTED", None)]);
     assert_eq!(stage.volume_states(), [("data".to_owned(), VolumeState::Creating)]);
+}
+
+#[test]
+fn what_failed_is_destroyed_by_its_framework_without_being_offered() {
+    let mut stage = Stage::new();
+    stage.register(1, MACHINE);
+    let (framework, step) = stage.subscribe(50, framework_info("db", &["storage"]));
+    let offer = stage::offered(&step).remove(0);
+    let data = volume("data", "storage", 1024, "data");
+    let actions =
+        vec![Action::Reserve(reserved("disk:1024", "storage")), Action::Create(vec![data.clone()])];
+    let step = stage.accept(&framework, 50, &[&offer], actions);
+    let spec = ensured(&step).unwrap();
+    let busy = Rejection::new(ErrorCode::DiskFull, "no space is left");
+    let trying = VolumeReport {
+        error: Some(busy.clone()),
+        operation: Some(stage.volume("data").volume.operation),
+        ..report(&spec, VolumeState::Creating)
+    };
+    let step = stage.reports(1, session(1), trying.clone());
+    let noted: Vec<String> = step
+        .outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Changed(Change::Operation(record)) => Some(record.notes.clone()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(noted, [format!("not yet done: {busy}")], "why it is not made yet is said");
+    assert_eq!(operations(&stage.reports(1, session(1), trying)), [], "once");
+    let failed = VolumeReport { error: Some(busy), ..report(&spec, VolumeState::Failed) };
+    stage.reports(1, session(1), failed);
+    assert_eq!(stage.volume_states(), [("data".to_owned(), VolumeState::Failed)]);
+
+    let step = stage.advance(Duration::from_secs(6));
+    let offer = stage::offered(&step).remove(0);
+    assert!(!offer.resources.contains(&sum([data.clone()])), "{}", offer.resources);
+    let step = stage.accept(&framework, 50, &[&offer], vec![Action::Destroy(vec![data])]);
+    assert_eq!(operations(&step), [("DESTROY", "DONE", None)]);
+    assert_eq!(stage.volume_states(), []);
 }
 
 #[test]

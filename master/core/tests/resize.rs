@@ -4,11 +4,12 @@
 mod stage;
 
 use berth_master_core::query;
+use berth_model::access::{Access, Mode};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::SessionId;
 use berth_model::link::ToAgent;
 use berth_model::operation::Action;
-use berth_model::operator::{Request, VolumeChoice};
+use berth_model::operator::{Property, Request, VolumeChoice};
 use berth_model::task::TaskState;
 use berth_model::units::Bytes;
 use berth_model::volume::{Resize, VolumeReport, VolumeSpec, VolumeState};
@@ -281,4 +282,30 @@ fn a_framework_grows_and_shrinks_what_it_was_offered() {
 
 fn end(stage: &mut Stage, over: SessionId, status: berth_model::task::TaskStatus) {
     stage.agent_says(1, over, berth_model::link::FromAgent::Status(status));
+}
+
+#[test]
+fn what_its_agent_cannot_use_now_is_not_changed_and_the_reason_is_said() {
+    let (mut stage, spec) = made();
+    let why =
+        Rejection::new(ErrorCode::VolumeUnavailable, "its key is not there").remedy("find it");
+    let seen = VolumeReport { unavailable: Some(why.clone()), ..sized(&spec, 512) };
+    stage.reports(1, session(1), seen);
+    assert_eq!(stage.volume("data").unavailable, Some(why));
+    let property = Property::Access(Access { mode: Mode::new(0o750).ok(), owner: None });
+    let volume = VolumeChoice::Id(spec.id);
+    for request in [resize(&spec, 2048), resize(&spec, 64), Request::Property { volume, property }]
+    {
+        let (answer, step) = stage.operator(7, request.clone());
+        let refused = answer.unwrap_err();
+        let text = "volume data cannot be used now: its key is not there";
+        assert_eq!(
+            (refused.code, refused.message.as_str(), refused.remedy.as_str()),
+            (ErrorCode::VolumeUnavailable, text, "find it")
+        );
+        assert_eq!(operations(&step), [], "{request:?} was taken in");
+    }
+    stage.reports(1, session(1), sized(&spec, 512));
+    assert_eq!(stage.volume("data").unavailable, None);
+    assert_eq!(stage.operator(7, resize(&spec, 2048)).0, Ok(op(7)));
 }

@@ -4,6 +4,7 @@
 
 use super::order::{Order, ended, not_yet};
 use super::snapshot::check_ready;
+use super::uses::check_available;
 use crate::event::Event;
 use crate::state::{State, VolumeEntry};
 use berth_model::access::Access;
@@ -28,6 +29,7 @@ pub(crate) fn set(
             .field("access"));
     }
     check_ready(order.state, entry)?;
+    check_available(entry)?;
     let access = spec.access.changed(change);
     let object = format!("volume {} of role {}: {change}", spec.name, spec.role);
     let agent = order.agent.info.id;

@@ -11,6 +11,7 @@ use super::order::{Asked, Conversion, Order, Source, ended, not_yet};
 use super::protect::check_unprotected;
 use super::rescind;
 use super::sharing::check_resizable;
+use super::uses::check_available;
 use crate::event::Event;
 use crate::state::{Agent, State, VolumeEntry, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
@@ -178,21 +179,6 @@ fn check_ready(volume: &Volume) -> Result<(), Rejection> {
         .remedy("see berth volume show"));
     }
     Ok(())
-}
-
-/// What its agent cannot use now would wait, and shut everything else out.
-fn check_available(entry: &VolumeEntry) -> Result<(), Rejection> {
-    match entry.observed.as_ref().and_then(|seen| seen.unavailable.as_ref()) {
-        Some(why) => Err(Rejection {
-            code: ErrorCode::VolumeUnavailable,
-            message: format!(
-                "volume {} cannot be used now: {}",
-                entry.volume.spec.name, why.message
-            ),
-            ..why.clone()
-        }),
-        None => Ok(()),
-    }
 }
 
 fn tell(volume: &Volume, size: Bytes) -> Event {

@@ -93,3 +93,18 @@ fn overlap(a: &Mount, b: &Mount) -> bool {
     };
     inside(&a.container_path, &b.container_path) || inside(&b.container_path, &a.container_path)
 }
+
+/// What its agent cannot use now would wait, and shut everything else out.
+pub(crate) fn check_available(entry: &VolumeEntry) -> Result<(), Rejection> {
+    match entry.observed.as_ref().and_then(|seen| seen.unavailable.as_ref()) {
+        Some(why) => Err(Rejection {
+            code: ErrorCode::VolumeUnavailable,
+            message: format!(
+                "volume {} cannot be used now: {}",
+                entry.volume.spec.name, why.message
+            ),
+            ..why.clone()
+        }),
+        None => Ok(()),
+    }
+}
