@@ -47,15 +47,21 @@ async fn goes_on(count: &Path) {
 
 #[tokio::test]
 async fn nobody_runs_until_it_is_let_go() {
-    let Some((stage, container, count)) = counting().await else { return };
+    let Some((mut stage, container, count)) = counting().await else { return };
+    let other = stage.launch(shell(COUNTS));
+    stage.running().await;
+    let witness = stage.sandbox(other).join("count");
+    until("the other one counts", || witness.exists()).await;
     let still = stage.runtime.stand_still(container).await.unwrap().expect("it runs");
     let events = fs::read_to_string(group(&stage, container).unwrap().join("cgroup.events"));
     assert!(events.unwrap().contains("frozen 1"));
     let marker = stage.run_folder(container).join("still");
     assert!(marker.exists(), "whoever starts next knows");
     let before = number(&count);
-    // Long enough for thousands of its steps.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    // Another one, beside it, takes many steps meanwhile.
+    for _again in 0..10 {
+        goes_on(&witness).await;
+    }
     assert_eq!(number(&count), before);
     still.end().await.unwrap();
     goes_on(&count).await;
