@@ -6,13 +6,14 @@ use crate::books::{Books, Data, Record, Stage, Subject};
 use crate::setup::Setup;
 use crate::sim::SimFs;
 use berth_agent::disk::image::lock::LENGTH;
-use berth_agent::disk::{Declaration, Disks, Owner, fs};
+use berth_agent::disk::{Declaration, Disks, DriverChoice, Owner, fs};
 use berth_agent::volume::Volumes;
 use berth_agent::volume::content::{Counter, Exported, Incoming, Sources, export};
 use berth_agent::volume::keys::Keys;
 use berth_agent_core::effect::{OrphanOutcome, Source, VolumeEffect, VolumeOutcome};
 use berth_model::access::{self, Access, Mode};
 use berth_model::id::{AgentId, ClusterId, VolumeId, VolumeName};
+use berth_model::record::LedgerDisk;
 use berth_model::resources::DiskSource;
 use berth_model::role::Role;
 use berth_model::units::Bytes;
@@ -290,3 +291,20 @@ pub fn write_strangers(files: &SimFs) {
 /// Where somebody else's files lie.
 pub const STRANGERS: [&str; 4] =
     ["/agent/disk/volumes", "/agent/disk/.trash", "/agent/disk", "/agent"];
+
+/// The raw device that some tests add to the machine.
+pub const DEVICE: &str = "/raw";
+
+/// A process starts that knows these disks, with the raw device declared.
+#[must_use]
+pub fn start_with_device(files: &SimFs, known: &[LedgerDisk]) -> Volumes {
+    let source = DiskSource::Block(Arc::from(DEVICE));
+    let name = "raw".to_owned();
+    let declared = [
+        Declaration { driver: DriverChoice::Directory, ..Declaration::root() },
+        Declaration { source, name, driver: DriverChoice::Auto, size: None },
+    ];
+    let owner = Owner { agent: AGENT, cluster: Some(CLUSTER) };
+    let disks = Disks::open_on(&files.files(), Path::new(WORK), &declared, owner, known);
+    Volumes::new(Arc::new(disks))
+}

@@ -4,15 +4,14 @@
 #![cfg(test)]
 
 use berth_agent::disk::block::header::RESERVED;
-use berth_agent::disk::{Declaration, Disks, DriverChoice, Owner, fs};
+use berth_agent::disk::fs;
 use berth_agent::volume::Volumes;
 use berth_agent_core::effect::{Place, VolumeEffect, VolumeOutcome};
-use berth_crash_tests::scene::{CLUSTER, WORK, spec};
+use berth_crash_tests::scene::{DEVICE, spec, start_with_device};
 use berth_crash_tests::sim::storage::{Model, Storage};
 use berth_crash_tests::sim::{CallSite, Event, Fault, SimFs, Traits};
 use berth_model::access::Access;
 use berth_model::agent::DiskHealth;
-use berth_model::id::AgentId;
 use berth_model::record::LedgerDisk;
 use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
@@ -22,7 +21,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-const DEVICE: &str = "/raw";
 const ROWS: &[u8] = b"all the rows";
 
 /// What is done, one after the other; each in the life that is named.
@@ -69,18 +67,6 @@ fn machine() -> SimFs {
     files
 }
 
-fn start(files: &SimFs, known: &[LedgerDisk]) -> Volumes {
-    let source = DiskSource::Block(Arc::from(DEVICE));
-    let name = "raw".to_owned();
-    let declared = [
-        Declaration { driver: DriverChoice::Directory, ..Declaration::root() },
-        Declaration { source, name, driver: DriverChoice::Auto, size: None },
-    ];
-    let owner = Owner { agent: AgentId::from_u128(0xa), cluster: Some(CLUSTER) };
-    let disks = Disks::open_on(&files.files(), Path::new(WORK), &declared, owner, known);
-    Volumes::new(Arc::new(disks))
-}
-
 fn health(volumes: &Volumes) -> DiskHealth {
     volumes.disks().report().swap_remove(1).health
 }
@@ -95,7 +81,7 @@ fn before(step: usize) -> (SimFs, Vec<LedgerDisk>) {
     let files = machine();
     let mut known = Vec::new();
     for step in &LIFE[..step] {
-        let volumes = start(&files, &known);
+        let volumes = start_with_device(&files, &known);
         known = volumes.disks().ledger();
         if let Some(effect) = effect(*step) {
             let outcome = volumes.run(&effect);
@@ -112,7 +98,7 @@ fn before(step: usize) -> (SimFs, Vec<LedgerDisk>) {
 
 /// Does a step on a machine that runs or starts; nothing is the answer of a start.
 fn carry_out(files: &SimFs, known: &[LedgerDisk], step: Step) -> Option<VolumeOutcome> {
-    let volumes = start(files, known);
+    let volumes = start_with_device(files, known);
     effect(step).map(|effect| volumes.run(&effect))
 }
 
@@ -157,7 +143,7 @@ impl Search {
         }
         let copy = files.fork();
         copy.record();
-        let volumes = start(&copy, &self.known);
+        let volumes = start_with_device(&copy, &self.known);
         assert_eq!(health(&volumes), DiskHealth::Ok, "{way}");
         let answer = effect(self.step).map(|effect| volumes.run(&effect));
         assert_eq!(answer, self.wanted, "{way}");
@@ -185,7 +171,7 @@ fn wanted_back(files: &SimFs, known: &[LedgerDisk], generation: u64, way: &str) 
 }
 
 fn answered(files: &SimFs, known: &[LedgerDisk], step: Step, way: &str) {
-    let volumes = start(files, known);
+    let volumes = start_with_device(files, known);
     assert_eq!(health(&volumes), DiskHealth::Ok, "{way}");
     let look = |generation, place| {
         let spec = volume(generation);
@@ -257,7 +243,7 @@ fn no_error_of_any_call_loses_a_volume_or_is_called_success() {
                 }
                 let storage: Storage = copy.storage();
                 let again = copy.with(storage);
-                let volumes = start(&again, &known);
+                let volumes = start_with_device(&again, &known);
                 assert_eq!(health(&volumes), DiskHealth::Ok, "{way}");
                 let answer = effect(step).map(|effect| volumes.run(&effect));
                 assert_eq!(answer, wanted, "{way}");
@@ -288,7 +274,7 @@ fn a_device_that_holds_anything_is_neither_taken_over_nor_given_to_a_volume() {
         let files = machine();
         write(&files, at, bytes);
         let before = files.storage().fingerprint();
-        let volumes = start(&files, &[]);
+        let volumes = start_with_device(&files, &[]);
         let text = match health(&volumes) {
             DiskHealth::Faulty(text) => text,
             DiskHealth::Ok => panic!("{what}"),
@@ -302,7 +288,7 @@ fn a_device_that_holds_anything_is_neither_taken_over_nor_given_to_a_volume() {
         if at < RESERVED {
             let (files, known) = before_create();
             write(&files, RESERVED + at, bytes);
-            let volumes = start(&files, &known);
+            let volumes = start_with_device(&files, &known);
             let create = VolumeEffect::Create { spec: volume(1), purgeable: Vec::new() };
             match volumes.run(&create) {
                 VolumeOutcome::Failed(reason) => {

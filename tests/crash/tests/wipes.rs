@@ -5,20 +5,17 @@
 #![cfg(test)]
 
 use berth_agent::disk::block::header::RESERVED;
-use berth_agent::disk::{Declaration, Disks, DriverChoice, Owner, fs};
-use berth_agent::volume::Volumes;
+use berth_agent::disk::fs;
 use berth_agent_core::effect::{VolumeEffect, VolumeOutcome};
 use berth_crash_tests::activity::Operation;
 use berth_crash_tests::books::Books;
-use berth_crash_tests::scene::{CLUSTER, KEYS, WORK, spec, start};
+use berth_crash_tests::scene::{DEVICE, KEYS, spec, start, start_with_device};
 use berth_crash_tests::sequences::{adopted, carry_out};
 use berth_crash_tests::setup::{SETUPS, Setup};
 use berth_crash_tests::sim::storage::Model;
 use berth_crash_tests::sim::{CallSite, Event, SimFs, Traits};
 use berth_model::access::Access;
 use berth_model::error::ErrorCode;
-use berth_model::id::AgentId;
-use berth_model::record::LedgerDisk;
 use berth_model::resources::DiskSource;
 use berth_model::units::Bytes;
 use berth_model::usage::Measured;
@@ -221,24 +218,11 @@ fn a_deletion_that_has_begun_without_is_not_called_a_wipe() {
     assert!(matches!(outcome, VolumeOutcome::Failed(_)), "{outcome:?}");
 }
 
-const DEVICE: &str = "/raw";
 const ROWS: &[u8] = b"all the rows";
 
 fn device_spec() -> VolumeSpec {
     let source = DiskSource::Block(Arc::from(DEVICE));
     VolumeSpec { size: Bytes::from_mib(3), access: Access::default(), ..spec(1, source) }
-}
-
-fn start_device(files: &SimFs, known: &[LedgerDisk]) -> Volumes {
-    let source = DiskSource::Block(Arc::from(DEVICE));
-    let name = "raw".to_owned();
-    let declared = [
-        Declaration { driver: DriverChoice::Directory, ..Declaration::root() },
-        Declaration { source, name, driver: DriverChoice::Auto, size: None },
-    ];
-    let owner = Owner { agent: AgentId::from_u128(0xa), cluster: Some(CLUSTER) };
-    let disks = Disks::open_on(&files.files(), Path::new(WORK), &declared, owner, known);
-    Volumes::new(Arc::new(disks))
 }
 
 fn rows(files: &SimFs) -> Vec<u8> {
@@ -257,7 +241,7 @@ fn devices() -> BTreeSet<CallSite> {
     };
     let files = SimFs::new(traits, &["agent"]);
     files.add_device("raw");
-    let volumes = start_device(&files, &[]);
+    let volumes = start_with_device(&files, &[]);
     let known = volumes.disks().ledger();
     let spec = device_spec();
     let made = volumes.run(&VolumeEffect::Create { spec: spec.clone(), purgeable: Vec::new() });
@@ -270,7 +254,7 @@ fn devices() -> BTreeSet<CallSite> {
     for method in [Wipe::Discard, Wipe::Zero, Wipe::Shred] {
         let files = files.fork();
         assert_eq!(rows(&files), ROWS);
-        let volumes = start_device(&files, &known);
+        let volumes = start_with_device(&files, &known);
         let found = volumes.run(&survey(&spec, method));
         assert_eq!(found, VolumeOutcome::Used(Measured::of(spec.size)));
         files.record();
@@ -284,7 +268,7 @@ fn devices() -> BTreeSet<CallSite> {
             crashed.insert(event.site);
             for tree in storage.crashes(EXHAUSTIVE) {
                 let files = files.crashed(tree);
-                let volumes = start_device(&files, &known);
+                let volumes = start_with_device(&files, &known);
                 assert_eq!(
                     volumes.run(&wipe(&spec, method)),
                     VolumeOutcome::Wiped,
