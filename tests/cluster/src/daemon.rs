@@ -257,6 +257,26 @@ impl Pair {
     pub fn berth(&self, args: &[&str]) -> anyhow::Result<crate::Run> {
         run(&berth_bin()?, args, &[("BERTH_MASTER", &self.address), ("NO_COLOR", "1")])
     }
+    /// Runs `berth` against the master, which has to succeed.
+    ///
+    /// # Errors
+    /// It did not; the logs' ends say more.
+    pub fn must(&self, args: &[&str]) -> anyhow::Result<crate::Run> {
+        let run = self.berth(args)?;
+        if run.code != 0 {
+            let (command, logs) = (args.join(" "), self.log_tails());
+            bail!("berth {command} ended with {}: {}\n{logs}", run.code, run.stderr.trim());
+        }
+        Ok(run)
+    }
+    /// What `berth … -o json` prints of one thing.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn one(&self, args: &[&str]) -> anyhow::Result<Value> {
+        let run = self.must(&[args, &["-o", "json"]].concat())?;
+        serde_json::from_str(&run.stdout).context("read JSON")
+    }
     /// The items of `berth NOUN list -o json`.
     ///
     /// # Errors

@@ -30,6 +30,21 @@ pub struct Run {
     pub stderr: String,
 }
 
+impl Run {
+    /// It ended with this code, and what it printed for people says all of these words.
+    ///
+    /// # Errors
+    /// It did not.
+    pub fn refused(&self, code: i32, words: &[&str]) -> anyhow::Result<()> {
+        let missing: Vec<_> = words.iter().filter(|word| !self.stderr.contains(**word)).collect();
+        anyhow::ensure!(
+            self.code == code && missing.is_empty(),
+            "wanted {code}, missing {missing:?}: {self:?}"
+        );
+        Ok(())
+    }
+}
+
 /// A running `berth dev`.
 #[derive(Debug)]
 pub struct Cluster {

@@ -2,7 +2,7 @@
 //! task of a service that sees its volume read-only.
 
 use anyhow::{Context, ensure};
-use berth_cluster_tests::{Pair, Run, berth_bin, is_alive, wait_until};
+use berth_cluster_tests::{Pair, berth_bin, is_alive, wait_until};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -60,33 +60,6 @@ fn place(dir: &Path, name: &str) -> anyhow::Result<PathBuf> {
     Ok(root)
 }
 
-fn must(pair: &Pair, args: &[&str]) -> anyhow::Result<Run> {
-    let run = pair.berth(args)?;
-    let logs = pair.log_tails();
-    ensure!(
-        run.code == 0,
-        "berth {} ended with {}: {}\n{logs}",
-        args.join(" "),
-        run.code,
-        run.stderr
-    );
-    Ok(run)
-}
-
-fn one(pair: &Pair, args: &[&str]) -> anyhow::Result<Value> {
-    let run = must(pair, &[args, &["-o", "json"]].concat())?;
-    serde_json::from_str(&run.stdout).context("read JSON")
-}
-
-fn refused(pair: &Pair, args: &[&str], code: i32, words: &[&str]) -> anyhow::Result<()> {
-    let run = pair.berth(args)?;
-    let missing: Vec<_> = words.iter().filter(|word| !run.stderr.contains(**word)).collect();
-    let shown = args.join(" ");
-    ensure!(run.code == code, "berth {shown}: {} instead of {code}: {}", run.code, run.stderr);
-    ensure!(missing.is_empty(), "berth {shown}: {missing:?} missing in: {}", run.stderr);
-    Ok(())
-}
-
 fn disk(pair: &Pair, name: &str) -> anyhow::Result<Value> {
     let disks = pair.items(&["disk", "list"])?;
     disks.into_iter().find(|disk| disk["name"] == name).with_context(|| format!("no disk {name}"))
@@ -125,7 +98,7 @@ fn a_disk_added_while_a_task_runs_outlives_a_kill_right_after_the_answer() -> an
     let document = dir.path().join("writer.yaml");
     fs::write(&document, SERVICE)?;
     wait_until("the service to be taken", PATIENCE, || {
-        must(&pair, &["apply", &document.display().to_string()])
+        pair.must(&["apply", &document.display().to_string()])
     })?;
     let pid: i32 = wait_until("the task's pid", PATIENCE, || {
         let tasks = pair.items(&["task", "list"])?;
@@ -139,13 +112,13 @@ fn a_disk_added_while_a_task_runs_outlives_a_kill_right_after_the_answer() -> an
 
     let root = dir.path().join("srv/d1").display().to_string();
     let add = ["disk", "add", "--agent", "host-1", "--path", &root, "--size", "1GiB"];
-    let dry = one(&pair, &[&add[..], &["--dry-run"]].concat())?;
+    let dry = pair.one(&[&add[..], &["--dry-run"]].concat())?;
     ensure!(dry["dry_run"] == true, "{dry}");
     ensure!(disk(&pair, "d1").is_err(), "a dry run added it");
     ensure!(fs::read_dir(&root)?.next().is_none(), "a dry run wrote");
 
     let id = "c0ffee000000000000000000000000a1";
-    let shown = one(&pair, &[&add[..], &["--request-id", id]].concat())?;
+    let shown = pair.one(&[&add[..], &["--request-id", id]].concat())?;
     pair.kill_agent()?;
     ensure!(shown["name"] == "d1" && shown["size_bytes"] == 1024 * MIB, "{shown}");
     pair.kill_master()?;
@@ -154,9 +127,9 @@ fn a_disk_added_while_a_task_runs_outlives_a_kill_right_after_the_answer() -> an
     let back = disk(&pair, "d1")?;
     ensure!(back["id"] == shown["id"] && back["health"] == "ok", "{back}");
     // Said again under its id it does nothing again, and it is used at once.
-    must(&pair, &[&add[..], &["--request-id", id]].concat())?;
+    pair.must(&[&add[..], &["--request-id", id]].concat())?;
     let made = ["volume", "create", "on-it", "--role", "tests", "--size", "64MiB", "--disk", "d1"];
-    let made = one(&pair, &made)?;
+    let made = pair.one(&made)?;
     ensure!(made["disk"] == "d1" && made["state"] == "READY", "{made}");
     // What was reserved and used before is as it was.
     let now = pair.items(&["volume", "list"])?;
@@ -167,24 +140,24 @@ fn a_disk_added_while_a_task_runs_outlives_a_kill_right_after_the_answer() -> an
     ensure!(agents[0]["state"] == "REGISTERED", "{agents:?}");
 
     // Nothing that is used can be taken away; what is not, can, and does not come back.
-    refused(&pair, &["disk", "remove", "d1"], 4, &["it is not cordoned"])?;
-    must(&pair, &["disk", "cordon", "d1"])?;
-    refused(&pair, &["disk", "remove", "d1"], 4, &["volume on-it"])?;
-    must(&pair, &["volume", "delete", "on-it", "--yes"])?;
-    must(&pair, &["volume", "trash", "purge", "on-it", "--yes", "--confirm", "on-it"])?;
+    pair.berth(&["disk", "remove", "d1"])?.refused(4, &["it is not cordoned"])?;
+    pair.must(&["disk", "cordon", "d1"])?;
+    pair.berth(&["disk", "remove", "d1"])?.refused(4, &["volume on-it"])?;
+    pair.must(&["volume", "delete", "on-it", "--yes"])?;
+    pair.must(&["volume", "trash", "purge", "on-it", "--yes", "--confirm", "on-it"])?;
     let rows = pair.items(&["reservation", "list"])?;
     let row = rows.iter().find(|row| row["role"] == "tests").context("no reservation")?;
-    must(&pair, &["reservation", "release", row["id"].as_str().context("id")?, "--yes"])?;
-    let dry = must(&pair, &["disk", "remove", "d1", "--dry-run"])?;
+    pair.must(&["reservation", "release", row["id"].as_str().context("id")?, "--yes"])?;
+    let dry = pair.must(&["disk", "remove", "d1", "--dry-run"])?;
     ensure!(dry.stderr.contains("nothing is on it"), "{}", dry.stderr);
-    must(&pair, &["disk", "remove", "d1"])?;
+    pair.must(&["disk", "remove", "d1"])?;
     pair.kill_agent()?;
     ensure!(fs::read_dir(&root)?.next().is_none(), "something of the disk was left");
     pair.start_agent()?;
     pair.wait_registered()?;
     ensure!(disk(&pair, "d1").is_err(), "it came back");
     ensure!(is_alive(pid), "the task did not outlive the removal");
-    must(&pair, &["service", "delete", "writer", "--yes"])?;
+    pair.must(&["service", "delete", "writer", "--yes"])?;
     wait_until("the task to end", PATIENCE, || {
         ensure!(!is_alive(pid), "it runs");
         Ok(())
@@ -231,7 +204,7 @@ fn an_agent_says_which_places_it_takes_and_why_not() -> anyhow::Result<()> {
 
     // The configuration comes to speak of the same place, under another name: it counts, and the agent starts.
     let args = add(&["--path", &root], false);
-    must(&pair, &args.iter().map(String::as_str).collect::<Vec<_>>())?;
+    pair.must(&args.iter().map(String::as_str).collect::<Vec<_>>())?;
     let flag = format!("root={root},name=other");
     pair.kill_agent()?;
     pair = pair.with_agent_flags(&["--disk", &flag]);
@@ -243,7 +216,7 @@ fn an_agent_says_which_places_it_takes_and_why_not() -> anyhow::Result<()> {
         Ok(())
     })?;
     ensure!(disk(&pair, "d1").is_err(), "both are there");
-    let agent = one(&pair, &["agent", "show", "host-1"])?.to_string();
+    let agent = pair.one(&["agent", "show", "host-1"])?.to_string();
     ensure!(agent.contains("the configuration counts"), "{agent}");
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! profiles, and how a directory becomes a disk.
 
 use anyhow::{Context, ensure};
-use berth_cluster_tests::{Pair, Run, wait_until};
+use berth_cluster_tests::{Pair, wait_until};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -20,26 +20,6 @@ fn pair(dir: &Path) -> anyhow::Result<Pair> {
     Ok(pair)
 }
 
-fn must(pair: &Pair, args: &[&str]) -> anyhow::Result<Run> {
-    let run = pair.berth(args)?;
-    ensure!(run.code == 0, "berth {} ended with {}: {}", args.join(" "), run.code, run.stderr);
-    Ok(run)
-}
-
-fn one(pair: &Pair, args: &[&str]) -> anyhow::Result<Value> {
-    let run = must(pair, &[args, &["-o", "json"]].concat())?;
-    serde_json::from_str(&run.stdout).context("read JSON")
-}
-
-fn refused(pair: &Pair, args: &[&str], code: i32, words: &[&str]) -> anyhow::Result<()> {
-    let run = pair.berth(args)?;
-    let missing: Vec<_> = words.iter().filter(|word| !run.stderr.contains(**word)).collect();
-    let shown = args.join(" ");
-    ensure!(run.code == code, "berth {shown}: {} instead of {code}: {}", run.code, run.stderr);
-    ensure!(missing.is_empty(), "berth {shown}: {missing:?} missing in: {}", run.stderr);
-    Ok(())
-}
-
 fn create<'a>(name: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["volume", "create", name, "--role", "tests", "--size", "64MiB"], more].concat()
 }
@@ -48,17 +28,17 @@ fn create<'a>(name: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 fn a_cordoned_disk_gets_nothing_new_and_keeps_what_it_has_across_restarts() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let mut pair = pair(dir.path())?;
-    let kept = one(&pair, &create("kept", &[]))?;
+    let kept = pair.one(&create("kept", &[]))?;
     ensure!(kept["disk"] == "d1", "declared disks come before ROOT: {kept}");
-    must(&pair, &["disk", "health"])?;
+    pair.must(&["disk", "health"])?;
 
     let cordon = ["disk", "cordon", "host-1:d1", "--reason", "grinding noise"];
-    let dry = one(&pair, &[&cordon[..], &["--dry-run"]].concat())?;
+    let dry = pair.one(&[&cordon[..], &["--dry-run"]].concat())?;
     ensure!(dry["dry_run"] == true, "{dry}");
-    ensure!(one(&pair, &["disk", "show", "d1"])?["cordoned"] == false, "a dry run cordoned it");
+    ensure!(pair.one(&["disk", "show", "d1"])?["cordoned"] == false, "a dry run cordoned it");
     let id = "c0ffee000000000000000000000000d1";
     for _ in 0..2 {
-        let shown = one(&pair, &[&cordon[..], &["--request-id", id]].concat())?;
+        let shown = pair.one(&[&cordon[..], &["--request-id", id]].concat())?;
         ensure!(
             shown["state"] == "CORDONED" && shown["cordon_reason"] == "grinding noise",
             "{shown}"
@@ -71,32 +51,32 @@ fn a_cordoned_disk_gets_nothing_new_and_keeps_what_it_has_across_restarts() -> a
     ensure!(object.contains("host-1:d1") && object.ends_with(": grinding noise"), "{object}");
 
     for round in ["before", "after"] {
-        let elsewhere = one(&pair, &create(round, &[]))?;
+        let elsewhere = pair.one(&create(round, &[]))?;
         ensure!(elsewhere["disk"] == "root", "{round} a restart: {elsewhere}");
         let explicit = create("explicit", &["--disk", "d1"]);
-        refused(&pair, &explicit, 4, &["DISK_CORDONED", "grinding noise", "disk uncordon"])?;
+        pair.berth(&explicit)?.refused(4, &["DISK_CORDONED", "grinding noise", "disk uncordon"])?;
         let reserve = ["reservation", "create", "disk:1GiB", "--role", "tests"];
         let on = ["--agent", "host-1", "--disk", "d1"];
-        refused(&pair, &[&reserve[..], &on].concat(), 4, &["DISK_CORDONED"])?;
-        refused(&pair, &["disk", "health", "d1"], 9, &["1 of 1 disks is not ok"])?;
+        pair.berth(&[&reserve[..], &on].concat())?.refused(4, &["DISK_CORDONED"])?;
+        pair.berth(&["disk", "health", "d1"])?.refused(9, &["1 of 1 disks is not ok"])?;
         if round == "before" {
             pair.kill_both()?;
             pair.start()?;
         }
     }
     // What lies on it is as it was: it goes to the trash and comes back.
-    must(&pair, &["volume", "delete", "kept", "--yes"])?;
-    let back = one(&pair, &["volume", "trash", "restore", "kept"])?;
+    pair.must(&["volume", "delete", "kept", "--yes"])?;
+    let back = pair.one(&["volume", "trash", "restore", "kept"])?;
     ensure!(back["state"] == "READY" && back["disk"] == "d1", "{back}");
 
-    let shown = one(&pair, &["disk", "uncordon", "d1", "--reason", "fan replaced"])?;
+    let shown = pair.one(&["disk", "uncordon", "d1", "--reason", "fan replaced"])?;
     ensure!(shown["state"] == "OK" && shown["cordoned"] == false, "{shown}");
-    ensure!(one(&pair, &create("again", &["--disk", "d1"]))?["disk"] == "d1", "uncordoned");
-    let full = one(&pair, &create("full", &["--disk", "host-1:d1"]))?;
+    ensure!(pair.one(&create("again", &["--disk", "d1"]))?["disk"] == "d1", "uncordoned");
+    let full = pair.one(&create("full", &["--disk", "host-1:d1"]))?;
     ensure!(full["disk"] == "d1" && full["hostname"] == "host-1", "{full}");
     let unknown = create("nowhere", &["--disk", "host-2:d1"]);
-    refused(&pair, &unknown, 3, &["UNKNOWN_DISK", "host-2:d1", "berth disk list"])?;
-    must(&pair, &["disk", "health"])?;
+    pair.berth(&unknown)?.refused(3, &["UNKNOWN_DISK", "host-2:d1", "berth disk list"])?;
+    pair.must(&["disk", "health"])?;
     Ok(())
 }
 
@@ -104,10 +84,10 @@ fn a_cordoned_disk_gets_nothing_new_and_keeps_what_it_has_across_restarts() -> a
 fn the_map_shows_every_disk_to_scale_within_its_width() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let pair = pair(dir.path())?;
-    must(&pair, &["volume", "create", "data", "--role", "tests", "--size", "1GiB"])?;
-    must(&pair, &["volume", "create", "old", "--role", "tests", "--size", "512MiB"])?;
-    must(&pair, &["volume", "delete", "old", "--yes"])?;
-    must(&pair, &["disk", "cordon", "d1"])?;
+    pair.must(&["volume", "create", "data", "--role", "tests", "--size", "1GiB"])?;
+    pair.must(&["volume", "create", "old", "--role", "tests", "--size", "512MiB"])?;
+    pair.must(&["volume", "delete", "old", "--yes"])?;
+    pair.must(&["disk", "cordon", "d1"])?;
 
     let items = pair.items(&["disk", "map"])?;
     let d1 = items.iter().find(|item| item["name"] == "d1").context("no d1")?;
@@ -127,7 +107,7 @@ fn the_map_shows_every_disk_to_scale_within_its_width() -> anyhow::Result<()> {
     for width in ["40", "80", "132"] {
         for ascii in [&[][..], &["--ascii"]] {
             let args = [&["disk", "map", "host-1", "--width", width], ascii].concat();
-            let run = must(&pair, &args)?;
+            let run = pair.must(&args)?;
             ensure!(!run.stdout.contains('\u{1b}'), "coloured without a terminal");
             let limit: usize = width.parse()?;
             let longest = run.stdout.lines().map(|line| line.chars().count()).max();
@@ -153,17 +133,17 @@ fn the_map_shows_every_disk_to_scale_within_its_width() -> anyhow::Result<()> {
     // 15 cells to scale would not be readable, so the map enlarges the small one and says so.
     ensure!(bars == [20, 76], "{bars:?}\n{}", plain.stdout);
     ensure!(plain.stdout.contains("enlarged: 1 cell = 204.7 MiB"), "{}", plain.stdout);
-    refused(&pair, &["disk", "map", "nowhere"], 3, &["UNKNOWN_AGENT"])
+    pair.berth(&["disk", "map", "nowhere"])?.refused(3, &["UNKNOWN_AGENT"])
 }
 
 #[test]
 fn a_faulty_disk_is_shown_with_its_evidence_and_its_volumes() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let mut pair = pair(dir.path())?;
-    must(&pair, &create("data", &["--disk", "d1"]))?;
+    pair.must(&create("data", &["--disk", "d1"]))?;
     pair.kill_agent()?;
     wait_until("the agent to be missed", Duration::from_secs(60), || {
-        refused(&pair, &["disk", "health", "d1"], 9, &["AGENT_UNREACHABLE"])
+        pair.berth(&["disk", "health", "d1"])?.refused(9, &["AGENT_UNREACHABLE"])
     })?;
     let unknown = pair.berth(&["disk", "health"])?;
     ensure!(
@@ -174,7 +154,8 @@ fn a_faulty_disk_is_shown_with_its_evidence_and_its_volumes() -> anyhow::Result<
     std::fs::rename(dir.path().join("d1"), dir.path().join("d1.away"))?;
     pair.start_agent()?;
     wait_until("the disk to be faulty", Duration::from_secs(60), || {
-        refused(&pair, &["disk", "health", "d1"], 9, &["DISK_FAULTY", "1 of 1 disks is not ok"])
+        pair.berth(&["disk", "health", "d1"])?
+            .refused(9, &["DISK_FAULTY", "1 of 1 disks is not ok"])
     })?;
     let health = pair.berth(&["disk", "health", "-o", "json"])?;
     let health: Value = serde_json::from_str(&health.stdout)?;
@@ -185,7 +166,7 @@ fn a_faulty_disk_is_shown_with_its_evidence_and_its_volumes() -> anyhow::Result<
     );
     let evidence = seen[0]["evidence"].as_str().unwrap_or_default();
     ensure!(evidence.contains("does not exist"), "{evidence}");
-    let map = must(&pair, &["disk", "map", "--ascii"])?.stdout;
+    let map = pair.must(&["disk", "map", "--ascii"])?.stdout;
     for words in ["  d1  4 GiB  FAULTY", "faulty: the disk's root", "  !a", "a tests/data   64 MiB"]
     {
         ensure!(map.contains(words), "{words} is missing:\n{map}");
@@ -198,35 +179,35 @@ fn labels_and_profiles_say_where_volumes_go_and_why_not() -> anyhow::Result<()> 
     let dir = tempfile::tempdir()?;
     let mut pair = pair(dir.path())?;
     let profile =
-        one(&pair, &["profile", "create", "gold", "--label", "tier=gold", "--size-min", "1GiB"])?;
+        pair.one(&["profile", "create", "gold", "--label", "tier=gold", "--size-min", "1GiB"])?;
     ensure!(profile["disks"] == json!([]), "{profile}");
-    refused(
-        &pair,
-        &create("a", &["--profile", "gold"]),
+    pair.berth(&create("a", &["--profile", "gold"]))?.refused(
         3,
         &["UNKNOWN_DISK", "host-1:d1: it has no label tier=gold", "host-1:root: it has no label"],
     )?;
-    refused(&pair, &["profile", "match", "gold"], 9, &["none of 2 disks satisfies profile gold"])?;
-    refused(&pair, &create("a", &["--profile", "tin"]), 3, &["UNKNOWN_PROFILE"])?;
-    refused(&pair, &["profile", "create", "gold"], 4, &["PROFILE_EXISTS"])?;
-    refused(&pair, &["disk", "label", "root", "tier"], 2, &["neither sets nor removes a label"])?;
+    pair.berth(&["profile", "match", "gold"])?
+        .refused(9, &["none of 2 disks satisfies profile gold"])?;
+    pair.berth(&create("a", &["--profile", "tin"]))?.refused(3, &["UNKNOWN_PROFILE"])?;
+    pair.berth(&["profile", "create", "gold"])?.refused(4, &["PROFILE_EXISTS"])?;
+    pair.berth(&["disk", "label", "root", "tier"])?
+        .refused(2, &["neither sets nor removes a label"])?;
 
-    let shown = one(&pair, &["disk", "label", "root", "tier=gold", "note=for mysql"])?;
+    let shown = pair.one(&["disk", "label", "root", "tier=gold", "note=for mysql"])?;
     ensure!(shown["labels"] == json!({"tier": "gold", "note": "for mysql"}), "{shown}");
-    let shown = one(&pair, &["disk", "label", "root", "note-"])?;
+    let shown = pair.one(&["disk", "label", "root", "note-"])?;
     ensure!(shown["labels"] == json!({"tier": "gold"}), "{shown}");
     ensure!(shown["profiles"] == json!(["gold"]), "{shown}");
 
     pair.kill_master()?;
     pair.start_master()?;
     pair.wait_registered()?;
-    let made = one(&pair, &create("a", &["--profile", "gold"]))?;
+    let made = pair.one(&create("a", &["--profile", "gold"]))?;
     ensure!(made["disk"] == "root", "{made}");
     let matches = pair.items(&["profile", "match", "gold"])?;
     let seen: Vec<_> = matches.iter().map(|m| (&m["name"], &m["matches"])).collect();
     ensure!(seen == [(&json!("root"), &json!(true)), (&json!("d1"), &json!(false))], "{matches:?}");
-    refused(&pair, &["profile", "delete", "gold"], 8, &["CONFIRMATION_REQUIRED"])?;
-    must(&pair, &["profile", "delete", "gold", "--yes"])?;
+    pair.berth(&["profile", "delete", "gold"])?.refused(8, &["CONFIRMATION_REQUIRED"])?;
+    pair.must(&["profile", "delete", "gold", "--yes"])?;
     ensure!(pair.items(&["profile", "list"])?.is_empty(), "still listed");
     Ok(())
 }
@@ -238,7 +219,7 @@ fn a_directory_is_added_with_the_flag_that_is_printed() -> anyhow::Result<()> {
     let root = dir.path().join("new disk");
     std::fs::create_dir(&root)?;
     let shown = root.display().to_string();
-    let added = must(&pair, &["disk", "add", &shown, "--name", "d2", "--size", "2GiB"])?;
+    let added = pair.must(&["disk", "add", &shown, "--name", "d2", "--size", "2GiB"])?;
     ensure!(added.stderr.contains("nothing was added"), "{}", added.stderr);
     let root = root.canonicalize()?;
     let flag = format!("root={},name=d2,size=2147483648B", root.display());
@@ -256,12 +237,12 @@ fn a_directory_is_added_with_the_flag_that_is_printed() -> anyhow::Result<()> {
     })?;
     // Whose it is now is read from the disk itself, without a cluster.
     let agents = pair.items(&["agent", "list"])?;
-    let again = must(&pair, &["disk", "add", &shown])?;
+    let again = pair.must(&["disk", "add", &shown])?;
     let owner = agents[0]["id"].as_str().context("id")?;
     ensure!(again.stderr.contains(&format!("only agent {owner} can use it")), "{}", again.stderr);
-    refused(&pair, &["disk", "add", "/nowhere"], 2, &["/nowhere"])?;
+    pair.berth(&["disk", "add", "/nowhere"])?.refused(2, &["/nowhere"])?;
     let inside = root.join("volumes").display().to_string();
-    refused(&pair, &["disk", "add", &inside], 2, &["lies within the disk at"])?;
+    pair.berth(&["disk", "add", &inside])?.refused(2, &["lies within the disk at"])?;
     let items = pair.items(&["disk", "scan", &shown])?;
     let disks: Vec<_> = items.iter().filter_map(|i| i["disks"].as_array()).flatten().collect();
     let is_found = disks.iter().any(|disk| disk["name"] == "d2" && disk["agent_id"] == owner);

@@ -2,7 +2,7 @@
 //! unavailable without its key, and gone for good with it.
 
 use anyhow::{Context, ensure};
-use berth_cluster_tests::{Pair, Run, wait_until};
+use berth_cluster_tests::{Pair, wait_until};
 use berth_host_tests::host::{no_encryption, skip, unmount_images, with_private_mounts};
 use serde_json::Value;
 use std::fs;
@@ -11,12 +11,6 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const SECRET: &str = "the rows that nobody else may read";
-
-fn must(pair: &Pair, args: &[&str]) -> anyhow::Result<Run> {
-    let run = pair.berth(args)?;
-    ensure!(run.code == 0, "berth {} ended with {}: {}", args.join(" "), run.code, run.stderr);
-    Ok(run)
-}
 
 fn volume(pair: &Pair) -> anyhow::Result<Value> {
     let all = pair.items(&["volume", "list"])?;
@@ -74,7 +68,7 @@ fn life(dir: &Path) -> anyhow::Result<()> {
         "{refused:?}"
     );
     ensure!(pair.items(&["volume", "list"])?.is_empty(), "a refused volume is there");
-    must(&pair, &on("img"))?;
+    pair.must(&on("img"))?;
     let made = volume(&pair)?;
     ensure!(made["encrypted"] == true && made["driver"] == "image:ext4", "{made}");
     let place = PathBuf::from(made["host_path"].as_str().context("host_path")?);
@@ -116,7 +110,7 @@ fn life(dir: &Path) -> anyhow::Result<()> {
         Ok(())
     })?;
 
-    must(&pair, &["volume", "delete", "secrets", "--role", "tests", "--yes"])?;
+    pair.must(&["volume", "delete", "secrets", "--role", "tests", "--yes"])?;
     ensure!(key.exists(), "a volume in the trash has lost its key");
     // Without its key it stays there.
     fs::rename(&key, &away)?;
@@ -127,10 +121,10 @@ fn life(dir: &Path) -> anyhow::Result<()> {
     );
     ensure!(pair.items(&["volume", "trash", "list"])?.len() == 1, "it left the trash");
     fs::rename(&away, &key)?;
-    must(&pair, &["volume", "trash", "restore", "secrets", "--role", "tests"])?;
+    pair.must(&["volume", "trash", "restore", "secrets", "--role", "tests"])?;
     ensure!(fs::read_to_string(place.join("rows"))? == SECRET.repeat(1000), "other rows");
-    must(&pair, &["volume", "delete", "secrets", "--role", "tests", "--yes"])?;
-    must(&pair, &["volume", "trash", "purge", "secrets", "--yes", "--confirm", "secrets"])?;
+    pair.must(&["volume", "delete", "secrets", "--role", "tests", "--yes"])?;
+    pair.must(&["volume", "trash", "purge", "secrets", "--yes", "--confirm", "secrets"])?;
     ensure!(!key.exists(), "a purged volume has its key");
     drop(pair);
     unmount_images(&root);

@@ -13,18 +13,6 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn must(pair: &Pair, args: &[&str]) -> anyhow::Result<Run> {
-    let run = pair.berth(args)?;
-    ensure!(run.code == 0, "berth {} ended with {}: {}", args.join(" "), run.code, run.stderr);
-    Ok(run)
-}
-
-fn refused(run: &Run, code: i32, words: &[&str]) -> anyhow::Result<()> {
-    let missing: Vec<_> = words.iter().filter(|word| !run.stderr.contains(**word)).collect();
-    ensure!(run.code == code && missing.is_empty(), "wanted {code}, missing {missing:?}: {run:?}");
-    Ok(())
-}
-
 fn volume(pair: &Pair, name: &str) -> anyhow::Result<Option<Value>> {
     let all = pair.items(&["volume", "list"])?;
     Ok(all.into_iter().find(|volume| volume["name"] == name))
@@ -158,11 +146,11 @@ fn a_directory_is_copied_into_a_file_system_of_its_own() -> anyhow::Result<()> {
     let fixed =
         ["volume", "import", "data", "--role", "tests", "--agent", "host-1", "--disk", "own"];
     let small = [&fixed[..], &["--path", &allowed, "--size", "64MiB"]].concat();
-    must(&pair, &small)?;
+    pair.must(&small)?;
     let made = volume(&pair, "data")?.context("it is there")?;
     ensure!(made["state"] == "READY" && made["driver"] == driver, "{made}");
     let same = listed(&place(&made)?)? == listed(&source)?;
-    must(&pair, &["volume", "delete", "data", "--yes"])?;
+    pair.must(&["volume", "delete", "data", "--yes"])?;
     ensure!(same, "the copy differs");
     Ok(())
 }
@@ -175,19 +163,19 @@ fn what_does_not_fit_or_must_not_be_read_is_refused_and_nothing_of_it_stays() ->
     let size = ["--size", "8MiB"];
     let elsewhere = dir.join("elsewhere");
     fs::create_dir(&elsewhere)?;
-    refused(&scene.import("no", &elsewhere, &size)?, 5, &["IMPORT_NOT_ALLOWED", "import_from"])?;
+    scene.import("no", &elsewhere, &size)?.refused(5, &["IMPORT_NOT_ALLOWED", "import_from"])?;
     let trial = ["--size", "8MiB", "--dry-run"];
-    refused(&scene.import("no", &elsewhere, &trial)?, 5, &["IMPORT_NOT_ALLOWED", "import_from"])?;
+    scene.import("no", &elsewhere, &trial)?.refused(5, &["IMPORT_NOT_ALLOWED", "import_from"])?;
     let link = dir.join("srv/way");
     symlink(&elsewhere, &link)?;
-    refused(&scene.import("no", &link, &size)?, 5, &["IMPORT_NOT_ALLOWED", "symbolic link"])?;
+    scene.import("no", &link, &size)?.refused(5, &["IMPORT_NOT_ALLOWED", "symbolic link"])?;
     fs::remove_file(&link)?;
-    refused(&scene.import("no", &dir.join("srv/../elsewhere"), &size)?, 2, &["the part .."])?;
-    refused(&scene.import("no", &dir.join("srv/absent"), &size)?, 4, &["is not there"])?;
+    scene.import("no", &dir.join("srv/../elsewhere"), &size)?.refused(2, &["the part .."])?;
+    scene.import("no", &dir.join("srv/absent"), &size)?.refused(4, &["is not there"])?;
 
     fs::write(source.join("large"), vec![1; 9 << 20])?;
     for more in [&size[..], &trial] {
-        refused(&scene.import("no", source, more)?, 4, &["IMPORT_REFUSED", "does not fit"])?;
+        scene.import("no", source, more)?.refused(4, &["IMPORT_REFUSED", "does not fit"])?;
     }
     fs::remove_file(source.join("large"))?;
 
@@ -202,7 +190,7 @@ fn what_does_not_fit_or_must_not_be_read_is_refused_and_nothing_of_it_stays() ->
         told["open_by"][0]["command"] == "sleep" && told["open_by"][0]["writes"] == true,
         "{told}"
     );
-    refused(&real, 4, &["IMPORT_REFUSED", "open for writing", "sleep"])?;
+    real.refused(4, &["IMPORT_REFUSED", "open for writing", "sleep"])?;
 
     let left = on_disk(&dir)?;
     ensure!(left.is_empty(), "there is {left:?}");
@@ -225,7 +213,7 @@ fn an_agent_that_is_killed_while_it_copies_begins_again_and_half_a_copy_is_never
     let id = "0123456789abcdef0123456789abcdef";
     let path = scene.source.display().to_string();
     let args = scene.args("data", &path, &["--size", "200MiB", "--detach", "--request-id", id]);
-    must(&scene.pair, &args)?;
+    scene.pair.must(&args)?;
     let dir = scene.dir.path().to_owned();
     let half = wait_until("a half copy", PATIENCE, || {
         let names = on_disk(&dir)?;
@@ -237,7 +225,7 @@ fn an_agent_that_is_killed_while_it_copies_begins_again_and_half_a_copy_is_never
     scene.pair.kill_both()?;
     ensure!(half.exists(), "it was cut off half way");
     scene.pair.start()?;
-    must(&scene.pair, &["operation", "wait", id])?;
+    scene.pair.must(&["operation", "wait", id])?;
     let made = volume(&scene.pair, "data")?.context("it is there")?;
     ensure!(made["state"] == "READY", "{made}");
     ensure!(listed(&place(&made)?)? == listed(&scene.source)?, "the copy differs");
@@ -247,7 +235,7 @@ fn an_agent_that_is_killed_while_it_copies_begins_again_and_half_a_copy_is_never
     // Killed again, and the source has something by then that cannot be taken: nothing of it stays.
     let id = "1123456789abcdef0123456789abcdef";
     let args = scene.args("more", &path, &["--size", "200MiB", "--detach", "--request-id", id]);
-    must(&scene.pair, &args)?;
+    scene.pair.must(&args)?;
     wait_until("another half copy", PATIENCE, || {
         ensure!(on_disk(&dir)?.iter().any(|name| name.starts_with('.')), "none yet");
         Ok(())
@@ -257,7 +245,7 @@ fn an_agent_that_is_killed_while_it_copies_begins_again_and_half_a_copy_is_never
     scene.pair.start_agent()?;
     scene.pair.wait_registered()?;
     let ended = scene.pair.berth(&["operation", "wait", id])?;
-    refused(&ended, 4, &["IMPORT_REFUSED", "does not fit"])?;
+    ended.refused(4, &["IMPORT_REFUSED", "does not fit"])?;
     let names = on_disk(&dir)?;
     ensure!(names.len() == 1 && !names[0].starts_with('.'), "{names:?}");
     Ok(())

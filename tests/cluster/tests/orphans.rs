@@ -1,7 +1,7 @@
 //! Orphans on real daemons: data that loses its record and gets it back, records that lose their data, and kills in between.
 
 use anyhow::{Context, ensure};
-use berth_cluster_tests::{Pair, Run, wait_until};
+use berth_cluster_tests::{Pair, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -9,18 +9,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn must(pair: &Pair, args: &[&str]) -> anyhow::Result<Run> {
-    let run = pair.berth(args)?;
-    ensure!(run.code == 0, "berth {} ended with {}: {}", args.join(" "), run.code, run.stderr);
-    Ok(run)
-}
-
-fn refused(run: &Run, code: i32, words: &[&str]) -> anyhow::Result<()> {
-    let missing: Vec<_> = words.iter().filter(|word| !run.stderr.contains(**word)).collect();
-    ensure!(run.code == code && missing.is_empty(), "wanted {code}, missing {missing:?}: {run:?}");
-    Ok(())
-}
 
 /// The only orphan.
 fn orphan(pair: &Pair, kind: &str) -> anyhow::Result<Value> {
@@ -42,7 +30,7 @@ fn no_orphan(pair: &Pair) -> anyhow::Result<()> {
 
 /// A volume with a file in it.
 fn volume(pair: &Pair, name: &str) -> anyhow::Result<PathBuf> {
-    must(pair, &["volume", "create", name, "--role", "tests", "--size", "8MiB"])?;
+    pair.must(&["volume", "create", name, "--role", "tests", "--size", "8MiB"])?;
     let volumes = pair.items(&["volume", "list"])?;
     let made = volumes.iter().find(|volume| volume["name"] == name).context("it was made")?;
     let path = PathBuf::from(made["host_path"].as_str().context("host_path")?);
@@ -70,7 +58,7 @@ fn orphaned(pair: &mut Pair, name: &str, aside: &Path) -> anyhow::Result<PathBuf
     around(pair, || std::fs::rename(&path, aside))?;
     let lost = orphan(pair, "record")?;
     ensure!(lost["volume"] == name && lost["error"]["code"] == "VOLUME_LOST", "{lost}");
-    must(pair, &["orphan", "purge", name, "--yes", "--confirm", name])?;
+    pair.must(&["orphan", "purge", name, "--yes", "--confirm", name])?;
     no_orphan(pair)?;
     around(pair, || std::fs::rename(aside, &path))?;
     let found = orphan(pair, "data")?;
@@ -93,15 +81,15 @@ fn data_without_a_record_is_adopted_and_a_record_whose_data_is_back_lives_again(
     })?;
     ensure!(told["role"] == "tests" && told["size_bytes"] == 8 << 20, "{told}");
 
-    let dry = must(&pair, &["orphan", "adopt", "data", "--dry-run"])?;
+    let dry = pair.must(&["orphan", "adopt", "data", "--dry-run"])?;
     ensure!(dry.stderr.contains("would make a volume again"), "{dry:?}");
     // The agent stands still and both die before it hears of it: the intent is in the registry.
     let id = "0123456789abcdef0123456789abcdef";
     halt(&pair)?;
-    must(&pair, &["orphan", "adopt", "data", "--detach", "--request-id", id])?;
+    pair.must(&["orphan", "adopt", "data", "--detach", "--request-id", id])?;
     pair.kill_both()?;
     pair.start()?;
-    must(&pair, &["operation", "wait", id])?;
+    pair.must(&["operation", "wait", id])?;
     no_orphan(&pair)?;
     let shown = pair.items(&["volume", "list"])?;
     ensure!(shown.len() == 1 && shown[0]["state"] == "READY", "{shown:?}");
@@ -111,16 +99,16 @@ fn data_without_a_record_is_adopted_and_a_record_whose_data_is_back_lives_again(
     // It is as good as any volume: it survives a kill of both, goes to the trash and comes back.
     pair.kill_both()?;
     pair.start()?;
-    must(&pair, &["volume", "delete", "data", "--yes"])?;
-    must(&pair, &["volume", "trash", "restore", "data"])?;
+    pair.must(&["volume", "delete", "data", "--yes"])?;
+    pair.must(&["volume", "trash", "restore", "data"])?;
     ensure!(std::fs::read_to_string(path.join("rows"))? == "good", "the content is there");
 
     // A record without data: looked for in vain, then found, without a restart.
     around(&mut pair, || std::fs::rename(&path, &aside))?;
     orphan(&pair, "record")?;
-    refused(&pair.berth(&["orphan", "adopt", "data"])?, 1, &["has come back yet", "VOLUME_LOST"])?;
+    pair.berth(&["orphan", "adopt", "data"])?.refused(1, &["has come back yet", "VOLUME_LOST"])?;
     std::fs::rename(&aside, &path)?;
-    must(&pair, &["orphan", "adopt", "data"])?;
+    pair.must(&["orphan", "adopt", "data"])?;
     no_orphan(&pair)?;
     ensure!(std::fs::read_to_string(path.join("rows"))? == "good", "the content is there");
     Ok(())
@@ -139,7 +127,7 @@ fn data_without_a_record_is_purged_once_whatever_dies_and_strangers_are_left_alo
     std::fs::write(outside.join("precious"), "kept")?;
     std::os::unix::fs::symlink(&outside, path.join("link"))?;
 
-    refused(&pair.berth(&["orphan", "purge", "data", "--yes"])?, 8, &["--confirm data"])?;
+    pair.berth(&["orphan", "purge", "data", "--yes"])?.refused(8, &["--confirm data"])?;
     ensure!(path.exists(), "nothing happened without the name");
 
     // The agent stands still and both die before it hears of it: the intent is in the registry.
@@ -147,16 +135,16 @@ fn data_without_a_record_is_purged_once_whatever_dies_and_strangers_are_left_alo
     let purge =
         ["orphan", "purge", "data", "--yes", "--confirm", "data", "--detach", "--request-id", id];
     halt(&pair)?;
-    must(&pair, &purge)?;
+    pair.must(&purge)?;
     ensure!(path.exists(), "the agent stands still");
     pair.kill_both()?;
     pair.start()?;
-    must(&pair, &["operation", "wait", id])?;
+    pair.must(&["operation", "wait", id])?;
     ensure!(!path.exists(), "{} is still there", path.display());
     ensure!(outside.join("precious").exists(), "a link was followed");
     no_orphan(&pair)?;
     // Said again under its id it is not done again, whatever lies there now.
-    must(&pair, &purge)?;
+    pair.must(&purge)?;
     let operations = pair.items(&["operation", "list"])?;
     let purges = operations.iter().filter(|of| of["id"] == id).count();
     ensure!(purges == 1, "{operations:?}");
@@ -170,7 +158,7 @@ fn data_without_a_record_is_purged_once_whatever_dies_and_strangers_are_left_alo
     ensure!(told["volume"].is_null() && told["evidence"] != "", "{told}");
     let shown = stranger.display().to_string();
     for verb in ["adopt", "purge"] {
-        refused(&pair.berth(&["orphan", verb, &shown])?, 4, &["ORPHAN_UNIDENTIFIED", "kept"])?;
+        pair.berth(&["orphan", verb, &shown])?.refused(4, &["ORPHAN_UNIDENTIFIED", "kept"])?;
     }
     ensure!(stranger.join("somebody-elses").exists(), "what is nobody's is kept");
     Ok(())

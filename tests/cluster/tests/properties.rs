@@ -1,15 +1,9 @@
 //! What operators say of volumes, on the command line, against real processes.
 
 use anyhow::{Context, ensure};
-use berth_cluster_tests::{Cluster, Run, wait_until};
+use berth_cluster_tests::{Cluster, wait_until};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
-
-fn refused(run: &Run, code: i32, words: &[&str]) -> anyhow::Result<()> {
-    let missing: Vec<_> = words.iter().filter(|word| !run.stderr.contains(**word)).collect();
-    ensure!(run.code == code && missing.is_empty(), "wanted {code}, missing {missing:?}: {run:?}");
-    Ok(())
-}
 
 fn start(dir: &tempfile::TempDir) -> anyhow::Result<Cluster> {
     std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
@@ -40,7 +34,7 @@ fn a_protected_volume_is_refused_its_end_also_after_a_crash_of_the_master() -> a
         &["volume", "delete", "a", "--dry-run"],
         &["volume", "resize", "a", "--size", "32MiB"],
     ] {
-        refused(&cluster.berth(args)?, 8, &words)?;
+        cluster.berth(args)?.refused(8, &words)?;
     }
     let wide = cluster.berth(&["volume", "list", "-o", "wide"])?;
     let mut lines = wide.stdout.lines();
@@ -52,7 +46,7 @@ fn a_protected_volume_is_refused_its_end_also_after_a_crash_of_the_master() -> a
     ensure!(ended["protected"] == false, "{ended}");
     let gone = cluster.berth(&["volume", "delete", "a", "--yes"])?;
     ensure!(gone.code == 0, "{gone:?}");
-    refused(&cluster.berth(&["volume", "protect", "a"])?, 4, &["VOLUME_NOT_READY", "TRASHED"])?;
+    cluster.berth(&["volume", "protect", "a"])?.refused(4, &["VOLUME_NOT_READY", "TRASHED"])?;
     cluster.stop()
 }
 
@@ -71,8 +65,8 @@ fn owner_and_mode_are_set_at_once_and_later_and_survive_trash_and_restart() -> a
     is_owned(&path, (4001, 4002, 0o750))?;
     ensure!(made["owner"] == "4001:4002" && made["mode"] == "0750", "{made}");
 
-    refused(&cluster.berth(&["volume", "set", "a"])?, 2, &["--owner, --mode"])?;
-    refused(&cluster.berth(&["volume", "set", "a", "--owner", "mysql"])?, 2, &["is no number"])?;
+    cluster.berth(&["volume", "set", "a"])?.refused(2, &["--owner, --mode"])?;
+    cluster.berth(&["volume", "set", "a", "--owner", "mysql"])?.refused(2, &["is no number"])?;
     let dry = cluster.berth(&["volume", "set", "a", "--mode", "2770", "--dry-run"])?;
     ensure!(dry.code == 0 && dry.stderr.contains("mode 0750"), "{dry:?}");
     let set = cluster.json(&["volume", "set", "a", "--mode", "2770"])?;

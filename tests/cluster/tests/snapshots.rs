@@ -1,18 +1,12 @@
 //! Snapshots on the command line: on btrfs all of their life, on a plain directory the refusal at once.
 
 use anyhow::{Context, ensure};
-use berth_cluster_tests::{Cluster, Run, wait_until};
+use berth_cluster_tests::{Cluster, wait_until};
 use berth_host_tests::host::{mount_new, run, with_private_mounts};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
-
-fn refused(run: &Run, code: i32, words: &[&str]) -> anyhow::Result<()> {
-    let missing: Vec<_> = words.iter().filter(|word| !run.stderr.contains(**word)).collect();
-    ensure!(run.code == code && missing.is_empty(), "wanted {code}, missing {missing:?}: {run:?}");
-    Ok(())
-}
 
 #[test]
 fn a_directory_volume_is_refused_a_snapshot_and_a_schedule_at_once() -> anyhow::Result<()> {
@@ -30,7 +24,7 @@ fn a_directory_volume_is_refused_a_snapshot_and_a_schedule_at_once() -> anyhow::
     let take = ["snapshot", "create", "a", "--role", "tests", "--name", "one"];
     let set = ["snapshot", "schedule", "set", "a", "--every", "1h", "--keep", "3"];
     for call in [&take[..], &set[..]] {
-        refused(&cluster.berth(call)?, 2, &words)?;
+        cluster.berth(call)?.refused(2, &words)?;
     }
     ensure!(cluster.items(&["snapshot", "list"])?.is_empty(), "there is no record");
     ensure!(cluster.items(&["snapshot", "schedule", "list"])?.is_empty(), "there is no schedule");
@@ -74,12 +68,12 @@ fn life(dir: &Path) -> anyhow::Result<()> {
         must(&cluster, &["snapshot", "hold", "one", "--request-id", id])?;
     }
     let other = cluster.berth(&["snapshot", "hold", "two", "--request-id", id])?;
-    refused(&other, 4, &["REQUEST_ID_REUSED"])?;
+    other.refused(4, &["REQUEST_ID_REUSED"])?;
     ensure!(cluster.json(&["snapshot", "show", "two"])?["held"] == false, "two is held");
     must(&cluster, &["snapshot", "delete", "two", "--yes", "--confirm", "two"])?;
 
     let delete = ["volume", "delete", "a", "--yes"];
-    refused(&cluster.berth(&delete)?, 4, &["SNAPSHOT_HELD", "berth snapshot release"])?;
+    cluster.berth(&delete)?.refused(4, &["SNAPSHOT_HELD", "berth snapshot release"])?;
     must(&cluster, &["snapshot", "release", "a@one"])?;
 
     // Killed and restarted daemons know it still.
@@ -92,7 +86,7 @@ fn life(dir: &Path) -> anyhow::Result<()> {
     })?;
     let dry = cluster.berth(&["volume", "rollback", "a", "--to", "one", "--dry-run"])?;
     ensure!(dry.code == 0 && std::fs::read_to_string(&rows)? == "bad", "{dry:?}");
-    refused(&cluster.berth(&["volume", "rollback", "a", "--to", "one"])?, 8, &["--yes"])?;
+    cluster.berth(&["volume", "rollback", "a", "--to", "one"])?.refused(8, &["--yes"])?;
     let rolled = cluster.json(&["volume", "rollback", "a", "--to", "one", "--yes"])?;
     ensure!(rolled["state"] == "READY" && rolled["generation"] == 2, "{rolled}");
     ensure!(std::fs::read_to_string(&rows)? == "good", "the content is back");
@@ -144,12 +138,12 @@ fn by_the_clock(dir: &Path) -> anyhow::Result<()> {
     let mine = cluster.json(&["snapshot", "create", "data", "--name", "mine"])?;
     ensure!(mine["state"] == "READY" && mine["scheduled_ms"].is_null(), "{mine}");
     let show = [&SCHEDULE[..], &["data"]].concat();
-    refused(&cluster.berth(&show)?, 3, &["UNKNOWN_SCHEDULE", "berth snapshot schedule list"])?;
+    cluster.berth(&show)?.refused(3, &["UNKNOWN_SCHEDULE", "berth snapshot schedule list"])?;
     let set = ["snapshot", "schedule", "set", "data", "--every"];
     let fast = [&set[..], &["1s", "--keep", "1"]].concat();
-    refused(&cluster.berth(&fast)?, 2, &["INVALID_ARGUMENT", "10s"])?;
+    cluster.berth(&fast)?.refused(2, &["INVALID_ARGUMENT", "10s"])?;
     let none = [&set[..], &["1h"]].concat();
-    refused(&cluster.berth(&none)?, 2, &["--keep"])?;
+    cluster.berth(&none)?.refused(2, &["--keep"])?;
     let good = [&set[..], &["10s", "--keep", "1"]].concat();
     let dry = cluster.berth(&[&good[..], &["--dry-run"]].concat())?;
     ensure!(dry.code == 0 && dry.stderr.contains("keep 1 last"), "{dry:?}");
@@ -176,7 +170,7 @@ fn by_the_clock(dir: &Path) -> anyhow::Result<()> {
     must(&cluster, &["volume", "delete", "data", "--yes"])?;
     let row = cluster.json(&show)?;
     ensure!(row["state"] == "PAUSED" && row["next_ms"].is_null(), "{row}");
-    refused(&cluster.berth(&good)?, 4, &["VOLUME_NOT_READY", "berth volume trash restore"])?;
+    cluster.berth(&good)?.refused(4, &["VOLUME_NOT_READY", "berth volume trash restore"])?;
     must(&cluster, &["snapshot", "schedule", "delete", "data", "--yes"])?;
     ensure!(cluster.items(&["snapshot", "schedule", "list"])?.is_empty(), "it is gone");
     ensure!(!cluster.items(&["snapshot", "list"])?.is_empty(), "what it took stays");
@@ -190,7 +184,7 @@ fn cloned_without_a_snapshot(cluster: &Cluster) -> anyhow::Result<()> {
         Ok(all.iter().filter_map(|s| s["name"].as_str().map(str::to_owned)).collect())
     };
     let before = names()?;
-    refused(&cluster.berth(&["volume", "clone", "a", "b"])?, 4, &["VOLUME_EXISTS"])?;
+    cluster.berth(&["volume", "clone", "a", "b"])?.refused(4, &["VOLUME_EXISTS"])?;
     ensure!(names()? == before, "a refused clone left a snapshot: {:?}", names()?);
     let id = "c0ffee00000000000000000000000004";
     for _ in 0..2 {

@@ -15,18 +15,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// More than all the queues on the way hold.
 const LARGE: usize = 24 << 20;
 
-fn must(pair: &Pair, args: &[&str]) -> anyhow::Result<Run> {
-    let run = pair.berth(args)?;
-    ensure!(run.code == 0, "berth {} ended with {}: {}", args.join(" "), run.code, run.stderr);
-    Ok(run)
-}
-
-fn refused(run: &Run, code: i32, words: &[&str]) -> anyhow::Result<()> {
-    let missing: Vec<_> = words.iter().filter(|word| !run.stderr.contains(**word)).collect();
-    ensure!(run.code == code && missing.is_empty(), "wanted {code}, missing {missing:?}: {run:?}");
-    Ok(())
-}
-
 struct Scene {
     dir: tempfile::TempDir,
     pair: Pair,
@@ -52,7 +40,7 @@ impl Scene {
     fn import_directory(&self, name: &str, path: &Path, size: &str) -> anyhow::Result<()> {
         let path = path.display().to_string();
         let fixed = ["volume", "import", name, "--role", "tests", "--agent", "host-1", "--path"];
-        must(&self.pair, &[&fixed[..], &[&path, "--size", size]].concat()).map(drop)
+        self.pair.must(&[&fixed[..], &[&path, "--size", size]].concat()).map(drop)
     }
 
     /// And one that is larger than all the queues on the way.
@@ -149,10 +137,10 @@ fn a_volume_leaves_as_a_stream_and_comes_back_with_everything() -> anyhow::Resul
     let before = scene.content("data")?;
     let file = scene.file("data.tar");
     let export = ["volume", "export", "data", "--role", "tests", &file];
-    let dry = must(pair, &[&export[..], &["--dry-run"]].concat())?;
+    let dry = pair.must(&[&export[..], &["--dry-run"]].concat())?;
     ensure!(dry.stderr.contains("would export volume data"), "{dry:?}");
     ensure!(!scene.at("data.tar").exists(), "a dry run writes nothing");
-    let done = must(pair, &[&export[..], &["--reason", "ticket 12", "-o", "json"]].concat())?;
+    let done = pair.must(&[&export[..], &["--reason", "ticket 12", "-o", "json"]].concat())?;
     let told: Value = serde_json::from_str(&done.stdout)?;
     ensure!(told["kind"] == "EXPORT" && told["state"] == "DONE", "{told}");
     let length = fs::metadata(&file)?.len();
@@ -160,8 +148,8 @@ fn a_volume_leaves_as_a_stream_and_comes_back_with_everything() -> anyhow::Resul
     ensure!(note.contains(&format!("({length} bytes), SHA-256 ")), "{note}");
     let again = pair.berth(&export)?;
     let there = ["is there already and is not replaced", "INVALID_ARGUMENT", "hint:"];
-    refused(&again, 2, &there)?;
-    refused(&pair.berth(&[&export[..], &["--dry-run"]].concat())?, 2, &there)?;
+    again.refused(2, &there)?;
+    pair.berth(&[&export[..], &["--dry-run"]].concat())?.refused(2, &there)?;
 
     match run(Path::new("/bin/tar"), &["tf", &file], &[]) {
         Ok(names) => {
@@ -204,7 +192,7 @@ fn what_cannot_be_is_refused_and_nothing_of_it_stays() -> anyhow::Result<()> {
     let scene = Scene::new("")?;
     let pair = &scene.pair;
     let (file, bad) = (scene.file("data.tar"), scene.file("bad.tar"));
-    must(pair, &["volume", "export", "data", "--role", "tests", &file])?;
+    pair.must(&["volume", "export", "data", "--role", "tests", &file])?;
     let whole = fs::read(&file)?;
     let before = scene.on_disk()?;
     let reserved = pair.items(&["reservation", "list"])?.len();
@@ -215,7 +203,7 @@ fn what_cannot_be_is_refused_and_nothing_of_it_stays() -> anyhow::Result<()> {
     for damaged in [&flipped[..], &whole[..whole.len() - 1], &whole[..700], b"", b"no archive"] {
         fs::write(&bad, damaged)?;
         let ended = scene.import("no", &bad, &size)?;
-        refused(&ended, 1, &["INVALID_ARCHIVE", "this is no whole export of a volume"])?;
+        ended.refused(1, &["INVALID_ARCHIVE", "this is no whole export of a volume"])?;
         ensure!(scene.on_disk()? == before, "there is {:?}", scene.on_disk()?);
     }
     let imports = |pair: &Pair| -> anyhow::Result<usize> {
@@ -224,16 +212,16 @@ fn what_cannot_be_is_refused_and_nothing_of_it_stays() -> anyhow::Result<()> {
     let asked = imports(pair)?;
     for more in [&size[..], &["--size", "8MiB", "--dry-run"]] {
         let absent = scene.import("no", &scene.file("absent"), more)?;
-        refused(&absent, 2, &["opening", "absent", "INVALID_ARGUMENT", "hint:"])?;
+        absent.refused(2, &["opening", "absent", "INVALID_ARGUMENT", "hint:"])?;
         let directory = scene.import("no", &scene.file("srv"), more)?;
-        refused(&directory, 2, &["is a directory", "INVALID_ARGUMENT", "--path"])?;
+        directory.refused(2, &["is a directory", "INVALID_ARGUMENT", "--path"])?;
     }
     ensure!(imports(pair)? == asked, "the cluster was asked");
     for more in [&[][..], &["--dry-run"]] {
         let nowhere = scene.file("nowhere/x.tar");
         let export = ["volume", "export", "data", "--role", "tests", &nowhere];
         let run = pair.berth(&[&export[..], more].concat())?;
-        refused(&run, 2, &["is no directory", "INVALID_ARGUMENT", "hint:"])?;
+        run.refused(2, &["is no directory", "INVALID_ARGUMENT", "hint:"])?;
     }
     if Path::new("/dev/full").exists() {
         let to = fs::OpenOptions::new().write(true).open("/dev/full")?;
@@ -243,13 +231,13 @@ fn what_cannot_be_is_refused_and_nothing_of_it_stays() -> anyhow::Result<()> {
         ensure!(text.contains("No space left") && text.contains("hint:"), "{text}");
     }
     let none = ["volume", "import", "no", "--role", "tests", "--size", "8MiB"];
-    refused(&pair.berth(&none)?, 2, &["--path <DIR>", "--from <FILE>"])?;
+    pair.berth(&none)?.refused(2, &["--path <DIR>", "--from <FILE>"])?;
     let both = ["--path", "/srv", "--agent", "host-1", "--size", "8MiB"];
-    refused(&scene.import("no", &file, &both)?, 2, &["cannot be used with"])?;
+    scene.import("no", &file, &both)?.refused(2, &["cannot be used with"])?;
     let detached = ["volume", "export", "data", "--role", "tests", &bad, "--detach"];
-    refused(&pair.berth(&detached)?, 2, &["has to wait for it", "INVALID_ARGUMENT", "hint:"])?;
+    pair.berth(&detached)?.refused(2, &["has to wait for it", "INVALID_ARGUMENT", "hint:"])?;
     let unknown = ["volume", "export", "data", "--snapshot", "none", &scene.file("x")];
-    refused(&pair.berth(&unknown)?, 3, &["UNKNOWN_SNAPSHOT"])?;
+    pair.berth(&unknown)?.refused(3, &["UNKNOWN_SNAPSHOT"])?;
     ensure!(pair.items(&["reservation", "list"])?.len() == reserved, "nothing stays reserved");
     // The name is free, and what is whole goes in.
     let done = scene.import("no", &file, &size)?;
@@ -261,7 +249,7 @@ fn what_cannot_be_is_refused_and_nothing_of_it_stays() -> anyhow::Result<()> {
 fn half_an_import(scene: &Scene, id: &str) -> anyhow::Result<Child> {
     let file = scene.file("large.tar");
     if !scene.at("large.tar").exists() {
-        must(&scene.pair, &["volume", "export", "large", "--role", "tests", &file])?;
+        scene.pair.must(&["volume", "export", "large", "--role", "tests", &file])?;
     }
     let fixed = ["volume", "import", "half", "--role", "tests", "--size", "64MiB", "--from", "-"];
     let args = [&fixed[..], &["--request-id", id]].concat();
@@ -306,7 +294,7 @@ fn a_kill_while_a_volume_comes_in_fails_the_import_and_leaves_nothing() -> anyho
         // The id stands for what became of it, and another one does it.
         let file = scene.file("large.tar");
         let again = scene.import("half", &file, &["--size", "64MiB", "--request-id", &id])?;
-        refused(&again, 1, &["TRANSFER_FAILED"])?;
+        again.refused(1, &["TRANSFER_FAILED"])?;
     }
     let done = scene.import("half", &scene.file("large.tar"), &["--size", "64MiB"])?;
     ensure!(done.code == 0, "{done:?}\n{}", scene.pair.log_tails());
@@ -341,7 +329,7 @@ fn whoever_stands_still_or_goes_ends_the_stream_and_holds_no_place() -> anyhow::
     ensure!(scene.on_disk()? == before, "there is {:?}", scene.on_disk()?);
     sender.kill()?;
     sender.wait()?;
-    must(&scene.pair, &["volume", "export", "large", "--role", "tests", &scene.file("whole.tar")])?;
+    scene.pair.must(&["volume", "export", "large", "--role", "tests", &scene.file("whole.tar")])?;
     Ok(())
 }
 
@@ -366,7 +354,7 @@ fn an_export_ends_with_whatever_carries_it_and_holds_nothing_back() -> anyhow::R
     // The volume goes at once, although somebody has begun to take it.
     let mut child = scene.stalled()?;
     let begun = Instant::now();
-    must(&scene.pair, &["volume", "delete", "large", "--role", "tests", "--yes"])?;
+    scene.pair.must(&["volume", "delete", "large", "--role", "tests", "--yes"])?;
     ensure!(begun.elapsed() < Duration::from_secs(30), "it waited {:?}", begun.elapsed());
     ensure!(scene.volume("large")?.is_none(), "it is still there");
     child.kill()?;
