@@ -20,7 +20,7 @@ use clap::{CommandFactory, Parser};
 use failure::Failure;
 use std::process::ExitCode;
 use verbs::{
-    audit, daemon, disk, document, list, operation, orphan, profile, reservation, service,
+    audit, daemon, disk, document, list, operation, orphan, profile, reservation, role, service,
     snapshot, task, volume,
 };
 
@@ -83,7 +83,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Task(command) => task::run(&command).await,
         Command::Operation(command) => operation::run(&command).await,
         Command::Service(command) => service::run(&command).await,
-        Command::Role(command) => list::role(&command).await,
+        Command::Role(command) => role::run(&command).await,
         Command::Apply(command) => document::apply(&command).await,
         Command::Validate(command) => document::validate(&command),
         Command::Orphan(command) => orphan::run(&command).await,

@@ -29,4 +29,5 @@ pub mod units;
 pub mod usage;
 pub mod view;
 pub mod volume;
+pub mod weight;
 pub mod wipe;

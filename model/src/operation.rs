@@ -118,11 +118,13 @@ pub enum OperationKind {
     RemoveDisk,
     /// EXPORT: what is in a volume or a snapshot is sent to whoever asked.
     Export,
+    /// SET_WEIGHT: what a role weighs beside its siblings.
+    SetWeight,
 }
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -156,6 +158,7 @@ impl OperationKind {
         Self::AddDisk,
         Self::RemoveDisk,
         Self::Export,
+        Self::SetWeight,
     ];
 
     /// The kind as users see it.
@@ -195,6 +198,7 @@ impl OperationKind {
             Self::AddDisk => "ADD_DISK",
             Self::RemoveDisk => "REMOVE_DISK",
             Self::Export => "EXPORT",
+            Self::SetWeight => "SET_WEIGHT",
         }
     }
 }

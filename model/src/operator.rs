@@ -15,6 +15,7 @@ use crate::schedule::SchedulePlan;
 use crate::snapshot::Freeze;
 use crate::transfer::Import;
 use crate::units::Bytes;
+use crate::weight::Weight;
 use crate::wipe::Wipe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -241,6 +242,13 @@ pub enum Request {
         /// Which of its snapshots; the volume itself when absent.
         snapshot: Option<SnapshotId>,
     },
+    /// Let a role count so much beside its siblings; 1 is what each has of which nothing was said.
+    SetWeight {
+        /// Which.
+        role: Role,
+        /// How much.
+        weight: Weight,
+    },
 }
 
 /// What operators say of a volume.
@@ -288,6 +296,7 @@ impl Request {
             Self::AddDisk { .. } => OperationKind::AddDisk,
             Self::RemoveDisk { .. } => OperationKind::RemoveDisk,
             Self::ExportVolume { .. } => OperationKind::Export,
+            Self::SetWeight { .. } => OperationKind::SetWeight,
         }
     }
 }

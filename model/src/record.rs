@@ -17,11 +17,13 @@ use crate::id::{
 use crate::operation::OperationRecord;
 use crate::orphan::{LedgerOrphan, OrphanState};
 use crate::resources::{DiskSource, Resource};
+use crate::role::Role;
 use crate::schedule::SnapshotSchedule;
 use crate::snapshot::{Freeze, Group, Origin, Snapshot, SnapshotSpec, SnapshotState};
 use crate::task::{TaskInfo, TaskKey, TaskStatus};
 use crate::units::{Bytes, Timestamp};
 use crate::volume::{Volume, VolumeSpec, VolumeState, VolumeUse};
+use crate::weight::RoleWeight;
 use crate::wipe::LedgerWipe;
 use std::sync::Arc;
 
@@ -62,6 +64,8 @@ pub enum RegistryRecord {
     Snapshot(Arc<Snapshot>),
     /// The schedule of a volume's snapshots.
     Schedule(Arc<SnapshotSchedule>),
+    /// What a role weighs, while that is not 1.
+    Weight(Arc<RoleWeight>),
     /// A part of the audit log.
     Audit(AuditRecord),
 }
@@ -118,6 +122,8 @@ pub enum RegistryKey {
     Snapshot(SnapshotId),
     /// The schedule of a volume.
     Schedule(VolumeId),
+    /// The weight of a role.
+    Weight(Role),
     /// A part of the audit log.
     Audit(AuditKey),
 }
@@ -138,6 +144,7 @@ impl RegistryRecord {
             Self::Profile(profile) => RegistryKey::Profile(profile.name.clone()),
             Self::Snapshot(snapshot) => RegistryKey::Snapshot(snapshot.spec.id),
             Self::Schedule(schedule) => RegistryKey::Schedule(schedule.volume),
+            Self::Weight(weight) => RegistryKey::Weight(weight.role.clone()),
             Self::Audit(record) => RegistryKey::Audit(record.key()),
         }
     }

@@ -12,6 +12,7 @@ use crate::task::{TaskKey, TaskStatus};
 use crate::units::{Bytes, Scalar, Timestamp};
 use crate::usage::{Measured, Trend};
 use crate::volume::{Enforcement, Volume};
+use crate::weight::Weight;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -235,6 +236,8 @@ pub struct RoleView {
     pub used: BTreeMap<Arc<str>, Scalar>,
     /// Its live volumes.
     pub volumes: u64,
+    /// How much it counts beside its siblings.
+    pub weight: Weight,
 }
 
 /// Something that changed, for watchers.

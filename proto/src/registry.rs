@@ -10,6 +10,7 @@ use crate::versioned::{self, DecodeError};
 use berth_model::audit::AuditKey;
 use berth_model::id::IdError;
 use berth_model::record::{RegistryKey, RegistryRecord};
+use berth_model::role::Role;
 use std::str::FromStr;
 
 /// The key under which a record is stored.
@@ -27,6 +28,7 @@ pub fn encode_key(key: &RegistryKey) -> Vec<u8> {
         RegistryKey::Profile(name) => format!("profile/{name}"),
         RegistryKey::Snapshot(id) => format!("snapshot/{id}"),
         RegistryKey::Schedule(id) => format!("schedule/{id}"),
+        RegistryKey::Weight(role) => format!("weight/{role}"),
         RegistryKey::Audit(AuditKey::Head) => "audit/head".to_owned(),
         // Of one length, so that their order is that of the numbers.
         RegistryKey::Audit(AuditKey::Mark(seq)) => format!("audit/mark/{seq:020}"),
@@ -58,6 +60,7 @@ pub fn decode_key(key: &[u8]) -> Result<RegistryKey, DecodeError> {
         "profile" => id_of(id).map(RegistryKey::Profile),
         "snapshot" => id_of(id).map(RegistryKey::Snapshot),
         "schedule" => id_of(id).map(RegistryKey::Schedule),
+        "weight" => role_of(id).map(RegistryKey::Weight),
         "audit" => audit_key(id).map(RegistryKey::Audit),
         other => Err(format!("no kind of record is called {other:?}")),
     };
@@ -66,6 +69,10 @@ pub fn decode_key(key: &[u8]) -> Result<RegistryKey, DecodeError> {
         return Err(error("the key is not written as Berth writes it".to_owned()));
     }
     Ok(decoded)
+}
+
+fn role_of(text: &str) -> Result<Role, String> {
+    Role::new(text).map_err(|e| e.to_string())
 }
 
 fn audit_key(text: &str) -> Result<AuditKey, String> {

@@ -4,6 +4,7 @@ mod audit;
 mod daemon;
 mod disk;
 mod orphan;
+mod role;
 mod snapshot;
 mod storage;
 mod work;
@@ -14,6 +15,7 @@ pub(crate) use disk::{
     Disk, DiskAdd, DiskChange, DiskMap, DiskScan, Health, Profile, ProfileCreate,
 };
 pub(crate) use orphan::{OneOrphan, Orphan};
+pub(crate) use role::Role;
 pub(crate) use snapshot::{
     OneSnapshot, Schedule, ScheduleSet, Snapshot, SnapshotCreate, SnapshotHold, VolumeClone,
     VolumeRollback,
@@ -22,7 +24,7 @@ pub(crate) use storage::{
     Reservation, ReservationCreate, Trash, Volume, VolumeCreate, VolumeExport, VolumeImport,
     VolumeProtect, VolumeSet,
 };
-pub(crate) use work::{Apply, Framework, Offer, Operation, Role, Service, Task, Validate};
+pub(crate) use work::{Apply, Framework, Offer, Operation, Service, Task, Validate};
 
 use crate::output::Show;
 use berth_model::id::OperationId;
@@ -79,7 +81,7 @@ pub(crate) enum Command {
     /// Look at, restart and delete services
     #[command(subcommand, visible_aliases = ["services", "svc"])]
     Service(Service),
-    /// Look at roles in use
+    /// Look at roles, and say what they weigh
     #[command(subcommand, visible_alias = "roles")]
     Role(Role),
     /// Bring services to the state of a document

@@ -205,21 +205,6 @@ pub(crate) enum Service {
     },
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Role {
-    /// List roles in use
-    #[command(visible_alias = "ls")]
-    List(Read),
-    /// Show one role
-    #[command(visible_aliases = ["get", "describe"])]
-    Show {
-        /// The role
-        role: String,
-        #[command(flatten)]
-        read: Read,
-    },
-}
-
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(crate) struct Apply {

@@ -1,12 +1,11 @@
-//! Frameworks, their offers and roles.
+//! Frameworks and their offers.
 
-use super::{age, in_unit};
+use super::age;
 use crate::output::{Cell, Row};
 use berth_model::id::{AgentId, FrameworkId};
 use berth_model::offer::Offer;
-use berth_model::resources::Name;
-use berth_model::units::{Scalar, Timestamp};
-use berth_model::view::{FrameworkView, RoleView};
+use berth_model::units::Timestamp;
+use berth_model::view::FrameworkView;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -151,51 +150,5 @@ impl Row for OfferRow {
     }
     fn name(&self) -> String {
         self.id.clone()
-    }
-}
-
-/// A role in use.
-#[derive(Debug, Serialize)]
-pub(crate) struct RoleRow {
-    pub(crate) role: String,
-    pub(crate) frameworks: Vec<String>,
-    pub(crate) reserved: BTreeMap<String, String>,
-    pub(crate) used: BTreeMap<String, String>,
-    pub(crate) volumes: u64,
-}
-
-impl From<&RoleView> for RoleRow {
-    fn from(view: &RoleView) -> Self {
-        let amounts = |map: &BTreeMap<std::sync::Arc<str>, Scalar>| {
-            map.iter().map(|(k, v)| (k.to_string(), in_unit(&Name::new(k), *v))).collect()
-        };
-        Self {
-            role: view.role.to_string(),
-            frameworks: view.frameworks.iter().map(ToString::to_string).collect(),
-            reserved: amounts(&view.reserved),
-            used: amounts(&view.used),
-            volumes: view.volumes,
-        }
-    }
-}
-
-impl Row for RoleRow {
-    const COLUMNS: &'static [&'static str] = &["ROLE", "FRAMEWORKS", "VOLUMES", "RESERVED", "USED"];
-    const NARROW: usize = 5;
-    fn cells(&self) -> Vec<Cell> {
-        let shown = |map: &BTreeMap<String, String>| {
-            let items: Vec<String> = map.iter().map(|(k, v)| format!("{k} {v}")).collect();
-            if items.is_empty() { "-".to_owned() } else { items.join(", ") }
-        };
-        vec![
-            Cell::text(&self.role),
-            Cell::text(self.frameworks.len()),
-            Cell::text(self.volumes),
-            Cell::text(shown(&self.reserved)),
-            Cell::text(shown(&self.used)),
-        ]
-    }
-    fn name(&self) -> String {
-        self.role.clone()
     }
 }

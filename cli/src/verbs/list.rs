@@ -1,12 +1,12 @@
-//! Reading: agents, frameworks, offers, roles.
+//! Reading: agents, frameworks, offers.
 
-use crate::args::{Agent, Framework, Offer, Read, Role};
+use crate::args::{Agent, Framework, Offer, Read};
 use crate::client::Client;
 use crate::confirm::ask;
 use crate::failure::Failure;
 use crate::output::{self, note};
 use crate::resolve::{Kind, find};
-use crate::rows::{AgentRow, FrameworkRow, OfferRow, RoleRow};
+use crate::rows::{AgentRow, FrameworkRow, OfferRow};
 use crate::verbs::operation;
 use berth_model::error::ErrorCode;
 use berth_model::id::DiskId;
@@ -126,25 +126,6 @@ pub(crate) async fn offer(command: &Offer) -> Result<(), Failure> {
         Offer::List(_) => output::list(&rows, &read.show),
         Offer::Show { offer, .. } => {
             output::one(find(&OFFER, &rows, offer, |o| o.id.clone(), |_| Vec::new())?, &read.show)
-        },
-    }
-}
-
-pub(crate) async fn role(command: &Role) -> Result<(), Failure> {
-    let (Role::List(read) | Role::Show { read, .. }) = command;
-    let roles = Client::connect(&read.connect).await?.roles().await?;
-    let rows: Vec<RoleRow> = roles.iter().map(RoleRow::from).collect();
-    match command {
-        Role::List(_) => output::list(&rows, &read.show),
-        Role::Show { role, .. } => {
-            let found = rows.iter().find(|r| r.role == *role).ok_or_else(|| {
-                Failure::not_found(
-                    ErrorCode::InvalidRole,
-                    format!("role {role} is not in use"),
-                    "see `berth role list`",
-                )
-            })?;
-            output::one(found, &read.show)
         },
     }
 }

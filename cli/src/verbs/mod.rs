@@ -13,6 +13,7 @@ pub(crate) mod orphan;
 pub(crate) mod profile;
 pub(crate) mod property;
 pub(crate) mod reservation;
+pub(crate) mod role;
 pub(crate) mod scan;
 pub(crate) mod schedule;
 pub(crate) mod service;

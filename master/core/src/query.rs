@@ -24,6 +24,7 @@ use berth_model::view::{
     ScheduleView, SnapshotView, TaskView, UsageView, VolumeView,
 };
 use berth_model::volume::{Volume, VolumeState};
+use berth_model::weight::Weight;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -324,7 +325,7 @@ fn with_progress(state: &State, record: &Arc<OperationRecord>) -> Arc<OperationR
     }
 }
 
-/// The roles in use: subscribed to, reserved to, or owning volumes.
+/// The roles in use: subscribed to, reserved to, owning volumes, or with a weight of their own.
 #[must_use]
 pub fn roles(state: &State) -> Vec<RoleView> {
     let mut views: BTreeMap<Role, RoleView> = BTreeMap::new();
@@ -363,6 +364,9 @@ pub fn roles(state: &State) -> Vec<RoleView> {
     for entry in state.volumes.values().filter(|entry| entry.volume.state.holds_name()) {
         row(&mut views, &entry.volume.spec.role).volumes += 1;
     }
+    for weight in state.weights.values() {
+        row(&mut views, &weight.role).weight = weight.weight;
+    }
     views.into_values().collect()
 }
 
@@ -373,6 +377,7 @@ fn row<'a>(views: &'a mut BTreeMap<Role, RoleView>, role: &Role) -> &'a mut Role
         reserved: BTreeMap::new(),
         used: BTreeMap::new(),
         volumes: 0,
+        weight: Weight::ONE,
     })
 }
 

@@ -22,6 +22,7 @@ mod orders;
 mod orphan;
 mod record;
 mod resource;
+mod role;
 mod schedule;
 mod snapshot;
 mod task;

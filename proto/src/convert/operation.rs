@@ -51,7 +51,8 @@ choice!(
         Import,
         AddDisk,
         RemoveDisk,
-        Export
+        Export,
+        SetWeight
     ]
 );
 

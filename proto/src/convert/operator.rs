@@ -6,6 +6,7 @@ use super::disk::{self, disk_request_to_wire, profile_request_to_wire};
 use super::field;
 use super::orphan;
 use super::resource::{called_sum, sum_to_wire};
+use super::role;
 use super::schedule;
 use super::snapshot;
 use super::transfer;
@@ -235,6 +236,7 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
         Request::AddDisk { agent, disk } => declaration::add_to_wire(*agent, disk),
         Request::RemoveDisk { disk } => declaration::remove_to_wire(*disk),
         Request::ExportVolume { volume, snapshot } => transfer::export_to_wire(volume, *snapshot),
+        Request::SetWeight { role, weight } => role::set_weight_to_wire(role, *weight),
     }
 }
 
@@ -370,6 +372,7 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
         submit::Request::ExportVolume(message) => {
             transfer::export(message, &at.field("export_volume"))
         },
+        submit::Request::SetWeight(message) => role::set_weight(&message, &at.field("set_weight")),
     }
 }
 

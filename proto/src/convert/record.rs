@@ -45,6 +45,7 @@ impl Wire for RegistryRecord {
             Self::Profile(profile) => Stored::Profile(profile.to_wire()),
             Self::Snapshot(snapshot) => Stored::Snapshot(snapshot.to_wire()),
             Self::Schedule(schedule) => Stored::Schedule(schedule.to_wire()),
+            Self::Weight(weight) => Stored::Weight(weight.to_wire()),
             Self::Audit(AuditRecord::Head(head)) => Stored::AuditHead(head.to_wire()),
             Self::Audit(AuditRecord::Mark(mark)) => Stored::AuditMark(mark.to_wire()),
             Self::Audit(AuditRecord::Entry(entry)) => Stored::AuditEntry(entry.to_wire()),
@@ -85,6 +86,9 @@ impl Wire for RegistryRecord {
             },
             Stored::Schedule(schedule) => {
                 Wire::from_wire(schedule, &at.field("schedule")).map(Self::Schedule)
+            },
+            Stored::Weight(weight) => {
+                Wire::from_wire(weight, &at.field("weight")).map(Self::Weight)
             },
             Stored::AuditHead(head) => {
                 let head = Wire::from_wire(head, &at.field("audit_head"))?;

@@ -2,7 +2,7 @@
 
 use super::field::{self, Choice, choice};
 use super::resource::{sum, sum_to_wire};
-use super::{At, Wire};
+use super::{At, Wire, role};
 use crate::v1;
 use crate::v1::change;
 use berth_model::error::Rejection;
@@ -323,24 +323,29 @@ impl Wire for RoleView {
     type Message = v1::RoleView;
 
     fn to_wire(&self) -> v1::RoleView {
-        let Self { role, frameworks, reserved, used, volumes } = self;
+        let Self { role, frameworks, reserved, used, volumes, weight } = self;
         v1::RoleView {
             role: role.to_string(),
             framework_ids: field::id_texts(frameworks),
             reserved_milli: amounts_to_wire(reserved),
             used_milli: amounts_to_wire(used),
             volumes: *volumes,
+            weight_milli: Some(weight.milli()),
         }
     }
 
     fn from_wire(message: v1::RoleView, at: &At<'_>) -> Result<Self, Rejection> {
-        let v1::RoleView { role, framework_ids, reserved_milli, used_milli, volumes } = message;
+        let v1::RoleView { role, framework_ids, reserved_milli, used_milli, volumes, weight_milli } =
+            message;
+        let weight_at = at.field("weight_milli");
+        let weight = weight_milli.map(|milli| role::weight(milli, &weight_at)).transpose()?;
         Ok(Self {
             role: field::role(&role, &at.field("role"))?,
             frameworks: field::ids(&framework_ids, &at.field("framework_ids"))?,
             reserved: amounts(reserved_milli),
             used: amounts(used_milli),
             volumes,
+            weight: weight.unwrap_or_default(),
         })
     }
 }

@@ -12,6 +12,8 @@ mod nouns;
 #[cfg(test)]
 mod records;
 #[cfg(test)]
+mod roles;
+#[cfg(test)]
 mod round_trip;
 #[cfg(test)]
 mod stores;

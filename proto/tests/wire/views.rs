@@ -2,6 +2,7 @@
 
 use crate::nouns::*;
 use crate::records::{cluster, framework_info, operation_record, row};
+use crate::roles::weight;
 use crate::tasks::*;
 use berth_model::units::Scalar;
 use berth_model::usage::Trend;
@@ -144,13 +145,14 @@ pub fn task_view() -> BoxedStrategy<TaskView> {
 }
 pub fn role_view() -> BoxedStrategy<RoleView> {
     let amounts = || btree_map(arc(), milli(), 0..3);
-    (role(), vec(framework(), 0..3), amounts(), amounts(), any::<u64>())
-        .prop_map(|(role, frameworks, reserved, used, volumes)| RoleView {
+    (role(), vec(framework(), 0..3), amounts(), amounts(), any::<u64>(), weight())
+        .prop_map(|(role, frameworks, reserved, used, volumes, weight)| RoleView {
             role,
             frameworks,
             reserved,
             used,
             volumes,
+            weight,
         })
         .boxed()
 }

@@ -93,7 +93,8 @@ impl History {
             | Request::SetSchedule { .. }
             | Request::DeleteSchedule { .. }
             | Request::AddDisk { .. }
-            | Request::ExportVolume { .. } => {},
+            | Request::ExportVolume { .. }
+            | Request::SetWeight { .. } => {},
             Request::RemoveDisk { disk } => drop(self.removed_disks.insert(*disk)),
         }
         self.wished(id, Wish::Request(request.clone()));

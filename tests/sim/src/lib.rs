@@ -15,6 +15,7 @@ mod operator;
 mod options;
 mod queue;
 mod registry;
+mod roles;
 mod service;
 mod sight;
 mod tally;

@@ -5,6 +5,7 @@
 
 use crate::dice::Dice;
 use crate::disks;
+use crate::roles;
 use crate::sight::Sight;
 use crate::tally::{Fault, Tally};
 use berth_model::access::{Access, Mode, Owner};
@@ -130,7 +131,8 @@ impl Operator {
                 let (agent, resources) = self.disk(agent, mib)?;
                 Some(Request::Reserve { agent, resources })
             },
-            12..20 => {
+            12 => Some(roles::wish(&mut self.dice, sight)),
+            13..20 => {
                 let row = self.dice.pick(&sight.rows)?.clone();
                 if self.dice.flip() {
                     return Some(Request::Release { reservation: row.id });

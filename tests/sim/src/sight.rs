@@ -71,6 +71,7 @@ impl Sight {
                 | RegistryRecord::AgentSeq { .. }
                 | RegistryRecord::Operation(_)
                 | RegistryRecord::Schedule(_)
+                | RegistryRecord::Weight(_)
                 | RegistryRecord::Audit(_) => {},
             }
         }

@@ -103,6 +103,10 @@ impl Touched {
             let is_profile = |key: &&RegistryKey| matches!(key, RegistryKey::Profile(_));
             keys.extend(self.before.keys().filter(is_profile).cloned());
         }
+        if operation.kind == OperationKind::SetWeight {
+            let is_weight = |key: &&RegistryKey| matches!(key, RegistryKey::Weight(_));
+            keys.extend(self.before.keys().filter(is_weight).cloned());
+        }
         keys
     }
 
@@ -134,6 +138,7 @@ pub(super) fn record(state: &State, key: &RegistryKey) -> Option<RegistryRecord>
             state.rows.get(id).cloned().map(RegistryRecord::Reservation)
         },
         RegistryKey::Schedule(id) => state.schedules.get(id).cloned().map(RegistryRecord::Schedule),
+        RegistryKey::Weight(role) => state.weights.get(role).cloned().map(RegistryRecord::Weight),
         RegistryKey::Meta
         | RegistryKey::Agent(_)
         | RegistryKey::AgentSeq(_)
@@ -151,6 +156,7 @@ fn name_of(key: &RegistryKey) -> String {
         RegistryKey::Profile(name) => format!("profile {name}"),
         RegistryKey::Reservation(id) => format!("reservation {id}"),
         RegistryKey::Schedule(id) => format!("schedule of volume {id}"),
+        RegistryKey::Weight(role) => format!("role {role}"),
         RegistryKey::Meta
         | RegistryKey::Agent(_)
         | RegistryKey::AgentSeq(_)
@@ -198,6 +204,9 @@ fn properties(record: Option<&RegistryRecord>) -> BTreeMap<&'static str, String>
                 keep.last, keep.hourly, keep.daily, keep.weekly
             );
             found.insert("plan", text);
+        },
+        Some(RegistryRecord::Weight(weight)) => {
+            found.insert("weight", weight.weight.to_string());
         },
         Some(
             RegistryRecord::Meta { .. }

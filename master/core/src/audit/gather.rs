@@ -96,7 +96,8 @@ impl Gathered {
             | RegistryKey::Disk(_)
             | RegistryKey::Profile(_)
             | RegistryKey::Reservation(_)
-            | RegistryKey::Schedule(_) => record(state, &key),
+            | RegistryKey::Schedule(_)
+            | RegistryKey::Weight(_) => record(state, &key),
             RegistryKey::Meta
             | RegistryKey::Agent(_)
             | RegistryKey::AgentSeq(_)

@@ -25,7 +25,8 @@ pub(crate) fn entries(records: &[RegistryRecord]) -> BTreeMap<u64, Arc<AuditEntr
         | RegistryRecord::Disk(_)
         | RegistryRecord::Profile(_)
         | RegistryRecord::Snapshot(_)
-        | RegistryRecord::Schedule(_) => None,
+        | RegistryRecord::Schedule(_)
+        | RegistryRecord::Weight(_) => None,
     };
     records.iter().filter_map(entry).collect()
 }

@@ -82,6 +82,7 @@ pub(crate) fn object(request: &Request, meant: Option<&VolumeSpec>) -> String {
         Request::ExportVolume { volume, snapshot: Some(snapshot) } => {
             format!("snapshot {snapshot} of {}", chosen(volume))
         },
+        Request::SetWeight { role, weight } => format!("role {role}, weight {weight}"),
         Request::Property { volume, property: Property::Protected(_) } => chosen(volume),
         Request::Property { volume, property: Property::Access(access) } => {
             format!("{}: {access}", chosen(volume))

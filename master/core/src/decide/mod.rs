@@ -40,4 +40,5 @@ pub(crate) mod subscribe;
 pub(crate) mod transfer;
 pub(crate) mod trash;
 mod uses;
+pub(crate) mod weight;
 mod wipe;

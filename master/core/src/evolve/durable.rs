@@ -47,6 +47,9 @@ pub(super) fn put(state: &mut State, now: Timestamp, record: RegistryRecord) {
             state.schedules.insert(volume, schedule);
             wake(state, now, volume);
         },
+        RegistryRecord::Weight(weight) => {
+            drop(state.weights.insert(weight.role.clone(), weight));
+        },
         RegistryRecord::Audit(record) => put_audit(&mut state.audit, &record),
     }
 }
@@ -66,6 +69,7 @@ pub(super) fn delete(state: &mut State, now: Timestamp, key: &RegistryKey) {
         RegistryKey::Profile(name) => drop(state.profiles.remove(name)),
         RegistryKey::Snapshot(id) => delete_snapshot(state, now, *id),
         RegistryKey::Schedule(volume) => drop(state.schedules.remove(volume)),
+        RegistryKey::Weight(role) => drop(state.weights.remove(role)),
         RegistryKey::Audit(AuditKey::Mark(seq)) => drop(state.audit.marks.remove(seq)),
         // The head is never removed, and entries are not in the books.
         RegistryKey::Audit(AuditKey::Head | AuditKey::Entry(_)) => {},

@@ -44,6 +44,7 @@ use berth_model::schedule::SnapshotSchedule;
 use berth_model::task::TaskKey;
 use berth_model::units::Timestamp;
 use berth_model::volume::VolumeState;
+use berth_model::weight::{RoleWeight, Weight};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -93,6 +94,8 @@ pub struct State {
     pub(crate) profiles: BTreeMap<ProfileName, Arc<DiskProfile>>,
     /// The schedules of volumes' snapshots.
     pub(crate) schedules: BTreeMap<VolumeId, Arc<SnapshotSchedule>>,
+    /// What roles weigh that do not weigh 1.
+    pub(crate) weights: BTreeMap<Role, Arc<RoleWeight>>,
     /// The ends of the audit log.
     pub(crate) audit: Audit,
 }
@@ -130,6 +133,7 @@ impl State {
             disks: BTreeMap::new(),
             profiles: BTreeMap::new(),
             schedules: BTreeMap::new(),
+            weights: BTreeMap::new(),
             audit: Audit::default(),
         }
     }
@@ -137,6 +141,11 @@ impl State {
     /// Why nothing new goes on the disk.
     pub(crate) fn cordon(&self, disk: DiskId) -> Option<&Cordon> {
         self.disks.get(&disk)?.cordon.as_ref()
+    }
+
+    /// How much the role counts beside its siblings.
+    pub(crate) fn weight(&self, role: &Role) -> Weight {
+        self.weights.get(role).map(|known| known.weight).unwrap_or_default()
     }
 
     /// The agent, or the refusal that says it is unknown.

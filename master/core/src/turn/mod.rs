@@ -190,6 +190,7 @@ impl<'a> Turn<'a> {
             | RegistryRecord::Disk(_)
             | RegistryRecord::Profile(_)
             | RegistryRecord::Schedule(_)
+            | RegistryRecord::Weight(_)
             | RegistryRecord::Audit(_) => {},
         }
     }

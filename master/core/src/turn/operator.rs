@@ -9,7 +9,7 @@ use crate::decide::order::{Asked, Order, Source, answered_before};
 use crate::decide::room::{Wish, create_volume};
 use crate::decide::{
     access, destroy, disk, disk_order, export, group, orphan, plan, protect, reserve, resize,
-    schedule, snapshot, trash,
+    schedule, snapshot, trash, weight,
 };
 use crate::event::Event;
 use crate::state::{Kill, State, VolumeEntry};
@@ -223,6 +223,7 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
         Request::ExportVolume { volume, snapshot } => {
             export::export(state, asked, choose(state, volume)?, *snapshot)
         },
+        Request::SetWeight { role, weight } => Ok(weight::set(state, asked, role, *weight)),
     }
 }
 

@@ -100,7 +100,8 @@ impl Judges {
                 | OperationKind::DeleteSchedule
                 | OperationKind::AddDisk
                 | OperationKind::RemoveDisk
-                | OperationKind::Export => {},
+                | OperationKind::Export
+                | OperationKind::SetWeight => {},
             }
         }
     }
@@ -297,6 +298,7 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
             | Request::DeleteSchedule { .. }
             | Request::AddDisk { .. }
             | Request::RemoveDisk { .. }
+            | Request::SetWeight { .. }
             | Request::ExportVolume { .. },
         ) => {},
     }

@@ -107,6 +107,7 @@ impl Judges {
                 | RegistryRecord::Profile(_)
                 | RegistryRecord::Snapshot(_)
                 | RegistryRecord::Schedule(_)
+                | RegistryRecord::Weight(_)
                 | RegistryRecord::Audit(_) => {},
             }
         }
@@ -173,6 +174,7 @@ impl Judges {
                 | RegistryRecord::Profile(_)
                 | RegistryRecord::Snapshot(_)
                 | RegistryRecord::Schedule(_)
+                | RegistryRecord::Weight(_)
                 | RegistryRecord::Audit(_) => {},
             }
         }

@@ -22,6 +22,7 @@ impl Judges {
             | RegistryRecord::Profile(_)
             | RegistryRecord::Snapshot(_)
             | RegistryRecord::Schedule(_)
+            | RegistryRecord::Weight(_)
             | RegistryRecord::Audit(_) => None,
         };
         let mut cordoned: BTreeSet<DiskId> =

@@ -73,7 +73,8 @@ impl Judges {
             | OperationKind::DeleteSchedule
             | OperationKind::AddDisk
             | OperationKind::RemoveDisk
-            | OperationKind::Export => None,
+            | OperationKind::Export
+            | OperationKind::SetWeight => None,
         };
         if let Some(text) = text {
             let text = format!("operation {} ({}) is done: {text}", record.id, record.kind);

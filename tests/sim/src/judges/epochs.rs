@@ -190,6 +190,7 @@ impl Judges {
                     | RegistryRecord::Profile(_)
                     | RegistryRecord::Snapshot(_)
                     | RegistryRecord::Schedule(_)
+                    | RegistryRecord::Weight(_)
                     | RegistryRecord::Audit(_),
                 )
                 | RegistryWrite::Delete(
@@ -203,6 +204,7 @@ impl Judges {
                     | RegistryKey::Profile(_)
                     | RegistryKey::Snapshot(_)
                     | RegistryKey::Schedule(_)
+                    | RegistryKey::Weight(_)
                     | RegistryKey::Audit(_),
                 ) => false,
             };

@@ -102,6 +102,7 @@ fn unfinished(world: &World) -> Vec<String> {
         | RegistryRecord::Profile(_)
         | RegistryRecord::Snapshot(_)
         | RegistryRecord::Schedule(_)
+        | RegistryRecord::Weight(_)
         | RegistryRecord::Audit(_) => None,
     });
     open.collect()

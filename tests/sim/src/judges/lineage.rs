@@ -73,6 +73,7 @@ impl Judges {
                 | RegistryRecord::Disk(_)
                 | RegistryRecord::Profile(_)
                 | RegistryRecord::Schedule(_)
+                | RegistryRecord::Weight(_)
                 | RegistryRecord::Audit(_) => {},
             }
         }

@@ -17,6 +17,7 @@ mod healed;
 mod imports;
 mod lineage;
 mod races;
+mod roles;
 mod sharing;
 mod snapshots;
 mod tasks;
@@ -182,6 +183,7 @@ fn volumes(
         | RegistryRecord::Profile(_)
         | RegistryRecord::Snapshot(_)
         | RegistryRecord::Schedule(_)
+        | RegistryRecord::Weight(_)
         | RegistryRecord::Audit(_) => None,
     })
 }

@@ -110,6 +110,7 @@ impl Judges {
             | RegistryRecord::Disk(_)
             | RegistryRecord::Profile(_)
             | RegistryRecord::Schedule(_)
+            | RegistryRecord::Weight(_)
             | RegistryRecord::Audit(_) => false,
         };
         let stays = pruned.held || !world.master.registry.records().values().any(newer);
@@ -144,6 +145,7 @@ impl Judges {
                 | RegistryRecord::Disk(_)
                 | RegistryRecord::Profile(_)
                 | RegistryRecord::Schedule(_)
+                | RegistryRecord::Weight(_)
                 | RegistryRecord::Audit(_) => false,
             })
     }

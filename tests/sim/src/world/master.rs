@@ -101,6 +101,7 @@ impl World {
             | RegistryRecord::Profile(_)
             | RegistryRecord::Snapshot(_)
             | RegistryRecord::Schedule(_)
+            | RegistryRecord::Weight(_)
             | RegistryRecord::Audit(_) => None,
         });
         let (cluster, epoch) =
@@ -235,6 +236,7 @@ impl World {
         let Some(batch) = process.flying.take() else { return };
         self.judges.master_places(&self.master.registry, &batch.writes);
         self.judges.master_notes(&self.master.registry, &batch.writes);
+        self.judges.master_sets(&self.master.registry, &self.history, &batch.writes);
         let done = self.master.registry.commit(process.revision, &batch.writes, breach);
         self.dirt.registry = true;
         match done {
@@ -261,6 +263,7 @@ impl World {
         let Some(batch) = process.flying.take() else { return };
         self.judges.master_places(&self.master.registry, &batch.writes);
         self.judges.master_notes(&self.master.registry, &batch.writes);
+        self.judges.master_sets(&self.master.registry, &self.history, &batch.writes);
         let registry = &mut self.master.registry;
         if registry.commit(process.revision, &batch.writes, self.options.breach).is_ok() {
             self.judges.master_keeps(&batch.writes);

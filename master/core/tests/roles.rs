@@ -1,0 +1,111 @@
+//! What operators say of roles: durable before it is answered, told once, shown, and back to nothing.
+
+#![expect(clippy::unwrap_used, reason = "a script that cannot be written fails the test")]
+
+mod stage;
+
+use berth_master_core::query;
+use berth_model::audit::{AuditChange, AuditRecord};
+use berth_model::framework::Event;
+use berth_model::id::OfferId;
+use berth_model::operator::Request;
+use berth_model::record::{RegistryKey, RegistryRecord};
+use berth_model::weight::{RoleWeight, Weight};
+use stage::{Stage, events, framework_info, offered, op, operations, role};
+use std::sync::Arc;
+
+fn weight(text: &str) -> Weight {
+    text.parse().unwrap()
+}
+fn set(of: &str, text: &str) -> Request {
+    Request::SetWeight { role: role(of), weight: weight(text) }
+}
+fn done(stage: &mut Stage, id: u128, request: Request) {
+    assert_eq!(stage.operator(id, request).0, Ok(op(id)));
+}
+/// What lists show of weights.
+fn weights(stage: &Stage) -> Vec<(String, String)> {
+    let views = query::roles(stage.master.state());
+    views.iter().map(|view| (view.role.to_string(), view.weight.to_string())).collect()
+}
+fn shown(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(role, weight)| ((*role).to_owned(), (*weight).to_owned())).collect()
+}
+
+#[test]
+fn a_weight_is_durable_shown_and_gone_when_it_is_one_again() {
+    let mut stage = Stage::new();
+    let since = stage.now;
+    let (answer, step) = stage.operator(1, set("storage/db", "2.5"));
+    assert_eq!(answer, Ok(op(1)));
+    assert_eq!(operations(&step), [("SET_WEIGHT", "DONE", None)]);
+    let key = RegistryKey::Weight(role("storage/db"));
+    let record = RoleWeight {
+        role: role("storage/db"),
+        weight: weight("2.5"),
+        changed: since,
+        operation: op(1),
+    };
+    assert_eq!(stage.registry.get(&key), Some(&RegistryRecord::Weight(Arc::new(record))));
+    done(&mut stage, 2, set("*", "0.001"));
+    stage.restart();
+    assert_eq!(weights(&stage), shown(&[("*", "0.001"), ("storage/db", "2.5")]));
+
+    // The same call again is the same operation; the same weight again changes nothing and says so.
+    let (answer, step) = stage.operator(1, set("storage/db", "2.5"));
+    assert_eq!((answer, step.writes.len()), (Ok(op(1)), 0));
+    let (answer, step) = stage.operator(3, set("storage/db", "2.5"));
+    assert_eq!((answer, step.writes.len()), (Ok(op(3)), 1));
+    let noted = query::operation(stage.master.state(), op(3)).unwrap();
+    assert_eq!(noted.notes, ["role storage/db had the weight 2.5 already"]);
+    assert_eq!(noted.object, "role storage/db, weight 2.5");
+
+    let (answer, _) = stage.operator(4, set("storage/db", "1"));
+    assert_eq!(answer, Ok(op(4)));
+    assert_eq!(stage.registry.get(&key), None);
+    stage.restart();
+    assert_eq!(weights(&stage), shown(&[("*", "0.001")]));
+}
+
+#[test]
+fn a_weight_that_concerns_somebody_takes_all_offers_back() {
+    let mut stage = Stage::new();
+    stage.register(1, "cpus:2;mem:2048;disk:10240");
+    let (_, step) = stage.subscribe(20, framework_info("f", &["storage/db"]));
+    let before: Vec<OfferId> = offered(&step).iter().map(|offer| offer.id).collect();
+    assert_eq!(before.len(), 1);
+    let (_, step) = stage.operator(1, set("web", "3"));
+    assert_eq!(events(&step), [], "nobody is of that role");
+    let (_, step) = stage.operator(2, set("storage", "3"));
+    let rescinded = events(&step).into_iter().filter_map(|event| match event {
+        Event::Rescind(offer) => Some(offer),
+        _ => None,
+    });
+    assert_eq!(rescinded.collect::<Vec<_>>(), before);
+    // What it weighs already takes nothing back.
+    stage.advance(std::time::Duration::from_secs(10));
+    assert_eq!(stage.offers().len(), 1);
+    let (_, step) = stage.operator(3, set("storage", "3"));
+    assert_eq!(events(&step), []);
+}
+
+#[test]
+fn the_audit_log_says_what_a_role_weighed_before_and_after() {
+    let mut stage = Stage::with(|config| config.audit_refusals = 100);
+    done(&mut stage, 1, set("storage", "2"));
+    done(&mut stage, 2, set("storage", "3"));
+    done(&mut stage, 3, set("storage", "1"));
+    let entry = |record: &RegistryRecord| match record {
+        RegistryRecord::Audit(AuditRecord::Entry(entry)) => Some(entry.changes.clone()),
+        _ => None,
+    };
+    let changes: Vec<_> = stage.registry.values().filter_map(entry).flatten().collect();
+    let change = |before: Option<&str>, after: Option<&str>| AuditChange {
+        object: "role storage".to_owned(),
+        what: "weight".to_owned(),
+        before: before.map(str::to_owned),
+        after: after.map(str::to_owned),
+    };
+    let wanted = [change(None, Some("2")), change(Some("2"), Some("3")), change(Some("3"), None)];
+    assert_eq!(changes, wanted);
+}
