@@ -63,6 +63,7 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::InvalidPath
         | ErrorCode::InvalidResources
         | ErrorCode::InvalidDocument
+        | ErrorCode::InvalidQuota
         | ErrorCode::Unsupported
         | ErrorCode::AmbiguousId => exit::USAGE,
         ErrorCode::UnknownAgent
@@ -77,6 +78,7 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::UnknownSnapshot
         | ErrorCode::UnknownOrphan
         | ErrorCode::UnknownSchedule
+        | ErrorCode::UnknownQuota
         | ErrorCode::UnknownAuditEntry => exit::NOT_FOUND,
         ErrorCode::StaleOffer
         | ErrorCode::Conflict
@@ -93,6 +95,8 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
         | ErrorCode::DirectoryExists
         | ErrorCode::DiskCordoned
         | ErrorCode::ProfileExists
+        | ErrorCode::ProfileInUse
+        | ErrorCode::LimitBelowUse
         | ErrorCode::DiskExists
         | ErrorCode::SessionExists
         | ErrorCode::NotSubscribed
@@ -118,6 +122,8 @@ pub(crate) const fn exit_code(code: ErrorCode) -> u8 {
             exit::GUARD
         },
         ErrorCode::InsufficientResources
+        | ErrorCode::QuotaExceeded
+        | ErrorCode::QuotaOvercommitted
         | ErrorCode::VolumeUnavailable
         | ErrorCode::VolumeLost
         | ErrorCode::SnapshotLost

@@ -134,6 +134,18 @@ codes! {
     UnknownProfile => "UNKNOWN_PROFILE", Never;
     /// A profile of that name exists already.
     ProfileExists => "PROFILE_EXISTS", Never;
+    /// A quota counts the disks of the profile.
+    ProfileInUse => "PROFILE_IN_USE", Never;
+    /// A quota that makes no sense, whatever the cluster.
+    InvalidQuota => "INVALID_QUOTA", Never;
+    /// The role has no quota.
+    UnknownQuota => "UNKNOWN_QUOTA", Never;
+    /// All guarantees together are more than there is.
+    QuotaOvercommitted => "QUOTA_OVERCOMMITTED", Later;
+    /// A limit is below what the role consumes.
+    LimitBelowUse => "LIMIT_BELOW_USE", Later;
+    /// The role would have more than its limit.
+    QuotaExceeded => "QUOTA_EXCEEDED", Later;
     /// The agent is not connected.
     AgentUnreachable => "AGENT_UNREACHABLE", Later;
     /// A live session of the same agent or framework exists.

@@ -17,6 +17,7 @@ pub mod offer;
 pub mod operation;
 pub mod operator;
 pub mod orphan;
+pub mod quota;
 pub mod record;
 pub mod reservation;
 pub mod resources;

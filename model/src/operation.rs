@@ -120,11 +120,15 @@ pub enum OperationKind {
     Export,
     /// SET_WEIGHT: what a role weighs beside its siblings.
     SetWeight,
+    /// SET_QUOTA: what a top-level role is sure to get and never gets more than.
+    SetQuota,
+    /// UNSET_QUOTA: neither any more.
+    UnsetQuota,
 }
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::Reserve,
         Self::Unreserve,
         Self::Create,
@@ -159,6 +163,8 @@ impl OperationKind {
         Self::RemoveDisk,
         Self::Export,
         Self::SetWeight,
+        Self::SetQuota,
+        Self::UnsetQuota,
     ];
 
     /// The kind as users see it.
@@ -199,6 +205,8 @@ impl OperationKind {
             Self::RemoveDisk => "REMOVE_DISK",
             Self::Export => "EXPORT",
             Self::SetWeight => "SET_WEIGHT",
+            Self::SetQuota => "SET_QUOTA",
+            Self::UnsetQuota => "UNSET_QUOTA",
         }
     }
 }

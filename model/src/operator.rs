@@ -9,6 +9,7 @@ use crate::id::{
 };
 use crate::operation::OperationKind;
 use crate::orphan::OrphanChoice;
+use crate::quota::QuotaRequest;
 use crate::resources::{DiskSource, Resources};
 use crate::role::Role;
 use crate::schedule::SchedulePlan;
@@ -249,6 +250,8 @@ pub enum Request {
         /// How much.
         weight: Weight,
     },
+    /// Change what a role is sure to get and never gets more than.
+    Quota(QuotaRequest),
 }
 
 /// What operators say of a volume.
@@ -297,6 +300,8 @@ impl Request {
             Self::RemoveDisk { .. } => OperationKind::RemoveDisk,
             Self::ExportVolume { .. } => OperationKind::Export,
             Self::SetWeight { .. } => OperationKind::SetWeight,
+            Self::Quota(QuotaRequest::Set { .. }) => OperationKind::SetQuota,
+            Self::Quota(QuotaRequest::Unset { .. }) => OperationKind::UnsetQuota,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::id::{
 };
 use crate::operation::OperationRecord;
 use crate::orphan::{LedgerOrphan, OrphanState};
+use crate::quota::Quota;
 use crate::resources::{DiskSource, Resource};
 use crate::role::Role;
 use crate::schedule::SnapshotSchedule;
@@ -66,6 +67,8 @@ pub enum RegistryRecord {
     Schedule(Arc<SnapshotSchedule>),
     /// What a role weighs, while that is not 1.
     Weight(Arc<RoleWeight>),
+    /// The quota of a top-level role.
+    Quota(Arc<Quota>),
     /// A part of the audit log.
     Audit(AuditRecord),
 }
@@ -124,6 +127,8 @@ pub enum RegistryKey {
     Schedule(VolumeId),
     /// The weight of a role.
     Weight(Role),
+    /// The quota of a role.
+    Quota(Role),
     /// A part of the audit log.
     Audit(AuditKey),
 }
@@ -145,6 +150,7 @@ impl RegistryRecord {
             Self::Snapshot(snapshot) => RegistryKey::Snapshot(snapshot.spec.id),
             Self::Schedule(schedule) => RegistryKey::Schedule(schedule.volume),
             Self::Weight(weight) => RegistryKey::Weight(weight.role.clone()),
+            Self::Quota(quota) => RegistryKey::Quota(quota.role.clone()),
             Self::Audit(record) => RegistryKey::Audit(record.key()),
         }
     }

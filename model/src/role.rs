@@ -74,6 +74,19 @@ impl Role {
     pub fn is_below(&self, ancestor: &Self) -> bool {
         self.0.strip_prefix(&*ancestor.0).is_some_and(|rest| rest.starts_with('/'))
     }
+    /// The role at the top of its tree: itself, or the one that it is below and that is below none.
+    #[must_use]
+    pub fn top(&self) -> Self {
+        match self.0.split_once('/') {
+            Some((top, _)) => Self(Arc::from(top)),
+            None => self.clone(),
+        }
+    }
+    /// The role that it is directly below.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        self.0.rsplit_once('/').map(|(parent, _)| Self(Arc::from(parent)))
+    }
     /// True when a framework of this role may use what is reserved to `owner`: the same role, or one
     /// below it.
     #[must_use]
@@ -136,5 +149,8 @@ mod tests {
         assert!(!role("a").is_below(&role("a")));
         assert!(role("a/b/c").may_use(&role("a")));
         assert!(!role("a").may_use(&role("a/b")));
+        assert_eq!((role("a/b/c").top(), role("a").top()), (role("a"), role("a")));
+        assert_eq!((role("a/b/c").parent(), role("a").parent()), (Some(role("a/b")), None));
+        assert_eq!(role("*").top(), Role::star());
     }
 }

@@ -5,6 +5,7 @@ use crate::disk::Cordon;
 use crate::error::Rejection;
 use crate::framework::FrameworkInfo;
 use crate::id::{AgentId, ClusterId, FrameworkId, OfferId, ProfileName};
+use crate::quota::{Counted, Quota};
 use crate::record::ReservationRow;
 use crate::resources::Resources;
 use crate::role::Role;
@@ -238,6 +239,40 @@ pub struct RoleView {
     pub volumes: u64,
     /// How much it counts beside its siblings.
     pub weight: Weight,
+    /// What its tasks have of what is unreserved.
+    pub allocated: BTreeMap<Arc<str>, Scalar>,
+    /// What it is offered, reserved or not.
+    pub offered: BTreeMap<Arc<str>, Scalar>,
+    /// What counts for quota: reserved or allocated, of it and all roles below it.
+    pub consumed: BTreeMap<Arc<str>, Scalar>,
+}
+
+/// The quota of a top-level role beside what it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaView {
+    /// Which.
+    pub role: Role,
+    /// Absent when it has neither guarantee nor limit.
+    pub quota: Option<Quota>,
+    /// Of each resource that it has or that its quota counts.
+    pub uses: Vec<QuotaUse>,
+}
+
+/// What a top-level role has of one resource, with all roles below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaUse {
+    /// Of what.
+    pub counted: Counted,
+    /// What it is sure to get.
+    pub guarantee: Option<Scalar>,
+    /// What it never gets more than.
+    pub limit: Option<Scalar>,
+    /// Reserved, or in tasks.
+    pub consumed: Scalar,
+    /// Offered and not consumed.
+    pub offered: Scalar,
+    /// What there is in the cluster.
+    pub capacity: Scalar,
 }
 
 /// Something that changed, for watchers.

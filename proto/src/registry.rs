@@ -29,6 +29,7 @@ pub fn encode_key(key: &RegistryKey) -> Vec<u8> {
         RegistryKey::Snapshot(id) => format!("snapshot/{id}"),
         RegistryKey::Schedule(id) => format!("schedule/{id}"),
         RegistryKey::Weight(role) => format!("weight/{role}"),
+        RegistryKey::Quota(role) => format!("quota/{role}"),
         RegistryKey::Audit(AuditKey::Head) => "audit/head".to_owned(),
         // Of one length, so that their order is that of the numbers.
         RegistryKey::Audit(AuditKey::Mark(seq)) => format!("audit/mark/{seq:020}"),
@@ -61,6 +62,7 @@ pub fn decode_key(key: &[u8]) -> Result<RegistryKey, DecodeError> {
         "snapshot" => id_of(id).map(RegistryKey::Snapshot),
         "schedule" => id_of(id).map(RegistryKey::Schedule),
         "weight" => role_of(id).map(RegistryKey::Weight),
+        "quota" => role_of(id).map(RegistryKey::Quota),
         "audit" => audit_key(id).map(RegistryKey::Audit),
         other => Err(format!("no kind of record is called {other:?}")),
     };

@@ -28,6 +28,7 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::InvalidPath
         | ErrorCode::InvalidResources
         | ErrorCode::InvalidDocument
+        | ErrorCode::InvalidQuota
         | ErrorCode::AmbiguousId
         | ErrorCode::UnknownUser
         | ErrorCode::ConfirmationRequired => Code::InvalidArgument,
@@ -44,6 +45,7 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::UnknownSnapshot
         | ErrorCode::UnknownOrphan
         | ErrorCode::UnknownSchedule
+        | ErrorCode::UnknownQuota
         | ErrorCode::UnknownAuditEntry => Code::NotFound,
         ErrorCode::RequestIdReused
         | ErrorCode::VolumeExists
@@ -60,8 +62,13 @@ pub const fn code(code: ErrorCode) -> Code {
         | ErrorCode::ResourcesInUse
         | ErrorCode::SourceChanged
         | ErrorCode::VolumeInUse => Code::Aborted,
-        ErrorCode::InsufficientResources | ErrorCode::DiskFull => Code::ResourceExhausted,
+        ErrorCode::InsufficientResources
+        | ErrorCode::DiskFull
+        | ErrorCode::QuotaExceeded
+        | ErrorCode::QuotaOvercommitted => Code::ResourceExhausted,
         ErrorCode::NotReserved
+        | ErrorCode::ProfileInUse
+        | ErrorCode::LimitBelowUse
         | ErrorCode::VolumeNotReady
         | ErrorCode::VolumeShared
         | ErrorCode::MissingCapability

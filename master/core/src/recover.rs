@@ -48,6 +48,7 @@ fn check_meta(config: &Config, records: &[RegistryRecord]) -> Result<u64, Recove
         | RegistryRecord::Snapshot(_)
         | RegistryRecord::Schedule(_)
         | RegistryRecord::Weight(_)
+        | RegistryRecord::Quota(_)
         | RegistryRecord::Audit(_) => None,
     });
     match meta {
@@ -76,7 +77,10 @@ fn rank(record: &RegistryRecord) -> (u8, usize) {
         },
         RegistryRecord::Framework(_) => (5, 0),
         RegistryRecord::Operation(_) => (6, 0),
-        RegistryRecord::Disk(_) | RegistryRecord::Profile(_) | RegistryRecord::Weight(_) => (7, 0),
+        RegistryRecord::Disk(_)
+        | RegistryRecord::Profile(_)
+        | RegistryRecord::Weight(_)
+        | RegistryRecord::Quota(_) => (7, 0),
         RegistryRecord::Snapshot(_) => (8, 0),
         RegistryRecord::Schedule(_) => (9, 0),
         RegistryRecord::Audit(_) => (10, 0),
@@ -111,6 +115,7 @@ fn fold(
             | RegistryRecord::Profile(_)
             | RegistryRecord::Schedule(_)
             | RegistryRecord::Weight(_)
+            | RegistryRecord::Quota(_)
             | RegistryRecord::Audit(_) => None,
         };
         if let Some((agent, object)) = names.filter(|(agent, _)| !state.agents.contains_key(agent))

@@ -226,6 +226,16 @@ impl Operator for Operators {
         Ok(Response::new(v1::ListRolesReply { roles: list_to_wire(&roles) }))
     }
 
+    async fn list_quotas(
+        &self,
+        request: Request<v1::ListQuotasRequest>,
+    ) -> Answer<v1::ListQuotasReply> {
+        let role = role_filter(request.into_inner().role)?;
+        let mut quotas = self.read(|r| query::quotas(r.state)).await?;
+        quotas.retain(|view| role.as_ref().is_none_or(|role| view.role == *role));
+        Ok(Response::new(v1::ListQuotasReply { quotas: list_to_wire(&quotas) }))
+    }
+
     async fn list_disks(&self, _: Request<v1::ListDisksRequest>) -> Answer<v1::ListDisksReply> {
         let disks = self.read(|r| query::disks(r.state)).await?;
         Ok(Response::new(v1::ListDisksReply { disks: list_to_wire(&disks) }))

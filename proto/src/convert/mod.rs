@@ -20,6 +20,7 @@ mod operation;
 mod operator;
 mod orders;
 mod orphan;
+mod quota;
 mod record;
 mod resource;
 mod role;

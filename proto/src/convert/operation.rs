@@ -52,7 +52,9 @@ choice!(
         AddDisk,
         RemoveDisk,
         Export,
-        SetWeight
+        SetWeight,
+        SetQuota,
+        UnsetQuota
     ]
 );
 

@@ -5,6 +5,7 @@ use super::declaration;
 use super::disk::{self, disk_request_to_wire, profile_request_to_wire};
 use super::field;
 use super::orphan;
+use super::quota;
 use super::resource::{called_sum, sum_to_wire};
 use super::role;
 use super::schedule;
@@ -237,6 +238,7 @@ pub(crate) fn request_to_wire(request: &Request) -> submit::Request {
         Request::RemoveDisk { disk } => declaration::remove_to_wire(*disk),
         Request::ExportVolume { volume, snapshot } => transfer::export_to_wire(volume, *snapshot),
         Request::SetWeight { role, weight } => role::set_weight_to_wire(role, *weight),
+        Request::Quota(request) => quota::request_to_wire(request),
     }
 }
 
@@ -373,6 +375,8 @@ fn read_request(request: submit::Request, at: &At<'_>) -> Result<Request, Reject
             transfer::export(message, &at.field("export_volume"))
         },
         submit::Request::SetWeight(message) => role::set_weight(&message, &at.field("set_weight")),
+        submit::Request::SetQuota(message) => quota::set(message, &at.field("set_quota")),
+        submit::Request::UnsetQuota(message) => quota::unset(&message, &at.field("unset_quota")),
     }
 }
 

@@ -323,7 +323,17 @@ impl Wire for RoleView {
     type Message = v1::RoleView;
 
     fn to_wire(&self) -> v1::RoleView {
-        let Self { role, frameworks, reserved, used, volumes, weight } = self;
+        let Self {
+            role,
+            frameworks,
+            reserved,
+            used,
+            volumes,
+            weight,
+            allocated,
+            offered,
+            consumed,
+        } = self;
         v1::RoleView {
             role: role.to_string(),
             framework_ids: field::id_texts(frameworks),
@@ -331,12 +341,24 @@ impl Wire for RoleView {
             used_milli: amounts_to_wire(used),
             volumes: *volumes,
             weight_milli: Some(weight.milli()),
+            allocated_milli: amounts_to_wire(allocated),
+            offered_milli: amounts_to_wire(offered),
+            consumed_milli: amounts_to_wire(consumed),
         }
     }
 
     fn from_wire(message: v1::RoleView, at: &At<'_>) -> Result<Self, Rejection> {
-        let v1::RoleView { role, framework_ids, reserved_milli, used_milli, volumes, weight_milli } =
-            message;
+        let v1::RoleView {
+            role,
+            framework_ids,
+            reserved_milli,
+            used_milli,
+            volumes,
+            weight_milli,
+            allocated_milli,
+            offered_milli,
+            consumed_milli,
+        } = message;
         let weight_at = at.field("weight_milli");
         let weight = weight_milli.map(|milli| role::weight(milli, &weight_at)).transpose()?;
         Ok(Self {
@@ -346,6 +368,9 @@ impl Wire for RoleView {
             used: amounts(used_milli),
             volumes,
             weight: weight.unwrap_or_default(),
+            allocated: amounts(allocated_milli),
+            offered: amounts(offered_milli),
+            consumed: amounts(consumed_milli),
         })
     }
 }

@@ -3,7 +3,7 @@
 use crate::audit::said;
 use crate::disks::{disk_profile, disk_record, disk_request, profile_name, profile_request};
 use crate::nouns::*;
-use crate::roles::{role_weight, weight};
+use crate::roles::{quota, quota_request, role_weight, weight};
 use crate::tasks::*;
 use crate::transfers::{import, progress, transfer_id, transfer_order};
 use crate::wipes::{ledger_wipe, wipe};
@@ -479,6 +479,7 @@ pub fn request() -> BoxedStrategy<Request> {
         (volume_choice(), of(snapshot_id()))
             .prop_map(|(volume, snapshot)| Request::ExportVolume { volume, snapshot }),
         (role(), weight()).prop_map(|(role, weight)| Request::SetWeight { role, weight }),
+        quota_request().prop_map(Request::Quota),
     ]
     .boxed()
 }
@@ -527,6 +528,7 @@ pub fn registry_record() -> BoxedStrategy<RegistryRecord> {
         snapshot().prop_map(|r| RegistryRecord::Snapshot(Arc::new(r))),
         schedule().prop_map(|r| RegistryRecord::Schedule(Arc::new(r))),
         role_weight().prop_map(|r| RegistryRecord::Weight(Arc::new(r))),
+        quota().prop_map(|r| RegistryRecord::Quota(Arc::new(r))),
         crate::audit::record(),
     ]
     .boxed()

@@ -1,6 +1,6 @@
 //! Model to wire to model, for every noun.
 
-use crate::{audit, disks, nouns, records, tasks, transfers, views};
+use crate::{audit, disks, nouns, records, roles, tasks, transfers, views};
 use berth_proto::convert::{Wire, from_wire, to_wire};
 use proptest::prelude::*;
 use prost::Message;
@@ -44,6 +44,8 @@ round_trips! {
     surveys: transfers::survey();
     schedules: nouns::schedule();
     schedule_views: views::schedule_view();
+    quotas: roles::quota();
+    quota_views: roles::quota_view();
     task_infos: tasks::task_info();
     task_statuses: tasks::task_status();
     task_keys: tasks::task_key();

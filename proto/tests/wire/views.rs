@@ -145,14 +145,21 @@ pub fn task_view() -> BoxedStrategy<TaskView> {
 }
 pub fn role_view() -> BoxedStrategy<RoleView> {
     let amounts = || btree_map(arc(), milli(), 0..3);
-    (role(), vec(framework(), 0..3), amounts(), amounts(), any::<u64>(), weight())
-        .prop_map(|(role, frameworks, reserved, used, volumes, weight)| RoleView {
-            role,
-            frameworks,
-            reserved,
-            used,
-            volumes,
-            weight,
+    let own = (amounts(), amounts(), amounts(), amounts(), amounts());
+    (role(), vec(framework(), 0..3), own, any::<u64>(), weight())
+        .prop_map(|(role, frameworks, own, volumes, weight)| {
+            let (reserved, used, allocated, offered, consumed) = own;
+            RoleView {
+                role,
+                frameworks,
+                reserved,
+                used,
+                volumes,
+                weight,
+                allocated,
+                offered,
+                consumed,
+            }
         })
         .boxed()
 }

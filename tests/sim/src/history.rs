@@ -94,7 +94,8 @@ impl History {
             | Request::DeleteSchedule { .. }
             | Request::AddDisk { .. }
             | Request::ExportVolume { .. }
-            | Request::SetWeight { .. } => {},
+            | Request::SetWeight { .. }
+            | Request::Quota(_) => {},
             Request::RemoveDisk { disk } => drop(self.removed_disks.insert(*disk)),
         }
         self.wished(id, Wish::Request(request.clone()));

@@ -72,6 +72,7 @@ impl Sight {
                 | RegistryRecord::Operation(_)
                 | RegistryRecord::Schedule(_)
                 | RegistryRecord::Weight(_)
+                | RegistryRecord::Quota(_)
                 | RegistryRecord::Audit(_) => {},
             }
         }

@@ -6,6 +6,7 @@ use crate::state::State;
 use berth_model::audit::AuditChange;
 use berth_model::id::{ReservationId, VolumeId};
 use berth_model::operation::{OperationKind, OperationRecord};
+use berth_model::quota::show_amounts;
 use berth_model::record::{RegistryKey, RegistryRecord};
 use berth_model::units::format_duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,6 +108,10 @@ impl Touched {
             let is_weight = |key: &&RegistryKey| matches!(key, RegistryKey::Weight(_));
             keys.extend(self.before.keys().filter(is_weight).cloned());
         }
+        if is_one_of(&[OperationKind::SetQuota, OperationKind::UnsetQuota]) {
+            let is_quota = |key: &&RegistryKey| matches!(key, RegistryKey::Quota(_));
+            keys.extend(self.before.keys().filter(is_quota).cloned());
+        }
         keys
     }
 
@@ -139,6 +144,7 @@ pub(super) fn record(state: &State, key: &RegistryKey) -> Option<RegistryRecord>
         },
         RegistryKey::Schedule(id) => state.schedules.get(id).cloned().map(RegistryRecord::Schedule),
         RegistryKey::Weight(role) => state.weights.get(role).cloned().map(RegistryRecord::Weight),
+        RegistryKey::Quota(role) => state.quotas.get(role).cloned().map(RegistryRecord::Quota),
         RegistryKey::Meta
         | RegistryKey::Agent(_)
         | RegistryKey::AgentSeq(_)
@@ -156,7 +162,7 @@ fn name_of(key: &RegistryKey) -> String {
         RegistryKey::Profile(name) => format!("profile {name}"),
         RegistryKey::Reservation(id) => format!("reservation {id}"),
         RegistryKey::Schedule(id) => format!("schedule of volume {id}"),
-        RegistryKey::Weight(role) => format!("role {role}"),
+        RegistryKey::Weight(role) | RegistryKey::Quota(role) => format!("role {role}"),
         RegistryKey::Meta
         | RegistryKey::Agent(_)
         | RegistryKey::AgentSeq(_)
@@ -207,6 +213,10 @@ fn properties(record: Option<&RegistryRecord>) -> BTreeMap<&'static str, String>
         },
         Some(RegistryRecord::Weight(weight)) => {
             found.insert("weight", weight.weight.to_string());
+        },
+        Some(RegistryRecord::Quota(quota)) => {
+            found.insert("guarantees", show_amounts(&quota.guarantees));
+            found.insert("limits", show_amounts(&quota.limits));
         },
         Some(
             RegistryRecord::Meta { .. }

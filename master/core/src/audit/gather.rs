@@ -97,7 +97,8 @@ impl Gathered {
             | RegistryKey::Profile(_)
             | RegistryKey::Reservation(_)
             | RegistryKey::Schedule(_)
-            | RegistryKey::Weight(_) => record(state, &key),
+            | RegistryKey::Weight(_)
+            | RegistryKey::Quota(_) => record(state, &key),
             RegistryKey::Meta
             | RegistryKey::Agent(_)
             | RegistryKey::AgentSeq(_)

@@ -26,7 +26,8 @@ pub(crate) fn entries(records: &[RegistryRecord]) -> BTreeMap<u64, Arc<AuditEntr
         | RegistryRecord::Profile(_)
         | RegistryRecord::Snapshot(_)
         | RegistryRecord::Schedule(_)
-        | RegistryRecord::Weight(_) => None,
+        | RegistryRecord::Weight(_)
+        | RegistryRecord::Quota(_) => None,
     };
     records.iter().filter_map(entry).collect()
 }

@@ -5,6 +5,7 @@ use berth_model::audit::AuditMark;
 use berth_model::disk::{DiskRequest, ProfileRequest};
 use berth_model::operator::{Property, Request, VolumeChoice};
 use berth_model::orphan::OrphanChoice;
+use berth_model::quota::{QuotaRequest, show_amounts};
 use berth_model::volume::VolumeSpec;
 
 /// The volume that a request is about, which refused ones are found under too.
@@ -83,10 +84,23 @@ pub(crate) fn object(request: &Request, meant: Option<&VolumeSpec>) -> String {
             format!("snapshot {snapshot} of {}", chosen(volume))
         },
         Request::SetWeight { role, weight } => format!("role {role}, weight {weight}"),
+        Request::Quota(request) => quota(request),
         Request::Property { volume, property: Property::Protected(_) } => chosen(volume),
         Request::Property { volume, property: Property::Access(access) } => {
             format!("{}: {access}", chosen(volume))
         },
+    }
+}
+
+/// What a quota is about.
+pub(crate) fn quota(request: &QuotaRequest) -> String {
+    match request {
+        QuotaRequest::Set { role, guarantees, limits, force } => {
+            let forced = if *force { ", by force" } else { "" };
+            let (guarantees, limits) = (show_amounts(guarantees), show_amounts(limits));
+            format!("quota of role {role}: guarantees {guarantees}; limits {limits}{forced}")
+        },
+        QuotaRequest::Unset { role } => format!("quota of role {role}"),
     }
 }
 

@@ -281,6 +281,7 @@ pub(crate) fn change_profiles(
         },
         ProfileRequest::Delete(name) => {
             profile(state, name)?;
+            super::quota::check_profile_unused(state, name)?;
             (Event::Delete(RegistryKey::Profile(name.clone())), name)
         },
     };

@@ -1,6 +1,7 @@
 //! LAUNCH: checks a task and charges it; it starts when all its volumes are READY.
 
 use super::order::{Conversion, Order, Source, insufficient};
+use super::quota::check_limits;
 use super::reserve::unmarked;
 use super::uses::{find_volume, uses_of};
 use crate::event::{Event, TaskEvent};
@@ -93,6 +94,7 @@ pub(crate) fn launch(
         return Err(insufficient(&left, running, &resources));
     }
     order.check_there(&resources)?;
+    check_limits(order.state, order.agent.info.id, role, &resources)?;
     let volumes = resources.volumes();
     let found = volumes
         .iter()

@@ -1,6 +1,7 @@
 //! Reserves what is missing of a volume's place, and undoes that when the volume could not be made.
 
 use super::order::Order;
+use super::quota;
 use super::reserve::RowChanges;
 use super::room::{bad_size, free, sized};
 use crate::event::Event;
@@ -8,6 +9,7 @@ use crate::state::{State, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{OperationId, derive};
 use berth_model::resources::Resource;
+use berth_model::role::Role;
 use berth_model::units::{Bytes, Timestamp};
 use berth_model::volume::Volume;
 
@@ -47,6 +49,16 @@ pub(crate) fn reserve_missing(order: &Order<'_>, disk: &Resource) -> Result<Miss
     rows.grow(&sized(disk, missing));
     events.extend(rows.events(order.asked.id, order.asked.now));
     Ok(Missing { events, from: Some(Box::new(from)) })
+}
+
+/// Refuses what had to be reserved when it takes the role above a limit.
+pub(crate) fn check_limits(
+    order: &Order<'_>,
+    role: &Role,
+    missing: &Missing,
+) -> Result<(), Rejection> {
+    let Some(from) = &missing.from else { return Ok(()) };
+    quota::check_limits(order.state, order.agent.info.id, role, &sum_of(from))
 }
 
 /// Undoes what was reserved for a volume that could not be made; its space is free again.

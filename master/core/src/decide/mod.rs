@@ -26,6 +26,8 @@ pub(crate) mod order;
 pub(crate) mod orphan;
 pub(crate) mod plan;
 pub(crate) mod protect;
+pub(crate) mod quota;
+mod quota_rescind;
 pub(crate) mod report;
 mod report_derived;
 pub(crate) mod report_snapshot;

@@ -3,7 +3,7 @@
 //! It reads the events that the decision made and decides nothing. What only the agent knows, it says as what the agent last
 //! told.
 
-use crate::event::Event;
+use crate::event::{Event, FrameworkEvent};
 use crate::state::{Agent, State, VolumeEntry};
 use berth_model::operator::Request;
 use berth_model::record::RegistryRecord;
@@ -19,6 +19,9 @@ pub(crate) fn plan(
     request: &Request,
     events: &[Event],
 ) -> Vec<String> {
+    if matches!(request, Request::Quota(_) | Request::SetWeight { .. }) {
+        return of_role(events);
+    }
     let volume = events.iter().find_map(|event| match event {
         Event::Put(RegistryRecord::Volume(volume)) => Some(&**volume),
         _other => None,
@@ -42,6 +45,18 @@ pub(crate) fn plan(
         },
         _other => Vec::new(),
     }
+}
+
+/// Which offers end, and what is worth knowing besides.
+fn of_role(events: &[Event]) -> Vec<String> {
+    let ends = |event: &&Event| matches!(event, Event::Framework(FrameworkEvent::OfferEnded(_)));
+    let offers = events.iter().filter(ends).count();
+    let notes = events.iter().filter_map(|event| match event {
+        Event::Put(RegistryRecord::Operation(record)) => Some(record.notes.clone()),
+        _other => None,
+    });
+    let rescinded = (offers > 0).then(|| format!("it rescinds {offers} offers"));
+    notes.flatten().chain(rescinded).collect()
 }
 
 /// Where the volume would go, and what is reserved for it.

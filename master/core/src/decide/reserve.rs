@@ -2,6 +2,7 @@
 
 use super::disk::check_cordon;
 use super::order::{Conversion, Order, Source};
+use super::quota;
 use crate::event::Event;
 use crate::state::{Agent, Pool, RowKey, State, sum_of};
 use berth_model::error::{ErrorCode, Rejection};
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 pub(crate) fn reserve(order: &Order<'_>, wanted: &Resources) -> Result<Conversion, Rejection> {
     let produced = unmarked(wanted)?;
     let mut consumed = Resources::new();
+    let mut levels = Vec::new();
     for resource in produced.iter() {
         check_plain(&resource, "RESERVE")?;
         if resource.name == Name::Disk {
@@ -25,7 +27,10 @@ pub(crate) fn reserve(order: &Order<'_>, wanted: &Resources) -> Result<Conversio
         check_level(order, &resource)?;
         let below = resource.pop().ok_or_else(|| not_dynamic(&resource))?;
         consumed.add(&below).map_err(|e| invalid(e.to_string()))?;
+        levels.extend(resource.stack.owner().cloned().map(|owner| (owner, below)));
     }
+    let new = levels.iter().map(|(owner, below)| (owner, below));
+    quota::check_reserve(order.state, order.agent.info.id, new)?;
     finish(order, consumed, produced)
 }
 

@@ -6,7 +6,7 @@
 use super::destroy::{check_unused, not_offered, under_way, unknown};
 use super::disk::check_disk;
 use super::gone::purged_for;
-use super::missing::{give_back, reserve_missing};
+use super::missing::{check_limits, give_back, reserve_missing};
 use super::order::{Asked, Conversion, Order, Source, ended, not_yet};
 use super::protect::check_unprotected;
 use super::rescind;
@@ -76,6 +76,7 @@ pub(crate) fn resize(
         })?;
         let missing =
             reserve_missing(&order, &Resource { value: Value::Scalar(more), ..entry.plain() })?;
+        check_limits(&order, &spec.role, &missing)?;
         events.extend(missing.events);
         next.reserved_from = missing.from;
     }

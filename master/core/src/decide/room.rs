@@ -4,7 +4,7 @@ use super::away::away;
 use super::create::{NewVolume, accepted, free_name};
 use super::disk::{self, check_disk};
 use super::import;
-use super::missing::reserve_missing;
+use super::missing::{check_limits, reserve_missing};
 use super::order::{Asked, Order, Source};
 use super::sharing::check_source;
 use crate::event::Event;
@@ -83,6 +83,7 @@ pub(crate) fn create_volume(
     let volume = new.into_volume(&order, 0, room.stack)?;
     let plain = volume.plain_resource().map_err(|e| bad_size(e.to_string()))?;
     let missing = reserve_missing(&order, &plain)?;
+    check_limits(&order, wish.role, &missing)?;
     events.extend(missing.events);
     let origin = wish.origin.cloned().map(Box::new);
     let volume = Volume { reserved_from: missing.from, origin, ..volume };

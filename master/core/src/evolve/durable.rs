@@ -50,6 +50,7 @@ pub(super) fn put(state: &mut State, now: Timestamp, record: RegistryRecord) {
         RegistryRecord::Weight(weight) => {
             drop(state.weights.insert(weight.role.clone(), weight));
         },
+        RegistryRecord::Quota(quota) => drop(state.quotas.insert(quota.role.clone(), quota)),
         RegistryRecord::Audit(record) => put_audit(&mut state.audit, &record),
     }
 }
@@ -70,6 +71,7 @@ pub(super) fn delete(state: &mut State, now: Timestamp, key: &RegistryKey) {
         RegistryKey::Snapshot(id) => delete_snapshot(state, now, *id),
         RegistryKey::Schedule(volume) => drop(state.schedules.remove(volume)),
         RegistryKey::Weight(role) => drop(state.weights.remove(role)),
+        RegistryKey::Quota(role) => drop(state.quotas.remove(role)),
         RegistryKey::Audit(AuditKey::Mark(seq)) => drop(state.audit.marks.remove(seq)),
         // The head is never removed, and entries are not in the books.
         RegistryKey::Audit(AuditKey::Head | AuditKey::Entry(_)) => {},
@@ -98,6 +100,8 @@ fn put_agent(state: &mut State, now: Timestamp, info: AgentInfo) {
         state.shares.withdraw(&before);
         state.shares.declare(&after);
         commit(state, id, None);
+        state.holdings.unreserve(id, &before);
+        state.holdings.reserve(id, &after);
         stir(state, now, id);
     }
 }
@@ -108,6 +112,14 @@ fn convert_row(books: &mut Books, before: &Resources, after: &Resources) {
     let shrunk = before.minus(after);
     books.convert(Pool::Available, &shrunk, Pool::Available, &declared_under(&shrunk));
     books.convert(Pool::Available, &declared_under(&grown), Pool::Available, &grown);
+}
+
+/// The row's owner has it, and the owner of what was declared below it has it no more.
+fn count_row(state: &mut State, agent: AgentId, before: &Resources, after: &Resources) {
+    state.holdings.unreserve(agent, before);
+    state.holdings.reserve(agent, &declared_under(before));
+    state.holdings.reserve(agent, after);
+    state.holdings.unreserve(agent, &declared_under(after));
 }
 
 fn declared_under(reserved: &Resources) -> Resources {
@@ -128,6 +140,7 @@ fn put_row(state: &mut State, now: Timestamp, row: Arc<ReservationRow>) {
     if let (Some(entry), Some(key)) = (state.agents.get_mut(&agent), key) {
         entry.rows.insert(key, id);
         convert_row(&mut entry.books, &before, &after);
+        count_row(state, agent, &before, &after);
     }
     commit(state, agent, taker.filter(|_| !before.contains(&after)));
     stir(state, now, agent);
@@ -138,7 +151,9 @@ fn delete_row(state: &mut State, now: Timestamp, id: ReservationId) {
     if let (Some(entry), Some(key)) = (state.agents.get_mut(&row.agent), RowKey::of(&row.resource))
     {
         entry.rows.remove(&key);
-        convert_row(&mut entry.books, &sum_of(&row.resource), &Resources::new());
+        let before = sum_of(&row.resource);
+        convert_row(&mut entry.books, &before, &Resources::new());
+        count_row(state, row.agent, &before, &Resources::new());
     }
     commit(state, row.agent, None);
     stir(state, now, row.agent);

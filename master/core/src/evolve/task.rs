@@ -78,6 +78,7 @@ fn charged(state: &mut State, key: &TaskKey) {
         use_kept(agent, &task.role, &task.plain);
     }
     state.shares.charge((&task.role, &key.framework), task.agent, &task.plain);
+    state.holdings.allocate(task.agent, &task.role, &task.plain);
     commit(state, agent, Some(role));
 }
 
@@ -147,6 +148,7 @@ fn free(state: &mut State, now: Timestamp, key: &TaskKey) {
         }
         state.shares.release((&role, &key.framework), agent, &plain);
         keep(state, now, key);
+        state.holdings.free(agent, &role, &plain);
     }
     for volume in volumes {
         let Some(mut entry) = state.volumes.remove(&volume) else { continue };

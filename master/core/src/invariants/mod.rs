@@ -3,6 +3,7 @@
 
 mod books;
 mod optimistic;
+mod quota;
 
 use crate::decide::disk::Withheld;
 use crate::state::{Agent, Link, RowKey, Shares, State, VolumeEntry, sum_of};
@@ -71,6 +72,7 @@ pub fn check(state: &State) -> Vec<Violation> {
     operations(&mut findings, state);
     shares(&mut findings, state);
     optimistic::indices(&mut findings, state);
+    quota::quota(&mut findings, state);
     findings.0
 }
 

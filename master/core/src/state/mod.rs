@@ -9,6 +9,7 @@ mod agents;
 mod audit;
 mod books;
 mod frameworks;
+mod holdings;
 mod optimistic;
 mod rows;
 mod shares;
@@ -21,6 +22,7 @@ pub(crate) use agents::{Agent, Link};
 pub(crate) use audit::{Audit, Refusals};
 pub(crate) use books::{Books, Pool, sum_of};
 pub(crate) use frameworks::{Filter, FilterKey, Framework};
+pub(crate) use holdings::{DiskKey, Holding, Holdings, numbers};
 pub(crate) use optimistic::{Kept, Loss, Races, keepable};
 pub(crate) use rows::{RowKey, base_of};
 pub(crate) use shares::{Shares, Walk};
@@ -38,6 +40,7 @@ use berth_model::id::{
 };
 use berth_model::offer::Offer;
 use berth_model::operation::OperationRecord;
+use berth_model::quota::Quota;
 use berth_model::record::ReservationRow;
 use berth_model::role::Role;
 use berth_model::schedule::SnapshotSchedule;
@@ -96,6 +99,10 @@ pub struct State {
     pub(crate) schedules: BTreeMap<VolumeId, Arc<SnapshotSchedule>>,
     /// What roles weigh that do not weigh 1.
     pub(crate) weights: BTreeMap<Role, Arc<RoleWeight>>,
+    /// The quota of top-level roles.
+    pub(crate) quotas: BTreeMap<Role, Arc<Quota>>,
+    /// What counts for quota.
+    pub(crate) holdings: Holdings,
     /// The ends of the audit log.
     pub(crate) audit: Audit,
 }
@@ -134,6 +141,8 @@ impl State {
             profiles: BTreeMap::new(),
             schedules: BTreeMap::new(),
             weights: BTreeMap::new(),
+            quotas: BTreeMap::new(),
+            holdings: Holdings::default(),
             audit: Audit::default(),
         }
     }

@@ -362,9 +362,11 @@ impl Turn<'_> {
         events.push(record.into());
         self.apply_all(events);
         for (task, rejection) in refused {
-            // A lost race says nothing against the task.
-            let conflicts = rejection.code == ErrorCode::Conflict;
-            let state = if conflicts { TaskState::Dropped } else { TaskState::Error };
+            // A lost race says nothing against the task, nor does a limit: it may be launched when its role has less.
+            let state = match rejection.code {
+                ErrorCode::Conflict | ErrorCode::QuotaExceeded => TaskState::Dropped,
+                _other => TaskState::Error,
+            };
             self.refuse_task(id, task, state, &rejection);
         }
     }

@@ -191,6 +191,7 @@ impl<'a> Turn<'a> {
             | RegistryRecord::Profile(_)
             | RegistryRecord::Schedule(_)
             | RegistryRecord::Weight(_)
+            | RegistryRecord::Quota(_)
             | RegistryRecord::Audit(_) => {},
         }
     }

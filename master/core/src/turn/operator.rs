@@ -8,8 +8,8 @@ use crate::decide::kill::{kill, teardown};
 use crate::decide::order::{Asked, Order, Source, answered_before};
 use crate::decide::room::{Wish, create_volume};
 use crate::decide::{
-    access, destroy, disk, disk_order, export, group, orphan, plan, protect, reserve, resize,
-    schedule, snapshot, trash, weight,
+    access, destroy, disk, disk_order, export, group, orphan, plan, protect, quota, reserve,
+    resize, schedule, snapshot, trash, weight,
 };
 use crate::event::Event;
 use crate::state::{Kill, State, VolumeEntry};
@@ -224,6 +224,7 @@ fn decide(state: &State, asked: Asked<'_>, request: &Request) -> Result<Vec<Even
             export::export(state, asked, choose(state, volume)?, *snapshot)
         },
         Request::SetWeight { role, weight } => Ok(weight::set(state, asked, role, *weight)),
+        Request::Quota(request) => quota::change(state, asked, request),
     }
 }
 

@@ -101,7 +101,9 @@ impl Judges {
                 | OperationKind::AddDisk
                 | OperationKind::RemoveDisk
                 | OperationKind::Export
-                | OperationKind::SetWeight => {},
+                | OperationKind::SetWeight
+                | OperationKind::SetQuota
+                | OperationKind::UnsetQuota => {},
             }
         }
     }
@@ -299,6 +301,7 @@ fn add_bounds(bounds: &mut Bounds, wish: &Wish, sure: bool, record: &OperationRe
             | Request::AddDisk { .. }
             | Request::RemoveDisk { .. }
             | Request::SetWeight { .. }
+            | Request::Quota(_)
             | Request::ExportVolume { .. },
         ) => {},
     }

@@ -108,6 +108,7 @@ impl Judges {
                 | RegistryRecord::Snapshot(_)
                 | RegistryRecord::Schedule(_)
                 | RegistryRecord::Weight(_)
+                | RegistryRecord::Quota(_)
                 | RegistryRecord::Audit(_) => {},
             }
         }
@@ -175,6 +176,7 @@ impl Judges {
                 | RegistryRecord::Snapshot(_)
                 | RegistryRecord::Schedule(_)
                 | RegistryRecord::Weight(_)
+                | RegistryRecord::Quota(_)
                 | RegistryRecord::Audit(_) => {},
             }
         }

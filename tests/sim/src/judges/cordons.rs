@@ -23,6 +23,7 @@ impl Judges {
             | RegistryRecord::Snapshot(_)
             | RegistryRecord::Schedule(_)
             | RegistryRecord::Weight(_)
+            | RegistryRecord::Quota(_)
             | RegistryRecord::Audit(_) => None,
         };
         let mut cordoned: BTreeSet<DiskId> =

@@ -74,7 +74,9 @@ impl Judges {
             | OperationKind::AddDisk
             | OperationKind::RemoveDisk
             | OperationKind::Export
-            | OperationKind::SetWeight => None,
+            | OperationKind::SetWeight
+            | OperationKind::SetQuota
+            | OperationKind::UnsetQuota => None,
         };
         if let Some(text) = text {
             let text = format!("operation {} ({}) is done: {text}", record.id, record.kind);

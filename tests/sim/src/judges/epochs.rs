@@ -191,6 +191,7 @@ impl Judges {
                     | RegistryRecord::Snapshot(_)
                     | RegistryRecord::Schedule(_)
                     | RegistryRecord::Weight(_)
+                    | RegistryRecord::Quota(_)
                     | RegistryRecord::Audit(_),
                 )
                 | RegistryWrite::Delete(
@@ -205,6 +206,7 @@ impl Judges {
                     | RegistryKey::Snapshot(_)
                     | RegistryKey::Schedule(_)
                     | RegistryKey::Weight(_)
+                    | RegistryKey::Quota(_)
                     | RegistryKey::Audit(_),
                 ) => false,
             };

@@ -103,6 +103,7 @@ fn unfinished(world: &World) -> Vec<String> {
         | RegistryRecord::Snapshot(_)
         | RegistryRecord::Schedule(_)
         | RegistryRecord::Weight(_)
+        | RegistryRecord::Quota(_)
         | RegistryRecord::Audit(_) => None,
     });
     open.collect()

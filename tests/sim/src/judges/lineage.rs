@@ -74,6 +74,7 @@ impl Judges {
                 | RegistryRecord::Profile(_)
                 | RegistryRecord::Schedule(_)
                 | RegistryRecord::Weight(_)
+                | RegistryRecord::Quota(_)
                 | RegistryRecord::Audit(_) => {},
             }
         }

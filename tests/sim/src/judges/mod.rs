@@ -184,6 +184,7 @@ fn volumes(
         | RegistryRecord::Snapshot(_)
         | RegistryRecord::Schedule(_)
         | RegistryRecord::Weight(_)
+        | RegistryRecord::Quota(_)
         | RegistryRecord::Audit(_) => None,
     })
 }

@@ -111,6 +111,7 @@ impl Judges {
             | RegistryRecord::Profile(_)
             | RegistryRecord::Schedule(_)
             | RegistryRecord::Weight(_)
+            | RegistryRecord::Quota(_)
             | RegistryRecord::Audit(_) => false,
         };
         let stays = pruned.held || !world.master.registry.records().values().any(newer);
@@ -146,6 +147,7 @@ impl Judges {
                 | RegistryRecord::Profile(_)
                 | RegistryRecord::Schedule(_)
                 | RegistryRecord::Weight(_)
+                | RegistryRecord::Quota(_)
                 | RegistryRecord::Audit(_) => false,
             })
     }

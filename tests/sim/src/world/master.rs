@@ -102,6 +102,7 @@ impl World {
             | RegistryRecord::Snapshot(_)
             | RegistryRecord::Schedule(_)
             | RegistryRecord::Weight(_)
+            | RegistryRecord::Quota(_)
             | RegistryRecord::Audit(_) => None,
         });
         let (cluster, epoch) =

@@ -1,6 +1,10 @@
 //! Views of the books, as lists show them. The registry's current revision is known to the shell only;
 //! the cluster's row carries the one the term began with.
 
+mod roles;
+
+pub use roles::{quotas, roles};
+
 use crate::audit::beginning;
 use crate::decide::disk::labels;
 use crate::decide::orphan::is_orphan;
@@ -9,23 +13,20 @@ use crate::state::{Agent, State, VolumeEntry, sum_of};
 use berth_model::agent::Disk;
 use berth_model::audit::{AuditHead, AuditView};
 use berth_model::disk::DiskProfile;
-use berth_model::id::{AgentId, FrameworkId, OperationId, ProfileName};
+use berth_model::id::{AgentId, OperationId, ProfileName};
 use berth_model::offer::Offer;
 use berth_model::operation::{OperationKind, OperationRecord};
 use berth_model::record::ReservationRow;
 use berth_model::resources::{Name, Resources};
-use berth_model::role::Role;
 use berth_model::schedule::SnapshotSchedule;
 use berth_model::snapshot::Snapshot;
 use berth_model::task::{TaskState, TaskStatus};
-use berth_model::units::Scalar;
 use berth_model::view::{
-    AgentState, AgentView, ClusterView, DiskView, FrameworkView, ReservationView, RoleView,
-    ScheduleView, SnapshotView, TaskView, UsageView, VolumeView,
+    AgentState, AgentView, ClusterView, DiskView, FrameworkView, ReservationView, ScheduleView,
+    SnapshotView, TaskView, UsageView, VolumeView,
 };
 use berth_model::volume::{Volume, VolumeState};
-use berth_model::weight::Weight;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The cluster, always one row.
@@ -323,65 +324,4 @@ fn with_progress(state: &State, record: &Arc<OperationRecord>) -> Arc<OperationR
         },
         None => Arc::clone(record),
     }
-}
-
-/// The roles in use: subscribed to, reserved to, owning volumes, or with a weight of their own.
-#[must_use]
-pub fn roles(state: &State) -> Vec<RoleView> {
-    let mut views: BTreeMap<Role, RoleView> = BTreeMap::new();
-    let mut subscribers: BTreeMap<Role, BTreeSet<FrameworkId>> = BTreeMap::new();
-    for framework in state.frameworks.values().filter(|f| f.record.removed.is_none()) {
-        for role in &framework.record.info.roles {
-            subscribers.entry(role.clone()).or_default().insert(framework.record.id.clone());
-        }
-    }
-    for (role, ids) in subscribers {
-        row(&mut views, &role).frameworks = ids.into_iter().collect();
-    }
-    for agent in state.agents.values() {
-        for entry in agent.books.total.entries() {
-            let Some(owner) = entry.resource.stack.owner() else { continue };
-            let one = sum_of(&entry.resource).total(&entry.resource.name);
-            let name: Arc<str> = Arc::from(entry.resource.name.as_str());
-            for _ in 0..entry.copies {
-                count(&mut row(&mut views, owner).reserved, &name, one);
-            }
-        }
-    }
-    // A shared volume counts once, however many tasks of the role use it.
-    let mut shared: BTreeMap<(&Role, AgentId), Resources> = BTreeMap::new();
-    let mut used: Vec<(&Role, BTreeMap<Name, Scalar>)> = Vec::new();
-    for task in state.tasks.values().filter(|task| !task.ended()) {
-        used.push((&task.role, task.resources.unshared().totals()));
-        add(shared.entry((&task.role, task.agent)).or_default(), &task.resources.shared());
-    }
-    used.extend(shared.into_iter().map(|((role, _), copies)| (role, copies.totals())));
-    for (role, totals) in used {
-        for (name, amount) in totals {
-            count(&mut row(&mut views, role).used, &Arc::from(name.as_str()), amount);
-        }
-    }
-    for entry in state.volumes.values().filter(|entry| entry.volume.state.holds_name()) {
-        row(&mut views, &entry.volume.spec.role).volumes += 1;
-    }
-    for weight in state.weights.values() {
-        row(&mut views, &weight.role).weight = weight.weight;
-    }
-    views.into_values().collect()
-}
-
-fn row<'a>(views: &'a mut BTreeMap<Role, RoleView>, role: &Role) -> &'a mut RoleView {
-    views.entry(role.clone()).or_insert_with(|| RoleView {
-        role: role.clone(),
-        frameworks: Vec::new(),
-        reserved: BTreeMap::new(),
-        used: BTreeMap::new(),
-        volumes: 0,
-        weight: Weight::ONE,
-    })
-}
-
-fn count(sums: &mut BTreeMap<Arc<str>, Scalar>, name: &Arc<str>, amount: Scalar) {
-    let sum = sums.entry(Arc::clone(name)).or_default();
-    *sum = sum.checked_add(amount).unwrap_or(*sum);
 }

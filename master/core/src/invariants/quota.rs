@@ -1,0 +1,37 @@
+//! What counts for quota, computed again from declarations, rows and tasks; and what the stored quotas promise.
+
+use super::Findings;
+use crate::state::{Holdings, State, base_of, sum_of};
+use berth_model::quota;
+use berth_model::resources::Resources;
+
+pub(super) fn quota(findings: &mut Findings, state: &State) {
+    let mut again = Holdings::default();
+    for agent in state.agents.values() {
+        let id = agent.info.id;
+        let mut left = agent.info.declared.clone();
+        for row in agent.rows.values().filter_map(|row| state.rows.get(row)) {
+            let base = row.resource.clone().with_stack(base_of(&row.resource.stack));
+            left = left.minus(&sum_of(&base));
+            again.reserve(id, &sum_of(&row.resource));
+        }
+        again.reserve(id, &left);
+        let used = agent.tasks.iter().filter_map(|key| state.tasks.get(key));
+        for task in used.filter(|task| task.charged) {
+            let unreserved: Resources = task.plain.filtered(|r| r.stack.is_unreserved());
+            again.allocate(id, &task.role, &unreserved);
+        }
+    }
+    findings.require(state.holdings == again, "holdings", "all", || {
+        format!("{:?} not {again:?}", state.holdings)
+    });
+    for (role, known) in &state.quotas {
+        let wrong = quota::check(role, &known.guarantees, &known.limits).err();
+        let fits = wrong.is_none() && known.role == *role;
+        findings.require(fits, "quota-makes-sense", role, || format!("{wrong:?}"));
+    }
+    for (role, known) in &state.weights {
+        let fits = known.role == *role && !known.weight.is_default();
+        findings.require(fits, "weight-not-default", role, || format!("{known:?}"));
+    }
+}

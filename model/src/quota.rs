@@ -1,0 +1,562 @@
+//! Quota: what a top-level role is sure to get (guarantees) and what it never gets more than (limits), for itself and all
+//! roles below it.
+//!
+//! What is counted is a resource that is a number, or the disk that satisfies one profile (`disk[ssd]`), which is a part of
+//! all `disk`. It knows no cluster: what a role consumes and what there is come as figures. Invariant: amounts are not negative
+//! and bounded, a guarantee is never above a limit that covers it.
+
+use crate::error::{ErrorCode, Rejection};
+use crate::id::{OperationId, ProfileName};
+use crate::resources::Name;
+use crate::role::Role;
+use crate::units::{Bytes, Scalar, Timestamp, UnitError};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// The most amounts of one kind in one quota.
+pub const AMOUNTS_MAX: usize = 64;
+/// The most memory or disk: an exbibyte, in MiB.
+pub const SPACE_MAX: Scalar = Scalar::from_milli((1 << 40) * 1_000);
+/// The most of anything else.
+pub const NUMBER_MAX: Scalar = Scalar::from_milli(1_000_000_000_000 * 1_000);
+
+/// What is counted.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Counted {
+    /// All of a resource; of `disk` that of all disks.
+    All(Name),
+    /// The disk that satisfies a profile, whatever its health.
+    DiskOf(ProfileName),
+}
+
+/// How much of each.
+pub type Amounts = BTreeMap<Counted, Scalar>;
+
+/// The quota of a top-level role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Which.
+    pub role: Role,
+    /// What it is sure to get.
+    pub guarantees: Amounts,
+    /// What it never gets more than; what is not named has no limit.
+    pub limits: Amounts,
+    /// Since when.
+    pub changed: Timestamp,
+    /// Who asked: the operation.
+    pub operation: OperationId,
+}
+
+/// A change of quota.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QuotaRequest {
+    /// Replaces the whole quota of a role.
+    Set {
+        /// Which.
+        role: Role,
+        /// What it is sure to get.
+        guarantees: Amounts,
+        /// What it never gets more than.
+        limits: Amounts,
+        /// Although it consumes more than a limit, or there is less than what is guaranteed in sum.
+        force: bool,
+    },
+    /// No guarantee and no limit any more.
+    Unset {
+        /// Of which.
+        role: Role,
+    },
+}
+
+impl QuotaRequest {
+    /// The role it is about.
+    #[must_use]
+    pub fn role(&self) -> &Role {
+        match self {
+            Self::Set { role, .. } | Self::Unset { role } => role,
+        }
+    }
+}
+
+/// Why a quota makes no sense, whatever the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QuotaError {
+    /// A role below another.
+    #[error(
+        "role {role} is below role {top}: only top-level roles have quota, which counts for all roles below them"
+    )]
+    Nested {
+        /// As asked.
+        role: Role,
+        /// The one it is below.
+        top: Role,
+    },
+    /// Nobody in particular.
+    #[error("role * can have no quota: it is nobody in particular")]
+    Star,
+    /// Neither guarantee nor limit.
+    #[error("the quota of role {0} has neither a guarantee nor a limit")]
+    Nothing(Role),
+    /// More than anybody needs.
+    #[error("{0} amounts are more than {AMOUNTS_MAX}")]
+    TooMany(usize),
+    /// Ranges and sets have no amount.
+    #[error("{0} is no number and cannot be counted by quota")]
+    NotCounted(Name),
+    /// Below zero.
+    #[error("{0} is below zero: {1}")]
+    Negative(Counted, Scalar),
+    /// Beyond the bound.
+    #[error("{counted}={} is more than the largest amount, {}", counted.shown(*amount), counted.shown(counted.bound()))]
+    TooLarge {
+        /// Of what.
+        counted: Counted,
+        /// How much.
+        amount: Scalar,
+    },
+    /// More is guaranteed than the role may ever have.
+    #[error("the guarantee {guaranteed}={} is above the limit {limited}={}", guaranteed.shown(*guarantee), limited.shown(*limit))]
+    AboveLimit {
+        /// What is guaranteed.
+        guaranteed: Counted,
+        /// How much.
+        guarantee: Scalar,
+        /// What is limited: the same, or all disk.
+        limited: Counted,
+        /// To how much.
+        limit: Scalar,
+    },
+}
+
+/// An amount that is beyond another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beyond {
+    /// Of what.
+    pub counted: Counted,
+    /// What is asked for, or there.
+    pub amount: Scalar,
+    /// What it may be at most.
+    pub most: Scalar,
+}
+
+impl QuotaError {
+    /// The refusal that every interface shows; the field is that of the call.
+    #[must_use]
+    pub fn rejection(&self) -> Rejection {
+        let (code, remedy, field) = match self {
+            Self::Nested { top, .. } => {
+                (ErrorCode::InvalidRole, format!("give role {top} a quota"), "role")
+            },
+            Self::Star => {
+                (ErrorCode::InvalidRole, "name a role such as storage".to_owned(), "role")
+            },
+            Self::Nothing(role) => {
+                let remedy =
+                    format!("give one, or take its quota away with `berth quota unset {role}`");
+                (ErrorCode::InvalidQuota, remedy, "guarantees")
+            },
+            Self::AboveLimit { .. } => {
+                let remedy = "raise the limit, or guarantee less".to_owned();
+                (ErrorCode::InvalidQuota, remedy, "guarantees")
+            },
+            Self::TooMany(_) | Self::NotCounted(_) | Self::Negative(..) | Self::TooLarge { .. } => {
+                let remedy = "give amounts such as cpus=4, mem=8GiB or disk[ssd]=1TiB".to_owned();
+                (ErrorCode::InvalidQuota, remedy, "guarantees")
+            },
+        };
+        Rejection::new(code, self.to_string()).remedy(remedy).field(field)
+    }
+}
+
+impl Counted {
+    /// All disk.
+    pub const DISK: Self = Self::All(Name::Disk);
+
+    /// The most that may be asked for.
+    #[must_use]
+    pub fn bound(&self) -> Scalar {
+        match self {
+            Self::All(Name::Mem | Name::Disk) | Self::DiskOf(_) => SPACE_MAX,
+            Self::All(Name::Cpus | Name::Gpus | Name::Ports | Name::Other(_)) => NUMBER_MAX,
+        }
+    }
+    /// Whether amounts of it are sizes.
+    #[must_use]
+    pub fn is_space(&self) -> bool {
+        match self {
+            Self::All(Name::Mem | Name::Disk) | Self::DiskOf(_) => true,
+            Self::All(Name::Cpus | Name::Gpus | Name::Ports | Name::Other(_)) => false,
+        }
+    }
+    /// An amount of it for people, which is read back as it is: the largest unit in which it is whole.
+    #[must_use]
+    pub fn shown(&self, amount: Scalar) -> String {
+        let mib = amount.milli() / 1_000;
+        if !self.is_space() || amount.milli() % 1_000 != 0 || mib < 0 {
+            let unit = if self.is_space() { "MiB" } else { "" };
+            return format!("{amount}{unit}");
+        }
+        let (factor, unit) = match mib {
+            0 => (1, "MiB"),
+            _ if mib % (1 << 20) == 0 => (1 << 20, "TiB"),
+            _ if mib % (1 << 10) == 0 => (1 << 10, "GiB"),
+            _ => (1, "MiB"),
+        };
+        format!("{}{unit}", mib / factor)
+    }
+}
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All(name) => fmt::Display::fmt(name, f),
+            Self::DiskOf(profile) => write!(f, "disk[{profile}]"),
+        }
+    }
+}
+
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why a text does not name what is counted, or how much.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AmountError {
+    /// Not `NAME=AMOUNT`.
+    #[error("{0:?} is not NAME=AMOUNT, such as cpus=4, mem=8GiB or disk[ssd]=1TiB")]
+    Form(String),
+    /// The name is no name.
+    #[error("{0:?} is not the name of a resource, such as cpus, mem, disk or disk[ssd]")]
+    Name(String),
+    /// Twice the same.
+    #[error("{0} is given twice")]
+    Twice(Counted),
+    /// The amount is no amount.
+    #[error("{counted}: {source}")]
+    Amount {
+        /// Of what.
+        counted: Counted,
+        /// Why not.
+        source: UnitError,
+    },
+}
+
+impl FromStr for Counted {
+    type Err = AmountError;
+    fn from_str(text: &str) -> Result<Self, AmountError> {
+        let bad = || AmountError::Name(text.to_owned());
+        if let Some(profile) = text.strip_prefix("disk[").and_then(|rest| rest.strip_suffix(']')) {
+            return ProfileName::new(profile).map(Self::DiskOf).map_err(|_e| bad());
+        }
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if text.is_empty() || text.len() > NAME_MAX || !text.chars().all(is_name) {
+            return Err(bad());
+        }
+        Ok(Self::All(Name::new(text)))
+    }
+}
+
+/// The longest name of a resource in a quota, in bytes.
+const NAME_MAX: usize = 255;
+
+/// Reads `cpus=4,mem=8GiB,disk[ssd]=1TiB`; sizes need a unit.
+///
+/// # Errors
+/// Says which part is wrong.
+pub fn parse_amounts(text: &str) -> Result<Amounts, AmountError> {
+    let mut amounts = Amounts::new();
+    for part in parts(text) {
+        let (name, amount) =
+            part.rsplit_once('=').ok_or_else(|| AmountError::Form(part.to_owned()))?;
+        let counted: Counted = name.trim().parse()?;
+        let wrong = |source| AmountError::Amount { counted: counted.clone(), source };
+        let amount = amount.trim();
+        let amount = match counted.is_space() {
+            // Nothing is nothing in any unit.
+            true if amount == "0" => Scalar::ZERO,
+            true => {
+                let size = amount.parse::<Bytes>().map_err(wrong)?;
+                if size == Bytes::default() {
+                    Scalar::ZERO
+                } else {
+                    size.to_scalar().map_err(wrong)?
+                }
+            },
+            false => amount.parse().map_err(wrong)?,
+        };
+        if amounts.insert(counted.clone(), amount).is_some() {
+            return Err(AmountError::Twice(counted));
+        }
+    }
+    Ok(amounts)
+}
+
+/// At the commas that are not part of a profile's name.
+fn parts(text: &str) -> Vec<&str> {
+    let (mut parts, mut from, mut inside) = (Vec::new(), 0, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            '[' => inside = true,
+            ']' => inside = false,
+            ',' if !inside => {
+                parts.extend(text.get(from..at));
+                from = at + 1;
+            },
+            _other => {},
+        }
+    }
+    parts.extend(text.get(from..));
+    parts
+}
+
+/// Amounts as [`parse_amounts`] reads them; `none` when there are none.
+#[must_use]
+pub fn show_amounts(amounts: &Amounts) -> String {
+    let all: Vec<String> = amounts
+        .iter()
+        .map(|(counted, amount)| format!("{counted}={}", counted.shown(*amount)))
+        .collect();
+    if all.is_empty() { "none".to_owned() } else { all.join(",") }
+}
+
+/// Checks what can be checked without knowing the cluster.
+///
+/// # Errors
+/// Says what makes no sense.
+pub fn check(role: &Role, guarantees: &Amounts, limits: &Amounts) -> Result<(), QuotaError> {
+    check_role(role)?;
+    for amounts in [guarantees, limits] {
+        if amounts.len() > AMOUNTS_MAX {
+            return Err(QuotaError::TooMany(amounts.len()));
+        }
+        for (counted, amount) in amounts {
+            check_amount(counted, *amount)?;
+        }
+    }
+    if guarantees.values().all(|amount| amount.is_zero()) && limits.is_empty() {
+        return Err(QuotaError::Nothing(role.clone()));
+    }
+    for (guaranteed, guarantee) in guarantees {
+        let covering = match guaranteed {
+            Counted::DiskOf(_) => [Some(guaranteed), Some(&Counted::DISK)],
+            Counted::All(_) => [Some(guaranteed), None],
+        };
+        for limited in covering.into_iter().flatten() {
+            let Some(limit) = limits.get(limited).filter(|limit| *limit < guarantee) else {
+                continue;
+            };
+            return Err(QuotaError::AboveLimit {
+                guaranteed: guaranteed.clone(),
+                guarantee: *guarantee,
+                limited: limited.clone(),
+                limit: *limit,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Only top-level roles have quota.
+///
+/// # Errors
+/// The role is `*`, or below another.
+pub fn check_role(role: &Role) -> Result<(), QuotaError> {
+    if role.is_star() {
+        return Err(QuotaError::Star);
+    }
+    let top = role.top();
+    if top != *role {
+        return Err(QuotaError::Nested { role: role.clone(), top });
+    }
+    Ok(())
+}
+
+fn check_amount(counted: &Counted, amount: Scalar) -> Result<(), QuotaError> {
+    if *counted == Counted::All(Name::Ports) {
+        return Err(QuotaError::NotCounted(Name::Ports));
+    }
+    if amount < Scalar::ZERO {
+        return Err(QuotaError::Negative(counted.clone(), amount));
+    }
+    if amount > counted.bound() {
+        return Err(QuotaError::TooLarge { counted: counted.clone(), amount });
+    }
+    Ok(())
+}
+
+/// The first guarantee that, with those of all other roles, is more than what there is.
+#[must_use]
+pub fn beyond_capacity<'a>(
+    guarantees: &Amounts,
+    others: impl Iterator<Item = &'a Amounts> + Clone,
+    capacity: impl Fn(&Counted) -> Scalar,
+) -> Option<Beyond> {
+    guarantees.iter().filter(|(_, amount)| amount.is_positive()).find_map(|(counted, own)| {
+        let others = others.clone().filter_map(|other| other.get(counted));
+        let sum =
+            others.fold(i128::from(own.milli()), |sum, other| sum + i128::from(other.milli()));
+        let most = capacity(counted);
+        let amount = Scalar::from_milli(i64::try_from(sum).unwrap_or(i64::MAX));
+        let is_beyond = sum > i128::from(most.milli());
+        is_beyond.then(|| Beyond { counted: counted.clone(), amount, most })
+    })
+}
+
+/// The limits that are below what is consumed.
+pub fn exceeded<'a>(
+    limits: &'a Amounts,
+    consumed: impl Fn(&Counted) -> Scalar + 'a,
+) -> impl Iterator<Item = Beyond> + 'a {
+    limits.iter().filter_map(move |(counted, limit)| {
+        let (amount, most) = (consumed(counted), *limit);
+        (amount > most).then(|| Beyond { counted: counted.clone(), amount, most })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(text: &str) -> Role {
+        Role::new(text).unwrap()
+    }
+    fn amounts(text: &str) -> Amounts {
+        parse_amounts(text).unwrap()
+    }
+    fn refusal(of: &str, guarantees: &str, limits: &str) -> String {
+        let read = |text: &str| if text.is_empty() { Amounts::new() } else { amounts(text) };
+        match check(&role(of), &read(guarantees), &read(limits)) {
+            Ok(()) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn amounts_are_read_as_they_are_shown() {
+        for text in [
+            "cpus=4",
+            "cpus=0.5,mem=8GiB,disk=3TiB",
+            "disk[fast-ssd]=1TiB",
+            "disk=1025MiB,gpus=2,tokens=7",
+            "cpus=1,disk[a, b=1]=1GiB",
+            "cpus=0,mem=0MiB",
+        ] {
+            let read = amounts(text);
+            assert_eq!(amounts(&show_amounts(&read)), read, "{text}");
+        }
+        assert_eq!(show_amounts(&amounts("mem=8GiB, disk[ssd] = 1TiB")), "mem=8GiB,disk[ssd]=1TiB");
+        assert_eq!(show_amounts(&Amounts::new()), "none");
+        let wrong = |text: &str| parse_amounts(text).unwrap_err().to_string();
+        for (text, words) in [
+            ("", "is not NAME=AMOUNT"),
+            ("cpus", "is not NAME=AMOUNT"),
+            ("cpus=4,", "is not NAME=AMOUNT"),
+            ("=4", "is not the name of a resource"),
+            ("disk[]=1GiB", "is not the name of a resource"),
+            ("disk[a/b]=1GiB", "is not the name of a resource"),
+            ("mem[ssd]=1GiB", "is not the name of a resource"),
+            ("cpus=1,cpus=2", "cpus is given twice"),
+            ("cpus=nan", "cpus: \"nan\" is not a number"),
+            ("cpus=-1", "cpus: \"-1\" is not a number"),
+            ("cpus=1e400", "is not a number"),
+            ("mem=8", "mem: \"8\" has no unit"),
+            ("mem=1B", "mem: 1 bytes is not a whole number of MiB"),
+            ("disk=99999999999999999999TiB", "is too large"),
+        ] {
+            assert!(wrong(text).contains(words), "{text}: {}", wrong(text));
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_its_numbers() {
+        for (of, guarantees, limits, words) in [
+            ("storage", "cpus=4", "", ""),
+            ("storage", "", "cpus=0", ""),
+            ("storage", "cpus=4,disk[ssd]=1TiB", "cpus=4,disk=1TiB", ""),
+            ("*", "cpus=4", "", "role * can have no quota: it is nobody in particular"),
+            (
+                "storage/db",
+                "cpus=4",
+                "",
+                "role storage/db is below role storage: only top-level roles have quota, which counts for all roles below them",
+            ),
+            ("storage", "", "", "the quota of role storage has neither a guarantee nor a limit"),
+            (
+                "storage",
+                "cpus=0",
+                "",
+                "the quota of role storage has neither a guarantee nor a limit",
+            ),
+            ("storage", "ports=1", "", "ports is no number and cannot be counted by quota"),
+            ("storage", "cpus=5", "cpus=4", "the guarantee cpus=5 is above the limit cpus=4"),
+            (
+                "storage",
+                "disk[ssd]=2TiB",
+                "disk=1TiB",
+                "the guarantee disk[ssd]=2TiB is above the limit disk=1TiB",
+            ),
+            (
+                "storage",
+                "",
+                "cpus=1000000000001",
+                "cpus=1000000000001 is more than the largest amount, 1000000000000",
+            ),
+            (
+                "storage",
+                "disk=1048577TiB",
+                "",
+                "disk=1048577TiB is more than the largest amount, 1048576TiB",
+            ),
+        ] {
+            assert_eq!(refusal(of, guarantees, limits), words, "{of} {guarantees} {limits}");
+        }
+        let negative = Amounts::from([(Counted::All(Name::Cpus), Scalar::from_milli(-1))]);
+        let found = check(&role("a"), &negative, &Amounts::new());
+        assert_eq!(
+            found,
+            Err(QuotaError::Negative(Counted::All(Name::Cpus), Scalar::from_milli(-1)))
+        );
+        let many =
+            (0..65).map(|n| (Counted::All(Name::new(&format!("r{n}"))), Scalar::ZERO)).collect();
+        assert_eq!(check(&role("a"), &Amounts::new(), &many), Err(QuotaError::TooMany(65)));
+    }
+
+    #[test]
+    fn guarantees_add_up_over_roles_and_limits_are_compared_with_what_is_consumed() {
+        let all = [amounts("cpus=6,mem=1GiB"), amounts("cpus=3")];
+        let capacity = |counted: &Counted| match counted {
+            Counted::All(Name::Cpus) => Scalar::from_milli(10_000),
+            _other => Scalar::ZERO,
+        };
+        assert_eq!(beyond_capacity(&amounts("cpus=1"), all.iter(), capacity), None);
+        let beyond = Beyond {
+            counted: Counted::All(Name::Cpus),
+            amount: Scalar::from_milli(10_001),
+            most: Scalar::from_milli(10_000),
+        };
+        assert_eq!(beyond_capacity(&amounts("cpus=1.001"), all.iter(), capacity), Some(beyond));
+        // What is not guaranteed cannot be too much; what no machine has, any of it is.
+        assert_eq!(beyond_capacity(&amounts("gpus=0"), all.iter(), capacity), None);
+        assert!(beyond_capacity(&amounts("gpus=1"), all.iter(), capacity).is_some());
+        // Sums do not overflow.
+        let huge = vec![amounts("tokens=1000000000000"); 10_000];
+        assert!(
+            beyond_capacity(&amounts("tokens=1"), huge.iter(), |_| Scalar::from_milli(i64::MAX))
+                .is_some()
+        );
+
+        let limits = amounts("cpus=10,mem=1GiB");
+        let found: Vec<Beyond> = exceeded(&limits, capacity).collect();
+        assert_eq!(found, []);
+        let limits = amounts("cpus=9,mem=1GiB");
+        let beyond = Beyond {
+            counted: Counted::All(Name::Cpus),
+            amount: Scalar::from_milli(10_000),
+            most: Scalar::from_milli(9_000),
+        };
+        assert_eq!(exceeded(&limits, capacity).collect::<Vec<_>>(), [beyond]);
+    }
+}
