@@ -15,8 +15,8 @@ use berth_model::operator::Request;
 use berth_model::transfer::Survey;
 use berth_model::units::{Bytes, Timestamp};
 use berth_model::view::{
-    AgentView, ClusterView, DiskView, FrameworkView, ReservationView, RoleView, ScheduleView,
-    SnapshotView, TaskView, VolumeView,
+    AgentView, ClusterView, DiskView, FrameworkView, QuotaView, ReservationView, RoleView,
+    ScheduleView, SnapshotView, TaskView, VolumeView,
 };
 use berth_proto::address::Address;
 use berth_proto::convert::{
@@ -175,6 +175,10 @@ impl Client {
     }
     pub(crate) async fn roles(&self) -> Result<Vec<RoleView>, Failure> {
         list!(self, list_roles, v1::ListRolesRequest {}, roles)
+    }
+
+    pub(crate) async fn quotas(&self) -> Result<Vec<QuotaView>, Failure> {
+        list!(self, list_quotas, v1::ListQuotasRequest { role: None }, quotas)
     }
 
     /// Submits a change.

@@ -20,8 +20,8 @@ use clap::{CommandFactory, Parser};
 use failure::Failure;
 use std::process::ExitCode;
 use verbs::{
-    audit, daemon, disk, document, list, operation, orphan, profile, reservation, role, service,
-    snapshot, task, volume,
+    audit, daemon, disk, document, list, operation, orphan, profile, quota, reservation, role,
+    service, snapshot, task, volume,
 };
 
 /// The master's work is many small values; this allocator handles them in less time than the system's.
@@ -83,6 +83,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Task(command) => task::run(&command).await,
         Command::Operation(command) => operation::run(&command).await,
         Command::Service(command) => service::run(&command).await,
+        Command::Quota(command) => quota::run(&command).await,
         Command::Role(command) => role::run(&command).await,
         Command::Apply(command) => document::apply(&command).await,
         Command::Validate(command) => document::validate(&command),

@@ -4,6 +4,7 @@ mod audit;
 mod daemon;
 mod disk;
 mod orphan;
+mod quota;
 mod role;
 mod snapshot;
 mod storage;
@@ -15,6 +16,7 @@ pub(crate) use disk::{
     Disk, DiskAdd, DiskChange, DiskMap, DiskScan, Health, Profile, ProfileCreate,
 };
 pub(crate) use orphan::{OneOrphan, Orphan};
+pub(crate) use quota::{Quota, QuotaSet};
 pub(crate) use role::Role;
 pub(crate) use snapshot::{
     OneSnapshot, Schedule, ScheduleSet, Snapshot, SnapshotCreate, SnapshotHold, VolumeClone,
@@ -81,6 +83,9 @@ pub(crate) enum Command {
     /// Look at, restart and delete services
     #[command(subcommand, visible_aliases = ["services", "svc"])]
     Service(Service),
+    /// What top-level roles are sure to get and never get more than
+    #[command(subcommand, visible_alias = "quotas")]
+    Quota(Quota),
     /// Look at roles, and say what they weigh
     #[command(subcommand, visible_alias = "roles")]
     Role(Role),

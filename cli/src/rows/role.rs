@@ -18,6 +18,11 @@ pub(crate) struct RoleRow {
     pub(crate) weight: f64,
     pub(crate) frameworks: Vec<String>,
     pub(crate) reserved: BTreeMap<String, String>,
+    /// Unreserved, in its tasks.
+    pub(crate) allocated: BTreeMap<String, String>,
+    pub(crate) offered: BTreeMap<String, String>,
+    /// Reserved or allocated, of it and all roles below it: what quota counts.
+    pub(crate) consumed: BTreeMap<String, String>,
     pub(crate) used: BTreeMap<String, String>,
     pub(crate) volumes: u64,
 }
@@ -46,6 +51,9 @@ impl RoleRow {
             weight: number(Weight::ONE),
             frameworks: Vec::new(),
             reserved: BTreeMap::new(),
+            allocated: BTreeMap::new(),
+            offered: BTreeMap::new(),
+            consumed: BTreeMap::new(),
             used: BTreeMap::new(),
             volumes: 0,
         }
@@ -59,6 +67,9 @@ impl From<&RoleView> for RoleRow {
             weight: number(view.weight),
             frameworks: view.frameworks.iter().map(ToString::to_string).collect(),
             reserved: amounts(&view.reserved),
+            allocated: amounts(&view.allocated),
+            offered: amounts(&view.offered),
+            consumed: amounts(&view.consumed),
             used: amounts(&view.used),
             volumes: view.volumes,
         }
@@ -66,16 +77,28 @@ impl From<&RoleView> for RoleRow {
 }
 
 impl Row for RoleRow {
-    const COLUMNS: &'static [&'static str] =
-        &["ROLE", "WEIGHT", "FRAMEWORKS", "VOLUMES", "RESERVED", "USED"];
-    const NARROW: usize = 6;
+    const COLUMNS: &'static [&'static str] = &[
+        "ROLE",
+        "WEIGHT",
+        "FRAMEWORKS",
+        "RESERVED",
+        "ALLOCATED",
+        "OFFERED",
+        "CONSUMED",
+        "VOLUMES",
+        "USED",
+    ];
+    const NARROW: usize = 7;
     fn cells(&self) -> Vec<Cell> {
         vec![
             Cell::text(&self.role),
             Cell::text(self.weight),
             Cell::text(self.frameworks.len()),
-            Cell::text(self.volumes),
             Cell::text(shown(&self.reserved)),
+            Cell::text(shown(&self.allocated)),
+            Cell::text(shown(&self.offered)),
+            Cell::text(shown(&self.consumed)),
+            Cell::text(self.volumes),
             Cell::text(shown(&self.used)),
         ]
     }

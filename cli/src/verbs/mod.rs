@@ -12,6 +12,7 @@ pub(crate) mod operation;
 pub(crate) mod orphan;
 pub(crate) mod profile;
 pub(crate) mod property;
+pub(crate) mod quota;
 pub(crate) mod reservation;
 pub(crate) mod role;
 pub(crate) mod scan;

@@ -17,12 +17,14 @@ use berth_model::link::{FromAgent, Registration, TaskReport, ToAgent};
 use berth_model::operation::{Action, OfferOperation, OperationRecord, OperationState};
 use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
 use berth_model::orphan::{OrphanChoice, OrphanPlace};
+use berth_model::quota::{Counted, QuotaRequest, parse_amounts};
 use berth_model::resources::{Resource, Resources};
+use berth_model::role::Role;
 use berth_model::schedule::{Keep, SchedulePlan};
 use berth_model::snapshot::{SnapshotReport, SnapshotSpec, SnapshotState};
 use berth_model::task::TaskState;
 use berth_model::transfer::Import;
-use berth_model::units::Bytes;
+use berth_model::units::{Bytes, Scalar};
 use berth_model::volume::{VolumeReport, VolumeSpec, VolumeState};
 use proptest::prelude::*;
 use stage::orphan::{orphan, stray};
@@ -86,7 +88,24 @@ impl World {
 
     /// Gives an input and delivers what comes of it.
     fn put(&mut self, input: Input) -> Step {
+        let gives = match &input {
+            Input::Framework { .. } => true,
+            Input::Operator { request, .. } => !matches!(
+                request,
+                // What limits are, and data that come back to their owner.
+                Request::Quota(_) | Request::RestoreVolume { .. } | Request::AdoptOrphan { .. }
+            ),
+            _ => false,
+        };
+        let before = beyond(&self.stage);
         let step = self.stage.put(input);
+        for (key, after) in beyond(&self.stage).into_iter().filter(|_| gives) {
+            let known = before.get(&key).copied();
+            assert!(
+                known.is_some_and(|known| after <= known),
+                "{key:?}: {known:?}, now {after:?} above its limit"
+            );
+        }
         self.deliver(&step);
         step
     }
@@ -583,6 +602,32 @@ impl World {
         }
     }
 
+    /// Quota and weights, legal and illegal.
+    fn role_request(&mut self) -> Request {
+        let role = ["storage", "web", "storage/db", "*"][self.dice.index(4)];
+        let role = stage::role(role);
+        let amounts = |dice: &mut Dice| {
+            let all =
+                ["cpus=2", "cpus=0", "mem=1GiB", "disk=1GiB", "disk=2GiB,cpus=1", "disk=99TiB"];
+            parse_amounts(all[dice.index(all.len())]).unwrap()
+        };
+        match self.dice.roll(5) {
+            0 => Request::SetWeight {
+                role,
+                weight: ["1", "2", "0.5"][self.dice.index(3)].parse().unwrap(),
+            },
+            1 => Request::Quota(QuotaRequest::Unset { role }),
+            _ => {
+                let guarantees = match self.dice.roll(2) {
+                    0 => amounts(&mut self.dice),
+                    _ => BTreeMap::new(),
+                };
+                let (limits, force) = (amounts(&mut self.dice), self.dice.roll(2) == 0);
+                Request::Quota(QuotaRequest::Set { role, guarantees, limits, force })
+            },
+        }
+    }
+
     fn operator_calls(&mut self) {
         let views = query::volumes(self.stage.master.state());
         let ids: Vec<VolumeId> = views.iter().map(|v| v.volume.spec.id).collect();
@@ -592,7 +637,8 @@ impl World {
         let owner = [role("storage"), role("web"), role("storage/db")][self.dice.index(3)].clone();
         let rows = query::reservations(self.stage.master.state());
         let row = self.dice.pick(&rows).map(|r| r.row.id);
-        let request = match self.dice.roll(19) {
+        let request = match self.dice.roll(21) {
+            19 | 20 => self.role_request(),
             14..=16 => self.snapshot_request(chosen),
             17 | 18 => self.orphan_request(agent, chosen),
             12 | 13 => self.disk_request(agent),
@@ -696,7 +742,24 @@ fn durable(stage: &Stage) -> String {
         query::frameworks(state).into_iter().map(|f| (f.id, f.info, f.registered)).collect();
     let disks: Vec<_> =
         query::disks(state).into_iter().map(|d| (d.disk.id, d.cordon, d.labels)).collect();
-    format!("{volumes:#?}\n{rows:#?}\n{operations:#?}\n{frameworks:#?}\n{disks:#?}")
+    let quotas: Vec<_> = query::quotas(state).into_iter().filter_map(|view| view.quota).collect();
+    let weights: Vec<_> = query::roles(state)
+        .into_iter()
+        .filter(|view| !view.weight.is_default())
+        .map(|view| (view.role, view.weight))
+        .collect();
+    let roles = format!("{quotas:#?}\n{weights:#?}");
+    format!("{volumes:#?}\n{rows:#?}\n{operations:#?}\n{frameworks:#?}\n{disks:#?}\n{roles}")
+}
+
+/// What is above its limit, and how much of it the role has.
+fn beyond(stage: &Stage) -> BTreeMap<(Role, Counted), Scalar> {
+    let mut found = BTreeMap::new();
+    for view in query::quotas(stage.master.state()) {
+        let over = view.uses.into_iter().filter(|u| u.limit.is_some_and(|most| u.consumed > most));
+        found.extend(over.map(|u| ((view.role.clone(), u.counted), u.consumed)));
+    }
+    found
 }
 
 /// A shared volume is offered to one framework in a cycle.
@@ -770,6 +833,9 @@ fn random_lives_reach_every_kind_of_end() {
         ("TEARDOWN", "DONE"),
         ("UNRESERVE", "DONE"),
         ("KILL", "DONE"),
+        ("SET_QUOTA", "DONE"),
+        ("UNSET_QUOTA", "DONE"),
+        ("SET_WEIGHT", "DONE"),
         ("volume", "LOST"),
         ("volume", "QUARANTINED"),
         ("volume", "TRASHED"),
