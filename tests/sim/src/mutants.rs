@@ -391,4 +391,25 @@ pub const MUTANTS: &[Mutant] = &[
         to: "head = AuditHead { trimmed: mark.seq.saturating_sub(1), anchor: mark.hash, ..head };",
         why: "the audit log lacks an entry that it says is there (I19)",
     },
+    Mutant {
+        name: "master-quota-not-written",
+        file: "master/core/src/decide/quota.rs",
+        from: "            events.push(Event::Put(RegistryRecord::Quota(Arc::new(new))));\n",
+        to: "",
+        why: "a quota is acknowledged and not kept (I21)",
+    },
+    Mutant {
+        name: "master-reserves-above-limit",
+        file: "master/core/src/decide/missing.rs",
+        from: "    quota::check_limits(order.state, order.agent.info.id, role, &sum_of(from))\n",
+        to: "    quota::check_limits(order.state, order.agent.info.id, &Role::star(), &sum_of(from)).map(|()| debug_assert!(!role.is_star()))\n",
+        why: "volumes are made beyond the limit of their role (I21)",
+    },
+    Mutant {
+        name: "master-weight-one-is-not-said",
+        file: "master/core/src/decide/weight.rs",
+        from: "    events.push(if weight.is_default() {",
+        to: "    events.push(if weight < before {",
+        why: "a lower weight is acknowledged and the default kept (I21)",
+    },
 ];

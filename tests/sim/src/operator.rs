@@ -14,6 +14,7 @@ use berth_model::id::{AgentId, OperationId, ReservationId, SnapshotId, VolumeId,
 use berth_model::operation::OperationRecord;
 use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
 use berth_model::orphan::OrphanChoice;
+use berth_model::quota::QuotaRequest;
 use berth_model::reservation::Reservation;
 use berth_model::resources::{DiskSource, Resource, Resources};
 use berth_model::role::Role;
@@ -79,6 +80,11 @@ impl Operator {
         }
         if self.calm {
             // What was cordoned is given back, so that everything can be placed in the end.
+            if let Some(role) = sight.quotas.first().cloned() {
+                // Nothing is to be refused for ever.
+                let request = Request::Quota(QuotaRequest::Unset { role });
+                return Some((OperationId::from_u128(self.dice.id()), request));
+            }
             let disk = *sight.cordoned.first()?;
             let request = DiskRequest::Uncordon { disk, reason: String::new() };
             return Some((OperationId::from_u128(self.dice.id()), Request::Disk(request)));

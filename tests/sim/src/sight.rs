@@ -4,6 +4,7 @@ use crate::disks;
 use berth_model::id::{AgentId, DiskId, FrameworkId};
 use berth_model::orphan::OrphanChoice;
 use berth_model::record::{RegistryKey, RegistryRecord, ReservationRow};
+use berth_model::role::Role;
 use berth_model::snapshot::Snapshot;
 use berth_model::volume::Volume;
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ pub struct Sight {
     /// Disks that were added while their agent ran.
     pub added: Vec<DiskId>,
     pub snapshots: Vec<Snapshot>,
+    /// Roles that have a quota.
+    pub quotas: Vec<Role>,
     /// Data without a record, as agents told when they came.
     pub orphans: Vec<OrphanChoice>,
 }
@@ -65,6 +68,7 @@ impl Sight {
                 RegistryRecord::Disk(record) if record.cordon.is_some() => {
                     sight.cordoned.push(record.disk);
                 },
+                RegistryRecord::Quota(quota) => sight.quotas.push(quota.role.clone()),
                 RegistryRecord::Meta { .. }
                 | RegistryRecord::Disk(_)
                 | RegistryRecord::Profile(_)
@@ -72,7 +76,6 @@ impl Sight {
                 | RegistryRecord::Operation(_)
                 | RegistryRecord::Schedule(_)
                 | RegistryRecord::Weight(_)
-                | RegistryRecord::Quota(_)
                 | RegistryRecord::Audit(_) => {},
             }
         }

@@ -158,6 +158,7 @@ impl Judges {
         self.judge_owners(world);
         self.judge_conservation(world);
         self.judge_log(&world.master.registry);
+        self.judge_quotas(&world.master.registry);
         if !self.rolled_back {
             self.judge_answers(world);
             if self.looks.is_multiple_of(16) {
