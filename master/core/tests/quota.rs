@@ -511,7 +511,7 @@ fn the_audit_log_says_what_a_quota_was_before_and_after() {
         done(&mut stage, request);
     }
     let id = stage.fresh();
-    assert!(stage.operator(id, set("storage", "cpus=9", "")).0.is_err());
+    stage.operator(id, set("storage", "cpus=9", "")).0.unwrap_err();
     let entries: Vec<_> = stage
         .registry
         .values()

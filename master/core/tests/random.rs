@@ -17,17 +17,16 @@ use berth_model::link::{FromAgent, Registration, TaskReport, ToAgent};
 use berth_model::operation::{Action, OfferOperation, OperationRecord, OperationState};
 use berth_model::operator::{DiskChoice, Property, Request, VolumeChoice};
 use berth_model::orphan::{OrphanChoice, OrphanPlace};
-use berth_model::quota::{Counted, QuotaRequest, parse_amounts};
 use berth_model::resources::{Resource, Resources};
-use berth_model::role::Role;
 use berth_model::schedule::{Keep, SchedulePlan};
 use berth_model::snapshot::{SnapshotReport, SnapshotSpec, SnapshotState};
 use berth_model::task::TaskState;
 use berth_model::transfer::Import;
-use berth_model::units::{Bytes, Scalar};
+use berth_model::units::Bytes;
 use berth_model::volume::{VolumeReport, VolumeSpec, VolumeState};
 use proptest::prelude::*;
 use stage::orphan::{orphan, stray};
+use stage::roles::{beyond, check_limits, gives, role_request, said_of_roles};
 use stage::{
     Stage, agent_id, framework_info, info, mib, op, report, res, reserved, role, session, status,
     task, task_id, vname, volume,
@@ -88,23 +87,11 @@ impl World {
 
     /// Gives an input and delivers what comes of it.
     fn put(&mut self, input: Input) -> Step {
-        let gives = match &input {
-            Input::Framework { .. } => true,
-            Input::Operator { request, .. } => !matches!(
-                request,
-                // What limits are, and data that come back to their owner.
-                Request::Quota(_) | Request::RestoreVolume { .. } | Request::AdoptOrphan { .. }
-            ),
-            _ => false,
-        };
+        let gives = gives(&input);
         let before = beyond(&self.stage);
         let step = self.stage.put(input);
-        for (key, after) in beyond(&self.stage).into_iter().filter(|_| gives) {
-            let known = before.get(&key).copied();
-            assert!(
-                known.is_some_and(|known| after <= known),
-                "{key:?}: {known:?}, now {after:?} above its limit"
-            );
+        if gives {
+            check_limits(&before, &beyond(&self.stage));
         }
         self.deliver(&step);
         step
@@ -602,32 +589,6 @@ impl World {
         }
     }
 
-    /// Quota and weights, legal and illegal.
-    fn role_request(&mut self) -> Request {
-        let role = ["storage", "web", "storage/db", "*"][self.dice.index(4)];
-        let role = stage::role(role);
-        let amounts = |dice: &mut Dice| {
-            let all =
-                ["cpus=2", "cpus=0", "mem=1GiB", "disk=1GiB", "disk=2GiB,cpus=1", "disk=99TiB"];
-            parse_amounts(all[dice.index(all.len())]).unwrap()
-        };
-        match self.dice.roll(5) {
-            0 => Request::SetWeight {
-                role,
-                weight: ["1", "2", "0.5"][self.dice.index(3)].parse().unwrap(),
-            },
-            1 => Request::Quota(QuotaRequest::Unset { role }),
-            _ => {
-                let guarantees = match self.dice.roll(2) {
-                    0 => amounts(&mut self.dice),
-                    _ => BTreeMap::new(),
-                };
-                let (limits, force) = (amounts(&mut self.dice), self.dice.roll(2) == 0);
-                Request::Quota(QuotaRequest::Set { role, guarantees, limits, force })
-            },
-        }
-    }
-
     fn operator_calls(&mut self) {
         let views = query::volumes(self.stage.master.state());
         let ids: Vec<VolumeId> = views.iter().map(|v| v.volume.spec.id).collect();
@@ -638,7 +599,7 @@ impl World {
         let rows = query::reservations(self.stage.master.state());
         let row = self.dice.pick(&rows).map(|r| r.row.id);
         let request = match self.dice.roll(21) {
-            19 | 20 => self.role_request(),
+            19 | 20 => role_request(|sides| self.dice.index(sides)),
             14..=16 => self.snapshot_request(chosen),
             17 | 18 => self.orphan_request(agent, chosen),
             12 | 13 => self.disk_request(agent),
@@ -742,24 +703,8 @@ fn durable(stage: &Stage) -> String {
         query::frameworks(state).into_iter().map(|f| (f.id, f.info, f.registered)).collect();
     let disks: Vec<_> =
         query::disks(state).into_iter().map(|d| (d.disk.id, d.cordon, d.labels)).collect();
-    let quotas: Vec<_> = query::quotas(state).into_iter().filter_map(|view| view.quota).collect();
-    let weights: Vec<_> = query::roles(state)
-        .into_iter()
-        .filter(|view| !view.weight.is_default())
-        .map(|view| (view.role, view.weight))
-        .collect();
-    let roles = format!("{quotas:#?}\n{weights:#?}");
+    let roles = said_of_roles(stage);
     format!("{volumes:#?}\n{rows:#?}\n{operations:#?}\n{frameworks:#?}\n{disks:#?}\n{roles}")
-}
-
-/// What is above its limit, and how much of it the role has.
-fn beyond(stage: &Stage) -> BTreeMap<(Role, Counted), Scalar> {
-    let mut found = BTreeMap::new();
-    for view in query::quotas(stage.master.state()) {
-        let over = view.uses.into_iter().filter(|u| u.limit.is_some_and(|most| u.consumed > most));
-        found.extend(over.map(|u| ((view.role.clone(), u.counted), u.consumed)));
-    }
-    found
 }
 
 /// A shared volume is offered to one framework in a cycle.

@@ -2,7 +2,7 @@
 
 use super::field::{self, Choice, choice};
 use super::resource::{sum, sum_to_wire};
-use super::{At, Wire, role};
+use super::{At, Wire};
 use crate::v1;
 use crate::v1::change;
 use berth_model::error::Rejection;
@@ -10,11 +10,10 @@ use berth_model::id::ProfileName;
 use berth_model::record::ReservationRow;
 use berth_model::units::{Bytes, Scalar, Timestamp};
 use berth_model::view::{
-    AgentState, AgentView, Change, ClusterView, DiskView, FrameworkView, ReservationView, RoleView,
-    TaskView, VolumeView,
+    AgentState, AgentView, Change, ClusterView, DiskView, FrameworkView, ReservationView, TaskView,
+    VolumeView,
 };
 use berth_model::volume::{Enforcement, VolumeState};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 choice!(AgentState, v1::AgentState, "agent state", [Registered, Recovering, Unreachable]);
@@ -307,70 +306,6 @@ impl Wire for TaskView {
             resources: sum(resources, &at.field("resources"))?,
             hostname: Arc::from(hostname),
             labels,
-        })
-    }
-}
-
-fn amounts_to_wire(amounts: &BTreeMap<Arc<str>, Scalar>) -> BTreeMap<String, i64> {
-    amounts.iter().map(|(name, amount)| (name.to_string(), amount.milli())).collect()
-}
-
-fn amounts(wire: BTreeMap<String, i64>) -> BTreeMap<Arc<str>, Scalar> {
-    wire.into_iter().map(|(name, milli)| (Arc::from(name), Scalar::from_milli(milli))).collect()
-}
-
-impl Wire for RoleView {
-    type Message = v1::RoleView;
-
-    fn to_wire(&self) -> v1::RoleView {
-        let Self {
-            role,
-            frameworks,
-            reserved,
-            used,
-            volumes,
-            weight,
-            allocated,
-            offered,
-            consumed,
-        } = self;
-        v1::RoleView {
-            role: role.to_string(),
-            framework_ids: field::id_texts(frameworks),
-            reserved_milli: amounts_to_wire(reserved),
-            used_milli: amounts_to_wire(used),
-            volumes: *volumes,
-            weight_milli: Some(weight.milli()),
-            allocated_milli: amounts_to_wire(allocated),
-            offered_milli: amounts_to_wire(offered),
-            consumed_milli: amounts_to_wire(consumed),
-        }
-    }
-
-    fn from_wire(message: v1::RoleView, at: &At<'_>) -> Result<Self, Rejection> {
-        let v1::RoleView {
-            role,
-            framework_ids,
-            reserved_milli,
-            used_milli,
-            volumes,
-            weight_milli,
-            allocated_milli,
-            offered_milli,
-            consumed_milli,
-        } = message;
-        let weight_at = at.field("weight_milli");
-        let weight = weight_milli.map(|milli| role::weight(milli, &weight_at)).transpose()?;
-        Ok(Self {
-            role: field::role(&role, &at.field("role"))?,
-            frameworks: field::ids(&framework_ids, &at.field("framework_ids"))?,
-            reserved: amounts(reserved_milli),
-            used: amounts(used_milli),
-            volumes,
-            weight: weight.unwrap_or_default(),
-            allocated: amounts(allocated_milli),
-            offered: amounts(offered_milli),
-            consumed: amounts(consumed_milli),
         })
     }
 }

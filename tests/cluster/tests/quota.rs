@@ -67,32 +67,81 @@ fn the_documented_commands_run() -> anyhow::Result<()> {
     cluster.stop()
 }
 
-#[test]
-fn a_quota_counts_limits_and_outlives_the_master() -> anyhow::Result<()> {
-    let dir = tempfile::tempdir()?;
-    let cluster = cluster(&dir)?;
-    with_profile(&cluster)?;
-    let id = "c0ffee00000000000000000000000041";
-    let set = format!(
-        "quota set storage --guarantee cpus=1,disk[ssd]=1GiB --limit cpus=2,disk=2GiB --reason ticket-12 --request-id {id}"
-    );
-    // The same request again is the same operation.
-    for _ in 0..2 {
-        done(&cluster, &set)?;
-    }
-    let wanted = |shown: &Value| {
-        (shown["guarantees"].clone(), shown["limits"].clone(), shown["operation"].clone())
-    };
-    let parts = (
-        json!({ "cpus": 1.0, "disk[ssd]": 1_u64 << 30 }),
-        json!({ "cpus": 2.0, "disk": 2_u64 << 30 }),
-        json!(id),
-    );
-    let shown = cluster.json(&["quota", "show", "storage"])?;
-    ensure!(wanted(&shown) == parts, "{shown}");
+/// What is shown of a quota.
+fn wanted(shown: &Value) -> (Value, Value, Value) {
+    (shown["guarantees"].clone(), shown["limits"].clone(), shown["operation"].clone())
+}
 
-    done(&cluster, "reservation create cpus:0.5;disk:1GiB --role storage/db --agent agent-1")?;
-    done(&cluster, "volume create a --role storage --size 256MiB --agent agent-2")?;
+/// Command, exit code, words of the error; `storage` has a quota and consumes.
+const REFUSED: &[(&str, i32, [&str; 2])] = &[
+    (
+        "volume create b --role storage/db --size 769MiB",
+        1,
+        [
+            "QUOTA_EXCEEDED",
+            "the limit of role storage is 2GiB, it has 1280MiB (storage/db has 1GiB, storage has 256MiB), and 1MiB would be too much",
+        ],
+    ),
+    (
+        "volume resize a --role storage --size 1025MiB",
+        1,
+        ["QUOTA_EXCEEDED", "1MiB would be too much"],
+    ),
+    (
+        "reservation create cpus:1.6 --role storage --agent agent-1",
+        1,
+        ["QUOTA_EXCEEDED", "0.1 would be too much"],
+    ),
+    ("quota set storage --limit disk=1GiB", 4, ["LIMIT_BELOW_USE", "disk=1280MiB"]),
+    ("quota set storage --limit disk=1GiB --dry-run", 4, ["LIMIT_BELOW_USE", "--force"]),
+    ("quota set web --guarantee cpus=4", 1, ["QUOTA_OVERCOMMITTED", "cpus=5, and there is cpus=4"]),
+    (
+        "quota set storage --guarantee cpus=3 --limit cpus=2",
+        2,
+        ["INVALID_QUOTA", "above the limit"],
+    ),
+    ("quota set storage/db --limit cpus=2", 2, ["INVALID_ROLE", "only top-level roles"]),
+    ("quota set * --limit cpus=2", 2, ["INVALID_ROLE", "role *"]),
+    ("quota set storage", 2, ["INVALID_QUOTA", "neither a guarantee nor a limit"]),
+    ("quota set storage --limit cpus=nan", 2, ["nan", "not a number"]),
+    ("quota set storage --limit cpus=-1", 2, ["-1", "not a number"]),
+    ("quota set storage --limit mem=5", 2, ["no unit", "mem"]),
+    ("quota set storage --limit disk=2000000TiB", 2, ["INVALID_QUOTA", "largest amount"]),
+    ("quota set storage --limit disk[none]=1GiB", 3, ["UNKNOWN_PROFILE", "none"]),
+    ("quota set storage --limit cpus=1 --limit cpus=2", 2, ["cpus twice", "--limit"]),
+    ("quota unset web --yes", 3, ["UNKNOWN_QUOTA", "web"]),
+    ("quota unset storage", 8, ["CONFIRMATION_REQUIRED", "guarantees cpus=1"]),
+    ("quota show web", 3, ["UNKNOWN_QUOTA", "web"]),
+    ("profile delete ssd --yes", 4, ["PROFILE_IN_USE", "role storage"]),
+    ("role set storage --weight 0", 2, ["not above zero", "0.001"]),
+    ("role set storage --weight -1", 2, ["not above zero", "-1"]),
+    ("role set storage --weight nan", 2, ["no decimal number", "nan"]),
+    ("role set storage --weight 1e9", 2, ["no decimal number", "1e9"]),
+    ("role set storage --weight 1000001", 2, ["above the largest", "1000000"]),
+];
+
+fn check_refusals(cluster: &Cluster) -> anyhow::Result<()> {
+    let before = cluster.items(&["reservation", "list"])?;
+    for (line, code, words) in REFUSED {
+        let args: Vec<&str> = line.split_whitespace().collect();
+        let run = cluster.berth(&args)?;
+        let missing: Vec<_> = words.iter().filter(|word| !run.stderr.contains(**word)).collect();
+        ensure!(
+            run.code == *code && missing.is_empty(),
+            "berth {line}: exit {} (wanted {code}), missing {missing:?} in:\n{}",
+            run.code,
+            run.stderr
+        );
+    }
+    ensure!(cluster.items(&["reservation", "list"])? == before, "a refused call left something");
+
+    Ok(())
+}
+
+/// What a role has is counted and shown.
+fn check_standing(cluster: &Cluster) -> anyhow::Result<()> {
+    done(cluster, "reservation create cpus:0.5;disk:1GiB --role storage/db --agent agent-1")?;
+    done(cluster, "volume create a --role storage --size 256MiB --agent agent-2")?;
     let usage = cluster.items(&["quota", "usage", "storage"])?;
     let standing: Vec<(&str, &Value, &str)> = usage
         .iter()
@@ -111,79 +160,19 @@ fn a_quota_counts_limits_and_outlives_the_master() -> anyhow::Result<()> {
             ],
         "{usage:#?}"
     );
-    let table = done(&cluster, "quota usage storage")?.stdout;
+    let table = done(cluster, "quota usage storage")?.stdout;
     ensure!(table.contains("[##|..................]") && table.contains("BAR"), "{table}");
-    let tree = done(&cluster, "role tree")?.stdout;
+    let tree = done(cluster, "role tree")?.stdout;
     ensure!(tree.contains("\n  db ") || tree.contains("\n  db  "), "{tree}");
     let role = cluster.json(&["role", "show", "storage"])?;
     ensure!(role["consumed"] == json!({ "cpus": "0.5", "disk": "1.2 GiB" }), "{role}");
 
-    let before = cluster.items(&["reservation", "list"])?;
-    for (line, code, words) in [
-        (
-            "volume create b --role storage/db --size 769MiB",
-            1,
-            [
-                "QUOTA_EXCEEDED",
-                "the limit of role storage is 2GiB, it has 1280MiB (storage/db has 1GiB, storage has 256MiB), and 1MiB would be too much",
-            ],
-        ),
-        (
-            "volume resize a --role storage --size 1025MiB",
-            1,
-            ["QUOTA_EXCEEDED", "1MiB would be too much"],
-        ),
-        (
-            "reservation create cpus:1.6 --role storage --agent agent-1",
-            1,
-            ["QUOTA_EXCEEDED", "0.1 would be too much"],
-        ),
-        ("quota set storage --limit disk=1GiB", 4, ["LIMIT_BELOW_USE", "disk=1280MiB"]),
-        ("quota set storage --limit disk=1GiB --dry-run", 4, ["LIMIT_BELOW_USE", "--force"]),
-        (
-            "quota set web --guarantee cpus=4",
-            1,
-            ["QUOTA_OVERCOMMITTED", "cpus=5, and there is cpus=4"],
-        ),
-        (
-            "quota set storage --guarantee cpus=3 --limit cpus=2",
-            2,
-            ["INVALID_QUOTA", "above the limit"],
-        ),
-        ("quota set storage/db --limit cpus=2", 2, ["INVALID_ROLE", "only top-level roles"]),
-        ("quota set * --limit cpus=2", 2, ["INVALID_ROLE", "role *"]),
-        ("quota set storage", 2, ["INVALID_QUOTA", "neither a guarantee nor a limit"]),
-        ("quota set storage --limit cpus=nan", 2, ["nan", "not a number"]),
-        ("quota set storage --limit cpus=-1", 2, ["-1", "not a number"]),
-        ("quota set storage --limit mem=5", 2, ["no unit", "mem"]),
-        ("quota set storage --limit disk=2000000TiB", 2, ["INVALID_QUOTA", "largest amount"]),
-        ("quota set storage --limit disk[none]=1GiB", 3, ["UNKNOWN_PROFILE", "none"]),
-        ("quota set storage --limit cpus=1 --limit cpus=2", 2, ["cpus twice", "--limit"]),
-        ("quota unset web --yes", 3, ["UNKNOWN_QUOTA", "web"]),
-        ("quota unset storage", 8, ["CONFIRMATION_REQUIRED", "guarantees cpus=1"]),
-        ("quota show web", 3, ["UNKNOWN_QUOTA", "web"]),
-        ("profile delete ssd --yes", 4, ["PROFILE_IN_USE", "role storage"]),
-        ("role set storage --weight 0", 2, ["not above zero", "0.001"]),
-        ("role set storage --weight -1", 2, ["not above zero", "-1"]),
-        ("role set storage --weight nan", 2, ["no decimal number", "nan"]),
-        ("role set storage --weight 1e9", 2, ["no decimal number", "1e9"]),
-        ("role set storage --weight 1000001", 2, ["above the largest", "1000000"]),
-    ] {
-        let args: Vec<&str> = line.split_whitespace().collect();
-        let run = cluster.berth(&args)?;
-        let missing: Vec<_> = words.iter().filter(|word| !run.stderr.contains(**word)).collect();
-        ensure!(
-            run.code == code && missing.is_empty(),
-            "berth {line}: exit {} (wanted {code}), missing {missing:?} in:\n{}",
-            run.code,
-            run.stderr
-        );
-    }
-    ensure!(cluster.items(&["reservation", "list"])? == before, "a refused call left something");
-    ensure!(wanted(&cluster.json(&["quota", "show", "storage"])?) == parts, "it changed the quota");
+    Ok(())
+}
 
-    // Who asked, why, before and after: also of what was refused.
-    done(&cluster, "role set storage --weight 3 --reason ticket-13")?;
+/// Who asked, why, before and after: also of what was refused.
+fn check_audit(cluster: &Cluster) -> anyhow::Result<()> {
+    done(cluster, "role set storage --weight 3 --reason ticket-13")?;
     let planned = cluster.json(&[
         "quota",
         "set",
@@ -208,6 +197,34 @@ fn a_quota_counts_limits_and_outlives_the_master() -> anyhow::Result<()> {
     ensure!(entry["reason"] == "ticket-13", "{entry}");
     ensure!(of("RESERVE", "REFUSED").is_some(), "refusals are in the log: {log:#?}");
 
+    Ok(())
+}
+
+#[test]
+fn a_quota_counts_limits_and_outlives_the_master() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let cluster = cluster(&dir)?;
+    with_profile(&cluster)?;
+    let id = "c0ffee00000000000000000000000041";
+    let set = format!(
+        "quota set storage --guarantee cpus=1,disk[ssd]=1GiB --limit cpus=2,disk=2GiB --reason ticket-12 --request-id {id}"
+    );
+    // The same request again is the same operation.
+    for _ in 0..2 {
+        done(&cluster, &set)?;
+    }
+    let parts = (
+        json!({ "cpus": 1.0, "disk[ssd]": 1_u64 << 30 }),
+        json!({ "cpus": 2.0, "disk": 2_u64 << 30 }),
+        json!(id),
+    );
+    let shown = cluster.json(&["quota", "show", "storage"])?;
+    ensure!(wanted(&shown) == parts, "{shown}");
+
+    check_standing(&cluster)?;
+    check_refusals(&cluster)?;
+    ensure!(wanted(&cluster.json(&["quota", "show", "storage"])?) == parts, "it changed the quota");
+    check_audit(&cluster)?;
     cluster.kill9("master")?;
     let shown = wait_until("the master to be back", Duration::from_secs(30), || {
         cluster.json(&["quota", "show", "storage"])
