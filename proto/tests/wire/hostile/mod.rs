@@ -3,6 +3,7 @@
 mod declarations;
 mod orphans;
 mod resources;
+mod roles;
 
 use berth_model::audit::Said;
 use berth_model::error::{ErrorCode, Rejection};
