@@ -45,8 +45,13 @@ pub(crate) struct QuotaSet {
     /// A top-level role, such as storage
     #[arg(value_parser = role)]
     pub(crate) role: Role,
-    /// What it is sure to get: cpus=4,mem=8GiB,disk[ssd]=1TiB, where ssd is a profile of disks
-    #[arg(long, value_name = "AMOUNTS", value_parser = amounts)]
+    // Not a comment of documentation: the brackets would be a link there.
+    #[arg(
+        long,
+        value_name = "AMOUNTS",
+        value_parser = amounts,
+        help = "What it is sure to get: cpus=4,mem=8GiB,disk[ssd]=1TiB, where ssd is a profile of disks"
+    )]
     pub(crate) guarantee: Vec<Amounts>,
     /// What it never gets more than, written in the same way; what is not named has no limit
     #[arg(long, value_name = "AMOUNTS", value_parser = amounts)]
