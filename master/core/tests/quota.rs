@@ -208,7 +208,7 @@ fn what_cannot_be_is_refused_with_its_numbers_and_nothing_changes() {
         (
             set("*", "cpus=1", ""),
             ErrorCode::InvalidRole,
-            "role * can have no quota: it is nobody in particular",
+            "role * can have no quota, since it is nobody in particular",
         ),
         (
             unset("a/b"),

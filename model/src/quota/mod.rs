@@ -96,7 +96,7 @@ pub enum QuotaError {
         top: Role,
     },
     /// Nobody in particular.
-    #[error("role * can have no quota: it is nobody in particular")]
+    #[error("role * can have no quota, since it is nobody in particular")]
     Star,
     /// Neither guarantee nor limit.
     #[error("the quota of role {0} has neither a guarantee nor a limit")]
@@ -108,7 +108,7 @@ pub enum QuotaError {
     #[error("{0} is no number and cannot be counted by quota")]
     NotCounted(Name),
     /// Below zero.
-    #[error("{0} is below zero: {1}")]
+    #[error("{0}={1} is below zero")]
     Negative(Counted, Scalar),
     /// Beyond the bound.
     #[error("{counted}={} is more than the largest amount, {}", counted.shown(*amount), counted.shown(counted.bound()))]
@@ -379,7 +379,7 @@ mod tests {
             ("storage", "cpus=4", "", ""),
             ("storage", "", "cpus=0", ""),
             ("storage", "cpus=4,disk[ssd]=1TiB", "cpus=4,disk=1TiB", ""),
-            ("*", "cpus=4", "", "role * can have no quota: it is nobody in particular"),
+            ("*", "cpus=4", "", "role * can have no quota, since it is nobody in particular"),
             (
                 "storage/db",
                 "cpus=4",
