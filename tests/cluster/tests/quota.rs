@@ -75,7 +75,7 @@ fn wanted(shown: &Value) -> (Value, Value, Value) {
 /// Command, exit code, words of the error; `storage` has a quota and consumes.
 const REFUSED: &[(&str, i32, [&str; 2])] = &[
     (
-        "volume create b --role storage/db --size 769MiB",
+        "volume create b --role storage/web --size 769MiB",
         1,
         [
             "QUOTA_EXCEEDED",
@@ -232,7 +232,7 @@ fn a_quota_counts_limits_and_outlives_the_master() -> anyhow::Result<()> {
     ensure!(wanted(&shown) == parts, "{shown}");
     ensure!(cluster.json(&["role", "show", "storage"])?["weight"] == 3.0, "the weight is gone");
     done(&cluster, "quota unset storage --yes --reason over")?;
-    done(&cluster, "volume create b --role storage/db --size 769MiB")?;
+    done(&cluster, "volume create b --role storage/web --size 769MiB")?;
     cluster.stop()
 }
 
