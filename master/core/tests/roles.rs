@@ -1,4 +1,4 @@
-//! What operators say of roles: durable before it is answered, told once, shown, and back to nothing.
+//! What operators say of roles: durable before it is answered, told once, shown, gone by, and back to nothing.
 
 #![expect(clippy::unwrap_used, reason = "a script that cannot be written fails the test")]
 
@@ -7,11 +7,13 @@ mod stage;
 use berth_master_core::query;
 use berth_model::audit::{AuditChange, AuditRecord};
 use berth_model::framework::Event;
-use berth_model::id::OfferId;
+use berth_model::id::{FrameworkId, OfferId};
+use berth_model::operation::Action;
 use berth_model::operator::Request;
 use berth_model::record::{RegistryKey, RegistryRecord};
 use berth_model::weight::{RoleWeight, Weight};
-use stage::{Stage, events, framework_info, offered, op, operations, role};
+use stage::{Stage, agent_id, events, framework_info, offered, op, operations, res, role, task};
+use std::ops::Range;
 use std::sync::Arc;
 
 fn weight(text: &str) -> Weight {
@@ -87,6 +89,77 @@ fn a_weight_that_concerns_somebody_takes_all_offers_back() {
     assert_eq!(stage.offers().len(), 1);
     let (_, step) = stage.operator(3, set("storage", "3"));
     assert_eq!(events(&step), []);
+}
+
+/// Everybody wants everything and takes what is offered: registers so many machines of one processor, and says how many of them
+/// each framework runs on.
+fn share_out(
+    stage: &mut Stage,
+    takers: &[(&FrameworkId, u128)],
+    machines: Range<u128>,
+) -> Vec<usize> {
+    let mut counts = vec![0; takers.len()];
+    for n in machines {
+        stage.register(n, "cpus:1;mem:64");
+        let offer = stage.offers().into_iter().find(|offer| offer.agent == agent_id(n)).unwrap();
+        let at = takers.iter().position(|(id, _)| **id == offer.framework).unwrap();
+        counts[at] += 1;
+        let action =
+            Action::Launch(vec![task(&format!("t{n}"), offer.agent, res("cpus:1;mem:64"))]);
+        let step = stage.accept(takers[at].0, takers[at].1, &[&offer], vec![action]);
+        assert_eq!(operations(&step), [("LAUNCH", "DONE", None)]);
+    }
+    counts
+}
+
+#[test]
+fn a_role_of_weight_three_gets_three_times_what_one_of_weight_one_gets() {
+    let mut stage = Stage::new();
+    done(&mut stage, 1, set("heavy", "3"));
+    let heavy = stage.subscribe(20, framework_info("h", &["heavy"])).0;
+    let light = stage.subscribe(21, framework_info("l", &["light"])).0;
+    let both = [(&heavy, 20), (&light, 21)];
+    assert_eq!(share_out(&mut stage, &both, 1..13), [9, 3]);
+    // The weight of the other one as well: from now on they are equals, and the light one catches up.
+    done(&mut stage, 2, set("light", "3"));
+    assert_eq!(share_out(&mut stage, &both, 13..25), [3, 9]);
+    // One again is no record, and counts as one.
+    done(&mut stage, 3, set("heavy", "1"));
+    assert_eq!(share_out(&mut stage, &both, 25..49), [0, 24], "12 and 12 become 12 and 36");
+}
+
+#[test]
+fn a_role_below_another_weighs_among_its_siblings_only() {
+    let mut stage = Stage::new();
+    done(&mut stage, 1, set("org/a", "3"));
+    done(&mut stage, 2, set("solo/x", "1000"));
+    let roles = ["org/a", "org/b", "solo/x"];
+    let ids = (20..)
+        .zip(roles)
+        .map(|(over, role)| (stage.subscribe(over, framework_info("f", &[role])).0, over));
+    let ids: Vec<_> = ids.collect();
+    let takers: Vec<_> = ids.iter().map(|(id, over)| (id, *over)).collect();
+    assert_eq!(share_out(&mut stage, &takers, 1..17), [6, 2, 8]);
+    // That of the role above counts for both of them.
+    done(&mut stage, 3, set("org", "3"));
+    assert_eq!(share_out(&mut stage, &takers, 17..33), [12, 4, 0], "24 to 8, and 3 to 1 in them");
+}
+
+#[test]
+fn a_master_that_comes_back_goes_by_the_weights_it_had() {
+    let mut stage = Stage::new();
+    for (id, (of, weight)) in (1..).zip([("heavy", "3"), ("heavy/x", "2"), ("*", "5")]) {
+        done(&mut stage, id, set(of, weight));
+    }
+    done(&mut stage, 4, set("*", "1"));
+    stage.restart();
+    let roles = ["heavy/x", "heavy/y", "light", "*"];
+    let ids = (20..)
+        .zip(roles)
+        .map(|(over, role)| (stage.subscribe(over, framework_info("f", &[role])).0, over));
+    let ids: Vec<_> = ids.collect();
+    let takers: Vec<_> = ids.iter().map(|(id, over)| (id, *over)).collect();
+    assert_eq!(share_out(&mut stage, &takers, 1..16), [6, 3, 3, 3]);
 }
 
 #[test]

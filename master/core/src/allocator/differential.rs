@@ -9,14 +9,14 @@ use crate::invariants;
 use crate::state::{Filter, FilterKey, State};
 use berth_model::agent::AgentInfo;
 use berth_model::framework::FrameworkInfo;
-use berth_model::id::{AgentId, ClusterId, FrameworkId, OfferId, SessionId};
-use berth_model::record::{FrameworkRecord, RegistryRecord};
+use berth_model::id::{AgentId, ClusterId, FrameworkId, OfferId, OperationId, SessionId};
+use berth_model::record::{FrameworkRecord, RegistryKey, RegistryRecord};
 use berth_model::resources::{Name, Resources, parse_resources};
 use berth_model::role::Role;
 use berth_model::units::Timestamp;
+use berth_model::weight::{RoleWeight, Weight};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,7 +86,18 @@ impl Bed {
         self.evolve(FrameworkEvent::Opened { framework: framework(n), session, suppressed });
     }
     pub(super) fn weigh(&mut self, text: &str, milli: u64) {
-        self.state.shares.weigh(&role(text), NonZeroU64::new(milli).unwrap());
+        let weight = Weight::from_milli(milli).unwrap();
+        self.evolve(if weight.is_default() {
+            Event::Delete(RegistryKey::Weight(role(text)))
+        } else {
+            let (role, changed, operation) = (role(text), self.now, OperationId::from_u128(1));
+            Event::Put(RegistryRecord::Weight(Arc::new(RoleWeight {
+                role,
+                weight,
+                changed,
+                operation,
+            })))
+        });
         self.weights.insert(role(text), i128::from(milli));
     }
     fn end(&mut self, offer: OfferId, refuse: bool) {
@@ -269,7 +280,9 @@ fn happening() -> impl Strategy<Value = Happening> {
             .prop_map(|(framework, role)| Happening::Suppress { framework, role }),
         1 => (frameworks, roles.clone())
             .prop_map(|(framework, role)| Happening::Revive { framework, role }),
-        2 => (roles, 1..5_000_u64).prop_map(|(role, milli)| Happening::Weigh { role, milli }),
+        // As an operator sets one: any, and often back to one, which is no record.
+        2 => (roles, prop_oneof![2 => 1..5_000_u64, 1 => Just(1_000), 1 => Just(1_000_000_000)])
+            .prop_map(|(role, milli)| Happening::Weigh { role, milli }),
         4 => (any::<usize>(), any::<bool>()).prop_map(|(at, refuse)| Happening::End { at, refuse }),
         8 => agents.prop_map(|agent| Happening::Look { agent }),
     ]

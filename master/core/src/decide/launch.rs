@@ -93,8 +93,9 @@ pub(crate) fn launch(
         let left = format!("task {}: the accepted offers", task.id);
         return Err(insufficient(&left, running, &resources));
     }
-    order.check_there(&resources)?;
+    // Before the race: another offer would not help.
     check_limits(order.state, order.agent.info.id, role, &resources)?;
+    order.check_there(&resources)?;
     let volumes = resources.volumes();
     let found = volumes
         .iter()

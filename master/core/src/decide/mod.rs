@@ -13,6 +13,7 @@ pub(crate) mod disk_order;
 pub(crate) mod export;
 mod gone;
 pub(crate) mod group;
+pub(crate) mod held;
 mod import;
 mod keep;
 pub(crate) mod kill;

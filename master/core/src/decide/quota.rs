@@ -1,10 +1,11 @@
 //! SET_QUOTA and UNSET_QUOTA, done when the registry is synced, and the limits that whatever takes resources is held to.
 //!
 //! What a role consumes is what is reserved to it or to roles below it, idle or not, and what their tasks have of what is
-//! unreserved. A limit is checked where something unreserved would become a role's: RESERVE, with whatever implies one, and LAUNCH.
+//! unreserved. What is only offered does not count: several frameworks may hold the same. A limit is checked where something unreserved would become a role's: RESERVE, with whatever implies one, and LAUNCH.
 //! Data that exist are never kept from their owner: what is restored or adopted may go beyond a limit.
 
 use super::disk;
+use super::held::held;
 use super::order::Asked;
 use super::quota_rescind;
 use crate::audit::words;
@@ -13,6 +14,7 @@ use crate::state::{Agent, DiskKey, Holding, Link, State, numbers};
 use berth_model::disk::{DiskProfile, HealthWish};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, ProfileName};
+use berth_model::offer::Offer;
 use berth_model::operation::OperationState;
 use berth_model::quota::{self, Amounts, Beyond, Counted, Quota, QuotaRequest};
 use berth_model::record::{RegistryKey, RegistryRecord};
@@ -201,11 +203,15 @@ pub(crate) fn capacity(state: &State, counted: &Counted) -> Scalar {
     Scalar::from_milli(parts.fold(0, i64::saturating_add))
 }
 
-/// What outstanding offers to the role and those below it hold of what is unreserved.
-pub(crate) fn offered(state: &State, role: &Role, counted: &Counted) -> Scalar {
+/// What outstanding offers hold of what is unreserved; what several hold optimistically once.
+pub(crate) fn offered<'a>(
+    state: &State,
+    offers: impl Iterator<Item = &'a Offer>,
+    counted: &Counted,
+) -> Scalar {
     let is_of = disks_of(state, counted);
-    let offers = state.offers.values().filter(|offer| offer.role.may_use(role));
-    let parts = offers.map(|offer| unreserved(offer.agent, &offer.resources, counted, &is_of));
+    let sums = held(offers);
+    let parts = sums.iter().map(|(agent, sum)| unreserved(*agent, sum, counted, &is_of));
     parts.fold(Scalar::ZERO, |sum, part| sum.checked_add(part).unwrap_or(sum))
 }
 

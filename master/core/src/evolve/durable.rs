@@ -18,10 +18,13 @@ use berth_model::id::{
 use berth_model::operation::OperationRecord;
 use berth_model::record::{FrameworkRecord, RegistryKey, RegistryRecord, ReservationRow};
 use berth_model::resources::Resources;
+use berth_model::role::Role;
 use berth_model::snapshot::Snapshot;
 use berth_model::units::Timestamp;
 use berth_model::usage::History;
 use berth_model::volume::Volume;
+use berth_model::weight::Weight;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 pub(super) fn put(state: &mut State, now: Timestamp, record: RegistryRecord) {
@@ -47,8 +50,9 @@ pub(super) fn put(state: &mut State, now: Timestamp, record: RegistryRecord) {
             state.schedules.insert(volume, schedule);
             wake(state, now, volume);
         },
-        RegistryRecord::Weight(weight) => {
-            drop(state.weights.insert(weight.role.clone(), weight));
+        RegistryRecord::Weight(known) => {
+            weigh(state, &known.role, known.weight);
+            state.weights.insert(known.role.clone(), known);
         },
         RegistryRecord::Quota(quota) => drop(state.quotas.insert(quota.role.clone(), quota)),
         RegistryRecord::Audit(record) => put_audit(&mut state.audit, &record),
@@ -70,12 +74,21 @@ pub(super) fn delete(state: &mut State, now: Timestamp, key: &RegistryKey) {
         RegistryKey::Profile(name) => drop(state.profiles.remove(name)),
         RegistryKey::Snapshot(id) => delete_snapshot(state, now, *id),
         RegistryKey::Schedule(volume) => drop(state.schedules.remove(volume)),
-        RegistryKey::Weight(role) => drop(state.weights.remove(role)),
+        RegistryKey::Weight(role) => {
+            weigh(state, role, Weight::ONE);
+            state.weights.remove(role);
+        },
         RegistryKey::Quota(role) => drop(state.quotas.remove(role)),
         RegistryKey::Audit(AuditKey::Mark(seq)) => drop(state.audit.marks.remove(seq)),
         // The head is never removed, and entries are not in the books.
         RegistryKey::Audit(AuditKey::Head | AuditKey::Entry(_)) => {},
     }
+}
+
+/// The allocator goes by it from the next look on.
+fn weigh(state: &mut State, role: &Role, weight: Weight) {
+    let milli = NonZeroU64::new(weight.milli()).expect("a weight is above zero");
+    state.shares.weigh(role, milli);
 }
 
 fn put_audit(audit: &mut Audit, record: &AuditRecord) {

@@ -1,4 +1,5 @@
-//! What counts for quota, computed again from declarations, rows and tasks; and what the stored quotas promise.
+//! What counts for quota, computed again from declarations, rows and tasks; what the stored quotas promise; and that the allocator
+//! goes by the stored weights.
 
 use super::Findings;
 use crate::state::{Holdings, State, base_of, sum_of};
@@ -34,4 +35,8 @@ pub(super) fn quota(findings: &mut Findings, state: &State) {
         let fits = known.role == *role && !known.weight.is_default();
         findings.require(fits, "weight-not-default", role, || format!("{known:?}"));
     }
+    let stored = state.weights.iter().map(|(role, known)| (role, known.weight.milli())).collect();
+    let used = state.shares.weights();
+    findings
+        .require(used == stored, "weights-in-use", "all", || format!("{used:?} not {stored:?}"));
 }

@@ -1,9 +1,11 @@
 //! Roles as lists show them, and how they stand against their quota.
 
 use super::add;
+use crate::decide::held::held;
 use crate::decide::quota::{capacity, consumed, offered};
 use crate::state::{State, numbers, sum_of};
 use berth_model::id::{AgentId, FrameworkId};
+use berth_model::offer::Offer;
 use berth_model::quota::{Counted, Quota};
 use berth_model::resources::{Name, Resources};
 use berth_model::role::Role;
@@ -59,9 +61,14 @@ pub fn roles(state: &State) -> Vec<RoleView> {
     for role in state.quotas.keys() {
         row(&mut views, role);
     }
+    let mut offers: BTreeMap<&Role, Vec<&Offer>> = BTreeMap::new();
     for offer in state.offers.values() {
-        for (name, amount) in offer.resources.totals() {
-            count(&mut row(&mut views, &offer.role).offered, &Arc::from(name.as_str()), amount);
+        offers.entry(&offer.role).or_default().push(offer);
+    }
+    for (role, offers) in offers {
+        let sums = held(offers.into_iter());
+        for (name, amount) in sums.values().flat_map(Resources::totals) {
+            count(&mut row(&mut views, role).offered, &Arc::from(name.as_str()), amount);
         }
     }
     consumption(state, &mut views);
@@ -108,7 +115,8 @@ fn quota_of(state: &State, role: Role, capacities: &mut BTreeMap<Counted, Scalar
     if let Some(known) = &quota {
         all.extend(known.guarantees.keys().chain(known.limits.keys()).cloned());
     }
-    for offer in state.offers.values().filter(|offer| offer.role.may_use(&role)) {
+    let offers: Vec<&Offer> = state.offers.values().filter(|o| o.role.may_use(&role)).collect();
+    for offer in &offers {
         let parts = numbers(&offer.resources).filter(|(r, _)| r.stack.is_unreserved());
         all.extend(parts.map(|(resource, _)| Counted::All(resource.name)));
     }
@@ -116,7 +124,7 @@ fn quota_of(state: &State, role: Role, capacities: &mut BTreeMap<Counted, Scalar
         guarantee: quota.as_ref().and_then(|known| known.guarantees.get(&counted).copied()),
         limit: quota.as_ref().and_then(|known| known.limits.get(&counted).copied()),
         consumed: consumed(state, &role, &counted),
-        offered: offered(state, &role, &counted),
+        offered: offered(state, offers.iter().copied(), &counted),
         capacity: *capacities.entry(counted.clone()).or_insert_with(|| capacity(state, &counted)),
         counted,
     });

@@ -24,7 +24,7 @@ use berth_model::id::{AgentId, FrameworkId};
 use berth_model::resources::{Quantities, Resources};
 use berth_model::role::Role;
 use berth_model::units::Timestamp;
-use share::Share;
+use share::{Share, WEIGHT_ONE};
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -84,7 +84,6 @@ impl Shares {
         });
     }
     /// The role counts for so much, in thousandths, beside those with the same one above them.
-    #[cfg_attr(not(test), expect(dead_code, reason = "called with the records of weights"))]
     pub(crate) fn weigh(&mut self, role: &Role, weight: NonZeroU64) {
         let against = &self.against;
         self.tree
@@ -153,6 +152,12 @@ impl Shares {
             }
         }
         wanting
+    }
+    /// What roles count for that do not count for one, in thousandths.
+    pub(crate) fn weights(&self) -> BTreeMap<&Role, u64> {
+        let nodes = self.tree.nodes.iter().map(|(_, node)| node);
+        let weighed = nodes.filter(|node| node.weight != WEIGHT_ONE);
+        weighed.map(|node| (&node.label.name, node.weight.get())).collect()
     }
     /// Where the order is not what the figures give; computed from nothing.
     pub(crate) fn disorder(&self) -> Vec<String> {
