@@ -3,7 +3,7 @@
 //! Nothing of the workspace itself is changed. The copy and what is built from it lie in `mutants` below the target
 //! directory, so the next run has less to build.
 
-use berth_sim::mutants::{MUTANTS, Mutant};
+use berth_sim::mutants::{Mutant, mutants};
 use berth_sim::{Breach, Options, run_seed};
 use std::fs;
 use std::io::{self, Write};
@@ -49,7 +49,7 @@ fn run(only: &[String]) -> io::Result<u64> {
             report(&mut out, &name, "a rule of the shells", verdict.as_deref())?;
         }
     }
-    let mutants: Vec<&Mutant> = MUTANTS.iter().filter(|mutant| wanted(mutant.name)).collect();
+    let mutants: Vec<&Mutant> = mutants().filter(|mutant| wanted(mutant.name)).collect();
     if !mutants.is_empty() {
         let workshop = Workshop::open()?;
         writeln!(

@@ -3,6 +3,8 @@
 //! `from` occurs exactly once in its file (a test sees to that, so the list cannot rot). The breaches of
 //! [`crate::Breach`] are further mutants, of the shells' discipline.
 
+mod allocation;
+
 /// One mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mutant {
@@ -19,7 +21,12 @@ pub struct Mutant {
 }
 
 /// All of them.
-pub const MUTANTS: &[Mutant] = &[
+pub fn mutants() -> impl Iterator<Item = &'static Mutant> {
+    MUTANTS.iter().chain(allocation::MUTANTS)
+}
+
+/// About what must not be lost, and what must not be done twice.
+const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "journal-commit-without-sync",
         file: "ledger/src/journal/mod.rs",
@@ -196,27 +203,6 @@ pub const MUTANTS: &[Mutant] = &[
         why: "two frameworks race for one shared volume (I4)",
     },
     Mutant {
-        name: "master-commits-what-is-gone",
-        file: "master/core/src/decide/conflict.rs",
-        from: "    if room.contains(&need) {",
-        to: "    if room.contains(&need) || !need.is_empty() {",
-        why: "two frameworks get the same processors (I4)",
-    },
-    Mutant {
-        name: "master-leaves-lost-offers-out",
-        file: "master/core/src/decide/conflict.rs",
-        from: "    let mut events = rescind(offer);\n    events.push(FrameworkEvent::LossKept",
-        to: "    let mut events = Vec::new();\n    events.push(FrameworkEvent::LossKept",
-        why: "what somebody has committed stays in the offers of others (I20)",
-    },
-    Mutant {
-        name: "master-offers-to-everybody-at-once",
-        file: "master/core/src/allocator/sharing.rs",
-        from: "if holders < fan_out { common }",
-        to: "if holders < fan_out + 1 { common }",
-        why: "more frameworks than the fan-out hold the same (I20)",
-    },
-    Mutant {
         name: "agent-takes-every-volume-for-shared",
         file: "agent/core/src/books.rs",
         from: "            users.remove(key);\n            if users.is_empty() {",
@@ -390,26 +376,5 @@ pub const MUTANTS: &[Mutant] = &[
         from: "head = AuditHead { trimmed: mark.seq, anchor: mark.hash, ..head };",
         to: "head = AuditHead { trimmed: mark.seq.saturating_sub(1), anchor: mark.hash, ..head };",
         why: "the audit log lacks an entry that it says is there (I19)",
-    },
-    Mutant {
-        name: "master-quota-not-written",
-        file: "master/core/src/decide/quota.rs",
-        from: "            events.push(Event::Put(RegistryRecord::Quota(Arc::new(new))));\n",
-        to: "",
-        why: "a quota is acknowledged and not kept (I21)",
-    },
-    Mutant {
-        name: "master-reserves-above-limit",
-        file: "master/core/src/decide/missing.rs",
-        from: "    quota::check_limits(order.state, order.agent.info.id, role, &sum_of(from))\n",
-        to: "    quota::check_limits(order.state, order.agent.info.id, &Role::star(), &sum_of(from)).map(|()| debug_assert!(!role.is_star()))\n",
-        why: "volumes are made beyond the limit of their role (I21)",
-    },
-    Mutant {
-        name: "master-weight-one-is-not-said",
-        file: "master/core/src/decide/weight.rs",
-        from: "    events.push(if weight.is_default() {",
-        to: "    events.push(if weight < before {",
-        why: "a lower weight is acknowledged and the default kept (I21)",
     },
 ];
