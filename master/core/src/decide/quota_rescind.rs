@@ -123,7 +123,7 @@ fn free(state: &State, counted: &Counted, gone: &BTreeSet<OfferId>) -> Scalar {
     let parts = state.agents.values().filter(usable).map(|agent| {
         let id = agent.info.id;
         let of = |what: &Resources| unreserved(id, what, counted, &is_of);
-        let given = agent.live_offers(state).map(|offer| of(&*offer.exclusive()));
+        let given = agent.live_offers(state).map(|offer| of(&offer.exclusive()));
         let all = given
             .fold(of(&agent.books.available), |sum, part| sum.checked_add(part).unwrap_or(sum));
         all.saturating_sub(of(&held_of(state, id, |offer| !gone.contains(&offer.id))))
