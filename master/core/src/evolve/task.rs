@@ -65,7 +65,19 @@ fn added(state: &mut State, task: Task) {
             }
         }
     }
-    state.tasks.insert(key, task);
+    state.tasks.insert(key.clone(), task);
+    note_uncharged(state, &key);
+}
+
+/// Keeps the agent's list of tasks that its books have no room for.
+fn note_uncharged(state: &mut State, key: &TaskKey) {
+    let Some(task) = state.tasks.get(key) else { return };
+    let Some(agent) = state.agents.get_mut(&task.agent) else { return };
+    if task.charged || task.ended() {
+        agent.uncharged.remove(key);
+    } else {
+        agent.uncharged.insert(key.clone());
+    }
 }
 
 fn charged(state: &mut State, key: &TaskKey) {
@@ -73,6 +85,7 @@ fn charged(state: &mut State, key: &TaskKey) {
     task.charged = true;
     let (agent, role) = (task.agent, task.role.clone());
     if let Some(agent) = state.agents.get_mut(&task.agent) {
+        agent.uncharged.remove(key);
         agent.books.shift(Pool::Available, Pool::Used, &task.plain);
         agent.seq += 1;
         use_kept(agent, &task.role, &task.plain);
@@ -134,6 +147,7 @@ fn said(state: &mut State, now: Timestamp, status: TaskStatus) {
     if ends {
         free(state, now, &key);
     }
+    note_uncharged(state, &key);
 }
 
 /// Takes everything from a task that has ended.
@@ -170,6 +184,7 @@ fn forgotten(state: &mut State, key: &TaskKey) {
     state.told.remove(&(task.status.at, key.clone()));
     if let Some(agent) = state.agents.get_mut(&task.agent) {
         agent.tasks.remove(key);
+        agent.uncharged.remove(key);
     }
     if let Some(framework) = state.frameworks.get_mut(&key.framework) {
         framework.tasks.remove(key);

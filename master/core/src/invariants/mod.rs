@@ -109,6 +109,13 @@ fn indices(findings: &mut Findings, state: &State, id: AgentId, agent: &Agent) {
     let tasks: BTreeSet<_> =
         state.tasks.iter().filter(|(_, t)| t.agent == id).map(|(k, _)| k.clone()).collect();
     findings.require(tasks == agent.tasks, "tasks-indexed", id, || format!("{tasks:?}"));
+    let uncharged: BTreeSet<_> = (agent.tasks.iter())
+        .filter(|key| state.tasks.get(*key).is_some_and(|task| !task.charged && !task.ended()))
+        .cloned()
+        .collect();
+    findings.require(uncharged == agent.uncharged, "uncharged-indexed", id, || {
+        format!("{uncharged:?}")
+    });
     let offers: BTreeSet<OfferId> =
         state.offers.values().filter(|o| o.agent == id).map(|o| o.id).collect();
     findings.require(offers == agent.offers, "offers-indexed", id, || format!("{offers:?}"));

@@ -42,6 +42,8 @@ pub(crate) struct Agent {
     pub(crate) snapshots: BTreeSet<SnapshotId>,
     pub(crate) offers: BTreeSet<OfferId>,
     pub(crate) tasks: BTreeSet<TaskKey>,
+    /// The live ones among them that the books have no room for; kept, so that a look does not read all tasks.
+    pub(crate) uncharged: BTreeSet<TaskKey>,
     /// Counts changes of the books; offers remember it.
     pub(crate) seq: u64,
     /// Counts committed changes, and who took something last.
@@ -73,6 +75,7 @@ impl Agent {
             snapshots: BTreeSet::new(),
             offers: BTreeSet::new(),
             tasks: BTreeSet::new(),
+            uncharged: BTreeSet::new(),
             seq: 0,
             commits: 0,
             taker: None,
@@ -91,6 +94,10 @@ impl Agent {
     pub(crate) fn see_disks(&mut self, disks: Vec<Disk>) {
         self.info.disks = disks;
         self.faulty = has_faulty(&self.info);
+    }
+    /// True while tasks run on it that its books have no room for: nothing may be added then.
+    pub(crate) fn is_overcommitted(&self) -> bool {
+        !self.uncharged.is_empty()
     }
     /// The live connection.
     pub(crate) fn session(&self) -> Option<SessionId> {

@@ -212,15 +212,10 @@ impl State {
             entry.volume.agent == agent && entry.volume.state != VolumeState::Quarantined
         })
     }
-    /// True while tasks run on the agent that its books have no room for: nothing may be added then.
-    pub(crate) fn is_overcommitted(&self, agent: &Agent) -> bool {
-        let mut tasks = agent.tasks.iter().filter_map(|key| self.tasks.get(key));
-        tasks.any(|task| !task.ended() && !task.charged)
-    }
     /// Why nothing of the agent may be given away although it is connected.
     pub(crate) fn withheld_because(&self, agent: &Agent) -> Option<String> {
         let overcommitted = || "its tasks use more than it has".to_owned();
-        agent.misfit.clone().or_else(|| self.is_overcommitted(agent).then(overcommitted))
+        agent.misfit.clone().or_else(|| agent.is_overcommitted().then(overcommitted))
     }
     /// Refuses what destroys while the registry may be older than the data.
     pub(crate) fn refuse_in_safe_mode(&self, what: &str) -> Result<(), Rejection> {

@@ -261,12 +261,12 @@ impl Turn<'_> {
     /// Something became free: tasks that the books had no room for may fit now.
     fn charge_late(&mut self, agent: AgentId) {
         let Some(known) = self.state.agents.get(&agent) else { return };
-        if !self.state.is_overcommitted(known) {
+        if !known.is_overcommitted() {
             return;
         }
-        for key in known.tasks.clone() {
+        for key in known.uncharged.clone() {
             let fits = |state: &State| {
-                let task = state.tasks.get(&key).filter(|t| !t.charged && !t.ended())?;
+                let task = state.tasks.get(&key)?;
                 let room = &state.agents.get(&agent)?.books.available;
                 room.contains(&task.plain).then_some(())
             };
