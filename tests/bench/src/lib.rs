@@ -5,8 +5,12 @@
 
 pub mod agent;
 pub mod allocation;
+pub mod draws;
+pub mod plot;
 pub mod report;
 pub mod snapshots;
+pub mod stage;
 pub mod statistics;
 pub mod w4;
+pub mod w8;
 pub mod w9;

@@ -5,6 +5,18 @@ use anyhow::Context;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
+/// `bench` in the target directory.
+///
+/// # Errors
+/// It cannot be made.
+pub fn folder() -> anyhow::Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new("target").to_owned(), PathBuf::from);
+    let folder = target.join("bench");
+    std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    Ok(folder)
+}
+
 /// Figures of one benchmark.
 #[derive(Debug, Default)]
 pub struct Figures(Map<String, Value>);
@@ -38,11 +50,7 @@ impl Figures {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, name: &str) -> anyhow::Result<PathBuf> {
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| Path::new("target").to_owned(), PathBuf::from);
-        let folder = target.join("bench");
-        std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-        let path = folder.join(format!("{name}.json"));
+        let path = folder()?.join(format!("{name}.json"));
         let text = serde_json::to_string_pretty(&self.0).context("write JSON")?;
         std::fs::write(&path, text + "\n").with_context(|| format!("write {}", path.display()))?;
         Ok(path)

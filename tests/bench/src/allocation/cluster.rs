@@ -1,22 +1,17 @@
 //! A master with agents that have nothing on them and frameworks that want everything and use nothing.
 
+use crate::stage;
 use anyhow::{Context, bail, ensure};
-use berth_master_core::{Config, Input, Master, Output, Step};
-use berth_model::agent::{AgentInfo, Disk, DiskHealth, Media};
-use berth_model::framework::{Call, Event, Filters, FrameworkInfo};
-use berth_model::id::{AgentId, ClusterId, DiskId, FrameworkId, OfferId, SessionId};
-use berth_model::link::{FromAgent, Registration};
+use berth_master_core::{Input, Master, Output, Step};
+use berth_model::agent::AgentInfo;
+use berth_model::framework::{Call, Event, Filters};
+use berth_model::id::{AgentId, DiskId, FrameworkId, OfferId, SessionId};
 use berth_model::offer::Offer;
 use berth_model::resources::{DiskSource, Name, Range, Ranges, Resource, Resources, Value};
-use berth_model::role::Role;
 use berth_model::units::{Bytes, Scalar, Timestamp};
-use berth_model::volume::Enforcement;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Longer than a run, in virtual time.
-const NEVER: Duration = Duration::from_secs(1_000_000_000);
 
 /// The master and who talks to it.
 pub(super) struct Cluster {
@@ -54,47 +49,11 @@ fn info(n: usize) -> anyhow::Result<AgentInfo> {
     let mut disks = Vec::new();
     for (source, at) in sources().into_iter().zip(0_u128..) {
         list.push(Resource::disk(source.clone(), tib.to_scalar()?));
-        disks.push(Disk {
-            id: DiskId::from_u128(n as u128 * 8 + at + 1),
-            name: Arc::from(format!("disk-{at}")),
-            source,
-            root: Arc::from("/srv"),
-            driver: Arc::from("directory"),
-            driver_reason: Arc::from("bench"),
-            enforcement: Enforcement::None,
-            size: tib,
-            free: tib,
-            health: DiskHealth::Ok,
-            media: Media::Ssd,
-            orphans: Vec::new(),
-            no_snapshots: BTreeMap::new(),
-            added: false,
-            wipes: Vec::new(),
-            no_encryption: None,
-        });
+        let id = DiskId::from_u128(n as u128 * 8 + at + 1);
+        disks.push(stage::disk(id, &format!("disk-{at}"), source, tib));
     }
-    Ok(AgentInfo {
-        id: agent_id(n),
-        hostname: Arc::from(format!("host-{n}")),
-        attributes: Arc::new(BTreeMap::from([("rack".to_owned(), format!("r{}", n % 40))])),
-        declared: Resources::from_list(list)?,
-        disks,
-        limitations: Vec::new(),
-        version: Arc::from("0"),
-    })
-}
-
-fn framework_info(n: usize) -> anyhow::Result<FrameworkInfo> {
-    Ok(FrameworkInfo {
-        name: Arc::from(format!("bench-{n}")),
-        user: Arc::from("nobody"),
-        roles: BTreeSet::from([Role::new("bench")?]),
-        principal: None,
-        failover_timeout: Duration::from_secs(600),
-        url: Arc::from(""),
-        hostname: Arc::from("here"),
-        capabilities: BTreeSet::new(),
-    })
+    let attributes = BTreeMap::from([("rack".to_owned(), format!("r{}", n % 40))]);
+    Ok(stage::agent(agent_id(n), attributes, Resources::from_list(list)?, disks))
 }
 
 /// The offers that a step makes.
@@ -110,48 +69,20 @@ impl Cluster {
     /// Everything is offered to somebody afterwards. Frameworks are numbered in the order of their ids.
     pub(super) fn new(agents: usize, frameworks: usize) -> anyhow::Result<Self> {
         let now = Timestamp::from_ms(1_000_000);
-        let config = Config {
-            heartbeat: NEVER,
-            agent_timeout: NEVER,
-            reregister_window: NEVER,
-            ..Config::new(ClusterId::from_u128(0xc), 1, 0)
-        };
+        let config = stage::config();
         let (master, _) =
             Master::recover(config, Vec::new(), now).context("begin without records")?;
         let mut cluster = Self { master, now, frameworks: Vec::new(), open: BTreeMap::new() };
         for n in 0..frameworks {
             let session = SessionId::from_u128(1_000_000 + n as u128);
-            let body = Call::Subscribe {
-                info: framework_info(n)?,
-                framework: Some(FrameworkId::new(&format!("f-{n:05}"))?),
-                suppressed: BTreeSet::new(),
-            };
-            let input =
-                Input::Framework { session, framework: None, call: 0, fingerprint: 0, body };
+            let input = stage::subscribe(session, &format!("f-{n:05}"), "bench")?;
             let step = cluster.step(input);
-            let id = step.outputs.iter().find_map(|output| match output {
-                Output::ToFramework { event: Event::Subscribed { framework, .. }, .. } => {
-                    Some(framework.clone())
-                },
-                _ => None,
-            });
+            let id = stage::subscribed(&step);
             cluster.frameworks.push((id.context("a framework was not taken in")?, session));
         }
         for n in 0..agents {
-            let (agent, session) = (agent_id(n), SessionId::from_u128(n as u128 + 1));
-            let registration = Registration {
-                info: info(n)?,
-                session,
-                cluster: None,
-                epoch: 0,
-                revision: 0,
-                ledger_seq: 0,
-                volumes: Vec::new(),
-                tasks: Vec::new(),
-                snapshots: Vec::new(),
-            };
-            let message = FromAgent::Register(Box::new(registration));
-            let step = cluster.step(Input::Agent { agent, session, message });
+            let input = stage::register(info(n)?, SessionId::from_u128(n as u128 + 1));
+            let step = cluster.step(input);
             ensure!(offered(&step).count() == 1, "agent {n} is not offered to one framework");
         }
         Ok(cluster)

@@ -5,6 +5,7 @@
 use super::as_f64;
 use super::cluster::{Cluster, agent_id, offered};
 use super::naive::Naive;
+use crate::draws::Draws;
 use crate::report::Figures;
 use crate::statistics::{median, quantile, theil_sen};
 use crate::w4::Effort;
@@ -19,19 +20,6 @@ const FRAMEWORKS: usize = 1_000;
 const SIZES: [usize; 4] = [1_000, 5_000, 10_000, 50_000];
 /// How many events are looked at by the naive one as well.
 const CHECKED: usize = 200;
-
-/// SplitMix64, so that every run frees the same agents.
-struct Draws(u64);
-
-impl Draws {
-    fn below(&mut self, count: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
-        usize::try_from((mixed ^ (mixed >> 31)) % count).unwrap_or(0)
-    }
-}
 
 fn only(offers: Vec<Offer>) -> anyhow::Result<Offer> {
     ensure!(offers.len() == 1, "{} offers of a free agent", offers.len());
@@ -165,7 +153,7 @@ fn master_events(
 /// The allocators do not agree, or a freed agent was not offered.
 pub fn run(effort: Effort) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
-    let mut draws = Draws(7);
+    let mut draws = Draws::new(7);
     let quick = effort.largest < 1_000;
     let sizes = if quick { &[100, 200][..] } else { &SIZES[..] };
     let (events, whole) = if quick { (200, 20) } else { (10_000, 200) };

@@ -1,11 +1,11 @@
 //! `make bench`: runs the benchmarks and writes their figures. `--quick` looks for half a minute, `--core` leaves the daemons
-//! out, `--volumes` leaves W4 out, `--profile` only loads the core path, for a profiler. With names (`w1`, `w2`, `w9`,
+//! out, `--volumes` leaves W4 out, `--profile` only loads the core path, for a profiler. With names (`w1`, `w2`, `w8`, `w9`,
 //! `snapshots`, `agent`, `w4`) only these are run.
 #![expect(clippy::print_stdout, reason = "this program talks to a person")]
 
 use anyhow::Context;
 use berth_bench::w4::{self, Effort};
-use berth_bench::{agent, allocation, snapshots, w9};
+use berth_bench::{agent, allocation, snapshots, w8, w9};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,6 +34,15 @@ fn main() -> anyhow::Result<()> {
         let figures = allocation::w2(effort)?;
         print!("{}", figures.table());
         println!("written to {}", figures.write("w2")?.display());
+    }
+    if wanted("w8") {
+        println!("w8: a slow scheduler beside fast ones, in virtual time (minutes)");
+        let (figures, plots) = w8::run(effort)?;
+        print!("{}", figures.table());
+        println!("written to {}", figures.write("w8")?.display());
+        for plot in plots {
+            println!("drawn in {}", plot.display());
+        }
     }
     if wanted("w9") {
         println!("w9: making volumes, and looking at them after a restart (minutes)");
