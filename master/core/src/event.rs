@@ -169,6 +169,11 @@ pub(crate) enum FrameworkEvent {
     },
     /// It got what it asked for.
     RaceWon(FrameworkId),
+    /// It used nothing of an optimistic offer of this agent.
+    GaveBack {
+        framework: FrameworkId,
+        agent: AgentId,
+    },
     /// It answers offers, or does not.
     Slow {
         framework: FrameworkId,

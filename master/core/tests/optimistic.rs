@@ -22,7 +22,7 @@ use stage::{
     Stage, agent_id, answered, events, framework_info, offered, op, operations, plus, res,
     reserved, role, session, status, statuses, sum, task, volume,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const MACHINE: &str = "cpus:4;mem:4096;disk:4096;ports:[31000-31009]";
@@ -465,6 +465,68 @@ fn who_loses_three_times_in_a_row_has_a_machine_for_itself_for_a_while() {
     let large = launch("large", &res("cpus:4;mem:64"));
     let step = accept(&mut stage, (&ids[1], 51), &offer, vec![large], Terms::default());
     assert_eq!(operations(&step), [("LAUNCH", "DONE", None)]);
+}
+
+/// Gives back what it was offered and wants it again at once, so that the refusal hides nothing; answers who is offered something.
+fn declines_and_revives(stage: &mut Stage, id: &FrameworkId, over: u128) -> Vec<FrameworkId> {
+    let own = stage.offers().into_iter().filter(|offer| offer.framework == *id);
+    let offers: Vec<OfferId> = own.map(|offer| offer.id).collect();
+    let filters = Filters { refuse: Duration::from_secs(2) };
+    let declined = stage.call(id, over, Call::Decline { offers, filters });
+    let revived = stage.call(id, over, Call::Revive(BTreeSet::new()));
+    let steps = [declined, revived, stage.advance(Duration::from_millis(100))];
+    steps.iter().flat_map(offered).map(|offer| offer.framework).collect()
+}
+
+#[test]
+fn who_gives_an_offer_back_does_not_keep_the_others_waiting() {
+    let (mut stage, ids) = set(2, &["storage", "web", "batch", "late"], |_| {});
+    stage.register(1, MACHINE);
+    stage.advance(Duration::from_millis(50));
+    let of =
+        |stage: &Stage, id: &FrameworkId| stage.offers().into_iter().find(|o| o.framework == *id);
+    // One has something, so the others come before it.
+    let offer = of(&stage, &ids[2]).expect("batch is first by name");
+    let small = launch("a", &res("cpus:1;mem:64"));
+    accept(&mut stage, (&ids[2], 52), &offer, vec![small], Terms::default());
+    stage.advance(Duration::from_secs(6));
+    let mut seen: BTreeMap<FrameworkId, u32> = ids.iter().map(|id| (id.clone(), 0)).collect();
+    for _ in 0..30 {
+        for (id, over) in ids.iter().zip(50..) {
+            for to in declines_and_revives(&mut stage, id, over) {
+                *seen.entry(to).or_default() += 1;
+            }
+        }
+    }
+    assert!(seen.values().all(|times| *times >= 20), "30 rounds: {seen:?}");
+}
+
+#[test]
+fn what_somebody_holds_in_several_offers_counts_in_full() {
+    let apart = |optimistic: &mut Optimistic| {
+        optimistic.fan_out_of.insert(role("late"), 1);
+    };
+    let (mut stage, ids) = set(2, &["web"], apart);
+    stage.register(1, MACHINE);
+    let offer = stage.offers().remove(0);
+    accept(
+        &mut stage,
+        (&ids[0], 50),
+        &offer,
+        vec![launch("a", &res("cpus:1;mem:1024"))],
+        Terms::default(),
+    );
+    stage.advance(Duration::from_secs(6));
+    let ended = status(&ids[0], "a", agent_id(1), TaskState::Finished, 5);
+    stage.agent_says(1, session(1), FromAgent::Status(ended));
+    stage.advance(Duration::from_secs(2));
+    let held: Vec<Resources> = stage.offers().into_iter().map(|offer| offer.optimistic).collect();
+    let rest = res("cpus:3;mem:3072;disk:4096;ports:[31000-31009]");
+    assert_eq!(held, [rest, res("cpus:1;mem:1024")], "in two offers, everything");
+    stage.subscribe(51, framework_info("late", &["late"]));
+    stage.advance(Duration::from_secs(2));
+    let all: Vec<FrameworkId> = stage.offers().into_iter().map(|offer| offer.framework).collect();
+    assert_eq!(all, [ids[0].clone(), ids[0].clone()], "nothing is left for one alone");
 }
 
 /// A cluster in which everything is set as tightly as the number says.

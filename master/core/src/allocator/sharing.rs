@@ -9,7 +9,7 @@ use berth_model::id::FrameworkId;
 use berth_model::resources::{Resource, Resources};
 use berth_model::role::Role;
 use berth_model::units::Timestamp;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One in so many agents may be offered to one framework alone, and at least one.
 const ALONE_ONE_IN: usize = 20;
@@ -21,7 +21,7 @@ pub(super) struct Sharing<'a> {
     on: bool,
     /// Who holds what of it optimistically, this round included.
     held: BTreeMap<FrameworkId, Resources>,
-    /// What each offer of it that is out holds optimistically, put over one another.
+    /// What each of them holds, put over one another.
     out: Resources,
     /// How many may still get an optimistic part in this round.
     turns: u32,
@@ -46,11 +46,12 @@ impl<'a> Sharing<'a> {
     fn hold(&mut self, framework: &FrameworkId, optimistic: &Resources) {
         let held = self.held.entry(framework.clone()).or_default();
         held.add_all(optimistic).expect("what one framework holds does not overlap");
-        let more = optimistic.minus(&self.out);
+        let more = held.minus(&self.out);
         self.out.add_all(&more).expect("parts of an agent add up");
     }
 
-    /// The usual order, changed: a framework that lost too often comes first, those that leave offers unanswered last.
+    /// The usual order, changed: a framework that lost too often comes first; those that gave back what they were offered
+    /// come after the others, and those that leave offers unanswered last.
     pub(super) fn order(&self, walk: Walk<'a>, now: Timestamp) -> Order<'a> {
         let owed = self.owed.as_ref().and_then(|id| self.state.frameworks.get_key_value(id));
         let roles = |(id, framework): (&'a FrameworkId, &'a Framework)| {
@@ -58,8 +59,8 @@ impl<'a> Sharing<'a> {
         };
         let first: Vec<(&'a Role, &'a FrameworkId)> = owed.map(roles).unwrap_or_default();
         let known = first.first().map(|(_, id)| *id);
-        let last = VecDeque::new();
-        Order { walk, state: self.state, on: self.on, now, first, known, last }
+        let (agent, last) = (self.agent, BTreeMap::new());
+        Order { walk, state: self.state, agent, on: self.on, now, first, known, last }
     }
 
     /// True when nothing that is nobody's is left to give in this round.
@@ -132,12 +133,14 @@ impl<'a> Sharing<'a> {
 pub(super) struct Order<'a> {
     walk: Walk<'a>,
     state: &'a State,
+    agent: &'a Agent,
     on: bool,
     now: Timestamp,
     first: Vec<(&'a Role, &'a FrameworkId)>,
     /// The one that comes first, and so not again.
     known: Option<&'a FrameworkId>,
-    last: VecDeque<(&'a Role, &'a FrameworkId)>,
+    /// Those that come after the others: the slow ones behind those that yield, and those in the order in which they did.
+    last: BTreeMap<(bool, u64, usize), (&'a Role, &'a FrameworkId)>,
 }
 
 impl<'a> Order<'a> {
@@ -157,12 +160,15 @@ impl<'a> Order<'a> {
                 continue;
             }
             let until = self.state.frameworks.get(id).and_then(|f| f.races.slow_until);
-            if until.is_none_or(|until| until <= self.now) {
+            let is_slow = until.is_some_and(|until| until > self.now);
+            let yields = self.agent.turns.yields(id);
+            if !is_slow && yields.is_none() {
                 return Some((role, id));
             }
-            self.last.push_back((role, id));
+            let place = (is_slow, yields.unwrap_or(0), self.last.len());
+            self.last.insert(place, (role, id));
         }
-        self.last.pop_front()
+        self.last.pop_first().map(|(_, next)| next)
     }
 }
 

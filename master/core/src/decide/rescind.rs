@@ -21,6 +21,12 @@ pub(crate) fn rescind(offer: &Offer) -> Vec<Event> {
     ]
 }
 
+/// Of what several may hold, whoever used nothing lets the others come first.
+pub(crate) fn gave_back(offer: &Offer) -> Option<Event> {
+    let (framework, agent) = (offer.framework.clone(), offer.agent);
+    offer.is_optimistic().then(|| FrameworkEvent::GaveBack { framework, agent }.into())
+}
+
 /// The refusal that stands for a declined or partly used offer; nothing without a time or resources.
 pub(crate) fn filter(
     offer: &Offer,

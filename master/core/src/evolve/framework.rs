@@ -3,7 +3,7 @@
 use super::{stir, stir_all, unsettle};
 use crate::event::FrameworkEvent;
 use crate::state::{Filter, FilterKey, Loss, Races, State, Timer};
-use berth_model::id::{FrameworkId, OfferId};
+use berth_model::id::{AgentId, FrameworkId, OfferId};
 use berth_model::offer::Offer;
 use berth_model::resources::Resources;
 use berth_model::role::Role;
@@ -94,6 +94,7 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: FrameworkEvent) {
         FrameworkEvent::Slow { framework, until } => {
             races(state, &framework, |races| races.slow_until = until);
         },
+        FrameworkEvent::GaveBack { framework, agent } => gave_back(state, &framework, agent),
         FrameworkEvent::Refused { key, filter } => refused(state, key, filter),
         FrameworkEvent::FilterEnded(key) => filter_ended(state, now, &key),
     }
@@ -106,6 +107,14 @@ fn races(state: &mut State, framework: &FrameworkId, with: impl FnOnce(&mut Race
         state.owed.insert(framework.clone());
     } else {
         state.owed.remove(framework);
+    }
+}
+
+fn gave_back(state: &mut State, framework: &FrameworkId, agent: AgentId) {
+    let others = state.frameworks.iter().filter(|(id, _)| *id != framework);
+    let others = others.filter(|(_, other)| other.wants().next().is_some()).count();
+    if let Some(entry) = state.agents.get_mut(&agent) {
+        entry.turns.gave_back(framework, u64::try_from(others).unwrap_or(u64::MAX));
     }
 }
 
@@ -131,6 +140,9 @@ fn offered(state: &mut State, now: Timestamp, offer: Offer) {
     if let Some(agent) = state.agents.get_mut(&offer.agent) {
         agent.books.offer(&exclusive);
         agent.offers.insert(offer.id);
+        if offer.is_optimistic() {
+            agent.turns.offered(&offer.framework);
+        }
     }
     if let Some(framework) = state.frameworks.get_mut(&offer.framework) {
         framework.offers.insert(offer.id);

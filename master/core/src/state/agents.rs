@@ -1,6 +1,6 @@
 //! One agent.
 
-use super::{Books, Kept, RowKey};
+use super::{Books, Kept, RowKey, Turns};
 use berth_model::agent::{AgentInfo, Disk, DiskHealth};
 use berth_model::id::{OfferId, ReservationId, SessionId, SnapshotId, VolumeId};
 use berth_model::role::Role;
@@ -51,6 +51,7 @@ pub(crate) struct Agent {
     pub(crate) taker: Option<Role>,
     /// What is kept for a role for a while.
     pub(crate) kept: Vec<Kept>,
+    pub(crate) turns: Turns,
     /// The next look is the next holder's turn.
     pub(crate) fanning: bool,
     /// When its free resources were last looked at.
@@ -80,6 +81,7 @@ impl Agent {
             commits: 0,
             taker: None,
             kept: Vec::new(),
+            turns: Turns::default(),
             fanning: false,
             looked: None,
             look_due: None,

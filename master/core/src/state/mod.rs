@@ -23,7 +23,7 @@ pub(crate) use audit::{Audit, Refusals};
 pub(crate) use books::{Books, Pool, sum_of};
 pub(crate) use frameworks::{Filter, FilterKey, Framework};
 pub(crate) use holdings::{DiskKey, Holding, Holdings, numbers};
-pub(crate) use optimistic::{Kept, Loss, Races, keepable};
+pub(crate) use optimistic::{Kept, Loss, Races, Turns, keepable};
 pub(crate) use rows::{RowKey, base_of};
 pub(crate) use shares::{Shares, Walk};
 pub(crate) use snapshots::SnapshotEntry;

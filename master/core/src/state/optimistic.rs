@@ -8,7 +8,7 @@ use berth_model::offer::Offer;
 use berth_model::resources::{Name, Resources};
 use berth_model::role::Role;
 use berth_model::units::Timestamp;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Resources of an agent that only frameworks of one role are offered for a while. They stay in the available pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,37 @@ pub(crate) struct Kept {
     pub(crate) role: Role,
     pub(crate) resources: Resources,
     pub(crate) until: Timestamp,
+}
+
+/// Who has its turn at what several may hold of an agent, as far as somebody gave back what it was offered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Turns {
+    /// Optimistic offers of the agent since somebody yields.
+    made: u64,
+    /// Who comes after the others there, until so many were made or it is one of those that were.
+    yielding: BTreeMap<FrameworkId, u64>,
+}
+
+impl Turns {
+    /// The framework used nothing of an offer: whoever else wants some has its turn before, and they are so many. That many
+    /// offers later it is next by its share again, so that those who do use them do not keep it waiting for good.
+    pub(crate) fn gave_back(&mut self, framework: &FrameworkId, others: u64) {
+        let made = self.made;
+        self.yielding.retain(|_, until| *until > made);
+        self.yielding.insert(framework.clone(), made + others);
+    }
+    /// The framework was offered some.
+    pub(crate) fn offered(&mut self, framework: &FrameworkId) {
+        if self.yielding.is_empty() {
+            return;
+        }
+        self.made += 1;
+        self.yielding.remove(framework);
+    }
+    /// Those who yield come in this order; nothing for the others.
+    pub(crate) fn yields(&self, framework: &FrameworkId) -> Option<u64> {
+        self.yielding.get(framework).copied().filter(|until| *until > self.made)
+    }
 }
 
 /// An offer whose optimistic part is not all there any more.

@@ -7,7 +7,7 @@ use super::running::{Running, needs, object};
 use crate::decide::conflict::{self, Footprint};
 use crate::decide::launch::{Word, launch};
 use crate::decide::order::{Asked, Conversion, Order, Source, answered_before};
-use crate::decide::rescind::filter;
+use crate::decide::rescind::{filter, gave_back};
 use crate::decide::{create, destroy, reserve, resize};
 use crate::event::{Event, FrameworkEvent};
 use berth_model::error::{ErrorCode, Rejection};
@@ -56,7 +56,7 @@ impl Turn<'_> {
         };
         self.inform(id, answer(Ok(ids)));
         let Some(mut running) = self.use_up(id, &used) else { return };
-        let is_empty = new.is_empty();
+        let (is_empty, all) = (new.is_empty(), running.left.clone());
         for operation in new {
             self.run(id, &mut running, operation);
         }
@@ -67,6 +67,9 @@ impl Turn<'_> {
         }
         if !is_empty {
             self.race_won(id);
+        }
+        if running.left == all {
+            self.apply_all(used.iter().filter_map(gave_back));
         }
         let untouched = running.left.minus(&running.made).minus(&running.lent);
         let refused =

@@ -4,7 +4,7 @@ use super::Turn;
 use super::accept::Accepted;
 use crate::boundary::Output;
 use crate::decide::kill::{drop_offers, kill, reconcile, teardown};
-use crate::decide::rescind::{filter, rescind};
+use crate::decide::rescind::{filter, gave_back, rescind};
 use crate::decide::subscribe::{check_roles, subscribe, subscribed};
 use crate::event::{Event, FrameworkEvent};
 use crate::state::Kill;
@@ -140,7 +140,9 @@ impl Turn<'_> {
                 continue;
             };
             let refused = filter(offer, offer.resources.clone(), filters, self.state, self.now);
+            let back = gave_back(offer);
             let ended = FrameworkEvent::OfferEnded(offer.id).into();
+            self.apply_all(back);
             self.apply(ended);
             self.apply_all(refused);
         }

@@ -6,7 +6,7 @@ use crate::boundary::Output;
 use crate::decide::adopt::lost;
 use crate::decide::conflict;
 use crate::decide::kill::teardown;
-use crate::decide::rescind::rescind;
+use crate::decide::rescind::{gave_back, rescind};
 use crate::decide::schedule;
 use crate::event::{AgentEvent, Event, FrameworkEvent};
 use crate::state::{Link, Timer};
@@ -53,7 +53,8 @@ impl Turn<'_> {
     fn offer_old(&mut self, id: OfferId) {
         let Some(offer) = self.state.offers.get(&id) else { return };
         let is_slow = offer.is_optimistic() || self.state.alone.contains(&id);
-        let (framework, events) = (offer.framework.clone(), rescind(offer));
+        let framework = offer.framework.clone();
+        let events: Vec<Event> = gave_back(offer).into_iter().chain(rescind(offer)).collect();
         self.apply_all(events);
         if is_slow {
             let until = Some(self.now.after(self.state.config.optimistic.timeout));

@@ -25,6 +25,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         why: "more frameworks than the fan-out hold the same (I20)",
     },
     Mutant {
+        name: "master-lets-decliners-lead",
+        file: "master/core/src/turn/framework.rs",
+        from: "            self.apply_all(back);\n",
+        to: "            drop(back);\n",
+        why: "whoever declines and revives is always first, and others get nothing for good (I16)",
+    },
+    Mutant {
         name: "master-quota-not-written",
         file: "master/core/src/decide/quota.rs",
         from: "            events.push(Event::Put(RegistryRecord::Quota(Arc::new(new))));\n",
