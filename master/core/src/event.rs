@@ -89,6 +89,8 @@ pub(crate) enum AgentEvent {
     },
     /// Its optimistic offers were compared with what is available.
     Settled(AgentId),
+    /// What agents have free was counted anew for quota, at the end of a step.
+    Counted,
     /// What was kept of it for a role, and whose time is over, is free.
     KeptOver(AgentId),
     VolumeObserved(Box<VolumeReport>),

@@ -15,7 +15,7 @@ use berth_model::operation::{Action, OperationState};
 use berth_model::operator::{Request, VolumeChoice};
 use berth_model::quota::{Amounts, Quota, QuotaRequest, parse_amounts, show_amounts};
 use berth_model::record::{RegistryKey, RegistryRecord};
-use berth_model::resources::{DiskSource, Resource, Resources};
+use berth_model::resources::{DiskSource, Name, Resource, Resources};
 use berth_model::volume::VolumeState;
 use stage::{
     Stage, agent_id, create_request, events, framework_info, info, mib, offered, op, operations,
@@ -130,14 +130,14 @@ fn with_ssd() -> Stage {
 }
 fn launch(
     stage: &mut Stage,
-    framework: &FrameworkId,
+    (framework, over): (&FrameworkId, u128),
     name: &str,
     resources: &str,
 ) -> berth_master_core::Step {
     let offers = stage.offers();
     let offer = offers.iter().find(|offer| offer.framework == *framework).unwrap();
     let action = Action::Launch(vec![task(name, offer.agent, res(resources))]);
-    stage.accept(framework, 20, &[offer], vec![action])
+    stage.accept(framework, over, &[offer], vec![action])
 }
 fn reserve(resources: Resources) -> Request {
     Request::Reserve { agent: agent_id(1), resources }
@@ -277,9 +277,8 @@ fn reservations_count_idle_or_not_and_tasks_by_what_is_unreserved() {
     assert_eq!(standing(&stage, "storage"), idle);
 
     let (framework, _) = stage.subscribe(20, framework_info("f", &["storage/db"]));
-    let shown = ["cpus 1 3 1 3", "disk - - 1536MiB 12.5GiB"];
     let found = standing(&stage, "storage");
-    assert_eq!(found[0], shown[0], "{found:?}");
+    assert_eq!(found[0], "cpus 1 3 1 2", "offers keep within the limit: {found:?}");
     let own = of_role(&res("cpus:1"), "storage/db");
     let resources = plus(&own, &res("cpus:0.5;mem:256;disk:100"));
     let offer = stage.offers().remove(0);
@@ -325,19 +324,21 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
 
 #[test]
 fn an_accept_that_would_take_a_role_above_its_limit_is_refused_and_says_who_has_what() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::with(|config| config.optimistic.fan_out = 2);
     stage.register(1, MACHINE);
     done(&mut stage, set("storage", "", "cpus=2,disk=1GiB"));
-    let (framework, _) = stage.subscribe(20, framework_info("f", &["storage/db"]));
-    let step = launch(&mut stage, &framework, "a", "cpus:1.5;mem:64");
+    let (one, _) = stage.subscribe(20, framework_info("one", &["storage/db"]));
+    let (two, _) = stage.subscribe(21, framework_info("two", &["storage/db"]));
+    stage.advance(Duration::from_millis(50));
+    // Each is offered what the role may have, and both cannot have it.
+    let step = launch(&mut stage, (&one, 20), "a", "cpus:1.5;mem:64");
     assert_eq!(operations(&step), [("LAUNCH", "DONE", None)]);
-    stage.advance(Duration::from_secs(10));
-
-    let step = launch(&mut stage, &framework, "b", "cpus:1;mem:64");
+    let step = launch(&mut stage, (&two, 21), "b", "cpus:1;mem:64");
     assert_eq!(operations(&step), [("LAUNCH", "FAILED", Some(ErrorCode::QuotaExceeded))]);
     use berth_model::task::{TaskReason, TaskState};
     // Not an error of the task: it may be launched later.
-    assert_eq!(statuses(&step), [("b".to_owned(), TaskState::Dropped, TaskReason::InvalidOffers)]);
+    let dropped = |name: &str| (name.to_owned(), TaskState::Dropped, TaskReason::InvalidOffers);
+    assert_eq!(statuses(&step), [dropped("b")]);
     let failed =
         query::operations(stage.master.state()).into_iter().find_map(|record| {
             match &record.state {
@@ -349,37 +350,47 @@ fn an_accept_that_would_take_a_role_above_its_limit_is_refused_and_says_who_has_
         failed.unwrap().message,
         "role storage/db cannot have cpus=1 more: the limit of role storage is 2, it has 1.5 (storage/db has 1.5), and 0.5 would be too much"
     );
-    stage.advance(Duration::from_secs(10));
-    // Exactly up to the limit, two at once: the second one is one too many.
-    let offer = stage.offers().remove(0);
-    let tasks = ["c", "d"].map(|name| task(name, offer.agent, res("cpus:0.3;mem:64")));
-    let step = stage.accept(&framework, 20, &[&offer], vec![Action::Launch(tasks.to_vec())]);
+
+    // Both hold what is left. Of two tasks of one LAUNCH one is one too many.
+    let both = |stage: &mut Stage| {
+        stage.advance(Duration::from_secs(10));
+        stage.advance(Duration::from_millis(50));
+        let offers = stage.offers();
+        let of = |id| offers.iter().find(|offer| offer.framework == id).unwrap().clone();
+        [of(one.clone()), of(two.clone())]
+    };
+    let [_, second] = both(&mut stage);
+    let step = launch(&mut stage, (&one, 20), "c", "cpus:0.2;mem:64");
     assert_eq!(operations(&step), [("LAUNCH", "DONE", None)]);
-    assert_eq!(statuses(&step), [("d".to_owned(), TaskState::Dropped, TaskReason::InvalidOffers)]);
-    stage.advance(Duration::from_secs(10));
+    let tasks = ["d", "e"].map(|name| task(name, second.agent, res("cpus:0.2;mem:64")));
+    let step = stage.accept(&two, 21, &[&second], vec![Action::Launch(tasks.to_vec())]);
+    assert_eq!(operations(&step), [("LAUNCH", "DONE", None)]);
+    assert_eq!(statuses(&step), [dropped("e")]);
 
     // RESERVE counts, what is launched on it does not count again, and UNRESERVE gives back.
-    let offer = stage.offers().remove(0);
-    let disk = || reserved("disk:1024", "storage/db");
+    let [first, second] = both(&mut stage);
+    let disk = |size: u64| reserved(&format!("disk:{size}"), "storage/db");
+    let step = stage.accept(&one, 20, &[&first], vec![Action::Reserve(disk(512))]);
+    assert_eq!(operations(&step), [("RESERVE", "DONE", None)]);
     let step = stage.accept(
-        &framework,
-        20,
-        &[&offer],
+        &two,
+        21,
+        &[&second],
         vec![
-            Action::Reserve(reserved("disk:512", "storage/db")),
-            Action::Reserve(disk()),
-            Action::Unreserve(reserved("disk:512", "storage/db")),
-            Action::Reserve(disk()),
-            Action::Launch(vec![task("e", offer.agent, plus(&disk(), &res("mem:64")))]),
-            Action::Launch(vec![task("f", offer.agent, res("disk:1;mem:64"))]),
+            Action::Reserve(disk(1024)),
+            Action::Reserve(disk(256)),
+            Action::Unreserve(disk(256)),
+            Action::Reserve(disk(512)),
+            Action::Launch(vec![task("f", second.agent, plus(&disk(512), &res("mem:64")))]),
+            Action::Launch(vec![task("g", second.agent, res("disk:1;mem:64"))]),
         ],
     );
     let exceeded = Some(ErrorCode::QuotaExceeded);
     assert_eq!(
         operations(&step),
         [
-            ("RESERVE", "DONE", None),
             ("RESERVE", "FAILED", exceeded),
+            ("RESERVE", "DONE", None),
             ("UNRESERVE", "DONE", None),
             ("RESERVE", "DONE", None),
             ("LAUNCH", "DONE", None),
@@ -500,6 +511,63 @@ fn a_guarantee_takes_back_offers_of_others_but_not_what_they_are_guaranteed() {
     let id = stage.fresh();
     let (_, step) = stage.operator(id, set("storage", "cpus=6", ""));
     assert_eq!(rescinded(&step).len(), 2);
+}
+
+#[test]
+fn with_a_quota_nothing_is_offered_until_most_agents_are_back() {
+    let mut stage = Stage::new();
+    for n in 1..=5 {
+        stage.register(n, MACHINE);
+    }
+    done(&mut stage, set("storage", "cpus=2", ""));
+    stage.restart();
+    let (_, step) = stage.subscribe(20, framework_info("f", &["web"]));
+    assert_eq!(offered(&step), [], "nobody is back");
+    for n in 1..=3 {
+        assert_eq!(offered(&stage.register(n, MACHINE)), [], "{n} of 5 are back");
+    }
+    // The fourth makes four of five, and all that are there are offered, but for the headroom.
+    let step = stage.register(4, MACHINE);
+    let cpus: i64 = offered(&step).iter().map(|o| o.resources.total(&Name::Cpus).milli()).sum();
+    assert_eq!((offered(&step).len(), cpus), (4, 14_000));
+
+    // Without a quota nobody waits; and nobody waits longer than for the window in which agents may come back.
+    done(&mut stage, unset("storage"));
+    stage.restart();
+    stage.subscribe(20, framework_info("f", &["web"]));
+    assert_eq!(offered(&stage.register(1, MACHINE)).len(), 1);
+    done(&mut stage, set("storage", "cpus=2", ""));
+    stage.restart();
+    stage.subscribe(20, framework_info("f", &["web"]));
+    assert_eq!(offered(&stage.register(1, MACHINE)), []);
+    let step = stage.advance(Duration::from_secs(601));
+    assert_eq!(offered(&step), [], "the agent itself is silent by now");
+    assert_eq!(
+        offered(&stage.register(2, MACHINE)).len(),
+        1,
+        "it comes late, and is not waited for"
+    );
+}
+
+#[test]
+fn the_disks_of_a_profile_are_left_free_and_offers_keep_within_its_limit() {
+    let mut stage = with_ssd();
+    done(&mut stage, set("storage", "disk[ssd]=1GiB", ""));
+    done(&mut stage, set("web", "", "disk[ssd]=1GiB,disk=11GiB,cpus=1"));
+    done(&mut stage, set("batch", "", "cpus=2"));
+    let of_ssd = |resources: &Resources| {
+        let own = resources.filtered(|r| matches!(r.disk_source(), DiskSource::Path(_)));
+        (resources.total(&Name::Disk).milli() / 1_000, own.total(&Name::Disk).milli() / 1_000)
+    };
+    let (_, step) = stage.subscribe(20, framework_info("web", &["web"]));
+    let found: Vec<_> = offered(&step).iter().map(|offer| of_ssd(&offer.resources)).collect();
+    assert_eq!(found, [(11 * 1024, 1024)], "all disk that it may have, of that 1 GiB of 4 on ssd");
+    let (_, step) = stage.subscribe(21, framework_info("batch", &["batch"]));
+    let found: Vec<_> = offered(&step).iter().map(|offer| of_ssd(&offer.resources)).collect();
+    assert_eq!(found, [(2048, 2048)], "3 GiB are left, and 1 is for storage");
+    let (_, step) = stage.subscribe(22, framework_info("db", &["storage/db"]));
+    let found: Vec<_> = offered(&step).iter().map(|offer| of_ssd(&offer.resources)).collect();
+    assert_eq!(found, [(1024, 1024)]);
 }
 
 #[test]

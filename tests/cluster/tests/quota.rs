@@ -262,13 +262,16 @@ fn a_service_beyond_the_limit_of_its_role_waits_until_there_is_room() -> anyhow:
     std::fs::write(&file, SLEEPER)?;
     let path = file.to_str().context("path")?;
     done(&cluster, &format!("apply {path}"))?;
-    let refused = wait_until("the launch to be refused", Duration::from_secs(30), || {
-        let operations = cluster.items(&["operation", "list"])?;
-        let found = operations.into_iter().find(|o| o["error"]["code"] == "QUOTA_EXCEEDED");
-        found.context("no operation was refused for a limit")
+    // Offers keep within the limit, and the service says what it is short of.
+    wait_until("the service to say what it waits for", Duration::from_secs(30), || {
+        let shown = cluster.json(&["service", "show", "sleeper"])?;
+        let message = shown["message"].as_str().context("message")?.to_owned();
+        ensure!(message.contains("cpus: 0.1 wanted, 0.05 offered"), "{message}");
+        Ok(())
     })?;
-    let text = refused["error"]["message"].as_str().context("message")?;
-    ensure!(text.contains("the limit of role tests is 0.05"), "{text}");
+    let usage = cluster.items(&["quota", "usage", "tests"])?;
+    let limit = usage.iter().find(|row| row["resource"] == "cpus").context("no row of cpus")?;
+    ensure!(limit["limit"] == 0.05, "{limit}");
     let running = |task: &Value| task["state"] == "TASK_RUNNING";
     ensure!(!cluster.items(&["task", "list"])?.iter().any(running), "it runs beyond its limit");
 

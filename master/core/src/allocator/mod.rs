@@ -4,11 +4,15 @@
 //! It knows no sessions and sends nothing. Filter (who may get it), order (who is next, kept by `state::shares`) and amount
 //! (how much) are apart. A look at one agent and a cycle over all of them are the same: a cycle is looks one after the other,
 //! each with the order that the one before left. The first framework in order takes all it may use of the agent; what is left,
-//! because it is reserved to others, goes to the next; what may be offered to several stays for them too (`sharing`). Invariant: each resource is in one offer, except that a shared volume
+//! because it is reserved to others, goes to the next; what may be offered to several stays for them too (`sharing`). With quota
+//! those come first whose guarantee is not met, and nobody gets what quota does not leave (`bounds`). Invariant: each resource is in one offer, except that a shared volume
 //! is in one of each framework's offers; it goes to one framework at a time, and to the next one in a later look.
 
+mod bounds;
 #[cfg(test)]
 mod differential;
+#[cfg(test)]
+mod naive;
 #[cfg(test)]
 mod scenarios;
 mod sharing;
@@ -16,14 +20,14 @@ mod trial;
 
 pub use trial::Trial;
 
-use crate::decide::disk::Withheld;
-use crate::state::{Agent, Shares, State};
+use crate::state::{Agent, Shares, Standings, State, Withheld};
 use berth_model::id::{FrameworkId, OfferId};
 use berth_model::offer::{Offer, Version};
 use berth_model::resources::{Name, Resources};
 use berth_model::role::Role;
 use berth_model::units::{Scalar, Timestamp};
-use sharing::Sharing;
+use bounds::{Bounds, Stage};
+use sharing::{Order, Sharing};
 use std::sync::Arc;
 
 /// Unreserved leftovers below both of these are not worth an offer (the minimum of Mesos).
@@ -41,7 +45,7 @@ pub(crate) struct Round {
 /// The offers to make of this agent now, numbered from `number`.
 pub(crate) fn allocate(
     state: &State,
-    shares: &Shares,
+    (shares, standings): (&Shares, &Standings),
     agent: &Agent,
     number: u64,
     now: Timestamp,
@@ -49,11 +53,10 @@ pub(crate) fn allocate(
     if agent.session().is_none()
         || agent.books.available.is_empty()
         || state.withheld_because(agent).is_some()
+        || state.awaits_agents()
     {
         return Round::default();
     }
-    let mut round = Round::default();
-    let mut sharing = Sharing::of(state, agent);
     let mut free = agent.books.available.clone();
     if agent.faulty || !state.disks.is_empty() {
         let withheld = Withheld::of(state, &agent.info.disks);
@@ -61,47 +64,106 @@ pub(crate) fn allocate(
             free = withheld.strip(&free);
         }
     }
-    let mut order = sharing.order(shares.walk(), now);
-    let mut narrowed = false;
-    loop {
-        if !narrowed && (!free.has_unreserved() || sharing.is_given_out()) {
-            order.only_of(free.owners());
-            narrowed = true;
+    let mut look = Look {
+        state,
+        agent,
+        now,
+        sharing: Sharing::of(state, agent),
+        bounds: Bounds::new(standings, agent),
+        free,
+        number,
+        round: Round::default(),
+    };
+    if !standings.is_off() {
+        let lacking = look.bounds.lacking(&look.free);
+        if !lacking.is_empty() {
+            let mut order = look.sharing.order(shares.walk(), now);
+            order.only_of(lacking);
+            look.walk(order, Stage::Guarantees);
         }
-        let Some((role, framework)) = order.step() else { break };
-        let mut part = free.allocatable_to(role);
-        let kept_back = kept_back(state, agent, role, framework, &part.shared());
-        if !kept_back.is_empty() {
-            part = part.minus(&kept_back);
+    }
+    let order = look.sharing.order(shares.walk(), now);
+    look.walk(order, Stage::Shares);
+    look.round
+}
+
+/// A look in progress.
+struct Look<'a> {
+    state: &'a State,
+    agent: &'a Agent,
+    now: Timestamp,
+    sharing: Sharing<'a>,
+    bounds: Bounds<'a>,
+    /// What nobody was given yet.
+    free: Resources,
+    /// Of the first offer.
+    number: u64,
+    round: Round,
+}
+
+impl<'a> Look<'a> {
+    fn walk(&mut self, mut order: Order<'a>, stage: Stage) {
+        let mut narrowed = stage == Stage::Guarantees;
+        while !self.free.is_empty() {
+            if !narrowed && (!self.free.has_unreserved() || self.sharing.is_given_out()) {
+                order.only_of(self.free.owners());
+                narrowed = true;
+            }
+            let Some((role, framework)) = order.step() else { return };
+            let mut part = self.free.allocatable_to(role);
+            let kept_back = kept_back(self.state, self.agent, role, framework, &part.shared());
+            if !kept_back.is_empty() {
+                part = part.minus(&kept_back);
+            }
+            let part = self.bounds.portion(stage, role, part);
+            let (part, optimistic) = match stage {
+                Stage::Guarantees => (self.sharing.alone(role, part), Resources::new()),
+                Stage::Shares => self.sharing.divide(role, framework, part),
+            };
+            if is_worthwhile(&part)
+                && !is_refused(self.state, self.agent, role, framework, &part, self.now)
+            {
+                self.give(role, framework, part, optimistic);
+            }
         }
-        let (part, optimistic) = sharing.divide(role, framework, part);
-        if !is_worthwhile(&part) || is_refused(state, agent, role, framework, &part, now) {
-            continue;
-        }
+    }
+    fn give(
+        &mut self,
+        role: &Role,
+        framework: &FrameworkId,
+        part: Resources,
+        optimistic: Resources,
+    ) {
         let exclusive = part.minus(&optimistic);
-        free = free.minus(&exclusive);
-        let number = number + round.offers.len() as u64;
-        let id = OfferId { epoch: state.config.epoch, number };
-        if sharing.made(framework, &exclusive, &optimistic) {
-            round.alone = Some(id);
+        self.free = self.free.minus(&exclusive);
+        self.bounds.gave(role, &exclusive);
+        let alone = self.sharing.made(framework, &exclusive, &optimistic);
+        let mine = |offer: &&mut Offer| offer.framework == *framework && offer.role == *role;
+        if let Some(offer) = self.round.offers.iter_mut().find(mine) {
+            // What it was given towards a guarantee and the rest are one offer.
+            offer.resources.add_all(&part).expect("parts of an agent add up");
+            offer.optimistic.add_all(&optimistic).expect("parts of an agent add up");
+            self.round.alone = self.round.alone.or(alone.then_some(offer.id));
+            return;
         }
-        round.offers.push(Offer {
+        let number = self.number + self.round.offers.len() as u64;
+        let id = OfferId { epoch: self.state.config.epoch, number };
+        if alone {
+            self.round.alone = Some(id);
+        }
+        self.round.offers.push(Offer {
             id,
             framework: framework.clone(),
             role: role.clone(),
-            agent: agent.info.id,
-            hostname: agent.info.hostname.clone(),
-            attributes: Arc::clone(&agent.info.attributes),
+            agent: self.agent.info.id,
+            hostname: self.agent.info.hostname.clone(),
+            attributes: Arc::clone(&self.agent.info.attributes),
             resources: part,
-            seq: agent.seq,
+            seq: self.agent.seq,
             optimistic,
-            version: Version { epoch: state.config.epoch, seq: agent.commits },
+            version: Version { epoch: self.state.config.epoch, seq: self.agent.commits },
         });
-        if free.is_empty() {
-            break;
-        }
     }
-    round
 }
 
 /// The shared volumes that the framework is not offered: all when it does not understand them, else those it is offered

@@ -2,7 +2,10 @@
 //! out by hand.
 
 use super::differential::Bed;
+use berth_model::resources::{DiskSource, Resource, parse_resources};
 use berth_model::role::Role;
+use berth_model::units::Scalar;
+use std::sync::Arc;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -229,4 +232,77 @@ fn while_agents_come_the_totals_are_followed_in_steps_and_then_exactly() {
     bed.end_of(3);
     bed.register(4, "mem:3200");
     assert_eq!(takers(&mut bed, [4]), ["f2"], "twice the memory is seen at once");
+}
+
+/// What every framework is offered of these agents, in one look at each.
+fn parts(bed: &mut Bed, agents: impl IntoIterator<Item = u8>) -> Vec<String> {
+    let offers: Vec<_> = agents.into_iter().flat_map(|agent| bed.look(agent)).collect();
+    offers.into_iter().map(|(to, _, part)| format!("{to} {part}")).collect()
+}
+
+#[test]
+fn a_guarantee_comes_before_shares_and_takes_no_more_than_it_lacks() {
+    let mut bed = Bed::new();
+    bed.subscribe(1, &["a"]);
+    bed.subscribe(2, &["sure"]);
+    bed.quota("sure", "cpus=3,mem=1000MiB", "");
+    register(&mut bed, 1..=3, "cpus:2;mem:800;disk:50");
+    // Its share grows, and still it is first until it has 3 processors. What it is not guaranteed comes with its offer.
+    assert_eq!(parts(&mut bed, [1]), ["f2 cpus:2; mem:800; disk:50"]);
+    let rest = ["f2 cpus:1; mem:200; disk:50", "f1 cpus:1; mem:600"];
+    assert_eq!(parts(&mut bed, [2]), rest);
+    assert_eq!(parts(&mut bed, [3]), ["f1 cpus:2; mem:800; disk:50"], "by share");
+}
+
+#[test]
+fn what_guarantees_lack_is_left_free_while_nobody_asks_for_it() {
+    let mut bed = Bed::new();
+    bed.subscribe(1, &["a"]);
+    bed.quota("sure", "cpus=3", "");
+    bed.quota("more", "cpus=2,disk=70MiB", "");
+    register(&mut bed, 1..=3, "cpus:2;mem:800;disk:50");
+    let got = ["f1 cpus:1; mem:800; disk:50", "f1 mem:800; disk:30", "f1 mem:800"];
+    assert_eq!(parts(&mut bed, 1..=3), got, "5 of 6 processors and 70 of 150 stay");
+    // A machine that comes is headroom, one that goes is none.
+    bed.register(4, "cpus:2;mem:800;disk:50");
+    assert_eq!(parts(&mut bed, [4]), ["f1 cpus:2; mem:800; disk:50"]);
+    bed.cut(3);
+    bed.end_of(4);
+    bed.pass(SECOND);
+    assert_eq!(parts(&mut bed, [4]), ["f1 mem:800"]);
+    // Whoever is guaranteed it gets it, wherever it is.
+    bed.subscribe(2, &["sure/below"]);
+    assert_eq!(parts(&mut bed, [1, 2]), ["f2 cpus:1", "f2 cpus:2"]);
+}
+
+#[test]
+fn offers_are_cut_to_a_limit_and_the_rest_goes_to_the_next() {
+    let mut bed = Bed::new();
+    bed.subscribe(1, &["a/x"]);
+    bed.subscribe(2, &["a/y"]);
+    bed.subscribe(3, &["b"]);
+    bed.weigh("a", 1_000_000);
+    bed.quota("a", "", "cpus=1.5,disk=70MiB");
+    register(&mut bed, 1..=2, "cpus:4;mem:800;disk:50");
+    let first = ["f1 cpus:1.5; mem:800; disk:50", "f3 cpus:2.5"];
+    assert_eq!(parts(&mut bed, [1]), first);
+    // f2 is next, but role a may not have all of it.
+    let second = ["f2 mem:800; disk:20", "f3 cpus:4; disk:30"];
+    assert_eq!(parts(&mut bed, [2]), second);
+}
+
+#[test]
+fn a_limit_does_not_cut_a_whole_disk_and_not_what_is_the_roles_own() {
+    let mut bed = Bed::new();
+    bed.subscribe(1, &["a"]);
+    bed.quota("a", "", "disk=90MiB");
+    let mut declared = parse_resources("cpus:1;mem:100").unwrap();
+    for (place, size) in [("/one", 100_000), ("/two", 80_000)] {
+        let source = DiskSource::Mount(Arc::from(place));
+        declared.add(&Resource::disk(source, Scalar::from_milli(size))).unwrap();
+    }
+    bed.register_with(1, declared);
+    assert_eq!(parts(&mut bed, [1]), ["f1 cpus:1; mem:100; disk[MOUNT:/two]:80"]);
+    bed.register(2, "cpus:1;mem:100;disk(a):500;disk:10");
+    assert_eq!(parts(&mut bed, [2]), ["f1 cpus:1; mem:100; disk(static:a):500"], "580 of 90");
 }

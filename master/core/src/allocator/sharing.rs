@@ -87,15 +87,26 @@ impl<'a> Sharing<'a> {
         let exclusive = portion.minus(&common);
         let fan_out = self.state.config.optimistic.of(role);
         if fan_out == 1 {
-            // For itself alone, as far as nobody holds it.
-            let mut part = exclusive;
-            part.add_all(&common.minus(&self.out)).expect("parts of a sum add up");
-            return (part, Resources::new());
+            return (self.unheld(exclusive, &common), Resources::new());
         }
         let common = self.turn(framework, fan_out, common);
         let mut part = exclusive;
         part.add_all(&common).expect("parts of a sum add up");
         (part, common)
+    }
+
+    /// Of a portion, what a framework of the role is offered for itself alone: what nobody holds.
+    pub(super) fn alone(&self, role: &Role, portion: Resources) -> Resources {
+        if !self.on {
+            return portion;
+        }
+        let portion = portion.minus(&self.agent.kept_from(self.state, role));
+        let common = portion.filtered(Resource::can_be_optimistic);
+        self.unheld(portion.minus(&common), &common)
+    }
+    fn unheld(&self, mut exclusive: Resources, common: &Resources) -> Resources {
+        exclusive.add_all(&common.minus(&self.out)).expect("parts of a sum add up");
+        exclusive
     }
 
     /// What the framework gets of what is for several: nothing when enough hold it, and what is new when it is one of them.

@@ -5,53 +5,21 @@
 //! usable, restorable. A cordon never stands between an owner and the data.
 
 use super::order::Asked;
-use super::rescind::{faulty_sources, rescind};
+use super::rescind::rescind;
 use crate::event::Event;
-use crate::state::{Agent, State, VolumeEntry};
+use crate::state::{Agent, State, VolumeEntry, Withheld, labels};
 use berth_model::agent::{Disk, DiskHealth};
 use berth_model::disk::{Cordon, DiskProfile, DiskRecord, DiskRequest, ProfileRequest};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, DiskId, ProfileName};
 use berth_model::operation::OperationState;
 use berth_model::record::{RegistryKey, RegistryRecord};
-use berth_model::resources::{DiskSource, Name, Resources};
-use std::collections::{BTreeMap, BTreeSet};
+use berth_model::resources::DiskSource;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The most disks that a refusal names.
 const NAMED_MAX: usize = 8;
-
-/// The disks of an agent of which something is not given away.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Withheld {
-    /// Nothing of them.
-    faulty: BTreeSet<DiskSource>,
-    /// Nothing but the volumes on them.
-    cordoned: BTreeSet<DiskSource>,
-}
-
-impl Withheld {
-    /// Of these disks.
-    pub(crate) fn of(state: &State, disks: &[Disk]) -> Self {
-        let cordoned = disks.iter().filter(|disk| state.cordon(disk.id).is_some());
-        Self {
-            faulty: faulty_sources(disks),
-            cordoned: cordoned.map(|disk| disk.source.clone()).collect(),
-        }
-    }
-    pub(crate) fn is_empty(&self) -> bool {
-        self.faulty.is_empty() && self.cordoned.is_empty()
-    }
-    /// What is left of the resources.
-    pub(crate) fn strip(&self, resources: &Resources) -> Resources {
-        resources.filtered(|resource| {
-            let source = resource.disk_source();
-            let is_held = self.faulty.contains(&source)
-                || (resource.persistence().is_none() && self.cordoned.contains(&source));
-            resource.name != Name::Disk || !is_held
-        })
-    }
-}
 
 /// Offers of the agent that hold what these disks hold back are void.
 pub(crate) fn rescind_withheld(state: &State, agent: &Agent, withheld: &Withheld) -> Vec<Event> {
@@ -236,16 +204,10 @@ fn cordoned_offers(state: &State, id: DiskId) -> Vec<Event> {
     for agent in state.agents.values() {
         let disks = agent.info.disks.iter().filter(|disk| disk.id == id);
         let cordoned: BTreeSet<DiskSource> = disks.map(|disk| disk.source.clone()).collect();
-        let withheld = Withheld { faulty: BTreeSet::new(), cordoned };
+        let withheld = Withheld::by_cordon(cordoned);
         events.extend(rescind_withheld(state, agent, &withheld));
     }
     events
-}
-
-/// The labels of a disk.
-pub(crate) fn labels(state: &State, id: DiskId) -> &BTreeMap<String, String> {
-    static NONE: BTreeMap<String, String> = BTreeMap::new();
-    state.disks.get(&id).map_or(&NONE, |record| &record.labels)
 }
 
 /// The profile of this name.

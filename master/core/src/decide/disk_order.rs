@@ -5,10 +5,10 @@
 //! is cordoned and nothing on it is reserved, used, or a volume's, and it stays cordoned until that has ended.
 
 use super::admit;
-use super::disk::{Withheld, rescind_withheld};
+use super::disk::rescind_withheld;
 use super::order::{Asked, ended};
 use crate::event::Event;
-use crate::state::{Agent, State};
+use crate::state::{Agent, State, Withheld};
 use berth_model::agent::AgentInfo;
 use berth_model::declaration::{DiskDeclaration, DiskOrder};
 use berth_model::error::{ErrorCode, Rejection};

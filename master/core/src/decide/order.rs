@@ -1,6 +1,6 @@
 //! One operation on one agent: who asks, under which id, and from which resources it may draw.
 
-use super::{conflict, rescind};
+use super::{conflict, quota, rescind};
 use crate::event::Event;
 use crate::state::{Agent, State};
 use berth_model::audit::Said;
@@ -105,7 +105,8 @@ impl Order<'_> {
     pub(crate) fn check_there(&self, wanted: &Resources) -> Result<(), Rejection> {
         match self.source {
             Source::Accepted { contested: true, role, .. } => {
-                conflict::check_there(self.state, self.agent, role, wanted)
+                conflict::check_there(self.state, self.agent, role, wanted)?;
+                quota::check_headroom(self.state, self.agent.info.id, role, wanted)
             },
             Source::Accepted { .. } | Source::Agent => Ok(()),
         }

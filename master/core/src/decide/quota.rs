@@ -10,7 +10,7 @@ use super::order::Asked;
 use super::quota_rescind;
 use crate::audit::words;
 use crate::event::Event;
-use crate::state::{Agent, DiskKey, Holding, Link, State, numbers};
+use crate::state::{Agent, DiskKey, Holding, Link, State, labels, numbers};
 use berth_model::disk::{DiskProfile, HealthWish};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::id::{AgentId, ProfileName};
@@ -152,7 +152,7 @@ pub(crate) fn disks_of<'a>(
         let Some(profile) = &profile else { return false };
         let disks = state.agents.get(agent).map(|agent| &agent.info.disks);
         let mut disks = disks.into_iter().flatten().filter(|disk| disk.source == *source);
-        disks.any(|disk| profile.misses(disk, disk::labels(state, disk.id)).is_empty())
+        disks.any(|disk| profile.misses(disk, labels(state, disk.id)).is_empty())
     }
 }
 
@@ -269,6 +269,40 @@ pub(crate) fn check_limits(
         return Err(Rejection::new(ErrorCode::QuotaExceeded, text).remedy(format!(
             "end tasks or release reservations of role {top}, or raise its limit; see `berth quota usage {top}`"
         )));
+    }
+    Ok(())
+}
+
+/// Refuses to take what several were offered when too little would be left free for the guarantees of others: each offer kept it
+/// free by itself, but not all of them together. What meets a guarantee of the role's own is taken from what it lacks.
+pub(crate) fn check_headroom(
+    state: &State,
+    agent: AgentId,
+    role: &Role,
+    wanted: &Resources,
+) -> Result<(), Rejection> {
+    let standings = &state.standings;
+    if standings.all_required().is_empty() {
+        return Ok(());
+    }
+    let top = role.top();
+    for (counted, need) in standings.unreserved(agent, wanted) {
+        let required = standings.required(&counted);
+        let own = standings.of(&top).map_or(0, |standing| standing.lacks(&counted)).min(need);
+        let free = standings.since(state, &counted);
+        if required <= own || free - need >= required - own {
+            continue;
+        }
+        let shown = |milli: i64| counted.shown(Scalar::from_milli(milli.max(0)));
+        let text = format!(
+            "Conflict: agent {agent}: {counted}={} for role {role} would leave {} free in the cluster, and roles lack {} of what they are guaranteed",
+            shown(need),
+            shown(free - need),
+            shown(required - own)
+        );
+        return Err(Rejection::new(ErrorCode::Conflict, text).remedy(
+            "decide anew on the next offer, which comes by itself; see `berth quota usage` for who is guaranteed what",
+        ));
     }
     Ok(())
 }

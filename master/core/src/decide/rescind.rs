@@ -1,17 +1,16 @@
 //! Takes offers back when what they hold is needed or gone.
 
-use super::disk::{Withheld, rescind_withheld};
+use super::disk::rescind_withheld;
 use super::order::insufficient;
 use crate::event::{AgentEvent, Event, FrameworkEvent};
-use crate::state::{Agent, Filter, FilterKey, State};
-use berth_model::agent::{Disk, DiskHealth};
+use crate::state::{Agent, Filter, FilterKey, State, Withheld};
+use berth_model::agent::Disk;
 use berth_model::error::Rejection;
 use berth_model::framework::{self, Filters};
 use berth_model::id::AgentId;
 use berth_model::offer::Offer;
-use berth_model::resources::{DiskSource, Resources};
+use berth_model::resources::Resources;
 use berth_model::units::Timestamp;
-use std::collections::BTreeSet;
 
 /// Ends one offer and says so.
 pub(crate) fn rescind(offer: &Offer) -> Vec<Event> {
@@ -112,10 +111,4 @@ pub(crate) fn disks_changed(state: &State, agent: AgentId, disks: Vec<Disk>) -> 
         known.flat_map(|known| rescind_withheld(state, known, &withheld)).collect();
     events.push(AgentEvent::Disks { agent, disks }.into());
     events
-}
-
-/// The disks that are withheld.
-pub(crate) fn faulty_sources(disks: &[Disk]) -> BTreeSet<DiskSource> {
-    let faulty = disks.iter().filter(|disk| disk.health != DiskHealth::Ok);
-    faulty.map(|disk| disk.source.clone()).collect()
 }

@@ -8,7 +8,7 @@ use super::missing::{check_limits, reserve_missing};
 use super::order::{Asked, Order, Source};
 use super::sharing::check_source;
 use crate::event::Event;
-use crate::state::{Agent, RowKey, State, sum_of};
+use crate::state::{Agent, RowKey, State, labels, sum_of};
 use berth_model::access::Access;
 use berth_model::agent::Disk;
 use berth_model::disk::DiskProfile;
@@ -237,7 +237,7 @@ pub(super) fn chosen(
             DiskChoice::Id(id) => disks.any(|disk| disk.id == *id),
             DiskChoice::Named(word) => disks.any(|disk| is_called(disk, word)),
             DiskChoice::Profile(_) => disks.any(|disk| {
-                let labels = disk::labels(state, disk.id);
+                let labels = labels(state, disk.id);
                 profile.is_some_and(|profile| profile.misses(disk, labels).is_empty())
             }),
         }

@@ -1,6 +1,6 @@
 //! Applies what agents say of themselves: connections, disks, observations, timers.
 
-use super::{stir, wake};
+use super::{stir, stir_all, wake};
 use crate::event::AgentEvent;
 use crate::state::{Agent, Link, Observed, State, Timer};
 use berth_model::agent::Disk;
@@ -12,10 +12,8 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
         AgentEvent::SafeMode(why) => drop(state.safe_mode.get_or_insert(why)),
         AgentEvent::Met(agent) => drop(state.met.insert(agent)),
         AgentEvent::Opened { agent, session } => {
-            change(state, agent, |entry| {
-                entry.link = Link::Open(session);
-                entry.last_seen = Some(now);
-            });
+            relink(state, now, agent, Link::Open(session));
+            note(state, agent, |entry| entry.last_seen = Some(now));
             let silent = now.after(state.config.agent_timeout);
             state.timers.arm(silent, Timer::AgentSilent(agent));
             stir(state, now, agent);
@@ -24,13 +22,13 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
                 wake(state, now, volume);
             }
         },
-        AgentEvent::Heard(agent) => change(state, agent, |entry| entry.last_seen = Some(now)),
+        AgentEvent::Heard(agent) => note(state, agent, |entry| entry.last_seen = Some(now)),
         AgentEvent::LedgerHeard { agent, ledger_seq } => {
-            change(state, agent, |entry| entry.ledger_heard = entry.ledger_heard.max(ledger_seq));
+            note(state, agent, |entry| entry.ledger_heard = entry.ledger_heard.max(ledger_seq));
         },
         AgentEvent::Cut(agent) => {
             unlook(state, agent);
-            change(state, agent, |entry| entry.link = Link::Cut);
+            relink(state, now, agent, Link::Cut);
         },
         AgentEvent::Misfit { agent, why } => {
             change(state, agent, |entry| entry.misfit = why);
@@ -40,9 +38,10 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
             let health = |disks: &[Disk]| -> Vec<_> {
                 disks.iter().map(|disk| (disk.id, disk.health.clone())).collect()
             };
-            let Some(entry) = state.agents.get_mut(&agent) else { return };
+            let Some(entry) = state.touch(agent) else { return };
             let changed = health(&entry.info.disks) != health(&disks);
             entry.see_disks(disks);
+            state.sort_disks(agent);
             if changed {
                 stir(state, now, agent);
             }
@@ -50,6 +49,7 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
         AgentEvent::Looked(agent) => looked(state, now, agent),
         AgentEvent::FanOut { agent, at } => fan_out(state, agent, at),
         AgentEvent::Settled(agent) => drop(state.unsettled.remove(&agent)),
+        AgentEvent::Counted => state.recount(),
         AgentEvent::KeptOver(agent) => {
             change(state, agent, |entry| entry.kept.retain(|kept| kept.until > now));
             stir(state, now, agent);
@@ -100,7 +100,8 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
 fn looked(state: &mut State, now: Timestamp, agent: AgentId) {
     unlook(state, agent);
     state.shares.settle(now, state.config.allocation_interval);
-    change(state, agent, |entry| {
+    state.recount();
+    note(state, agent, |entry| {
         entry.looked = Some(now);
         entry.fanning = false;
     });
@@ -108,14 +109,34 @@ fn looked(state: &mut State, now: Timestamp, agent: AgentId) {
 
 fn fan_out(state: &mut State, agent: AgentId, at: Timestamp) {
     unlook(state, agent);
-    change(state, agent, |entry| {
+    note(state, agent, |entry| {
         entry.look_due = Some(at);
         entry.fanning = true;
     });
     state.timers.arm(at, Timer::Look(agent));
 }
 
+fn relink(state: &mut State, now: Timestamp, agent: AgentId, link: Link) {
+    let waited = state.awaits_agents();
+    let Some(entry) = state.touch(agent) else { return };
+    let before = std::mem::replace(&mut entry.link, link);
+    if before == Link::Recovering {
+        state.recovering -= 1;
+        if waited && !state.awaits_agents() {
+            stir_all(state, now);
+        }
+    }
+}
+
+/// What it may give changes.
 fn change(state: &mut State, agent: AgentId, with: impl FnOnce(&mut Agent)) {
+    if let Some(entry) = state.touch(agent) {
+        with(entry);
+    }
+}
+
+/// Something changes that says nothing of what it may give.
+fn note(state: &mut State, agent: AgentId, with: impl FnOnce(&mut Agent)) {
     if let Some(entry) = state.agents.get_mut(&agent) {
         with(entry);
     }

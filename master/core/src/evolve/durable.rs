@@ -24,6 +24,7 @@ use berth_model::units::Timestamp;
 use berth_model::usage::History;
 use berth_model::volume::Volume;
 use berth_model::weight::Weight;
+use std::collections::btree_map::Entry;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -42,7 +43,9 @@ pub(super) fn put(state: &mut State, now: Timestamp, record: RegistryRecord) {
         RegistryRecord::Operation(record) => put_operation(state, record),
         RegistryRecord::Disk(record) => put_disk(state, now, record),
         RegistryRecord::Profile(profile) => {
-            drop(state.profiles.insert(profile.name.clone(), profile));
+            let name = profile.name.clone();
+            state.profiles.insert(name.clone(), profile);
+            state.reprofile(&name);
         },
         RegistryRecord::Snapshot(snapshot) => put_snapshot(state, now, snapshot),
         RegistryRecord::Schedule(schedule) => {
@@ -54,7 +57,10 @@ pub(super) fn put(state: &mut State, now: Timestamp, record: RegistryRecord) {
             weigh(state, &known.role, known.weight);
             state.weights.insert(known.role.clone(), known);
         },
-        RegistryRecord::Quota(quota) => drop(state.quotas.insert(quota.role.clone(), quota)),
+        RegistryRecord::Quota(quota) => {
+            state.quotas.insert(quota.role.clone(), Arc::clone(&quota));
+            state.requota(&quota);
+        },
         RegistryRecord::Audit(record) => put_audit(&mut state.audit, &record),
     }
 }
@@ -71,14 +77,20 @@ pub(super) fn delete(state: &mut State, now: Timestamp, key: &RegistryKey) {
             state.disks.remove(id);
             stir_owners(state, now, *id);
         },
-        RegistryKey::Profile(name) => drop(state.profiles.remove(name)),
+        RegistryKey::Profile(name) => {
+            state.profiles.remove(name);
+            state.reprofile(name);
+        },
         RegistryKey::Snapshot(id) => delete_snapshot(state, now, *id),
         RegistryKey::Schedule(volume) => drop(state.schedules.remove(volume)),
         RegistryKey::Weight(role) => {
             weigh(state, role, Weight::ONE);
             state.weights.remove(role);
         },
-        RegistryKey::Quota(role) => drop(state.quotas.remove(role)),
+        RegistryKey::Quota(role) => {
+            state.quotas.remove(role);
+            state.restand();
+        },
         RegistryKey::Audit(AuditKey::Mark(seq)) => drop(state.audit.marks.remove(seq)),
         // The head is never removed, and entries are not in the books.
         RegistryKey::Audit(AuditKey::Head | AuditKey::Entry(_)) => {},
@@ -101,10 +113,11 @@ fn put_audit(audit: &mut Audit, record: &AuditRecord) {
 
 fn put_agent(state: &mut State, now: Timestamp, info: AgentInfo) {
     let id = info.id;
-    let agent = state
-        .agents
-        .entry(id)
-        .or_insert_with(|| Agent::new(AgentInfo { declared: Resources::new(), ..info.clone() }));
+    if let Entry::Vacant(place) = state.agents.entry(id) {
+        place.insert(Agent::new(AgentInfo { declared: Resources::new(), ..info.clone() }));
+        state.recovering += 1;
+    }
+    let Some(agent) = state.touch(id) else { return };
     let (before, after) = (agent.info.declared.clone(), info.declared.clone());
     agent.declare(info);
     if before != after {
@@ -113,10 +126,11 @@ fn put_agent(state: &mut State, now: Timestamp, info: AgentInfo) {
         state.shares.withdraw(&before);
         state.shares.declare(&after);
         commit(state, id, None);
-        state.holdings.unreserve(id, &before);
-        state.holdings.reserve(id, &after);
+        state.unreserve(id, &before);
+        state.reserve(id, &after);
         stir(state, now, id);
     }
+    state.sort_disks(id);
 }
 
 /// Turns what lies between two amounts of a row from declared into reserved resources, or back.
@@ -129,10 +143,10 @@ fn convert_row(books: &mut Books, before: &Resources, after: &Resources) {
 
 /// The row's owner has it, and the owner of what was declared below it has it no more.
 fn count_row(state: &mut State, agent: AgentId, before: &Resources, after: &Resources) {
-    state.holdings.unreserve(agent, before);
-    state.holdings.reserve(agent, &declared_under(before));
-    state.holdings.reserve(agent, after);
-    state.holdings.unreserve(agent, &declared_under(after));
+    state.unreserve(agent, before);
+    state.reserve(agent, &declared_under(before));
+    state.reserve(agent, after);
+    state.unreserve(agent, &declared_under(after));
 }
 
 fn declared_under(reserved: &Resources) -> Resources {
@@ -150,7 +164,7 @@ fn put_row(state: &mut State, now: Timestamp, row: Arc<ReservationRow>) {
     let key = RowKey::of(&row.resource);
     let taker = row.resource.stack.owner().cloned();
     let before = state.rows.insert(id, row).map(|old| sum_of(&old.resource)).unwrap_or_default();
-    if let (Some(entry), Some(key)) = (state.agents.get_mut(&agent), key) {
+    if let (Some(entry), Some(key)) = (state.touch(agent), key) {
         entry.rows.insert(key, id);
         convert_row(&mut entry.books, &before, &after);
         count_row(state, agent, &before, &after);
@@ -161,8 +175,7 @@ fn put_row(state: &mut State, now: Timestamp, row: Arc<ReservationRow>) {
 
 fn delete_row(state: &mut State, now: Timestamp, id: ReservationId) {
     let Some(row) = state.rows.remove(&id) else { return };
-    if let (Some(entry), Some(key)) = (state.agents.get_mut(&row.agent), RowKey::of(&row.resource))
-    {
+    if let (Some(entry), Some(key)) = (state.touch(row.agent), RowKey::of(&row.resource)) {
         entry.rows.remove(&key);
         let before = sum_of(&row.resource);
         convert_row(&mut entry.books, &before, &Resources::new());
@@ -209,7 +222,7 @@ fn put_volume(state: &mut State, now: Timestamp, volume: Arc<Volume>) {
     };
     let entry = placing::enter(state, entry);
     state.volumes.insert(id, entry);
-    if is_new && let Some(agent) = state.agents.get_mut(&agent) {
+    if is_new && let Some(agent) = state.touch(agent) {
         agent.volumes.insert(id);
     }
     commit(state, agent, None);
@@ -232,7 +245,7 @@ fn delete_volume(state: &mut State, now: Timestamp, id: VolumeId) {
     let Some(mut entry) = state.volumes.remove(&id) else { return };
     unname(state, &entry.volume);
     placing::leave(state, &mut entry);
-    if let Some(agent) = state.agents.get_mut(&entry.volume.agent) {
+    if let Some(agent) = state.touch(entry.volume.agent) {
         agent.volumes.remove(&id);
     }
     commit(state, entry.volume.agent, None);
@@ -302,6 +315,7 @@ fn stir_owners(state: &mut State, now: Timestamp, disk: DiskId) {
     let has_it = |agent: &&Agent| agent.info.disks.iter().any(|own| own.id == disk);
     let owners: Vec<AgentId> = state.agents.values().filter(has_it).map(|a| a.info.id).collect();
     for owner in owners {
+        state.sort_disks(owner);
         stir(state, now, owner);
     }
 }

@@ -137,7 +137,7 @@ fn offered_alone(state: &mut State, now: Timestamp, id: OfferId) {
 fn offered(state: &mut State, now: Timestamp, offer: Offer) {
     state.next_offer = state.next_offer.max(offer.id.number + 1);
     let exclusive = offer.exclusive().into_owned();
-    if let Some(agent) = state.agents.get_mut(&offer.agent) {
+    if let Some(agent) = state.touch(offer.agent) {
         agent.books.offer(&exclusive);
         agent.offers.insert(offer.id);
         if offer.is_optimistic() {
@@ -148,6 +148,7 @@ fn offered(state: &mut State, now: Timestamp, offer: Offer) {
         framework.offers.insert(offer.id);
     }
     state.shares.offer((&offer.role, &offer.framework), offer.agent, &exclusive);
+    state.standings.allocate(offer.agent, &offer.role, &exclusive, 1);
     let soon = offer.is_optimistic().then_some(state.config.optimistic.timeout);
     if let Some(span) = state.config.offer_timeout.into_iter().chain(soon).min() {
         state.timers.arm(now.after(span), Timer::OfferOld(offer.id));
@@ -164,7 +165,7 @@ fn offered(state: &mut State, now: Timestamp, offer: Offer) {
 fn offer_ended(state: &mut State, now: Timestamp, id: OfferId) {
     let Some(offer) = state.offers.remove(&id) else { return };
     let exclusive = offer.exclusive();
-    if let Some(agent) = state.agents.get_mut(&offer.agent) {
+    if let Some(agent) = state.touch(offer.agent) {
         agent.books.end_offer(&exclusive);
         agent.offers.remove(&id);
         if agent.fanning
@@ -180,6 +181,7 @@ fn offer_ended(state: &mut State, now: Timestamp, id: OfferId) {
         framework.offers.remove(&id);
     }
     state.shares.release((&offer.role, &offer.framework), offer.agent, &exclusive);
+    state.standings.allocate(offer.agent, &offer.role, &exclusive, -1);
     state.losses.remove(&id);
     state.alone.remove(&id);
     stir(state, now, offer.agent);

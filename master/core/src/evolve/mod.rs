@@ -33,7 +33,7 @@ pub(crate) fn evolve(state: &mut State, now: Timestamp, event: Event) {
 fn stir(state: &mut State, now: Timestamp, agent: AgentId) {
     let interval = state.config.allocation_interval;
     unsettle(state, agent);
-    let Some(entry) = state.agents.get_mut(&agent) else { return };
+    let Some(entry) = state.touch(agent) else { return };
     entry.seq += 1;
     if entry.session().is_none() || entry.look_due.is_some() {
         return;
@@ -54,7 +54,7 @@ fn unsettle(state: &mut State, agent: AgentId) {
 /// Something was committed or given back on the agent; `taker` is who has more now, when somebody has.
 fn commit(state: &mut State, agent: AgentId, taker: Option<Role>) {
     unsettle(state, agent);
-    let Some(entry) = state.agents.get_mut(&agent) else { return };
+    let Some(entry) = state.touch(agent) else { return };
     entry.commits += 1;
     if taker.is_some() {
         entry.taker = taker;

@@ -40,7 +40,7 @@ fn copies(entry: &VolumeEntry) -> usize {
 pub(super) fn leave(state: &mut State, entry: &mut VolumeEntry) {
     let Some(pool) = pool_now(entry) else { return };
     entry.placed = false;
-    if let Some(agent) = state.agents.get_mut(&entry.volume.agent) {
+    if let Some(agent) = state.touch(entry.volume.agent) {
         let (volume, plain) = (sum_of(&entry.resource()), sum_of(&entry.plain()));
         for _ in 0..copies(entry) {
             agent.books.drop_copy(&volume);
@@ -65,7 +65,7 @@ pub(super) fn leave_unless_same(state: &mut State, entry: &mut VolumeEntry, next
     let (Some(from), Some(to)) = (pool_now(entry), pool_of(place)) else { return };
     if from != to
         && from != Pool::Used
-        && let Some(agent) = state.agents.get_mut(&entry.volume.agent)
+        && let Some(agent) = state.touch(entry.volume.agent)
     {
         agent.books.shift(from, to, &sum_of(&entry.resource()));
     }
@@ -80,7 +80,7 @@ pub(super) fn enter(state: &mut State, mut entry: VolumeEntry) -> VolumeEntry {
     if entry.placed {
         return entry;
     }
-    let Some(agent) = state.agents.get_mut(&entry.volume.agent) else { return entry };
+    let Some(agent) = state.touch(entry.volume.agent) else { return entry };
     let plain: Resources = sum_of(&entry.plain());
     let quarantined = entry.volume.state == berth_model::volume::VolumeState::Quarantined;
     if quarantined && !agent.books.available.contains(&plain) {
@@ -100,8 +100,7 @@ pub(super) fn take(state: &mut State, entry: &VolumeEntry, task: &TaskKey) -> bo
     if !entry.has_room_for(task) {
         return false;
     }
-    let (Some(from), Some(agent)) = (pool_now(entry), state.agents.get_mut(&entry.volume.agent))
-    else {
+    let (Some(from), Some(agent)) = (pool_now(entry), state.touch(entry.volume.agent)) else {
         return false;
     };
     let resource = sum_of(&entry.resource());
@@ -116,7 +115,7 @@ pub(super) fn take(state: &mut State, entry: &VolumeEntry, task: &TaskKey) -> bo
 /// Gives the volume back from a task to where its state says. The task is still among its users.
 pub(super) fn give_back(state: &mut State, entry: &VolumeEntry) {
     let (Some(to), Some(agent)) =
-        (pool_of(place_of(entry.volume.state)), state.agents.get_mut(&entry.volume.agent))
+        (pool_of(place_of(entry.volume.state)), state.touch(entry.volume.agent))
     else {
         return;
     };

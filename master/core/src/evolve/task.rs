@@ -52,7 +52,7 @@ fn key_of(status: &TaskStatus) -> TaskKey {
 fn added(state: &mut State, task: Task) {
     let key = key_of(&task.status);
     forgotten(state, &key);
-    if let Some(agent) = state.agents.get_mut(&task.agent) {
+    if let Some(agent) = state.touch(task.agent) {
         agent.tasks.insert(key.clone());
     }
     if let Some(framework) = state.frameworks.get_mut(&key.framework) {
@@ -72,8 +72,9 @@ fn added(state: &mut State, task: Task) {
 /// Keeps the agent's list of tasks that its books have no room for.
 fn note_uncharged(state: &mut State, key: &TaskKey) {
     let Some(task) = state.tasks.get(key) else { return };
-    let Some(agent) = state.agents.get_mut(&task.agent) else { return };
-    if task.charged || task.ended() {
+    let (agent, has_room) = (task.agent, task.charged || task.ended());
+    let Some(agent) = state.touch(agent) else { return };
+    if has_room {
         agent.uncharged.remove(key);
     } else {
         agent.uncharged.insert(key.clone());
@@ -83,15 +84,15 @@ fn note_uncharged(state: &mut State, key: &TaskKey) {
 fn charged(state: &mut State, key: &TaskKey) {
     let Some(task) = state.tasks.get_mut(key).filter(|task| !task.charged) else { return };
     task.charged = true;
-    let (agent, role) = (task.agent, task.role.clone());
-    if let Some(agent) = state.agents.get_mut(&task.agent) {
-        agent.uncharged.remove(key);
-        agent.books.shift(Pool::Available, Pool::Used, &task.plain);
-        agent.seq += 1;
-        use_kept(agent, &task.role, &task.plain);
+    let (agent, role, plain) = (task.agent, task.role.clone(), task.plain.clone());
+    if let Some(entry) = state.touch(agent) {
+        entry.uncharged.remove(key);
+        entry.books.shift(Pool::Available, Pool::Used, &plain);
+        entry.seq += 1;
+        use_kept(entry, &role, &plain);
     }
-    state.shares.charge((&task.role, &key.framework), task.agent, &task.plain);
-    state.holdings.allocate(task.agent, &task.role, &task.plain);
+    state.shares.charge((&role, &key.framework), agent, &plain);
+    state.allocate(agent, &role, &plain);
     commit(state, agent, Some(role));
 }
 
@@ -117,7 +118,7 @@ fn keep(state: &mut State, now: Timestamp, task: &TaskKey) {
     }
     let (agent, until) = (task.agent, now.after(config.sticky));
     let kept = Kept { role: task.role.clone(), resources, until };
-    if let Some(agent) = state.agents.get_mut(&agent) {
+    if let Some(agent) = state.touch(agent) {
         agent.kept.push(kept);
     }
     state.timers.arm(until, Timer::KeptOver(agent));
@@ -130,7 +131,7 @@ fn volume_taken(state: &mut State, key: TaskKey, volume: VolumeId) {
             let (who, volume) = ((&task.role, &key.framework), sum_of(&entry.resource()));
             state.shares.charge(who, entry.volume.agent, &volume);
         }
-        if let Some(agent) = state.agents.get_mut(&entry.volume.agent) {
+        if let Some(agent) = state.touch(entry.volume.agent) {
             agent.seq += 1;
         }
         commit(state, entry.volume.agent, None);
@@ -157,12 +158,12 @@ fn free(state: &mut State, now: Timestamp, key: &TaskKey) {
     let (charged, plain) = (std::mem::take(&mut task.charged), task.plain.clone());
     let volumes = task.volumes.clone();
     if charged {
-        if let Some(entry) = state.agents.get_mut(&agent) {
+        if let Some(entry) = state.touch(agent) {
             entry.books.shift(Pool::Used, Pool::Available, &plain);
         }
         state.shares.release((&role, &key.framework), agent, &plain);
         keep(state, now, key);
-        state.holdings.free(agent, &role, &plain);
+        state.free(agent, &role, &plain);
     }
     for volume in volumes {
         let Some(mut entry) = state.volumes.remove(&volume) else { continue };
@@ -182,7 +183,7 @@ fn free(state: &mut State, now: Timestamp, key: &TaskKey) {
 fn forgotten(state: &mut State, key: &TaskKey) {
     let Some(task) = state.tasks.remove(key) else { return };
     state.told.remove(&(task.status.at, key.clone()));
-    if let Some(agent) = state.agents.get_mut(&task.agent) {
+    if let Some(agent) = state.touch(task.agent) {
         agent.tasks.remove(key);
         agent.uncharged.remove(key);
     }

@@ -5,8 +5,7 @@ mod books;
 mod optimistic;
 mod quota;
 
-use crate::decide::disk::Withheld;
-use crate::state::{Agent, Link, RowKey, Shares, State, VolumeEntry, sum_of};
+use crate::state::{Agent, Link, RowKey, Shares, State, VolumeEntry, Withheld, sum_of};
 use berth_model::agent::DiskHealth;
 use berth_model::id::{AgentId, OfferId, ReservationId};
 use berth_model::offer::Offer;

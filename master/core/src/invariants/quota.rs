@@ -1,8 +1,8 @@
-//! What counts for quota, computed again from declarations, rows and tasks; what the stored quotas promise; and that the allocator
+//! What counts for quota and how roles stand against it, computed again from declarations, rows and tasks; what the stored quotas promise; and that the allocator
 //! goes by the stored weights.
 
 use super::Findings;
-use crate::state::{Holdings, State, base_of, sum_of};
+use crate::state::{Holdings, Link, State, base_of, sum_of};
 use berth_model::quota;
 use berth_model::resources::Resources;
 
@@ -25,6 +25,14 @@ pub(super) fn quota(findings: &mut Findings, state: &State) {
     }
     findings.require(state.holdings == again, "holdings", "all", || {
         format!("{:?} not {again:?}", state.holdings)
+    });
+    let standings = state.stand();
+    findings.require(state.standings == standings, "standings", "all", || {
+        format!("{:?} not {standings:?}", state.standings)
+    });
+    let recovering = state.agents.values().filter(|a| a.link == Link::Recovering).count();
+    findings.require(state.recovering == recovering, "recovering", "all", || {
+        format!("{} not {recovering}", state.recovering)
     });
     for (role, known) in &state.quotas {
         let wrong = quota::check(role, &known.guarantees, &known.limits).err();

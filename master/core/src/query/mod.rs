@@ -6,10 +6,9 @@ mod roles;
 pub use roles::{quotas, roles};
 
 use crate::audit::beginning;
-use crate::decide::disk::labels;
 use crate::decide::orphan::is_orphan;
 use crate::decide::schedule;
-use crate::state::{Agent, State, VolumeEntry, sum_of};
+use crate::state::{Agent, State, VolumeEntry, labels, sum_of};
 use berth_model::agent::Disk;
 use berth_model::audit::{AuditHead, AuditView};
 use berth_model::disk::DiskProfile;

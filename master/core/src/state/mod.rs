@@ -8,12 +8,14 @@
 mod agents;
 mod audit;
 mod books;
+mod disks;
 mod frameworks;
 mod holdings;
 mod optimistic;
 mod rows;
 mod shares;
 mod snapshots;
+mod standings;
 mod tasks;
 mod timers;
 mod volumes;
@@ -21,12 +23,14 @@ mod volumes;
 pub(crate) use agents::{Agent, Link};
 pub(crate) use audit::{Audit, Refusals};
 pub(crate) use books::{Books, Pool, sum_of};
+pub(crate) use disks::{Withheld, labels};
 pub(crate) use frameworks::{Filter, FilterKey, Framework};
 pub(crate) use holdings::{DiskKey, Holding, Holdings, numbers};
 pub(crate) use optimistic::{Kept, Loss, Races, Turns, keepable};
 pub(crate) use rows::{RowKey, base_of};
 pub(crate) use shares::{Shares, Walk};
 pub(crate) use snapshots::SnapshotEntry;
+pub(crate) use standings::{Counts, Standings};
 pub(crate) use tasks::{Kill, Task, Waiting};
 pub(crate) use timers::{Timer, Timers};
 pub(crate) use volumes::{Observed, Place, VolumeEntry, place_of};
@@ -60,6 +64,8 @@ pub struct State {
     pub(crate) next_framework: u64,
     pub(crate) next_offer: u64,
     pub(crate) agents: BTreeMap<AgentId, Agent>,
+    /// How many of them have not come back since the master started.
+    pub(crate) recovering: usize,
     /// The agents that were told this epoch by this process.
     pub(crate) met: BTreeSet<AgentId>,
     pub(crate) rows: BTreeMap<ReservationId, Arc<ReservationRow>>,
@@ -103,6 +109,8 @@ pub struct State {
     pub(crate) quotas: BTreeMap<Role, Arc<Quota>>,
     /// What counts for quota.
     pub(crate) holdings: Holdings,
+    /// How roles stand against their quota.
+    pub(crate) standings: Standings,
     /// The ends of the audit log.
     pub(crate) audit: Audit,
 }
@@ -116,6 +124,7 @@ impl State {
             next_framework: 1,
             next_offer: 1,
             agents: BTreeMap::new(),
+            recovering: 0,
             met: BTreeSet::new(),
             rows: BTreeMap::new(),
             volumes: BTreeMap::new(),
@@ -143,6 +152,7 @@ impl State {
             weights: BTreeMap::new(),
             quotas: BTreeMap::new(),
             holdings: Holdings::default(),
+            standings: Standings::default(),
             audit: Audit::default(),
         }
     }
@@ -211,6 +221,11 @@ impl State {
         self.holders(role, name).find(|entry| {
             entry.volume.agent == agent && entry.volume.state != VolumeState::Quarantined
         })
+    }
+    /// True when with a quota nothing is offered yet: more than one in five agents have not come back to this master, and what is
+    /// free of the others says little of what guarantees will find. Over when the window for coming back is.
+    pub(crate) fn awaits_agents(&self) -> bool {
+        !self.quotas.is_empty() && self.recovering > self.agents.len() / 5
     }
     /// Why nothing of the agent may be given away although it is connected.
     pub(crate) fn withheld_because(&self, agent: &Agent) -> Option<String> {

@@ -46,6 +46,9 @@ impl Turn<'_> {
             let events = conflict::settle(self.state, agent);
             self.apply_all(events);
         }
+        if self.state.standings.is_stale() {
+            self.apply(AgentEvent::Counted.into());
+        }
     }
 
     /// An offer was not answered in time. Who leaves an optimistic one unanswered comes last until it answers, or for as long
@@ -147,8 +150,8 @@ impl Turn<'_> {
         self.apply(AgentEvent::Looked(agent).into());
         let Some(known) = self.state.agents.get(&agent) else { return };
         let mut made: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
-        let (shares, number) = (&self.state.shares, self.state.next_offer);
-        let round = allocate(self.state, shares, known, number, self.now);
+        let figures = (&self.state.shares, &self.state.standings);
+        let round = allocate(self.state, figures, known, self.state.next_offer, self.now);
         let mut goes_on = false;
         for offer in round.offers {
             goes_on |= offer.is_optimistic();

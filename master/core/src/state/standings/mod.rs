@@ -1,0 +1,260 @@
+//! How roles stand against their quota, and what guarantees leave of what is free: the figures by which the allocator and a commit
+//! are held to quota.
+//!
+//! Kept by differences, and only while there is a quota: a change of one agent or one role touches that agent and that role. It knows
+//! no rule: `allocator` and `decide` do. Invariants: what a role has is its holdings and what it is offered exclusively;
+//! `free` is what the agents that may give have free for anybody; `required` is what all roles together lack of their guarantees.
+
+mod upkeep;
+
+use super::{DiskKey, State, numbers};
+use berth_model::id::{AgentId, ProfileName};
+use berth_model::quota::{Counted, Quota};
+use berth_model::resources::{Name, Resource, Resources};
+use berth_model::role::Role;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Thousandths of what is counted; there are no zeros.
+pub(crate) type Counts = BTreeMap<Counted, i64>;
+
+/// How one top-level role stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) quota: Arc<Quota>,
+    /// Of what its quota counts: what it and those below it hold, and are offered exclusively.
+    has: Counts,
+}
+
+/// How all stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standings {
+    /// The roles with quota.
+    roles: BTreeMap<Role, Standing>,
+    /// The disks of each profile that a quota counts by, whatever their health.
+    members: BTreeMap<ProfileName, BTreeSet<DiskKey>>,
+    /// Of what is guaranteed to anybody: free for anybody, in all.
+    free: Counts,
+    /// The same of each agent.
+    parts: BTreeMap<AgentId, Counts>,
+    /// What is lacking of guarantees, in all.
+    required: Counts,
+    /// The roles that lack something.
+    lacking: BTreeSet<Role>,
+    /// Agents that changed since their part was counted.
+    touched: BTreeSet<AgentId>,
+}
+
+fn add(to: &mut Counts, counted: &Counted, amount: i64) {
+    if amount == 0 {
+        return;
+    }
+    let sum = to.get(counted).copied().unwrap_or(0).saturating_add(amount);
+    if sum == 0 {
+        to.remove(counted);
+    } else {
+        to.insert(counted.clone(), sum);
+    }
+}
+
+fn of(counts: &Counts, counted: &Counted) -> i64 {
+    counts.get(counted).copied().unwrap_or(0)
+}
+
+impl Standing {
+    /// How much of it the role has.
+    pub(crate) fn has(&self, counted: &Counted) -> i64 {
+        of(&self.has, counted)
+    }
+    /// What it lacks of its guarantee of it.
+    pub(crate) fn lacks(&self, counted: &Counted) -> i64 {
+        let guaranteed = self.quota.guarantees.get(counted);
+        guaranteed.map_or(0, |amount| amount.milli().saturating_sub(self.has(counted)).max(0))
+    }
+    /// How much more of it the role may have; nothing when there is no limit.
+    pub(crate) fn room(&self, counted: &Counted) -> Option<i64> {
+        let limit = self.quota.limits.get(counted)?;
+        Some(limit.milli().saturating_sub(self.has(counted)).max(0))
+    }
+    fn counted(&self) -> BTreeSet<&Counted> {
+        self.quota.guarantees.keys().chain(self.quota.limits.keys()).collect()
+    }
+}
+
+impl Standings {
+    /// True when there is no quota: everything else costs nothing then.
+    pub(crate) fn is_off(&self) -> bool {
+        self.roles.is_empty()
+    }
+    /// The role's, by the top-level role.
+    pub(crate) fn of(&self, top: &Role) -> Option<&Standing> {
+        self.roles.get(top)
+    }
+    /// The top-level roles that lack something of a guarantee.
+    pub(crate) fn lacking(&self) -> &BTreeSet<Role> {
+        &self.lacking
+    }
+    /// What all roles together lack of it.
+    pub(crate) fn required(&self, counted: &Counted) -> i64 {
+        of(&self.required, counted)
+    }
+    /// What is lacking of any guarantee.
+    pub(crate) fn all_required(&self) -> &Counts {
+        &self.required
+    }
+    /// What is free of it for anybody, on the agents that may give; counted only of what is guaranteed.
+    pub(crate) fn free(&self, counted: &Counted) -> i64 {
+        of(&self.free, counted)
+    }
+    /// Under what a resource of the agent is counted: all of its name, and for a disk each profile that it satisfies.
+    pub(crate) fn kinds<'a>(
+        &'a self,
+        agent: AgentId,
+        resource: &Resource,
+    ) -> impl Iterator<Item = Counted> + use<'a> {
+        let key = (resource.name == Name::Disk).then(|| (agent, resource.disk_source()));
+        let profiles = self
+            .members
+            .iter()
+            .filter(move |(_, disks)| key.as_ref().is_some_and(|key| disks.contains(key)));
+        let profiles = profiles.map(|(profile, _)| Counted::DiskOf(profile.clone()));
+        std::iter::once(Counted::All(resource.name.clone())).chain(profiles)
+    }
+    /// What the unreserved numbers among `what` come to.
+    pub(crate) fn unreserved(&self, agent: AgentId, what: &Resources) -> Counts {
+        let mut counts = Counts::new();
+        for (resource, amount) in numbers(what).filter(|(r, _)| r.stack.is_unreserved()) {
+            for counted in self.kinds(agent, &resource) {
+                add(&mut counts, &counted, amount);
+            }
+        }
+        counts
+    }
+
+    /// The role has more of it, or less.
+    pub(crate) fn change(&mut self, top: &Role, counts: &Counts, sign: i64) {
+        let Some(standing) = self.roles.get_mut(top) else { return };
+        let known: Vec<&Counted> = {
+            let own = |counted: &&Counted| {
+                standing.quota.guarantees.contains_key(*counted)
+                    || standing.quota.limits.contains_key(*counted)
+            };
+            counts.keys().filter(own).collect()
+        };
+        for counted in known {
+            let before = standing.lacks(counted);
+            add(&mut standing.has, counted, sign * of(counts, counted));
+            add(&mut self.required, counted, standing.lacks(counted) - before);
+        }
+        let lacks = standing.quota.guarantees.keys().any(|counted| standing.lacks(counted) > 0);
+        match lacks {
+            true => drop(self.lacking.insert(top.clone())),
+            false => drop(self.lacking.remove(top)),
+        }
+    }
+    /// What is reserved among `what` has become its owners', or is theirs no more.
+    pub(crate) fn reserve(&mut self, agent: AgentId, what: &Resources, sign: i64) {
+        if self.is_off() {
+            return;
+        }
+        let mut owners: BTreeMap<Role, Counts> = BTreeMap::new();
+        for (resource, amount) in numbers(what) {
+            let Some(owner) = resource.stack.owner() else { continue };
+            let counts = owners.entry(owner.top()).or_default();
+            for counted in self.kinds(agent, &resource) {
+                add(counts, &counted, amount);
+            }
+        }
+        for (top, counts) in owners {
+            self.change(&top, &counts, sign);
+        }
+    }
+    /// The role has unreserved parts of `what` in a task or an exclusive offer, or has them no more.
+    pub(crate) fn allocate(&mut self, agent: AgentId, role: &Role, what: &Resources, sign: i64) {
+        if self.is_off() {
+            return;
+        }
+        let top = role.top();
+        if self.roles.contains_key(&top) {
+            let counts = self.unreserved(agent, what);
+            self.change(&top, &counts, sign);
+        }
+    }
+    /// In a trial: what is free becomes less by what an offer holds exclusively, or more again.
+    pub(crate) fn spend(&mut self, agent: AgentId, what: &Resources, sign: i64) {
+        if self.is_off() {
+            return;
+        }
+        for (counted, amount) in self.unreserved(agent, what) {
+            if self.guaranteed().any(|known| *known == counted) {
+                add(&mut self.free, &counted, -sign * amount);
+            }
+        }
+    }
+
+    /// What is guaranteed to anybody.
+    fn guaranteed(&self) -> impl Iterator<Item = &Counted> {
+        self.roles.values().flat_map(|standing| standing.quota.guarantees.keys())
+    }
+    /// What the agent has free may have changed.
+    pub(crate) fn touch(&mut self, agent: AgentId) {
+        if !self.is_off() {
+            self.touched.insert(agent);
+        }
+    }
+}
+
+impl Standings {
+    /// Whether some agents have to be counted anew.
+    pub(crate) fn is_stale(&self) -> bool {
+        !self.touched.is_empty()
+    }
+    /// What agents have free that changed since they were counted.
+    pub(crate) fn since(&self, state: &State, counted: &Counted) -> i64 {
+        let changes = self.touched.iter().map(|agent| {
+            let known = self.parts.get(agent).map_or(0, |part| of(part, counted));
+            of(&state.part(self, *agent), counted).saturating_sub(known)
+        });
+        changes.fold(self.free(counted), i64::saturating_add)
+    }
+    fn put_part(&mut self, agent: AgentId, part: Counts) {
+        let old = self.parts.remove(&agent).unwrap_or_default();
+        for (counts, sign) in [(&old, -1), (&part, 1)] {
+            for (counted, amount) in counts {
+                add(&mut self.free, counted, sign * amount);
+            }
+        }
+        if !part.is_empty() {
+            self.parts.insert(agent, part);
+        }
+    }
+}
+
+impl Standings {
+    /// Another quota for a role that counts the same; false when it does not.
+    fn replace(&mut self, quota: &Arc<Quota>) -> bool {
+        let Some(known) = self.roles.get(&quota.role) else { return false };
+        let same = known.quota.guarantees.keys().eq(quota.guarantees.keys())
+            && known.quota.limits.keys().eq(quota.limits.keys());
+        if !same {
+            return false;
+        }
+        let known = known.clone();
+        for counted in quota.guarantees.keys() {
+            add(&mut self.required, counted, -known.lacks(counted));
+        }
+        self.lacking.remove(&quota.role);
+        self.enter(&quota.role, Standing { quota: Arc::clone(quota), has: known.has });
+        true
+    }
+    fn enter(&mut self, role: &Role, standing: Standing) {
+        for counted in standing.quota.guarantees.keys() {
+            let lacks = standing.lacks(counted);
+            add(&mut self.required, counted, lacks);
+            if lacks > 0 {
+                self.lacking.insert(role.clone());
+            }
+        }
+        self.roles.insert(role.clone(), standing);
+    }
+}
