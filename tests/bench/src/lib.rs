@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod allocation;
+pub mod counting;
 pub mod draws;
 pub mod plot;
 pub mod report;

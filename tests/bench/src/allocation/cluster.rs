@@ -2,7 +2,7 @@
 
 use crate::stage;
 use anyhow::{Context, bail, ensure};
-use berth_master_core::{Input, Master, Output, Step};
+use berth_master_core::{Config, Input, Master, Output, Step};
 use berth_model::agent::AgentInfo;
 use berth_model::framework::{Call, Event, Filters};
 use berth_model::id::{AgentId, DiskId, FrameworkId, OfferId, SessionId};
@@ -36,18 +36,27 @@ pub(super) fn quantities(n: usize) -> [(Name, i64); 4] {
         .map(|(name, units)| (name, units * 1_000))
 }
 
+/// How many disks an agent has.
+pub(super) const DISKS: usize = 6;
+
+/// The connection of the `n`-th agent.
+pub(super) fn agent_session(n: usize) -> SessionId {
+    SessionId::from_u128(n as u128 + 1)
+}
+
 pub(super) fn agent_id(n: usize) -> AgentId {
     AgentId::from_u128(n as u128 + 1)
 }
 
-fn info(n: usize) -> anyhow::Result<AgentInfo> {
+fn info(n: usize, disks: usize) -> anyhow::Result<AgentInfo> {
     let [cpus, mem, _disk, _ports] =
         quantities(n).map(|(name, milli)| Resource::scalar(name, Scalar::from_milli(milli)));
     let ports = Ranges::new(vec![Range { begin: 31_000, end: 31_999 }])?;
     let tib = Bytes::from_mib(1 << 20);
     let mut list = vec![cpus, mem, Resource::of(Name::Ports, Value::Ranges(ports))];
+    let most = disks;
     let mut disks = Vec::new();
-    for (source, at) in sources().into_iter().zip(0_u128..) {
+    for (source, at) in sources().into_iter().zip(0_u128..).take(most) {
         list.push(Resource::disk(source.clone(), tib.to_scalar()?));
         let id = DiskId::from_u128(n as u128 * 8 + at + 1);
         disks.push(stage::disk(id, &format!("disk-{at}"), source, tib));
@@ -68,24 +77,41 @@ pub(super) fn offered(step: &Step) -> impl Iterator<Item = &Offer> {
 impl Cluster {
     /// Everything is offered to somebody afterwards. Frameworks are numbered in the order of their ids.
     pub(super) fn new(agents: usize, frameworks: usize) -> anyhow::Result<Self> {
-        let now = Timestamp::from_ms(1_000_000);
-        let config = stage::config();
-        let (master, _) =
-            Master::recover(config, Vec::new(), now).context("begin without records")?;
-        let mut cluster = Self { master, now, frameworks: Vec::new(), open: BTreeMap::new() };
-        for n in 0..frameworks {
-            let session = SessionId::from_u128(1_000_000 + n as u128);
-            let input = stage::subscribe(session, &format!("f-{n:05}"), "bench")?;
-            let step = cluster.step(input);
-            let id = stage::subscribed(&step);
-            cluster.frameworks.push((id.context("a framework was not taken in")?, session));
+        let mut cluster = Self::empty(stage::config())?;
+        for _framework in 0..frameworks {
+            cluster.subscribe()?;
         }
         for n in 0..agents {
-            let input = stage::register(info(n)?, SessionId::from_u128(n as u128 + 1));
-            let step = cluster.step(input);
+            let step = cluster.register(n, DISKS)?;
             ensure!(offered(&step).count() == 1, "agent {n} is not offered to one framework");
         }
         Ok(cluster)
+    }
+    /// Nobody is there.
+    pub(super) fn empty(config: Config) -> anyhow::Result<Self> {
+        let now = Timestamp::from_ms(1_000_000);
+        let (master, _) =
+            Master::recover(config, Vec::new(), now).context("begin without records")?;
+        Ok(Self { master, now, frameworks: Vec::new(), open: BTreeMap::new() })
+    }
+    /// One more framework.
+    pub(super) fn subscribe(&mut self) -> anyhow::Result<()> {
+        let n = self.frameworks.len();
+        let session = SessionId::from_u128(1_000_000 + n as u128);
+        let input = stage::subscribe(session, &format!("f-{n:05}"), "bench")?;
+        let step = self.step(input);
+        let id = stage::subscribed(&step).context("a framework was not taken in")?;
+        self.frameworks.push((id, session));
+        Ok(())
+    }
+    /// The `n`-th agent comes, with the first of its disks.
+    pub(super) fn register(&mut self, n: usize, disks: usize) -> anyhow::Result<Step> {
+        Ok(self.step(stage::register(info(n, disks)?, agent_session(n))))
+    }
+    /// How a call of a framework reads.
+    pub(super) fn call(&self, framework: usize, body: Call) -> anyhow::Result<Input> {
+        let (id, session) = self.frameworks.get(framework).context("no such framework")?.clone();
+        Ok(Input::Framework { session, framework: Some(id), call: 1, fingerprint: 0, body })
     }
 
     /// One input.
@@ -121,13 +147,11 @@ impl Cluster {
         framework: usize,
         offers: Vec<OfferId>,
     ) -> anyhow::Result<Input> {
-        let (id, session) = self.frameworks.get(framework).context("no such framework")?.clone();
         for offer in &offers {
             self.open.remove(offer);
         }
         let filters = Filters { refuse: Duration::ZERO };
-        let body = Call::Decline { offers, filters };
-        Ok(Input::Framework { session, framework: Some(id), call: 1, fingerprint: 0, body })
+        self.call(framework, Call::Decline { offers, filters })
     }
     /// Everything that is offered is given back, so that the next tick is a full cycle.
     pub(super) fn decline_all(&mut self) -> anyhow::Result<()> {

@@ -1,14 +1,15 @@
 //! `make bench`: runs the benchmarks and writes their figures. `--quick` looks for half a minute, `--core` leaves the daemons
-//! out, `--volumes` leaves W4 out, `--profile` only loads the core path, for a profiler. With names (`w1`, `w2`, `w8`, `w9`,
+//! out, `--volumes` leaves W4 out, `--profile` only loads the core path, for a profiler. With names (`w1`, `w2`, `w3`, `w7`, `w8`, `w9`,
 //! `snapshots`, `agent`, `w4`) only these are run.
 #![expect(clippy::print_stdout, reason = "this program talks to a person")]
 
 use anyhow::Context;
+use berth_bench::counting::Counting;
 use berth_bench::w4::{self, Effort};
 use berth_bench::{agent, allocation, snapshots, w8, w9};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counting = Counting;
 
 fn main() -> anyhow::Result<()> {
     let has = |flag: &str| std::env::args().any(|arg| arg == flag);
@@ -34,6 +35,18 @@ fn main() -> anyhow::Result<()> {
         let figures = allocation::w2(effort)?;
         print!("{}", figures.table());
         println!("written to {}", figures.write("w2")?.display());
+    }
+    if wanted("w3") {
+        println!("w3: tasks from ACCEPT to running, in the core");
+        let figures = allocation::w3(effort)?;
+        print!("{}", figures.table());
+        println!("written to {}", figures.write("w3")?.display());
+    }
+    if wanted("w7") {
+        println!("w7: memory, by regression");
+        let figures = allocation::w7(effort)?;
+        print!("{}", figures.table());
+        println!("written to {}", figures.write("w7")?.display());
     }
     if wanted("w8") {
         println!("w8: a slow scheduler beside fast ones, in virtual time (minutes)");
