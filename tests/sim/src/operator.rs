@@ -36,6 +36,8 @@ pub struct Operator {
     pub unanswered: BTreeMap<u64, (OperationId, Request)>,
     again: Vec<(OperationId, Request)>,
     latest: Option<(OperationId, Request)>,
+    /// What it asked last for a group of snapshots of.
+    grouped: Vec<VolumeId>,
     dice: Dice,
 }
 
@@ -49,6 +51,7 @@ impl Operator {
             unanswered: BTreeMap::new(),
             again: Vec::new(),
             latest: None,
+            grouped: Vec::new(),
             dice: Dice::new(seed, &format!("operator {at}")),
         }
     }
@@ -98,12 +101,17 @@ impl Operator {
             let other = self.wish(sight)?;
             return (other != request).then_some((id, other));
         }
-        let request = if self.dice.chance(70) {
-            tally.fault(Fault::BadInput);
-            self.mistake(sight)?
-        } else {
-            self.wish(sight)?
-        };
+        let grouped = std::mem::take(&mut self.grouped);
+        let request =
+            if let Some(id) = self.dice.pick(&grouped).copied().filter(|_| self.dice.flip()) {
+                // One of the volumes goes before all of the group are taken, perhaps.
+                Request::DestroyVolume { volume: VolumeChoice::Id(id) }
+            } else if self.dice.chance(70) {
+                tally.fault(Fault::BadInput);
+                self.mistake(sight)?
+            } else {
+                self.wish(sight)?
+            };
         let id = OperationId::from_u128(self.dice.id());
         self.latest = Some((id, request.clone()));
         Some((id, request))
@@ -158,8 +166,8 @@ impl Operator {
                 Some(Request::ResizeVolume { volume: VolumeChoice::Id(volume?.spec.id), size })
             },
             48..50 => Some(self.schedule(volume?.spec.id)),
-            50..53 => Some(self.group(sight, &volume?)),
-            53..57 => Some(Request::CreateSnapshot {
+            50..55 => Some(self.group(sight, &volume?)),
+            55..57 => Some(Request::CreateSnapshot {
                 volume: VolumeChoice::Id(volume?.spec.id),
                 name: None,
                 principal: None,
@@ -211,14 +219,16 @@ impl Operator {
 
     /// Snapshots of some volumes of one agent at one moment, most often.
     fn group(&mut self, sight: &Sight, first: &Volume) -> Request {
-        let mut volumes = vec![VolumeChoice::Id(first.spec.id)];
+        let mut volumes = vec![first.spec.id];
         let apart = self.dice.chance(50);
         for other in &sight.volumes {
             let fits = other.state == VolumeState::Ready && (other.agent == first.agent || apart);
             if fits && other.spec.id != first.spec.id && volumes.len() < 4 && self.dice.flip() {
-                volumes.push(VolumeChoice::Id(other.spec.id));
+                volumes.push(other.spec.id);
             }
         }
+        self.grouped.clone_from(&volumes);
+        let volumes = volumes.into_iter().map(VolumeChoice::Id).collect();
         Request::CreateGroup { volumes, name: None, principal: None, freeze: None }
     }
 

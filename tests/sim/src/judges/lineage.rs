@@ -134,7 +134,11 @@ impl Judges {
         for (id, taken) in &machine.volumes.snapshots_durable {
             let of = &taken.spec.of;
             let known = self.descent.contents.get(id).copied();
-            if self.is_excused(machine, of.id) || known == Some(taken.content) {
+            let ledger = &machine.ledger.durable;
+            // An attempt at a group that was cut off lies there until the next one deletes it.
+            let is_open = ledger.groups.contains_key(id)
+                && ledger.snapshot(*id) == Some(SnapshotState::Creating);
+            if is_open || self.is_excused(machine, of.id) || known == Some(taken.content) {
                 continue;
             }
             if let Some(known) = known {

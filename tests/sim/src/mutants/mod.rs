@@ -287,11 +287,11 @@ const MUTANTS: &[Mutant] = &[
         why: "a task writes while its volumes' snapshots are taken one after the other (I6)",
     },
     Mutant {
-        name: "agent-group-written-in-parts",
+        name: "agent-group-entered-in-parts",
         file: "agent/core/src/volume/group.rs",
-        from: "        self.write(LedgerRecord::Snapshots(members));",
-        to: "        for member in members {\n            self.write(LedgerRecord::Snapshots(vec![member]));\n        }",
-        why: "after a crash a part of a group is there (I6)",
+        from: "        self.write_group(members);\n",
+        to: "        members.truncate(members.len().div_ceil(2));\n        self.write_group(members);\n",
+        why: "one part of a group is there while the other is still on its way (I6)",
     },
     Mutant {
         name: "agent-group-failed-with-remains",

@@ -93,6 +93,10 @@ fn is_copying(effect: &VolumeEffect) -> bool {
     }
 }
 
+fn tries_a_group(effect: &VolumeEffect) -> bool {
+    matches!(effect, VolumeEffect::TakeGroup { members, .. } if members.len() > 1)
+}
+
 /// Has a roll back gone so far that it cannot say that nothing was done?
 fn is_half(volumes: &Volumes, effect: &VolumeEffect) -> bool {
     roll_back(effect).is_some_and(|roll| volumes.is_half(roll))
@@ -167,6 +171,10 @@ impl World {
         } else if trouble && is_copying(&effect) && machine.dice.chance(80) {
             self.tally.fault(Fault::DiskError);
             if machine.dice.flip() { Fate::UnclearDone } else { Fate::UnclearUndone }
+        } else if trouble && tries_a_group(&effect) && machine.dice.chance(400) {
+            // Attempts that are cut off leave something behind, and the next ones come late.
+            self.tally.fault(Fault::DiskError);
+            Fate::UnclearDone
         } else if roll_back(&effect).is_some() && machine.dice.chance(300) {
             Fate::Half
         } else if is_half(&machine.volumes, &effect) && machine.dice.chance(300) {
