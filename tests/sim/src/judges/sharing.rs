@@ -18,7 +18,7 @@ fn name_of(resource: &Resource) -> Option<(Role, VolumeName)> {
 impl Judges {
     /// I4: looks at what one step of the master offers.
     pub fn master_offers(&mut self, frameworks: &[Framework], outputs: &[Output]) {
-        let mut offered: BTreeMap<(AgentId, Role, VolumeName), FrameworkId> = BTreeMap::new();
+        let mut offered: BTreeMap<(AgentId, u64, Role, VolumeName), FrameworkId> = BTreeMap::new();
         let events = outputs.iter().filter_map(|output| match output {
             Output::ToFramework { event: Event::Offers(offers), .. } => Some(offers),
             _ => None,
@@ -32,7 +32,8 @@ impl Judges {
                     let text = format!("{name} is offered to {to}, which knows no shared volumes");
                     self.report("I4 no double allocation", text);
                 }
-                let key = (offer.agent, role, name.clone());
+                // A step may have several looks at an agent, as when its clock jumps: each has a `seq` of its own.
+                let key = (offer.agent, offer.seq, role, name.clone());
                 if let Some(other) = offered.insert(key, to.clone()) {
                     let text = format!("{name} is offered to {other} and {to} in one cycle");
                     self.report("I4 no double allocation", text);
