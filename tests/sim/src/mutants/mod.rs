@@ -184,7 +184,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "master-does-not-charge",
         file: "master/core/src/evolve/task.rs",
-        from: "        agent.books.shift(Pool::Available, Pool::Used, &task.plain);\n",
+        from: "        entry.books.shift(Pool::Available, Pool::Used, &plain);\n",
         to: "",
         why: "what a task uses is offered again (I4)",
     },
@@ -198,8 +198,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "master-offers-shared-to-all-at-once",
         file: "master/core/src/allocator/mod.rs",
-        from: "        free = free.minus(&exclusive);",
-        to: "        free = free.minus(&exclusive.unshared());",
+        from: "        self.free = self.free.minus(&exclusive);",
+        to: "        self.free = self.free.minus(&exclusive.unshared());",
         why: "two frameworks race for one shared volume (I4)",
     },
     Mutant {
