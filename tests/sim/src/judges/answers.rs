@@ -144,6 +144,7 @@ impl Judges {
                         | OperationKind::Restore
                         | OperationKind::Clone
                         | OperationKind::Import
+                        | OperationKind::AdoptOrphan
                 );
             if matches!(record.state, OperationState::Failed(_)) && !implies {
                 continue;
