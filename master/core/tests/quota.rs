@@ -550,6 +550,29 @@ fn with_a_quota_nothing_is_offered_until_most_agents_are_back() {
 }
 
 #[test]
+fn who_was_offered_nothing_for_a_quota_is_offered_something_when_it_changes() {
+    let mut stage = Stage::new();
+    stage.register(1, MACHINE);
+    done(&mut stage, set("web", "", "cpus=0,mem=0MiB,disk=0MiB"));
+    let (_, step) = stage.subscribe(20, framework_info("f", &["web"]));
+    assert_eq!(offered(&step), []);
+    assert_eq!(offered(&stage.advance(Duration::from_secs(60))), []);
+    let cpus = |step: &berth_master_core::Step| -> Vec<i64> {
+        offered(step).iter().map(|o| o.resources.total(&Name::Cpus).milli()).collect()
+    };
+    let (_, step) = stage.operator(70, set("web", "", "cpus=1"));
+    assert_eq!(cpus(&step), [1_000], "at once, whatever else happens");
+    // Another role is guaranteed all, then no longer.
+    let mut stage = Stage::new();
+    stage.register(1, MACHINE);
+    done(&mut stage, set("ops", "cpus=4,mem=4GiB", ""));
+    let (_, step) = stage.subscribe(20, framework_info("f", &["web"]));
+    assert_eq!(offered(&step), [], "disk alone is not worth an offer");
+    let (_, step) = stage.operator(71, unset("ops"));
+    assert_eq!(cpus(&step), [4_000]);
+}
+
+#[test]
 fn the_disks_of_a_profile_are_left_free_and_offers_keep_within_its_limit() {
     let mut stage = with_ssd();
     done(&mut stage, set("storage", "disk[ssd]=1GiB", ""));

@@ -4,7 +4,7 @@
 //! cannot disagree about what is durable.
 
 use super::framework::rewant;
-use super::{commit, placing, stir, wake};
+use super::{commit, placing, stir, stir_all, wake};
 use crate::state::{
     Agent, Audit, Books, Framework, Pool, RowKey, SnapshotEntry, State, Timer, VolumeEntry,
     base_of, sum_of,
@@ -60,6 +60,7 @@ pub(super) fn put(state: &mut State, now: Timestamp, record: RegistryRecord) {
         RegistryRecord::Quota(quota) => {
             state.quotas.insert(quota.role.clone(), Arc::clone(&quota));
             state.requota(&quota);
+            stir_all(state, now);
         },
         RegistryRecord::Audit(record) => put_audit(&mut state.audit, &record),
     }
@@ -90,6 +91,7 @@ pub(super) fn delete(state: &mut State, now: Timestamp, key: &RegistryKey) {
         RegistryKey::Quota(role) => {
             state.quotas.remove(role);
             state.restand();
+            stir_all(state, now);
         },
         RegistryKey::Audit(AuditKey::Mark(seq)) => drop(state.audit.marks.remove(seq)),
         // The head is never removed, and entries are not in the books.

@@ -222,10 +222,10 @@ impl State {
             entry.volume.agent == agent && entry.volume.state != VolumeState::Quarantined
         })
     }
-    /// True when with a quota nothing is offered yet: more than one in five agents have not come back to this master, and what is
+    /// True when with a guarantee nothing is offered yet: more than one in five agents have not come back to this master, and what is
     /// free of the others says little of what guarantees will find. Over when the window for coming back is.
     pub(crate) fn awaits_agents(&self) -> bool {
-        !self.quotas.is_empty() && self.recovering > self.agents.len() / 5
+        self.standings.guarantees() && self.recovering > self.agents.len() / 5
     }
     /// Why nothing of the agent may be given away although it is connected.
     pub(crate) fn withheld_because(&self, agent: &Agent) -> Option<String> {

@@ -86,6 +86,10 @@ impl Standings {
     pub(crate) fn is_off(&self) -> bool {
         self.roles.is_empty()
     }
+    /// True when anything is guaranteed to anybody.
+    pub(crate) fn guarantees(&self) -> bool {
+        self.guaranteed().next().is_some()
+    }
     /// The role's, by the top-level role.
     pub(crate) fn of(&self, top: &Role) -> Option<&Standing> {
         self.roles.get(top)
