@@ -343,8 +343,7 @@ async fn an_owner_that_was_set_is_left_alone() {
         as_user(shell("stat -c '%u:%g %a' data; echo > data/x"), "54321"),
         vec![(used, spec)],
     );
-    stage.running().await;
-    assert_ne!(stage.exit().await, Exit::Status(0), "another user may only look");
+    assert_ne!(stage.ended().await, Exit::Status(0), "another user may only look");
     assert_eq!(stage.stdout(container), "600:601 2775\n");
     let facts = fs::metadata(&folder).unwrap();
     assert_eq!((facts.uid(), facts.gid(), facts.mode() & 0o7777), (600, 601, 0o2775));

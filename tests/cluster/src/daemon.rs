@@ -9,6 +9,7 @@ use std::fs::OpenOptions;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// One master and one agent, each started by hand.
@@ -25,14 +26,28 @@ pub struct Pair {
     master_flags: Vec<String>,
 }
 
+/// An address that nobody listens on, and below the ports that the kernel gives to connections: an agent that calls before its
+/// master listens would else now and then be given that very port, and keep the master from it.
+fn free_address() -> anyhow::Result<String> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 12_000).context("a port")?;
+    for _ in 0..1_000 {
+        let port = 16_000 + (start + NEXT.fetch_add(7, Ordering::Relaxed)) % 12_000;
+        let address = format!("127.0.0.1:{port}");
+        if TcpListener::bind(&address).is_ok() {
+            return Ok(address);
+        }
+    }
+    anyhow::bail!("no port from 16000 to 28000 is free")
+}
+
 impl Pair {
     /// A pair in `dir`; nothing runs yet.
     ///
     /// # Errors
     /// No port is free.
     pub fn new(dir: &Path) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").context("find a free port")?;
-        let address = listener.local_addr().context("read the port")?.to_string();
+        let address = free_address()?;
         Ok(Self {
             dir: dir.to_owned(),
             address,
@@ -218,6 +233,14 @@ impl Pair {
     pub fn signal_master(&self, signal: Signal) -> anyhow::Result<()> {
         let pid = Pid::from_raw(i32::try_from(self.master_pid()?).context("pid")?);
         kill(pid, signal).with_context(|| format!("send {signal} to the master"))
+    }
+    /// Sends the agent a signal.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn signal_agent(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.agent_pid()?).context("pid")?);
+        kill(pid, signal).with_context(|| format!("send {signal} to the agent"))
     }
     /// The agent's exit status, once it has ended by itself.
     ///

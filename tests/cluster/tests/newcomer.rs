@@ -2,11 +2,11 @@
 
 use anyhow::{Context, ensure};
 use berth_cluster_tests::{Pair, Run, wait_until};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -140,9 +140,7 @@ fn what_is_asked_of_an_agent_that_is_away_says_so() -> anyhow::Result<()> {
     })?;
 
     // The agent hangs: what was accepted waits, and says for what.
-    let agent = pair.agent_pid()?.to_string();
-    let stopped = Command::new("kill").args(["-STOP", &agent]).status().context("run kill")?;
-    ensure!(stopped.success(), "the agent was not stopped");
+    pair.signal_agent(Signal::SIGSTOP)?;
     let waiting = ["volume", "create", "late", "--role", "tests", "--size", "16MiB"];
     let timed_out = [&waiting[..], &["--timeout", "1s"]].concat();
     says(&pair, &timed_out, 7, &["TIMED_OUT", "has not ended within 1s"])?;

@@ -47,7 +47,11 @@ pub fn renew(format: Format, device: &str) -> Result<(), String> {
             let words = ["-x", "-p", "xfs_admin", "-c", "uuid generate"];
             let said = run(("xfs_db", XFS), &words, device, 0)?;
             // It ends well whatever becomes of it.
-            if said.contains("new UUID") { Ok(()) } else { Err("xfs_db gave no uuid".to_owned()) }
+            let lines: Vec<&str> = said.lines().map(str::trim).collect();
+            match said.contains("new UUID") {
+                true => Ok(()),
+                false => Err(format!("xfs_db gave no uuid: {}", lines.join(" "))),
+            }
         },
         Format::Ext4 => {
             let tool = ("tune2fs", EXT4);
@@ -83,7 +87,8 @@ fn run(
         .output()
         .map_err(|error| format!("{name} cannot be started ({error})"))?;
     if output.status.code().is_some_and(|code| code <= fine) {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        let all = [output.stdout, output.stderr].concat();
+        return Ok(String::from_utf8_lossy(&all).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let first = said.lines().map(str::trim).find(|line| !line.is_empty());
