@@ -248,6 +248,18 @@ fn a_commit_leaves_what_others_are_guaranteed_though_each_offer_by_itself_did() 
     assert_eq!(in_tasks(&offer_of(&stage, &ops).exclusive()), 1_000);
 }
 
+#[test]
+fn the_headroom_goes_to_whom_it_is_kept_for_while_others_hold_the_rest() {
+    let (mut stage, ids) = shared(1, &["web", "batch"]);
+    done(&mut stage, set("ops", "cpus=1", ""));
+    stage.advance(Duration::from_secs(6));
+    stage.advance(Duration::from_millis(50));
+    let held = |id| in_tasks(&offer_of(&stage, id).resources);
+    assert_eq!([held(&ids[0]), held(&ids[1])], [3_000; 2], "both hold the same three of four");
+    let (ops, _) = stage.subscribe(60, framework_info("ops", &["ops"]));
+    assert_eq!(in_tasks(&offer_of(&stage, &ops).exclusive()), 1_000, "the fourth, at once");
+}
+
 /// Lives in which two frameworks of one role and two others race, with limits for the role and another one.
 fn limited(fan_out: u32) -> Contest {
     let mut contest = Contest::new(|config| config.optimistic.fan_out = fan_out);

@@ -107,6 +107,9 @@ pub enum QuotaError {
     /// Ranges and sets have no amount.
     #[error("{0} is no number and cannot be counted by quota")]
     NotCounted(Name),
+    /// What would be shown as something else, such as `disk[ssd]` for a resource.
+    #[error("{0:?} is not the name of a resource")]
+    Name(String),
     /// Below zero.
     #[error("{0}={1} is below zero")]
     Negative(Counted, Scalar),
@@ -163,7 +166,11 @@ impl QuotaError {
                 let remedy = "raise the limit, or guarantee less".to_owned();
                 (ErrorCode::InvalidQuota, remedy, "guarantees")
             },
-            Self::TooMany(_) | Self::NotCounted(_) | Self::Negative(..) | Self::TooLarge { .. } => {
+            Self::TooMany(_)
+            | Self::NotCounted(_)
+            | Self::Name(_)
+            | Self::Negative(..)
+            | Self::TooLarge { .. } => {
                 let remedy = "give amounts such as cpus=4, mem=8GiB or disk[ssd]=1TiB".to_owned();
                 (ErrorCode::InvalidQuota, remedy, "guarantees")
             },
@@ -280,6 +287,9 @@ pub fn check_role(role: &Role) -> Result<(), QuotaError> {
 fn check_amount(counted: &Counted, amount: Scalar) -> Result<(), QuotaError> {
     if *counted == Counted::All(Name::Ports) {
         return Err(QuotaError::NotCounted(Name::Ports));
+    }
+    if counted.to_string().parse().as_ref() != Ok(counted) {
+        return Err(QuotaError::Name(counted.to_string()));
     }
     if amount < Scalar::ZERO {
         return Err(QuotaError::Negative(counted.clone(), amount));
@@ -415,6 +425,11 @@ mod tests {
             ),
         ] {
             assert_eq!(refusal(of, guarantees, limits), words, "{of} {guarantees} {limits}");
+        }
+        for name in ["disk[ssd]", "a,b=1", "my cpus", ""] {
+            let odd = Amounts::from([(Counted::All(Name::new(name)), Scalar::from_milli(1))]);
+            let found = check(&role("a"), &Amounts::new(), &odd);
+            assert_eq!(found, Err(QuotaError::Name(name.to_owned())));
         }
         let negative = Amounts::from([(Counted::All(Name::Cpus), Scalar::from_milli(-1))]);
         let found = check(&role("a"), &negative, &Amounts::new());

@@ -115,29 +115,32 @@ impl<'a> Look<'a> {
             if !kept_back.is_empty() {
                 part = part.minus(&kept_back);
             }
+            // What others have of it is off before quota cuts the rest, else the cut falls on what nobody holds.
+            let part = self.sharing.reach(stage, role, framework, part);
             let part = self.bounds.portion(stage, role, part);
             let (part, optimistic) = match stage {
-                Stage::Guarantees => (self.sharing.alone(role, part), Resources::new()),
+                Stage::Guarantees => (part, Resources::new()),
                 Stage::Shares => self.sharing.divide(role, framework, part),
             };
             if is_worthwhile(&part)
                 && !is_refused(self.state, self.agent, role, framework, &part, self.now)
             {
-                self.give(role, framework, part, optimistic);
+                self.give(stage, role, framework, (part, optimistic));
             }
         }
     }
     fn give(
         &mut self,
+        stage: Stage,
         role: &Role,
         framework: &FrameworkId,
-        part: Resources,
-        optimistic: Resources,
+        (part, optimistic): (Resources, Resources),
     ) {
         let exclusive = part.minus(&optimistic);
         self.free = self.free.minus(&exclusive);
         self.bounds.gave(role, &exclusive);
-        let alone = self.sharing.made(framework, &exclusive, &optimistic);
+        // What a guarantee lacks is no turn of who lost too often: that one is owed all it needs.
+        let alone = stage == Stage::Shares && self.sharing.made(framework, &exclusive, &optimistic);
         let mine = |offer: &&mut Offer| offer.framework == *framework && offer.role == *role;
         if let Some(offer) = self.round.offers.iter_mut().find(mine) {
             // What it was given towards a guarantee and the rest are one offer.

@@ -4,6 +4,7 @@
 //! others may be offered too. With a fan-out of one for all it gives everything back as it is. Invariant: what somebody holds
 //! optimistically is never offered exclusively to another, except to a framework that has lost too often.
 
+use super::bounds::Stage;
 use crate::state::{Agent, Framework, State, Walk, keepable};
 use berth_model::id::FrameworkId;
 use berth_model::resources::{Resource, Resources};
@@ -78,35 +79,47 @@ impl<'a> Sharing<'a> {
         if !self.on {
             return (portion, Resources::new());
         }
-        let portion = portion.minus(&self.agent.kept_from(self.state, role));
-        if self.owed.as_ref() == Some(framework) {
+        let fan_out = self.state.config.optimistic.of(role);
+        if self.owed.as_ref() == Some(framework) || fan_out == 1 {
             return (portion, Resources::new());
         }
-        let mine = keepable(&portion).common(&self.agent.kept_for(self.state, role));
-        let common = portion.filtered(Resource::can_be_optimistic).minus(&mine);
+        let common = self.common(role, &portion);
         let exclusive = portion.minus(&common);
-        let fan_out = self.state.config.optimistic.of(role);
-        if fan_out == 1 {
-            return (self.unheld(exclusive, &common), Resources::new());
-        }
         let common = self.turn(framework, fan_out, common);
         let mut part = exclusive;
         part.add_all(&common).expect("parts of a sum add up");
         (part, common)
     }
 
-    /// Of a portion, what a framework of the role is offered for itself alone: what nobody holds.
-    pub(super) fn alone(&self, role: &Role, portion: Resources) -> Resources {
+    /// What of a part the framework may be offered at all: nothing that is kept for another role, and nothing that others hold
+    /// where it would have it for itself alone, unless it is owed that.
+    pub(super) fn reach(
+        &self,
+        stage: Stage,
+        role: &Role,
+        framework: &FrameworkId,
+        part: Resources,
+    ) -> Resources {
         if !self.on {
-            return portion;
+            return part;
         }
-        let portion = portion.minus(&self.agent.kept_from(self.state, role));
-        let common = portion.filtered(Resource::can_be_optimistic);
-        self.unheld(portion.minus(&common), &common)
+        let part = part.minus(&self.agent.kept_from(self.state, role));
+        let is_alone = match stage {
+            Stage::Guarantees => true,
+            Stage::Shares => {
+                self.owed.as_ref() != Some(framework) && self.state.config.optimistic.of(role) == 1
+            },
+        };
+        if !is_alone {
+            return part;
+        }
+        let common = self.common(role, &part);
+        part.minus(&common.minus(&common.minus(&self.out)))
     }
-    fn unheld(&self, mut exclusive: Resources, common: &Resources) -> Resources {
-        exclusive.add_all(&common.minus(&self.out)).expect("parts of a sum add up");
-        exclusive
+    /// What of a part may be for several: not what is kept for the role.
+    fn common(&self, role: &Role, part: &Resources) -> Resources {
+        let mine = keepable(part).common(&self.agent.kept_for(self.state, role));
+        part.filtered(Resource::can_be_optimistic).minus(&mine)
     }
 
     /// What the framework gets of what is for several: nothing when enough hold it, and what is new when it is one of them.
