@@ -2,7 +2,7 @@
 //! nothing that somebody uses is moved.
 
 use berth_agent::disk::DriverChoice;
-use berth_agent::disk::image::Format;
+use berth_agent::disk::image::{Format, device, format, point};
 use berth_agent::volume::Volumes;
 use berth_agent_core::effect::{VolumeEffect, VolumeOutcome};
 use berth_host_tests::host::{
@@ -13,9 +13,11 @@ use berth_model::units::Bytes;
 use berth_model::volume::VolumeSpec;
 use std::fs;
 use std::io::Write as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 
@@ -402,5 +404,38 @@ fn what_an_attempt_that_was_cut_off_allocated_is_not_demanded_again() {
         for _ask in 0..2 {
             assert_eq!(brief(&volumes.resize(&new, 800)), "present");
         }
+    });
+}
+
+#[test]
+fn another_uuid_waits_for_who_still_has_the_file_system_mounted() {
+    with_each(|stage| {
+        let kind = stage.kind;
+        let path = stage.work.path().join("image");
+        let file = fs::File::options().create_new(true).read(true).write(true).open(path).unwrap();
+        file.set_len(kind.least()).unwrap();
+        let device = device::attach(file.as_fd()).expect("the file is attached");
+        format::make(kind, &device.path(), false).expect("a file system is made");
+        let uuid = || run("blkid", &["-p", "-s", "UUID", "-o", "value", &device.path()]);
+        let before = uuid();
+        let mounted = point::mount(&device, kind).expect("it can be mounted");
+        // What each process has of this one between fork and exec.
+        let root = mounted.root().descriptor().expect("its root is open");
+        let inherited = root.try_clone_to_owned().expect("it can be duplicated");
+        fs::write(format!("/proc/self/fd/{}/dirt", inherited.as_raw_fd()), "x").unwrap();
+        drop(mounted);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                #[expect(clippy::disallowed_methods, reason = "how long it is held, not a wait")]
+                std::thread::sleep(Duration::from_millis(300));
+                drop(inherited);
+            });
+            assert_eq!(format::renew(kind, &device), Ok(()), "{kind}");
+        });
+        assert_ne!(uuid(), before, "{kind}");
+        let again = point::mount(&device, kind).expect("it can be mounted again");
+        let root = again.root().descriptor().expect("its root is open");
+        let kept = fs::read_to_string(format!("/proc/self/fd/{}/dirt", root.as_raw_fd())).unwrap();
+        assert_eq!(kept, "x");
     });
 }

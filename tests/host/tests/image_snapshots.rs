@@ -17,6 +17,7 @@ use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 const MIB: u64 = 1 << 20;
 
@@ -415,10 +416,17 @@ fn the_room_that_a_snapshot_may_come_to_take_is_there_and_stays_there() {
         };
         let fits = |mib: u64| {
             let probe = VolumeSpec { size: Bytes::from_mib(mib), ..stage.usual(9) };
+            let before = looks_free();
             match brief(&volumes.create(&probe)).as_str() {
                 "present" => {
                     assert_eq!(brief(&volumes.trash(&probe)), "present");
                     assert_eq!(brief(&volumes.purge(&probe)), "absent");
+                    // The file goes when its device has let go of it, which another process may delay.
+                    let until = Instant::now() + Duration::from_secs(20);
+                    while looks_free() < before {
+                        assert!(Instant::now() < until, "{} of {before} MiB", looks_free());
+                        std::thread::yield_now();
+                    }
                     true
                 },
                 other => {

@@ -129,7 +129,7 @@ impl Block for Device {
     }
 
     fn renew(&self, _site: Site, format: Format) -> Result<(), String> {
-        format::renew(format, &self.path())
+        format::renew(format, self)
     }
 
     fn mount(&self, _site: Site, format: Format) -> Result<Box<dyn Unseen>, String> {

@@ -11,6 +11,7 @@ use std::ffi::c_void;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Every image has this name in its volume's directory, so that devices of strangers need not be opened.
 pub const FILE: &str = "image";
@@ -25,6 +26,9 @@ const FLAG_AUTOCLEAR: u32 = 4;
 const FLAG_DIRECT_IO: u32 = 16;
 /// Others take free devices as well.
 const ATTEMPTS: usize = 64;
+/// How long a file system that was given up may stay mounted.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Between looking for the device of a file and attaching it nobody else of this agent may do the same.
 static ATTACHING: Mutex<()> = Mutex::new(());
@@ -150,6 +154,27 @@ impl Device {
         unsafe { ioctl::ioctl(&self.node, ioctl::NoArg::<SET_CAPACITY>::new()) }
     }
 
+    /// Waits until no file system on it is mounted. Closing the last handle on a mount ends it only where nobody else has
+    /// that handle, and between fork and exec each process that begins has all of them.
+    ///
+    /// # Errors
+    /// It is still in use after [`PATIENCE`], or does not answer.
+    pub fn await_unmounted(&self) -> Result<(), String> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            // A mounted file system claims its device, which refuses every other claim (open(2), O_EXCL on block devices).
+            match open_node(self.number, OFlags::RDONLY | OFlags::EXCL) {
+                Ok(_claimed) => return Ok(()),
+                Err(Errno::BUSY) if Instant::now() < until => pause(),
+                Err(Errno::BUSY) => {
+                    let seconds = PATIENCE.as_secs();
+                    return Err(format!("{} is still mounted after {seconds} s", self.path()));
+                },
+                Err(errno) => return Err(format!("{} cannot be opened ({errno})", self.path())),
+            }
+        }
+    }
+
     #[expect(unsafe_code, reason = "an ioctl whose argument is declared above")]
     fn info(&self) -> Result<Info, Errno> {
         let mut info = NO_INFO;
@@ -239,6 +264,14 @@ fn above(raw: BorrowedFd<'_>) -> Result<Vec<u32>, Errno> {
     let entries = std::fs::read_dir("/sys/block")
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     Ok(entries.flatten().filter_map(|entry| behind(&entry)).collect())
+}
+
+fn pause() {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a thread that may block waits for another process"
+    )]
+    std::thread::sleep(LOOK_AGAIN);
 }
 
 fn number_of(entry: &std::fs::DirEntry) -> Option<u32> {

@@ -3,6 +3,7 @@
 //! What is allocated stays allocated: no tool is let to discard. A tool that is missing is named with its package.
 
 use super::Format;
+use super::device::Device;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -39,9 +40,13 @@ pub fn make(format: Format, device: &str, encrypts: bool) -> Result<(), String> 
 
 /// Gives the file system on the device, mounted nowhere and clean, a uuid that no other has.
 ///
+/// It may have been mounted until this moment: who gave that up waits here until the kernel has as well.
+///
 /// # Errors
-/// A tool is missing or says why it failed.
-pub fn renew(format: Format, device: &str) -> Result<(), String> {
+/// It stays mounted; a tool is missing or says why it failed.
+pub fn renew(format: Format, device: &Device) -> Result<(), String> {
+    device.await_unmounted()?;
+    let device = &device.path();
     match format {
         Format::Xfs => {
             let words = ["-x", "-p", "xfs_admin", "-c", "uuid generate"];
