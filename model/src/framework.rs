@@ -1,11 +1,14 @@
 //! The session between a framework and the master: calls and events.
 
 use crate::error::Rejection;
-use crate::id::{AgentId, FrameworkId, OfferId, OperationId, Principal, StatusId, TaskId};
+use crate::id::{
+    AgentId, FrameworkId, OfferId, OperationId, Principal, StatusId, TaskId, TransactionId,
+};
 use crate::offer::Offer;
 use crate::operation::{OfferOperation, OperationRecord};
 use crate::role::Role;
 use crate::task::TaskStatus;
+use crate::transaction::{PlacementResult, Transaction};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -131,6 +134,8 @@ pub enum Call {
         /// All or a part, and as of when.
         terms: Terms,
     },
+    /// Take resources of agents without offers.
+    Commit(Transaction),
     /// Give offers back.
     Decline {
         /// Unknown ids are ignored.
@@ -200,5 +205,14 @@ pub enum Event {
         call: u64,
         /// The operations it accepted, or why nothing was done.
         result: Result<Vec<OperationId>, Rejection>,
+    },
+    /// The answer to a COMMIT, once what it changed is synced. A COMMIT that is refused as a whole is answered as other calls are.
+    Committed {
+        /// The number the caller gave.
+        call: u64,
+        /// Which transaction.
+        transaction: TransactionId,
+        /// One for each placement, in the order in which they were given.
+        results: Vec<PlacementResult>,
     },
 }

@@ -173,6 +173,9 @@ uuid_id!(
 uuid_id!(
     /// One state-changing operation; clients choose it, so a retry names the same operation.
     OperationId, "operation id");
+uuid_id!(
+    /// One transaction of a framework, which chooses it, so a retry names the same transaction.
+    TransactionId, "transaction id");
 uuid_id!(/// One exchange of data between an agent and somebody who asked the master for it; minted by the master.
     TransferId, "transfer id");
 uuid_id!(

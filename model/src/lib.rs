@@ -25,6 +25,7 @@ pub mod role;
 pub mod schedule;
 pub mod snapshot;
 pub mod task;
+pub mod transaction;
 pub mod transfer;
 pub mod units;
 pub mod usage;

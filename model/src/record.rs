@@ -12,7 +12,7 @@ use crate::error::{RECORDED_MAX, Rejection, shortened};
 use crate::framework::FrameworkInfo;
 use crate::id::{
     AgentId, ClusterId, ContainerId, DiskId, FrameworkId, OperationId, ProfileName, ReservationId,
-    SnapshotId, TaskId, VolumeId,
+    SnapshotId, TaskId, TransactionId, VolumeId,
 };
 use crate::operation::OperationRecord;
 use crate::orphan::{LedgerOrphan, OrphanState};
@@ -22,6 +22,7 @@ use crate::role::Role;
 use crate::schedule::SnapshotSchedule;
 use crate::snapshot::{Freeze, Group, Origin, Snapshot, SnapshotSpec, SnapshotState};
 use crate::task::{TaskInfo, TaskKey, TaskStatus};
+use crate::transaction::TransactionRecord;
 use crate::units::{Bytes, Timestamp};
 use crate::volume::{Volume, VolumeSpec, VolumeState, VolumeUse};
 use crate::weight::RoleWeight;
@@ -69,6 +70,8 @@ pub enum RegistryRecord {
     Weight(Arc<RoleWeight>),
     /// The quota of a top-level role.
     Quota(Arc<Quota>),
+    /// The answer to a framework's transaction.
+    Transaction(Arc<TransactionRecord>),
     /// A part of the audit log.
     Audit(AuditRecord),
 }
@@ -129,6 +132,8 @@ pub enum RegistryKey {
     Weight(Role),
     /// The quota of a role.
     Quota(Role),
+    /// The answer to a framework's transaction.
+    Transaction(FrameworkId, TransactionId),
     /// A part of the audit log.
     Audit(AuditKey),
 }
@@ -151,6 +156,9 @@ impl RegistryRecord {
             Self::Schedule(schedule) => RegistryKey::Schedule(schedule.volume),
             Self::Weight(weight) => RegistryKey::Weight(weight.role.clone()),
             Self::Quota(quota) => RegistryKey::Quota(quota.role.clone()),
+            Self::Transaction(record) => {
+                RegistryKey::Transaction(record.framework.clone(), record.id)
+            },
             Self::Audit(record) => RegistryKey::Audit(record.key()),
         }
     }

@@ -30,6 +30,7 @@ pub fn encode_key(key: &RegistryKey) -> Vec<u8> {
         RegistryKey::Schedule(id) => format!("schedule/{id}"),
         RegistryKey::Weight(role) => format!("weight/{role}"),
         RegistryKey::Quota(role) => format!("quota/{role}"),
+        RegistryKey::Transaction(framework, id) => format!("transaction/{id}/{framework}"),
         RegistryKey::Audit(AuditKey::Head) => "audit/head".to_owned(),
         // Of one length, so that their order is that of the numbers.
         RegistryKey::Audit(AuditKey::Mark(seq)) => format!("audit/mark/{seq:020}"),
@@ -63,6 +64,7 @@ pub fn decode_key(key: &[u8]) -> Result<RegistryKey, DecodeError> {
         "schedule" => id_of(id).map(RegistryKey::Schedule),
         "weight" => role_of(id).map(RegistryKey::Weight),
         "quota" => role_of(id).map(RegistryKey::Quota),
+        "transaction" => transaction_key(id),
         "audit" => audit_key(id).map(RegistryKey::Audit),
         other => Err(format!("no kind of record is called {other:?}")),
     };
@@ -75,6 +77,12 @@ pub fn decode_key(key: &[u8]) -> Result<RegistryKey, DecodeError> {
 
 fn role_of(text: &str) -> Result<Role, String> {
     Role::new(text).map_err(|e| e.to_string())
+}
+
+fn transaction_key(text: &str) -> Result<RegistryKey, String> {
+    let (id, framework) = text.split_once('/').ok_or("the framework is missing")?;
+    let framework = framework.parse().map_err(|e: IdError| e.to_string())?;
+    Ok(RegistryKey::Transaction(framework, id.parse().map_err(|e: IdError| e.to_string())?))
 }
 
 fn audit_key(text: &str) -> Result<AuditKey, String> {

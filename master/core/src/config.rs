@@ -34,6 +34,9 @@ pub struct Config {
     pub optimistic: Optimistic,
     /// How many ended operations are remembered for queries and for repeated requests.
     pub operations_kept: usize,
+    /// How many placements of a framework's transactions are remembered, with their answers, for repeated COMMITs; its last
+    /// transaction is whatever its size.
+    pub placements_kept: usize,
     /// How many ended and acknowledged tasks are remembered, for lists and for reading their output.
     pub tasks_kept: usize,
     /// How many removed frameworks are remembered, so that their ids stay refused and their tasks on
@@ -128,6 +131,7 @@ impl Config {
             allocation_interval: Duration::from_secs(1),
             optimistic: Optimistic::default(),
             operations_kept: 10_000,
+            placements_kept: 10_000,
             tasks_kept: 1_000,
             frameworks_kept: 1_000,
             audit_entries: 1_000_000,

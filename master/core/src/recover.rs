@@ -49,6 +49,7 @@ fn check_meta(config: &Config, records: &[RegistryRecord]) -> Result<u64, Recove
         | RegistryRecord::Schedule(_)
         | RegistryRecord::Weight(_)
         | RegistryRecord::Quota(_)
+        | RegistryRecord::Transaction(_)
         | RegistryRecord::Audit(_) => None,
     });
     match meta {
@@ -76,7 +77,7 @@ fn rank(record: &RegistryRecord) -> (u8, usize) {
             (4, usize::from(volume.state == berth_model::volume::VolumeState::Quarantined))
         },
         RegistryRecord::Framework(_) => (5, 0),
-        RegistryRecord::Operation(_) => (6, 0),
+        RegistryRecord::Operation(_) | RegistryRecord::Transaction(_) => (6, 0),
         RegistryRecord::Disk(_)
         | RegistryRecord::Profile(_)
         | RegistryRecord::Weight(_)
@@ -116,6 +117,7 @@ fn fold(
             | RegistryRecord::Schedule(_)
             | RegistryRecord::Weight(_)
             | RegistryRecord::Quota(_)
+            | RegistryRecord::Transaction(_)
             | RegistryRecord::Audit(_) => None,
         };
         if let Some((agent, object)) = names.filter(|(agent, _)| !state.agents.contains_key(agent))

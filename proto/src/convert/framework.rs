@@ -105,6 +105,7 @@ fn call_to_wire(model: &Call) -> call::Body {
                 if_seq: *if_seq,
             })
         },
+        Call::Commit(transaction) => call::Body::Commit(transaction.to_wire()),
         Call::Decline { offers, filters } => call::Body::Decline(call::Decline {
             offer_ids: field::id_texts(offers),
             filters: Some(filters.to_wire()),
@@ -141,6 +142,9 @@ fn read_call(body: call::Body, at: &At<'_>) -> Result<Call, Rejection> {
     match body {
         call::Body::Subscribe(message) => subscribe(message, &at.field("subscribe")),
         call::Body::Accept(message) => accept(message, &at.field("accept")),
+        call::Body::Commit(message) => {
+            Wire::from_wire(message, &at.field("commit")).map(Call::Commit)
+        },
         call::Body::Decline(call::Decline { offer_ids, filters }) => {
             let at = at.field("decline");
             Ok(Call::Decline {
@@ -212,7 +216,7 @@ fn accept(message: call::Accept, at: &At<'_>) -> Result<Call, Rejection> {
 }
 
 /// Callers of an earlier release say nothing and mean each operation for itself.
-fn accept_mode(number: i32, at: &At<'_>) -> Result<AcceptMode, Rejection> {
+pub(super) fn accept_mode(number: i32, at: &At<'_>) -> Result<AcceptMode, Rejection> {
     if number == v1::AcceptMode::Unspecified as i32 {
         return Ok(AcceptMode::default());
     }
@@ -266,6 +270,13 @@ impl Wire for Event {
                     Err(error) => event::answered::Result::Rejected(error.to_wire()),
                 }),
             }),
+            Self::Committed { call, transaction, results } => {
+                event::Body::Committed(event::Committed {
+                    call: *call,
+                    txn_id: transaction.to_string(),
+                    results: field::messages(results),
+                })
+            },
         };
         v1::SchedulerEvent { body: Some(body) }
     }
@@ -301,6 +312,14 @@ impl Wire for Event {
             },
             event::Body::Heartbeat(event::Heartbeat {}) => Ok(Self::Heartbeat),
             event::Body::Answered(answer) => answered(answer, &at.field("answered")),
+            event::Body::Committed(event::Committed { call, txn_id, results }) => {
+                let at = at.field("committed");
+                Ok(Self::Committed {
+                    call,
+                    transaction: field::id(&txn_id, &at.field("txn_id"))?,
+                    results: field::list(results, &at.field("results"))?,
+                })
+            },
         }
     }
 }

@@ -27,6 +27,7 @@ mod role;
 mod schedule;
 mod snapshot;
 mod task;
+mod transaction;
 mod transfer;
 mod usage;
 mod view;

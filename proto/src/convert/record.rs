@@ -47,6 +47,7 @@ impl Wire for RegistryRecord {
             Self::Schedule(schedule) => Stored::Schedule(schedule.to_wire()),
             Self::Weight(weight) => Stored::Weight(weight.to_wire()),
             Self::Quota(quota) => Stored::Quota(quota.to_wire()),
+            Self::Transaction(record) => Stored::Transaction(record.to_wire()),
             Self::Audit(AuditRecord::Head(head)) => Stored::AuditHead(head.to_wire()),
             Self::Audit(AuditRecord::Mark(mark)) => Stored::AuditMark(mark.to_wire()),
             Self::Audit(AuditRecord::Entry(entry)) => Stored::AuditEntry(entry.to_wire()),
@@ -92,6 +93,9 @@ impl Wire for RegistryRecord {
                 Wire::from_wire(weight, &at.field("weight")).map(Self::Weight)
             },
             Stored::Quota(quota) => Wire::from_wire(quota, &at.field("quota")).map(Self::Quota),
+            Stored::Transaction(record) => {
+                Wire::from_wire(record, &at.field("transaction")).map(Self::Transaction)
+            },
             Stored::AuditHead(head) => {
                 let head = Wire::from_wire(head, &at.field("audit_head"))?;
                 Ok(Self::Audit(AuditRecord::Head(head)))

@@ -8,7 +8,7 @@ use crate::tasks::*;
 use crate::transfers::{import, progress, transfer_id, transfer_order};
 use crate::wipes::{ledger_wipe, wipe};
 use berth_model::framework::{AcceptMode, Call, Capability, Event, Filters, FrameworkInfo, Terms};
-use berth_model::id::{ClusterId, ReservationId, SessionId};
+use berth_model::id::{ClusterId, ReservationId, SessionId, TransactionId};
 use berth_model::link::{Envelope, FromAgent, OutputStream, Registration, TaskReport, ToAgent};
 use berth_model::offer::{Offer, Version};
 use berth_model::operation::{
@@ -19,6 +19,9 @@ use berth_model::orphan::OrphanChoice;
 use berth_model::record::{
     FrameworkRecord, LedgerDisk, LedgerRecord, LedgerSnapshot, LedgerTask, LedgerTaskPhase,
     LedgerVolume, RegistryRecord, ReservationRow,
+};
+use berth_model::transaction::{
+    ConflictKind, Outcome, Placement, PlacementResult, Transaction, TransactionRecord,
 };
 use berth_proto::convert::LogRequest;
 use proptest::collection::vec;
@@ -152,6 +155,52 @@ fn terms() -> BoxedStrategy<Terms> {
     (select(modes), of(any::<u64>())).prop_map(|(mode, if_seq)| Terms { mode, if_seq }).boxed()
 }
 
+fn transaction_id() -> BoxedStrategy<TransactionId> {
+    any::<u128>().prop_map(TransactionId::from_u128).boxed()
+}
+
+fn transaction() -> BoxedStrategy<Transaction> {
+    let placement =
+        (agent(), any::<u64>(), of(any::<u64>()), of(role()), vec(offer_operation(), 0..3))
+            .prop_map(|(agent, epoch, if_seq, role, operations)| Placement {
+                agent,
+                epoch,
+                if_seq,
+                role,
+                operations,
+            });
+    let modes = vec![AcceptMode::Incremental, AcceptMode::AllOrNothing];
+    (transaction_id(), vec(placement, 0..3), select(modes))
+        .prop_map(|(id, placements, mode)| Transaction { id, placements, mode })
+        .boxed()
+}
+
+fn placement_result() -> BoxedStrategy<PlacementResult> {
+    use ConflictKind::{Headroom, Quota, Reserved, Resources, Stale};
+    let kinds = vec![Resources, Quota, Headroom, Stale, Reserved];
+    let outcome = prop_oneof![
+        Just(Outcome::Done),
+        (select(kinds), rejection()).prop_map(|(kind, error)| Outcome::Conflict { kind, error }),
+        rejection().prop_map(Outcome::Refused),
+        Just(Outcome::NotDone),
+    ];
+    (agent(), any::<u64>(), outcome)
+        .prop_map(|(agent, seq, outcome)| PlacementResult { agent, seq, outcome })
+        .boxed()
+}
+
+fn transaction_record() -> BoxedStrategy<TransactionRecord> {
+    (framework(), transaction_id(), any::<u64>(), time(), vec(placement_result(), 0..3))
+        .prop_map(|(framework, id, fingerprint, decided, results)| TransactionRecord {
+            framework,
+            id,
+            fingerprint,
+            decided,
+            results,
+        })
+        .boxed()
+}
+
 pub fn call() -> BoxedStrategy<(u64, Call)> {
     let filters = || span().prop_map(|refuse| Filters { refuse });
     let call = prop_oneof![
@@ -166,6 +215,7 @@ pub fn call() -> BoxedStrategy<(u64, Call)> {
                 terms
             }
         ),
+        transaction().prop_map(Call::Commit),
         (vec(offer_id(), 1..3), filters())
             .prop_map(|(offers, filters)| Call::Decline { offers, filters }),
         roles().prop_map(Call::Revive),
@@ -201,6 +251,9 @@ pub fn event() -> BoxedStrategy<Event> {
         rejection().prop_map(Event::Error),
         Just(Event::Heartbeat),
         (any::<u64>(), result).prop_map(|(call, result)| Event::Answered { call, result }),
+        (any::<u64>(), transaction_id(), vec(placement_result(), 0..3)).prop_map(
+            |(call, transaction, results)| Event::Committed { call, transaction, results }
+        ),
     ]
     .boxed()
 }
@@ -529,6 +582,7 @@ pub fn registry_record() -> BoxedStrategy<RegistryRecord> {
         schedule().prop_map(|r| RegistryRecord::Schedule(Arc::new(r))),
         role_weight().prop_map(|r| RegistryRecord::Weight(Arc::new(r))),
         quota().prop_map(|r| RegistryRecord::Quota(Arc::new(r))),
+        transaction_record().prop_map(|r| RegistryRecord::Transaction(Arc::new(r))),
         crate::audit::record(),
     ]
     .boxed()

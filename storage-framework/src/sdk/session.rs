@@ -75,7 +75,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Sends a call; `number` comes back in its [`Event::Answered`].
+    /// Sends a call; `number` comes back in its [`Event::Answered`], of a COMMIT that is not refused in [`Event::Committed`].
     ///
     /// # Errors
     /// It was not sent; drop the caller and wait for the next connection.

@@ -103,7 +103,18 @@ impl History {
 
     /// A framework sends a call.
     pub fn called(&mut self, agent: Option<AgentId>, call: &Call) {
-        let (Some(agent), Call::Accept { operations, .. }) = (agent, call) else { return };
+        match (agent, call) {
+            (Some(agent), Call::Accept { operations, .. }) => self.wanted(agent, operations),
+            (_, Call::Commit(transaction)) => {
+                for placement in &transaction.placements {
+                    self.wanted(placement.agent, &placement.operations);
+                }
+            },
+            (_, _) => {},
+        }
+    }
+
+    fn wanted(&mut self, agent: AgentId, operations: &[OfferOperation]) {
         for OfferOperation { id, action } in operations {
             if let Action::Destroy(volumes) = action {
                 for volume in volumes {

@@ -76,6 +76,7 @@ impl Sight {
                 | RegistryRecord::Operation(_)
                 | RegistryRecord::Schedule(_)
                 | RegistryRecord::Weight(_)
+                | RegistryRecord::Transaction(_)
                 | RegistryRecord::Audit(_) => {},
             }
         }

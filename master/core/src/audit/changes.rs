@@ -150,6 +150,7 @@ pub(super) fn record(state: &State, key: &RegistryKey) -> Option<RegistryRecord>
         | RegistryKey::AgentSeq(_)
         | RegistryKey::Framework(_)
         | RegistryKey::Operation(_)
+        | RegistryKey::Transaction(..)
         | RegistryKey::Audit(_) => None,
     }
 }
@@ -168,6 +169,7 @@ fn name_of(key: &RegistryKey) -> String {
         | RegistryKey::AgentSeq(_)
         | RegistryKey::Framework(_)
         | RegistryKey::Operation(_)
+        | RegistryKey::Transaction(..)
         | RegistryKey::Audit(_) => String::new(),
     }
 }
@@ -224,6 +226,7 @@ fn properties(record: Option<&RegistryRecord>) -> BTreeMap<&'static str, String>
             | RegistryRecord::AgentSeq { .. }
             | RegistryRecord::Framework(_)
             | RegistryRecord::Operation(_)
+            | RegistryRecord::Transaction(_)
             | RegistryRecord::Audit(_),
         )
         | None => {},

@@ -104,6 +104,7 @@ impl Gathered {
             | RegistryKey::AgentSeq(_)
             | RegistryKey::Framework(_)
             | RegistryKey::Operation(_)
+            | RegistryKey::Transaction(..)
             | RegistryKey::Audit(_) => return,
         };
         if let RegistryKey::Reservation(id) = key {

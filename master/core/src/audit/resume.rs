@@ -27,7 +27,8 @@ pub(crate) fn entries(records: &[RegistryRecord]) -> BTreeMap<u64, Arc<AuditEntr
         | RegistryRecord::Snapshot(_)
         | RegistryRecord::Schedule(_)
         | RegistryRecord::Weight(_)
-        | RegistryRecord::Quota(_) => None,
+        | RegistryRecord::Quota(_)
+        | RegistryRecord::Transaction(_) => None,
     };
     records.iter().filter_map(entry).collect()
 }

@@ -38,6 +38,42 @@ pub(crate) fn check_there(
     Err(lost(Some(agent), &format!("{missing} of the wanted {need} is not there any more"), &loss))
 }
 
+/// What a placement needs is not among what its role may take of the agent.
+pub(crate) fn not_there(
+    agent: &Agent,
+    role: &Role,
+    pool: &Resources,
+    wanted: &Resources,
+) -> Rejection {
+    let missing = pool.missing(wanted);
+    late(agent, &format!("{missing} of the wanted {wanted} is not there for role {role}"))
+}
+
+/// What to do without offers.
+pub(crate) const AGAIN: &str =
+    "look at the agent as it is now and decide anew, under a new transaction id";
+
+/// The caller looked at the agent in another term.
+pub(crate) fn check_epoch(agent: &Agent, given: u64, current: u64) -> Result<(), Rejection> {
+    if given == current {
+        return Ok(());
+    }
+    let what = format!("the placement is of epoch {given}, the master is in epoch {current}");
+    Err(late(agent, &what).field("epoch"))
+}
+
+/// A refusal for what has never been seen in an offer, so that nobody need have been first.
+fn late(agent: &Agent, what: &str) -> Rejection {
+    let (id, host, seq) = (agent.info.id, &agent.info.hostname, agent.commits);
+    let taker = agent.taker.as_ref().map(|role| format!("; role {role} was the last to take some"));
+    let taker = taker.unwrap_or_default();
+    Rejection::new(
+        ErrorCode::Conflict,
+        format!("Conflict: agent {id} ({host}): {what}{taker} (seq {seq})"),
+    )
+    .remedy(AGAIN)
+}
+
 /// A refusal for a race that was lost.
 fn lost(agent: Option<&Agent>, what: &str, loss: &Loss) -> Rejection {
     let host = agent.map_or("unknown", |agent| &*agent.info.hostname);
@@ -64,9 +100,9 @@ pub(crate) fn rescinded(
     Some(lost(agent, &format!("offer {offer} was rescinded"), loss).field("offers"))
 }
 
-/// Something was committed on the agent since the caller looked.
-pub(crate) fn check_seq(agent: &Agent, if_seq: Option<u64>) -> Result<(), Rejection> {
-    if if_seq.is_none_or(|seq| seq == agent.commits) {
+/// Something was committed on the agent since the caller looked; `current` is where it stood when the call began.
+pub(crate) fn check_seq(agent: &Agent, current: u64, if_seq: Option<u64>) -> Result<(), Rejection> {
+    if if_seq.is_none_or(|seq| seq == current) {
         return Ok(());
     }
     let loss = Loss { agent: agent.info.id, winner: agent.taker.clone(), seq: agent.commits };

@@ -55,7 +55,7 @@ pub(crate) fn destroy_offered(
         check_unused(order.state, entry)?;
         let is_offered = running.contains(&sum_of(&entry.resource()));
         if !is_offered && entry.volume.state != VolumeState::Failed {
-            return Err(not_offered(entry));
+            return Err(not_held(order, running, entry));
         }
     }
     let events = destroy(order, &found)?;
@@ -234,7 +234,15 @@ pub(crate) fn unknown(what: &str) -> Rejection {
         .field("volumes")
 }
 
-pub(crate) fn not_offered(entry: &VolumeEntry) -> Rejection {
+/// The volume is not among what the operation may draw from.
+pub(super) fn not_held(order: &Order<'_>, running: &Resources, entry: &VolumeEntry) -> Rejection {
+    match order.source {
+        Source::Accepted { cell: true, .. } => order.short("", running, &sum_of(&entry.resource())),
+        Source::Accepted { cell: false, .. } | Source::Agent => not_offered(entry),
+    }
+}
+
+fn not_offered(entry: &VolumeEntry) -> Rejection {
     let spec = &entry.volume.spec;
     Rejection::new(
         ErrorCode::VolumeNotReady,

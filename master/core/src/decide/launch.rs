@@ -1,6 +1,6 @@
 //! LAUNCH: checks a task and charges it; it starts when all its volumes are READY.
 
-use super::order::{Conversion, Order, Source, insufficient};
+use super::order::{Conversion, Order, Source};
 use super::quota::check_limits;
 use super::reserve::unmarked;
 use super::uses::{find_volume, uses_of};
@@ -91,7 +91,7 @@ pub(crate) fn launch(
     }
     if !running.contains(&resources) {
         let left = format!("task {}: the accepted offers", task.id);
-        return Err(insufficient(&left, running, &resources));
+        return Err(order.short(&left, running, &resources));
     }
     // Before the race: another offer would not help.
     check_limits(order.state, order.agent.info.id, role, &resources)?;

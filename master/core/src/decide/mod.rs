@@ -5,6 +5,7 @@ pub(crate) mod access;
 pub(crate) mod admit;
 pub(crate) mod adopt;
 mod away;
+pub(crate) mod cell;
 pub(crate) mod conflict;
 pub(crate) mod create;
 pub(crate) mod destroy;

@@ -66,6 +66,8 @@ pub(crate) enum Source<'a> {
         principal: Option<&'a Principal>,
         /// The offers had an optimistic part: some of it may be somebody else's by now.
         contested: bool,
+        /// There are no offers: it is all that the role may take of the agent, and whatever is missing is a conflict.
+        cell: bool,
     },
     /// Everything of the agent that no task uses; offers that hold it are rescinded.
     Agent,
@@ -96,17 +98,31 @@ impl Order<'_> {
                 self.check_there(wanted).map(|()| Vec::new())
             },
             Source::Accepted { running, .. } => {
-                Err(insufficient("the accepted offers", running, wanted))
+                Err(self.short("the accepted offers", running, wanted))
             },
             Source::Agent => rescind::claim(self.state, self.agent, wanted, self.asked.now),
+        }
+    }
+    /// Says what is missing of `wanted`: of offers the caller has read what they hold, of an agent he can only know what it held.
+    pub(crate) fn short(&self, holder: &str, pool: &Resources, wanted: &Resources) -> Rejection {
+        match self.source {
+            Source::Accepted { cell: true, role, .. } => {
+                conflict::not_there(self.agent, role, pool, wanted)
+            },
+            Source::Accepted { cell: false, .. } | Source::Agent => {
+                insufficient(holder, pool, wanted)
+            },
         }
     }
     /// Refuses what the accepted offers held and somebody else has committed meanwhile.
     pub(crate) fn check_there(&self, wanted: &Resources) -> Result<(), Rejection> {
         match self.source {
-            Source::Accepted { contested: true, role, .. } => {
-                conflict::check_there(self.state, self.agent, role, wanted)?;
-                quota::check_headroom(self.state, self.agent.info.id, role, wanted)
+            Source::Accepted { contested: true, role, cell, .. } => {
+                conflict::check_there(self.state, self.agent, role, wanted)
+                    .and_then(|()| {
+                        quota::check_headroom(self.state, self.agent.info.id, role, wanted)
+                    })
+                    .map_err(|error| if cell { error.remedy(conflict::AGAIN) } else { error })
             },
             Source::Accepted { .. } | Source::Agent => Ok(()),
         }

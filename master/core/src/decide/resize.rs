@@ -3,7 +3,7 @@
 //! While it is under way the books hold the larger of the two sizes, so that what a failed GROW gives back was never
 //! anybody else's, and what a SHRINK gives back is free only once nobody can write there any more.
 
-use super::destroy::{check_unused, not_offered, under_way, unknown};
+use super::destroy::{check_unused, not_held, under_way, unknown};
 use super::disk::check_disk;
 use super::gone::purged_for;
 use super::missing::{check_limits, give_back, reserve_missing};
@@ -154,7 +154,7 @@ fn offered<'a>(order: &Order<'a>, volume: &Resource) -> Result<&'a VolumeEntry, 
         return Err(Rejection::new(ErrorCode::Internal, "an offered volume without offers"));
     };
     if !running.contains(&sum_of(&entry.resource())) {
-        return Err(not_offered(entry));
+        return Err(not_held(order, running, entry));
     }
     Ok(entry)
 }

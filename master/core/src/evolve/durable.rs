@@ -62,6 +62,7 @@ pub(super) fn put(state: &mut State, now: Timestamp, record: RegistryRecord) {
             state.requota(&quota);
             stir_all(state, now);
         },
+        RegistryRecord::Transaction(record) => state.transactions.put(record),
         RegistryRecord::Audit(record) => put_audit(&mut state.audit, &record),
     }
 }
@@ -93,6 +94,7 @@ pub(super) fn delete(state: &mut State, now: Timestamp, key: &RegistryKey) {
             state.restand();
             stir_all(state, now);
         },
+        RegistryKey::Transaction(framework, id) => state.transactions.forget(framework, *id),
         RegistryKey::Audit(AuditKey::Mark(seq)) => drop(state.audit.marks.remove(seq)),
         // The head is never removed, and entries are not in the books.
         RegistryKey::Audit(AuditKey::Head | AuditKey::Entry(_)) => {},
@@ -283,6 +285,7 @@ fn delete_snapshot(state: &mut State, now: Timestamp, id: SnapshotId) {
 fn put_framework(state: &mut State, record: FrameworkRecord) {
     if let Some(removed) = record.removed {
         state.removed.insert((removed, record.id.clone()));
+        state.transactions.end(&record.id);
     }
     let id = record.id.clone();
     match state.frameworks.get_mut(&id) {

@@ -54,6 +54,8 @@ pub(super) fn check(findings: &mut Findings, state: &State, id: AgentId, agent: 
 pub(super) fn indices(findings: &mut Findings, state: &State) {
     findings
         .require(state.unsettled.is_empty(), "settled", "all", || format!("{:?}", state.unsettled));
+    let faults = state.transactions.faults();
+    findings.require(faults.is_empty(), "transactions-indexed", "all", || format!("{faults:?}"));
     let dead: Vec<&OfferId> = state
         .losses
         .keys()

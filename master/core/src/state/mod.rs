@@ -18,6 +18,7 @@ mod snapshots;
 mod standings;
 mod tasks;
 mod timers;
+mod transactions;
 mod volumes;
 
 pub(crate) use agents::{Agent, Link};
@@ -33,6 +34,7 @@ pub(crate) use snapshots::SnapshotEntry;
 pub(crate) use standings::{Counts, Standings};
 pub(crate) use tasks::{Kill, Task, Waiting};
 pub(crate) use timers::{Timer, Timers};
+pub(crate) use transactions::Transactions;
 pub(crate) use volumes::{Observed, Place, VolumeEntry, place_of};
 
 use crate::config::Config;
@@ -93,6 +95,8 @@ pub struct State {
     pub(crate) operations: BTreeMap<OperationId, Arc<OperationRecord>>,
     /// Ended operations, oldest first.
     pub(crate) ended: BTreeSet<(Timestamp, OperationId)>,
+    /// The answers to frameworks' transactions.
+    pub(crate) transactions: Transactions,
     pub(crate) filters: BTreeMap<FrameworkId, BTreeMap<(Role, AgentId), Vec<Filter>>>,
     /// Reads under way and who must answer.
     pub(crate) reads: BTreeMap<u64, AgentId>,
@@ -119,6 +123,7 @@ impl State {
     /// Empty books for a term.
     pub(crate) fn new(config: Config) -> Self {
         Self {
+            transactions: Transactions::new(config.placements_kept),
             config,
             safe_mode: None,
             next_framework: 1,

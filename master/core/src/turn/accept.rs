@@ -3,7 +3,7 @@
 //! What others hold too may be gone: then an operation conflicts, and so does each that needs what it was to make.
 
 use super::Turn;
-use super::running::{Running, needs, object};
+use super::running::{Running, asked, mark, needs, object};
 use crate::decide::conflict::{self, Footprint};
 use crate::decide::launch::{Word, launch};
 use crate::decide::order::{Asked, Conversion, Order, Source, answered_before};
@@ -12,7 +12,7 @@ use crate::decide::{create, destroy, reserve, resize};
 use crate::event::{Event, FrameworkEvent};
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::{self, AcceptMode, Filters, Terms};
-use berth_model::id::{FrameworkId, OfferId, OperationId, fingerprint};
+use berth_model::id::{FrameworkId, OfferId, OperationId};
 use berth_model::offer::Offer;
 use berth_model::operation::{Action, OfferOperation, OperationState};
 use berth_model::resources::Resources;
@@ -137,7 +137,7 @@ impl Turn<'_> {
     }
 
     /// Tells again what became of operations that were taken in before.
-    fn repeat(&mut self, id: &FrameworkId, operations: &[OperationId]) {
+    pub(super) fn repeat(&mut self, id: &FrameworkId, operations: &[OperationId]) {
         for operation in operations {
             if let Some(record) = self.state.operations.get(operation).cloned() {
                 self.inform(id, framework::Event::Operation(Arc::unwrap_or_clone(record)));
@@ -183,7 +183,8 @@ impl Turn<'_> {
         let Some(first) = used.first() else {
             return stale("no offer is named".to_owned());
         };
-        conflict::check_seq(self.state.agent(first.agent)?, terms.if_seq)?;
+        let agent = self.state.agent(first.agent)?;
+        conflict::check_seq(agent, agent.commits, terms.if_seq)?;
         Ok(used)
     }
 
@@ -199,6 +200,16 @@ impl Turn<'_> {
         if cause.code == ErrorCode::Conflict {
             self.race_lost(id, needs(&operations));
         }
+        self.fail(id, operations, cause);
+    }
+
+    /// Says of each operation that it fails, and of each task that it is dropped; nothing is recorded.
+    pub(super) fn fail(
+        &mut self,
+        id: &FrameworkId,
+        operations: Vec<OfferOperation>,
+        cause: &Rejection,
+    ) {
         for operation in operations {
             let asked = asked(id, &operation, self.now);
             let state = OperationState::Failed(cause.clone());
@@ -257,21 +268,16 @@ impl Turn<'_> {
             self.apply(FrameworkEvent::OfferEnded(offer.id).into());
         }
         let (agent, role) = (first.agent, first.role.clone());
-        Some(Running {
-            agent,
-            role,
-            principal,
-            left,
-            made: Resources::new(),
-            lent: Resources::new(),
-            contested: used.iter().any(Offer::is_optimistic),
-            unmade: Resources::new(),
-            needed: Resources::new(),
-            refusal: None,
-        })
+        let contested = used.iter().any(Offer::is_optimistic);
+        Some(Running { contested, ..Running::new(agent, role, principal, left) })
     }
 
-    fn run(&mut self, id: &FrameworkId, running: &mut Running, operation: OfferOperation) {
+    pub(super) fn run(
+        &mut self,
+        id: &FrameworkId,
+        running: &mut Running,
+        operation: OfferOperation,
+    ) {
         let asked = asked(id, &operation, self.now);
         if let Action::Launch(tasks) = &operation.action {
             self.launch(id, running, asked, tasks);
@@ -316,6 +322,7 @@ impl Turn<'_> {
             role: &running.role,
             principal: running.principal.as_ref(),
             contested: running.contested,
+            cell: running.cell,
         };
         decide(&Order { state: self.state, agent, source, asked })
     }
@@ -372,25 +379,5 @@ impl Turn<'_> {
             };
             self.refuse_task(id, task, state, &rejection);
         }
-    }
-}
-
-/// Tells one operation from another under the same id: the whole text of what it does.
-fn mark(action: &Action) -> u64 {
-    fingerprint(format!("{action:?}").as_bytes())
-}
-
-fn asked<'a>(
-    id: &'a FrameworkId,
-    operation: &OfferOperation,
-    now: berth_model::units::Timestamp,
-) -> Asked<'a> {
-    Asked {
-        id: operation.id,
-        kind: operation.action.kind(),
-        fingerprint: mark(&operation.action),
-        framework: Some(id),
-        said: None,
-        now,
     }
 }

@@ -57,6 +57,10 @@ impl Turn<'_> {
                 self.accept(&id, call, Accepted { offers, operations, filters, terms });
                 return;
             },
+            Call::Commit(transaction) => {
+                self.commit(&id, call, &transaction);
+                return;
+            },
             Call::Decline { offers, filters } => {
                 self.answers_offers(&id);
                 self.decline(&id, &offers, filters)

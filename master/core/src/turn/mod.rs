@@ -5,6 +5,7 @@
 
 mod accept;
 mod agent;
+mod commit;
 mod disk;
 mod framework;
 mod operator;
@@ -192,6 +193,7 @@ impl<'a> Turn<'a> {
             | RegistryRecord::Schedule(_)
             | RegistryRecord::Weight(_)
             | RegistryRecord::Quota(_)
+            | RegistryRecord::Transaction(_)
             | RegistryRecord::Audit(_) => {},
         }
     }
@@ -244,6 +246,9 @@ impl<'a> Turn<'a> {
         while self.state.told.len() > self.state.config.tasks_kept {
             let Some((_, oldest)) = self.state.told.first().cloned() else { break };
             self.apply(TaskEvent::Forgotten(oldest).into());
+        }
+        while let Some((framework, oldest)) = self.state.transactions.superfluous() {
+            self.apply(Event::Delete(RegistryKey::Transaction(framework, oldest)));
         }
         while self.state.removed.len() > self.state.config.frameworks_kept {
             let Some((_, oldest)) = self.state.removed.first().cloned() else { break };

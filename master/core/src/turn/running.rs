@@ -1,12 +1,14 @@
 //! What accepted offers become while the operations of an ACCEPT run on them, and what conflicted on the way.
 
 use crate::decide::conflict::{self, Footprint, contested};
-use crate::decide::order::Conversion;
+use crate::decide::order::{Asked, Conversion};
 use berth_model::error::{ErrorCode, Rejection};
-use berth_model::id::{AgentId, Principal};
+use berth_model::id::{AgentId, FrameworkId, Principal, fingerprint};
 use berth_model::operation::{Action, OfferOperation};
 use berth_model::resources::Resources;
 use berth_model::role::Role;
+use berth_model::transaction::{ConflictKind, Outcome};
+use berth_model::units::Timestamp;
 
 /// What the accepted offers have become so far.
 pub(super) struct Running {
@@ -27,9 +29,35 @@ pub(super) struct Running {
     pub(super) needed: Resources,
     /// The first refusal, a conflict before others.
     pub(super) refusal: Option<Rejection>,
+    /// There are no offers, but a placement of a transaction.
+    pub(super) cell: bool,
+    /// What becomes of that.
+    pub(super) outcome: Outcome,
 }
 
 impl Running {
+    /// Before anything ran.
+    pub(super) fn new(
+        agent: AgentId,
+        role: Role,
+        principal: Option<Principal>,
+        left: Resources,
+    ) -> Self {
+        Self {
+            agent,
+            role,
+            principal,
+            left,
+            made: Resources::new(),
+            lent: Resources::new(),
+            contested: false,
+            unmade: Resources::new(),
+            needed: Resources::new(),
+            refusal: None,
+            cell: false,
+            outcome: Outcome::Done,
+        }
+    }
     pub(super) fn convert(&mut self, conversion: &Conversion) {
         self.left = self.left.minus(&conversion.consumed);
         self.made = self.made.minus(&conversion.consumed);
@@ -56,10 +84,26 @@ impl Running {
         if known.is_none() || conflicts && known != Some(ErrorCode::Conflict) {
             self.refusal = Some(rejection.clone());
         }
+        if self.outcome.is_done() {
+            self.outcome = outcome(rejection, &self.left.missing(&footprint.takes));
+        }
     }
     pub(super) fn has_conflict(&self) -> bool {
         self.refusal.as_ref().is_some_and(|rejection| rejection.code == ErrorCode::Conflict)
     }
+}
+
+/// What a placement comes to because of this refusal; `missing` is what is not there of what it needs.
+fn outcome(rejection: &Rejection, missing: &Resources) -> Outcome {
+    let is_reserved = missing.iter().any(|resource| !resource.stack.is_unreserved());
+    let kind = match rejection.code {
+        ErrorCode::QuotaExceeded => ConflictKind::Quota,
+        ErrorCode::Conflict if missing.is_empty() => ConflictKind::Headroom,
+        ErrorCode::Conflict if is_reserved => ConflictKind::Reserved,
+        ErrorCode::Conflict => ConflictKind::Resources,
+        _other => return Outcome::Refused(rejection.clone()),
+    };
+    Outcome::Conflict { kind, error: rejection.clone() }
 }
 
 /// Adds what adds up: two tasks may have asked for the same port.
@@ -96,5 +140,25 @@ pub(super) fn object(action: &Action) -> String {
             let ids: Vec<String> = tasks.iter().map(|t| t.id.to_string()).collect();
             format!("task {}", ids.join(", "))
         },
+    }
+}
+
+/// Tells one operation from another under the same id: the whole text of what it does.
+pub(super) fn mark(action: &Action) -> u64 {
+    fingerprint(format!("{action:?}").as_bytes())
+}
+
+pub(super) fn asked<'a>(
+    id: &'a FrameworkId,
+    operation: &OfferOperation,
+    now: Timestamp,
+) -> Asked<'a> {
+    Asked {
+        id: operation.id,
+        kind: operation.action.kind(),
+        fingerprint: mark(&operation.action),
+        framework: Some(id),
+        said: None,
+        now,
     }
 }

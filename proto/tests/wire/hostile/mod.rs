@@ -4,6 +4,7 @@ mod declarations;
 mod orphans;
 mod resources;
 mod roles;
+mod transactions;
 
 use berth_model::audit::Said;
 use berth_model::error::{ErrorCode, Rejection};

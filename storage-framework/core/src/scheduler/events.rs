@@ -58,7 +58,8 @@ impl Scheduler {
             Event::Subscribed { framework, epoch: _, heartbeat: _ } => self.subscribed(framework),
             Event::Offers(offers) => self.take_offers(offers),
             // Offers are used or declined in the step that brings them; an ACCEPT that lost gets its answer.
-            Event::Rescind(_) | Event::Heartbeat => {},
+            // It commits by offers only.
+            Event::Rescind(_) | Event::Heartbeat | Event::Committed { .. } => {},
             Event::Status(status) => self.status(&status),
             Event::Operation(record) => self.operation(record),
             Event::AgentLost(agent) => drop(self.soft.unreachable.insert(agent)),

@@ -185,6 +185,7 @@ impl Framework {
             Event::Operation(_)
             | Event::AgentLost(_)
             | Event::Heartbeat
+            | Event::Committed { .. }
             | Event::Answered { .. } => Vec::new(),
         }
     }

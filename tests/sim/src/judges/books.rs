@@ -109,6 +109,7 @@ impl Judges {
                 | RegistryRecord::Schedule(_)
                 | RegistryRecord::Weight(_)
                 | RegistryRecord::Quota(_)
+                | RegistryRecord::Transaction(_)
                 | RegistryRecord::Audit(_) => {},
             }
         }
@@ -177,6 +178,7 @@ impl Judges {
                 | RegistryRecord::Schedule(_)
                 | RegistryRecord::Weight(_)
                 | RegistryRecord::Quota(_)
+                | RegistryRecord::Transaction(_)
                 | RegistryRecord::Audit(_) => {},
             }
         }

@@ -24,6 +24,7 @@ impl Judges {
             | RegistryRecord::Schedule(_)
             | RegistryRecord::Weight(_)
             | RegistryRecord::Quota(_)
+            | RegistryRecord::Transaction(_)
             | RegistryRecord::Audit(_) => None,
         };
         let mut cordoned: BTreeSet<DiskId> =

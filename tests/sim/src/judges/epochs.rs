@@ -192,6 +192,7 @@ impl Judges {
                     | RegistryRecord::Schedule(_)
                     | RegistryRecord::Weight(_)
                     | RegistryRecord::Quota(_)
+                    | RegistryRecord::Transaction(_)
                     | RegistryRecord::Audit(_),
                 )
                 | RegistryWrite::Delete(
@@ -207,6 +208,7 @@ impl Judges {
                     | RegistryKey::Schedule(_)
                     | RegistryKey::Weight(_)
                     | RegistryKey::Quota(_)
+                    | RegistryKey::Transaction(..)
                     | RegistryKey::Audit(_),
                 ) => false,
             };

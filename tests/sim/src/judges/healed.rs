@@ -103,6 +103,7 @@ fn unfinished(world: &World) -> Vec<String> {
         | RegistryRecord::Schedule(_)
         | RegistryRecord::Weight(_)
         | RegistryRecord::Quota(_)
+        | RegistryRecord::Transaction(_)
         | RegistryRecord::Audit(_) => None,
     });
     open.collect()

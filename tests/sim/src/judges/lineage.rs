@@ -75,6 +75,7 @@ impl Judges {
                 | RegistryRecord::Schedule(_)
                 | RegistryRecord::Weight(_)
                 | RegistryRecord::Quota(_)
+                | RegistryRecord::Transaction(_)
                 | RegistryRecord::Audit(_) => {},
             }
         }

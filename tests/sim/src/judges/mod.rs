@@ -186,6 +186,7 @@ fn volumes(
         | RegistryRecord::Schedule(_)
         | RegistryRecord::Weight(_)
         | RegistryRecord::Quota(_)
+        | RegistryRecord::Transaction(_)
         | RegistryRecord::Audit(_) => None,
     })
 }

@@ -112,6 +112,7 @@ impl Judges {
             | RegistryRecord::Schedule(_)
             | RegistryRecord::Weight(_)
             | RegistryRecord::Quota(_)
+            | RegistryRecord::Transaction(_)
             | RegistryRecord::Audit(_) => false,
         };
         let stays = pruned.held || !world.master.registry.records().values().any(newer);
@@ -148,6 +149,7 @@ impl Judges {
                 | RegistryRecord::Schedule(_)
                 | RegistryRecord::Weight(_)
                 | RegistryRecord::Quota(_)
+                | RegistryRecord::Transaction(_)
                 | RegistryRecord::Audit(_) => false,
             })
     }

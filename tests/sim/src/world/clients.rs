@@ -6,8 +6,9 @@ use crate::network::{Client, Manner, Packet, Side};
 use crate::queue::Event;
 use crate::sight::Sight;
 use berth_model::error::ErrorCode;
-use berth_model::framework;
+use berth_model::framework::{self, AcceptMode};
 use berth_model::operation::{OfferOperation, OperationState};
+use berth_model::transaction::{Outcome, PlacementResult};
 
 impl World {
     /// A connection to a listening master, if the wires allow it.
@@ -83,6 +84,11 @@ impl World {
                     self.framework_answered(&sent.call, result);
                 }
             },
+            framework::Event::Committed { call, results, .. } => {
+                if let Some(sent) = self.frameworks[at].unanswered.remove(call) {
+                    self.framework_committed(&sent.call, results);
+                }
+            },
             framework::Event::Error(_) => {
                 let calls = self.frameworks[at].hear(event);
                 self.framework_calls(at, calls);
@@ -107,12 +113,36 @@ impl World {
         call: &framework::Call,
         result: &Result<Vec<berth_model::id::OperationId>, berth_model::error::Rejection>,
     ) {
-        let framework::Call::Accept { operations, .. } = call else { return };
+        let operations = match call {
+            framework::Call::Accept { operations, .. } => operations.iter().collect(),
+            framework::Call::Commit(transaction) => {
+                transaction.placements.iter().flat_map(|p| &p.operations).collect::<Vec<_>>()
+            },
+            _other => return,
+        };
         for OfferOperation { id, .. } in operations {
             match result {
                 Ok(ids) if ids.contains(id) => self.history.accepted(*id),
                 Ok(_) => {},
                 Err(_) => self.history.refused(*id),
+            }
+        }
+    }
+
+    /// What was done is known to be accepted, and of all or nothing what was not done to be refused.
+    fn framework_committed(&mut self, call: &framework::Call, results: &[PlacementResult]) {
+        let framework::Call::Commit(transaction) = call else { return };
+        let is_whole = transaction.mode == AcceptMode::AllOrNothing;
+        for (placement, result) in transaction.placements.iter().zip(results) {
+            for OfferOperation { id, .. } in &placement.operations {
+                match &result.outcome {
+                    Outcome::Done => self.history.accepted(*id),
+                    Outcome::Conflict { .. } | Outcome::Refused(_) | Outcome::NotDone => {
+                        if is_whole {
+                            self.history.refused(*id);
+                        }
+                    },
+                }
             }
         }
     }

@@ -103,6 +103,7 @@ impl World {
             | RegistryRecord::Schedule(_)
             | RegistryRecord::Weight(_)
             | RegistryRecord::Quota(_)
+            | RegistryRecord::Transaction(_)
             | RegistryRecord::Audit(_) => None,
         });
         let (cluster, epoch) =

@@ -58,6 +58,7 @@ impl Cluster {
                 self.events.push_back(Event::Answered { call: number, result: Ok(Vec::new()) });
             },
             Call::Teardown => panic!("nobody asked for a teardown"),
+            Call::Commit(_) => panic!("the scheduler commits by offers only"),
         }
     }
 
