@@ -134,7 +134,12 @@ fn an_offer_that_does_not_fit_is_rescinded_when_its_grace_is_over_and_commits_no
     let first = launch("first", &res("cpus:3;mem:64"));
     accept(&mut stage, (&ids[0], 50), &offers[0], vec![first], Terms::default());
     assert_eq!(rescinded(&stage.advance(Duration::from_millis(49))), []);
-    assert_eq!(rescinded(&stage.advance(Duration::from_millis(1))), [offers[1].id]);
+    let step = stage.advance(Duration::from_millis(1));
+    assert_eq!(rescinded(&step), [offers[1].id]);
+    // What is left is offered in the same moment.
+    let anew: Vec<_> = offered(&step).into_iter().map(|o| (o.framework, o.resources)).collect();
+    let left = res("cpus:1;mem:4032;disk:4096;ports:[31000-31009]");
+    assert_eq!(anew, [(ids[1].clone(), left)]);
     let late = launch("late", &res("cpus:0.1;mem:64"));
     let step = accept(&mut stage, (&ids[1], 51), &offers[1], vec![late], Terms::default());
     let why = refusal(&step).unwrap();
@@ -363,12 +368,13 @@ fn an_operator_takes_what_is_only_offered_and_no_filter_hides_the_rest() {
     let request = Request::Reserve { agent: agent_id(1), resources: reserved("cpus:2", "storage") };
     let (answer, step) = stage.operator(77, request);
     assert_eq!((answer.is_ok(), rescinded(&step)), (true, vec![]));
-    let mut gone = rescinded(&stage.advance(Duration::from_millis(50)));
+    let step = stage.advance(Duration::from_millis(50));
+    let mut gone = rescinded(&step);
     gone.sort();
     let mut held: Vec<OfferId> = offers.iter().map(|offer| offer.id).collect();
     held.sort();
     assert_eq!(gone, held);
-    let mut fresh = Vec::new();
+    let mut fresh = offered(&step);
     for _ in 0..3 {
         fresh.extend(offered(&stage.advance(Duration::from_millis(500))));
     }

@@ -1,6 +1,6 @@
 //! Applies what concerns frameworks: sessions, offers, refusals.
 
-use super::{stir, stir_all, unsettle};
+use super::{look_now, stir, stir_all, unsettle};
 use crate::event::FrameworkEvent;
 use crate::state::{Filter, FilterKey, Loss, Races, State, Timer};
 use berth_model::id::{AgentId, FrameworkId, OfferId};
@@ -81,7 +81,10 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: FrameworkEvent) {
         },
         FrameworkEvent::OfferFits(offer) => drop(state.losses.remove(&offer)),
         FrameworkEvent::LossKept { framework, offer, loss } => {
+            let agent = loss.agent;
             races(state, &framework, |races| keep_loss(races, offer, loss));
+            // What is left goes to those who lost at once, and not with the next cycle: until then nobody could use it.
+            look_now(state, now, agent);
         },
         FrameworkEvent::RaceLost { framework, needed } => races(state, &framework, |races| {
             races.lost = races.lost.saturating_add(1);
@@ -168,13 +171,9 @@ fn offer_ended(state: &mut State, now: Timestamp, id: OfferId) {
     if let Some(agent) = state.touch(offer.agent) {
         agent.books.end_offer(&exclusive);
         agent.offers.remove(&id);
-        if agent.fanning
-            && offer.is_optimistic()
-            && let Some(due) = agent.look_due.replace(now)
-        {
+        if agent.fanning && offer.is_optimistic() && agent.look_due.is_some() {
             // An earlier holder has answered: the next one's turn is now.
-            state.timers.disarm(due, Timer::Look(offer.agent));
-            state.timers.arm(now, Timer::Look(offer.agent));
+            look_now(state, now, offer.agent);
         }
     }
     if let Some(framework) = state.frameworks.get_mut(&offer.framework) {

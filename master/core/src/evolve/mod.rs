@@ -72,14 +72,21 @@ fn wake(state: &mut State, now: Timestamp, volume: VolumeId) {
 fn stir_all(state: &mut State, now: Timestamp) {
     let agents: Vec<AgentId> = state.agents.keys().copied().collect();
     for agent in agents {
-        let Some(entry) = state.agents.get_mut(&agent) else { continue };
-        if entry.session().is_none() {
+        let Some(entry) = state.agents.get_mut(&agent).filter(|a| a.session().is_some()) else {
             continue;
-        }
+        };
         entry.seq += 1;
-        if let Some(due) = entry.look_due.replace(now) {
-            state.timers.disarm(due, Timer::Look(agent));
-        }
-        state.timers.arm(now, Timer::Look(agent));
+        look_now(state, now, agent);
     }
+}
+
+/// The agent, if it is connected, is looked at in this step, whenever it would have been.
+fn look_now(state: &mut State, now: Timestamp, agent: AgentId) {
+    let Some(entry) = state.agents.get_mut(&agent).filter(|a| a.session().is_some()) else {
+        return;
+    };
+    if let Some(due) = entry.look_due.replace(now) {
+        state.timers.disarm(due, Timer::Look(agent));
+    }
+    state.timers.arm(now, Timer::Look(agent));
 }
