@@ -7,6 +7,7 @@ use berth_framework_core::document::Format;
 use berth_model::audit::{AuditCheck, AuditEntry, AuditView, Said};
 use berth_model::disk::{DiskProfile, check_reason};
 use berth_model::error::{ErrorCode, Rejection};
+use berth_model::explain::Explanation;
 use berth_model::id::{AgentId, FrameworkId, OperationId, TaskId};
 use berth_model::link::OutputStream;
 use berth_model::offer::Offer;
@@ -179,6 +180,15 @@ impl Client {
 
     pub(crate) async fn quotas(&self) -> Result<Vec<QuotaView>, Failure> {
         list!(self, list_quotas, v1::ListQuotasRequest { role: None }, quotas)
+    }
+
+    /// How every agent stands to a framework.
+    pub(crate) async fn explain(
+        &self,
+        framework: &FrameworkId,
+    ) -> Result<Vec<Explanation>, Failure> {
+        let framework_id = framework.to_string();
+        list!(self, explain_framework, v1::ExplainFrameworkRequest { framework_id }, explanations)
     }
 
     /// Submits a change.

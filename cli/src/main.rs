@@ -20,8 +20,8 @@ use clap::{CommandFactory, Parser};
 use failure::Failure;
 use std::process::ExitCode;
 use verbs::{
-    audit, daemon, disk, document, list, operation, orphan, profile, quota, reservation, role,
-    service, snapshot, task, volume,
+    audit, daemon, disk, document, explain, list, operation, orphan, profile, quota, reservation,
+    role, service, snapshot, task, volume,
 };
 
 /// The master's work is many small values; this allocator handles them in less time than the system's.
@@ -88,6 +88,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Apply(command) => document::apply(&command).await,
         Command::Validate(command) => document::validate(&command),
         Command::Orphan(command) => orphan::run(&command).await,
+        Command::Explain(command) => explain::run(&command).await,
         Command::Audit(command) => audit::run(&command).await,
         Command::Completion { shell } => completion(shell),
         Command::Version => output::line(&format!("berth {}", env!("CARGO_PKG_VERSION"))),

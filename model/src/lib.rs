@@ -10,6 +10,7 @@ pub mod audit;
 pub mod declaration;
 pub mod disk;
 pub mod error;
+pub mod explain;
 pub mod framework;
 pub mod id;
 pub mod link;

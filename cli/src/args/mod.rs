@@ -3,6 +3,7 @@
 mod audit;
 mod daemon;
 mod disk;
+mod explain;
 mod orphan;
 mod quota;
 mod role;
@@ -15,6 +16,7 @@ pub(crate) use daemon::{Agent, AgentRun, Master, MasterRun, Scheduler, Scheduler
 pub(crate) use disk::{
     Disk, DiskAdd, DiskChange, DiskMap, DiskScan, Health, Profile, ProfileCreate,
 };
+pub(crate) use explain::Explain;
 pub(crate) use orphan::{OneOrphan, Orphan};
 pub(crate) use quota::{Quota, QuotaSet};
 pub(crate) use role::Role;
@@ -96,6 +98,9 @@ pub(crate) enum Command {
     /// Look at data without a record and records without data; adopt or purge them
     #[command(subcommand, visible_alias = "orphans")]
     Orphan(Orphan),
+    /// Say why something is not offered or not placed, and what would change that
+    #[command(subcommand)]
+    Explain(Explain),
     /// Look at who did what and why, and check that the log is as it was written
     #[command(subcommand)]
     Audit(Audit),

@@ -17,7 +17,7 @@ pub(crate) enum Amount {
 }
 
 impl Amount {
-    fn of(counted: &Counted, amount: Scalar) -> Self {
+    pub(crate) fn of(counted: &Counted, amount: Scalar) -> Self {
         match counted.is_space() {
             true => Self::Bytes(Bytes::from_scalar(amount).get()),
             false => Self::Number(amount.to_string().parse().unwrap_or_default()),

@@ -5,6 +5,7 @@ pub(crate) mod daemon;
 pub(crate) mod disk;
 mod disk_add;
 pub(crate) mod document;
+pub(crate) mod explain;
 mod group;
 mod impact;
 pub(crate) mod list;

@@ -236,6 +236,17 @@ impl Operator for Operators {
         Ok(Response::new(v1::ListQuotasReply { quotas: list_to_wire(&quotas) }))
     }
 
+    async fn explain_framework(
+        &self,
+        request: Request<v1::ExplainFrameworkRequest>,
+    ) -> Answer<v1::ExplainFrameworkReply> {
+        let v1::ExplainFrameworkRequest { framework_id } = request.into_inner();
+        let id: FrameworkId = id_from_wire(&framework_id, "framework_id").map_err(refuse)?;
+        let found = self.read(move |r| query::explain(r.state, &id, r.now)).await?;
+        let explanations = list_to_wire(&found.map_err(refuse)?);
+        Ok(Response::new(v1::ExplainFrameworkReply { explanations }))
+    }
+
     async fn list_disks(&self, _: Request<v1::ListDisksRequest>) -> Answer<v1::ListDisksReply> {
         let disks = self.read(|r| query::disks(r.state)).await?;
         Ok(Response::new(v1::ListDisksReply { disks: list_to_wire(&disks) }))

@@ -11,6 +11,7 @@ use berth_model::id::{FrameworkId, OperationId, SessionId, TaskId};
 use berth_model::link::OutputStream;
 use berth_model::operation::OperationRecord;
 use berth_model::operator::Request;
+use berth_model::units::Timestamp;
 use berth_model::view::Change;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,8 @@ use tokio::sync::{mpsc, oneshot};
 pub struct Reading<'a> {
     /// The state, including what is not synced yet; the answer leaves after it is.
     pub state: &'a State,
+    /// The time.
+    pub now: Timestamp,
     /// The registry's revision once that is synced.
     pub revision: u64,
 }

@@ -263,7 +263,8 @@ impl Engine {
                 let revision = self.committer.revision()
                     + u64::from(self.in_flight.is_some())
                     + u64::from(self.open.has_writes());
-                let deliver = query(&Reading { state: self.core.state(), revision });
+                let deliver =
+                    query(&Reading { state: self.core.state(), now: self.clock.now(), revision });
                 self.open.add_delivery(deliver);
             },
         }

@@ -11,6 +11,7 @@ mod audit;
 mod declaration;
 mod disk;
 mod error;
+mod explain;
 mod field;
 mod framework;
 mod link;

@@ -6,6 +6,8 @@ mod audit;
 mod descriptor;
 mod disks;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod nouns;

@@ -16,7 +16,7 @@ use proptest::sample::select;
 pub fn weight() -> BoxedStrategy<Weight> {
     (1_u64..=1_000_000_000).prop_map(|milli| Weight::from_milli(milli).unwrap()).boxed()
 }
-fn counted() -> BoxedStrategy<Counted> {
+pub fn counted() -> BoxedStrategy<Counted> {
     prop_oneof![
         select(vec!["cpus", "mem", "disk", "gpus", "tokens"])
             .prop_map(|n| Counted::All(Name::new(n))),

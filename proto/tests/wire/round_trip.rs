@@ -1,6 +1,6 @@
 //! Model to wire to model, for every noun.
 
-use crate::{audit, disks, nouns, records, roles, tasks, transfers, views};
+use crate::{audit, disks, explain, nouns, records, roles, tasks, transfers, views};
 use berth_proto::convert::{Wire, from_wire, to_wire};
 use proptest::prelude::*;
 use prost::Message;
@@ -46,6 +46,7 @@ round_trips! {
     schedule_views: views::schedule_view();
     quotas: roles::quota();
     quota_views: roles::quota_view();
+    explanations: explain::explanation();
     task_infos: tasks::task_info();
     task_statuses: tasks::task_status();
     task_keys: tasks::task_key();

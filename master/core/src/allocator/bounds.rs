@@ -73,17 +73,37 @@ impl<'a> Bounds<'a> {
     }
     /// How much of it the role may be given now; nothing when there is no bound.
     fn most(&self, stage: Stage, top: &Role, counted: &Counted) -> Option<i64> {
+        self.room(top, counted).into_iter().chain(self.share(stage, top, counted)).min()
+    }
+    /// Up to its limit.
+    fn room(&self, top: &Role, counted: &Counted) -> Option<i64> {
+        let room = self.standings.of(top).and_then(|standing| standing.room(counted));
+        room.map(|room| (room - self.given(top, counted)).max(0))
+    }
+    /// As far as guarantees go.
+    fn share(&self, stage: Stage, top: &Role, counted: &Counted) -> Option<i64> {
         let standing = self.standings.of(top);
-        let room = standing.and_then(|standing| standing.room(counted));
-        let room = room.map(|room| (room - self.given(top, counted)).max(0));
         let is_guaranteed = standing.is_some_and(|s| s.quota.guarantees.contains_key(counted));
-        let share = match stage {
+        match stage {
             Stage::Guarantees if is_guaranteed => Some(self.lacks(top, counted)),
             Stage::Guarantees => self.surplus(counted),
             // What it lacks it may have of what others hold optimistically, too.
             Stage::Shares => self.surplus(counted).map(|left| left + self.lacks(top, counted)),
-        };
-        room.into_iter().chain(share).min()
+        }
+    }
+    /// Of what is counted in `part`, the bound that leaves least of it, and whether that is the limit.
+    pub(super) fn tightest(&self, role: &Role, part: &Resources) -> Option<(Counted, bool)> {
+        let top = role.top();
+        let there = self.standings.unreserved(self.agent.info.id, part);
+        let bounds = there.into_iter().filter_map(|(counted, amount)| {
+            let room = self.room(&top, &counted).unwrap_or(i64::MAX);
+            let share = self.share(Stage::Shares, &top, &counted).unwrap_or(i64::MAX);
+            let most = room.min(share);
+            // In thousandths of what is there.
+            let left = i128::from(most) * 1_000 / i128::from(amount.max(1));
+            (most < amount).then_some((left, counted, room <= share))
+        });
+        bounds.min().map(|(_, counted, is_limit)| (counted, is_limit))
     }
 
     /// What the role may be offered of `part`, which it may use.

@@ -1,12 +1,13 @@
 //! The allocator beside one that keeps nothing (`naive`). Both see the same random clusters, and decide the same.
 
-use super::allocate;
+use super::{allocate, explain};
 use crate::config::Config;
 use crate::event::{AgentEvent, Event, FrameworkEvent};
 use crate::evolve::evolve;
 use crate::invariants;
 use crate::state::{Filter, FilterKey, State};
 use berth_model::agent::AgentInfo;
+use berth_model::explain::Verdict;
 use berth_model::framework::FrameworkInfo;
 use berth_model::id::{AgentId, ClusterId, FrameworkId, OfferId, OperationId, SessionId};
 use berth_model::quota::{Amounts, Quota, parse_amounts};
@@ -264,6 +265,35 @@ impl Bed {
         let broken = invariants::check(&self.state);
         let broken: Vec<_> = broken.iter().filter(|v| v.rule != "quota-makes-sense").collect();
         prop_assert!(broken.is_empty(), "{:?}", broken);
+        self.explains()
+    }
+    /// What is said of each framework, role and agent is what a look would do.
+    fn explains(&self) -> Result<(), TestCaseError> {
+        let mut shares = self.state.shares.clone();
+        shares.settle(self.now, self.state.config.allocation_interval);
+        let mut given = BTreeSet::new();
+        for agent in self.state.agents.values() {
+            let figures = (&shares, &self.state.standings);
+            let offers = allocate(&self.state, figures, agent, 1, self.now).offers;
+            given.extend(offers.into_iter().map(|o| (o.framework, o.role, o.agent)));
+        }
+        for framework in self.state.frameworks.values() {
+            let id = &framework.record.id;
+            for one in explain(&self.state, framework, self.now) {
+                let place = (id.clone(), one.role.clone(), one.agent);
+                let mut offers = self.state.offers.values();
+                let holds = offers
+                    .find(|o| (&o.framework, &o.role, &o.agent) == (&place.0, &place.1, &place.2));
+                let is_given = given.contains(&place);
+                match &one.verdict {
+                    Verdict::Offered { offer, .. } => {
+                        prop_assert_eq!(Some(offer), holds.map(|held| &held.id));
+                    },
+                    Verdict::Due(_) => prop_assert!(is_given && holds.is_none(), "{:?}", one),
+                    Verdict::LeftOut(_) => prop_assert!(!is_given && holds.is_none(), "{:?}", one),
+                }
+            }
+        }
         Ok(())
     }
     pub(super) fn cut(&mut self, n: u8) {
@@ -290,7 +320,7 @@ impl Bed {
     }
     fn leave(&mut self, n: u8) {
         let offers = self.state.frameworks.get(&framework(n)).map(|known| known.offers.clone());
-        for offer in offers.into_iter().flatten() {
+        for offer in offers.unwrap_or_default().into_keys() {
             self.end(offer, false);
         }
         let until = self.now.after(Duration::from_secs(600));

@@ -6,11 +6,13 @@
 //! each with the order that the one before left. The first framework in order takes all it may use of the agent; what is left,
 //! because it is reserved to others, goes to the next; what may be offered to several stays for them too (`sharing`). With quota
 //! those come first whose guarantee is not met, and nobody gets what quota does not leave (`bounds`). Invariant: each resource is in one offer, except that a shared volume
-//! is in one of each framework's offers; it goes to one framework at a time, and to the next one in a later look.
+//! is in one of each framework's offers; it goes to one framework at a time, and to the next one in a later look. Whoever asks why
+//! a framework is left out (`explain`) watches the same steps (`Witness`).
 
 mod bounds;
 #[cfg(test)]
 mod differential;
+mod explain;
 #[cfg(test)]
 mod naive;
 #[cfg(test)]
@@ -18,9 +20,10 @@ mod scenarios;
 mod sharing;
 mod trial;
 
+pub(crate) use explain::explain;
 pub use trial::Trial;
 
-use crate::state::{Agent, Shares, Standings, State, Withheld};
+use crate::state::{Agent, Filter, Shares, Standings, State, Withheld};
 use berth_model::id::{FrameworkId, OfferId};
 use berth_model::offer::{Offer, Version};
 use berth_model::resources::{Name, Resources};
@@ -42,6 +45,60 @@ pub(crate) struct Round {
     pub(crate) alone: Option<OfferId>,
 }
 
+/// Why an agent is not looked at at all.
+#[derive(Debug)]
+enum Closed {
+    /// It is not connected.
+    Away,
+    /// It is connected and not used.
+    Withheld(String),
+    /// Guarantees wait for agents after a start.
+    Awaits,
+    /// Nothing is available.
+    Empty,
+}
+
+fn closed(state: &State, agent: &Agent) -> Option<Closed> {
+    if agent.session().is_none() {
+        return Some(Closed::Away);
+    }
+    if let Some(why) = state.withheld_because(agent) {
+        return Some(Closed::Withheld(why));
+    }
+    if state.awaits_agents() {
+        return Some(Closed::Awaits);
+    }
+    agent.books.available.is_empty().then_some(Closed::Empty)
+}
+
+/// What a framework may be given of an agent becomes less by these steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// What is free and the role may use.
+    Free,
+    /// Without shared volumes that it is not offered.
+    Shared,
+    /// Without what is kept for others, and what others hold.
+    Reach,
+    /// What quota leaves.
+    Quota,
+    /// Without what enough others hold.
+    FanOut,
+}
+
+/// Who wants to know why a framework is left out. The allocator itself does not, and pays nothing for it.
+trait Witness {
+    /// What is left after a step.
+    fn after(&mut self, _step: Step, _part: &Resources) {}
+    /// The framework declined as much or more.
+    fn refused(&mut self, _filter: &Filter) {}
+}
+
+/// Nobody wants to know.
+struct Nobody;
+
+impl Witness for Nobody {}
+
 /// The offers to make of this agent now, numbered from `number`.
 pub(crate) fn allocate(
     state: &State,
@@ -50,30 +107,10 @@ pub(crate) fn allocate(
     number: u64,
     now: Timestamp,
 ) -> Round {
-    if agent.session().is_none()
-        || agent.books.available.is_empty()
-        || state.withheld_because(agent).is_some()
-        || state.awaits_agents()
-    {
+    if closed(state, agent).is_some() {
         return Round::default();
     }
-    let mut free = agent.books.available.clone();
-    if agent.faulty || !state.disks.is_empty() {
-        let withheld = Withheld::of(state, &agent.info.disks);
-        if !withheld.is_empty() {
-            free = withheld.strip(&free);
-        }
-    }
-    let mut look = Look {
-        state,
-        agent,
-        now,
-        sharing: Sharing::of(state, agent),
-        bounds: Bounds::new(standings, agent),
-        free,
-        number,
-        round: Round::default(),
-    };
+    let mut look = Look::new(state, standings, agent, number, now);
     if !standings.is_off() {
         let lacking = look.bounds.lacking(&look.free);
         if !lacking.is_empty() {
@@ -102,6 +139,24 @@ struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
+    fn new(
+        state: &'a State,
+        standings: &'a Standings,
+        agent: &'a Agent,
+        number: u64,
+        now: Timestamp,
+    ) -> Self {
+        let mut free = agent.books.available.clone();
+        if agent.faulty || !state.disks.is_empty() {
+            let withheld = Withheld::of(state, &agent.info.disks);
+            if !withheld.is_empty() {
+                free = withheld.strip(&free);
+            }
+        }
+        let sharing = Sharing::of(state, agent);
+        let bounds = Bounds::new(standings, agent);
+        Self { state, agent, now, sharing, bounds, free, number, round: Round::default() }
+    }
     fn walk(&mut self, mut order: Order<'a>, stage: Stage) {
         let mut narrowed = stage == Stage::Guarantees;
         while !self.free.is_empty() {
@@ -110,24 +165,44 @@ impl<'a> Look<'a> {
                 narrowed = true;
             }
             let Some((role, framework)) = order.step() else { return };
-            let mut part = self.free.allocatable_to(role);
-            let kept_back = kept_back(self.state, self.agent, role, framework, &part.shared());
-            if !kept_back.is_empty() {
-                part = part.minus(&kept_back);
-            }
-            // What others have of it is off before quota cuts the rest, else the cut falls on what nobody holds.
-            let part = self.sharing.reach(stage, role, framework, part);
-            let part = self.bounds.portion(stage, role, part);
-            let (part, optimistic) = match stage {
-                Stage::Guarantees => (part, Resources::new()),
-                Stage::Shares => self.sharing.divide(role, framework, part),
-            };
-            if is_worthwhile(&part)
-                && !is_refused(self.state, self.agent, role, framework, &part, self.now)
-            {
-                self.give(stage, role, framework, (part, optimistic));
+            if let Some(parts) = self.part_for(stage, role, framework, &mut Nobody) {
+                self.give(stage, role, framework, parts);
             }
         }
+    }
+    /// What the framework may be given of what is left, and the optimistic part of that; nothing when it is left out.
+    fn part_for(
+        &self,
+        stage: Stage,
+        role: &Role,
+        framework: &FrameworkId,
+        witness: &mut impl Witness,
+    ) -> Option<(Resources, Resources)> {
+        let mut part = self.free.allocatable_to(role);
+        witness.after(Step::Free, &part);
+        let kept_back = kept_back(self.state, self.agent, role, framework, &part.shared());
+        if !kept_back.is_empty() {
+            part = part.minus(&kept_back);
+        }
+        witness.after(Step::Shared, &part);
+        // What others have of it is off before quota cuts the rest, else the cut falls on what nobody holds.
+        let part = self.sharing.reach(stage, role, framework, part);
+        witness.after(Step::Reach, &part);
+        let part = self.bounds.portion(stage, role, part);
+        witness.after(Step::Quota, &part);
+        let (part, optimistic) = match stage {
+            Stage::Guarantees => (part, Resources::new()),
+            Stage::Shares => self.sharing.divide(role, framework, part),
+        };
+        witness.after(Step::FanOut, &part);
+        if !is_worthwhile(&part) {
+            return None;
+        }
+        if let Some(filter) = refusal(self.state, self.agent, role, framework, &part, self.now) {
+            witness.refused(filter);
+            return None;
+        }
+        Some((part, optimistic))
     }
     fn give(
         &mut self,
@@ -197,17 +272,17 @@ fn is_worthwhile(part: &Resources) -> bool {
         || part.has_reserved()
 }
 
-/// A refusal hides what was refused and any part of it; anything more breaks through.
-fn is_refused(
-    state: &State,
+/// The refusal that hides it: what was refused and any part of that; anything more breaks through.
+fn refusal<'a>(
+    state: &'a State,
     agent: &Agent,
     role: &Role,
     framework: &FrameworkId,
     part: &Resources,
     now: Timestamp,
-) -> bool {
+) -> Option<&'a Filter> {
     let filters = state.filters.get(framework);
     let filters = filters.and_then(|of| of.get(&(role.clone(), agent.info.id)));
     let mut live = filters.into_iter().flatten().filter(|filter| filter.until > now);
-    live.any(|filter| filter.refused.contains(part))
+    live.find(|filter| filter.refused.contains(part))
 }

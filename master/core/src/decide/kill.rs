@@ -113,5 +113,5 @@ pub(crate) fn teardown(state: &State, id: &FrameworkId, now: Timestamp) -> Vec<E
 
 /// Takes all offers of a framework back, without a word: its session is over.
 pub(crate) fn drop_offers(framework: &Framework) -> Vec<Event> {
-    framework.offers.iter().map(|id| FrameworkEvent::OfferEnded(*id).into()).collect()
+    framework.offers.keys().map(|id| FrameworkEvent::OfferEnded(*id).into()).collect()
 }

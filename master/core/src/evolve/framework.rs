@@ -148,7 +148,7 @@ fn offered(state: &mut State, now: Timestamp, offer: Offer) {
         }
     }
     if let Some(framework) = state.frameworks.get_mut(&offer.framework) {
-        framework.offers.insert(offer.id);
+        framework.offers.insert(offer.id, now);
     }
     state.shares.offer((&offer.role, &offer.framework), offer.agent, &exclusive);
     state.standings.allocate(offer.agent, &offer.role, &exclusive, 1);

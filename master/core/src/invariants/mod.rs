@@ -258,7 +258,7 @@ fn offers(findings: &mut Findings, state: &State) {
         let framework = state.frameworks.get(&offer.framework);
         let open = framework.is_some_and(|f| {
             f.session.is_some()
-                && f.offers.contains(id)
+                && f.offers.contains_key(id)
                 && f.record.info.roles.contains(&offer.role)
         });
         findings.require(open, "offers-to-connected", id, || offer.framework.to_string());

@@ -5,6 +5,7 @@ mod roles;
 
 pub use roles::{quotas, roles};
 
+use crate::allocator;
 use crate::audit::beginning;
 use crate::decide::orphan::is_orphan;
 use crate::decide::schedule;
@@ -12,7 +13,9 @@ use crate::state::{Agent, State, VolumeEntry, labels, sum_of};
 use berth_model::agent::Disk;
 use berth_model::audit::{AuditHead, AuditView};
 use berth_model::disk::DiskProfile;
-use berth_model::id::{AgentId, OperationId, ProfileName};
+use berth_model::error::{ErrorCode, Rejection};
+use berth_model::explain::Explanation;
+use berth_model::id::{AgentId, FrameworkId, OperationId, ProfileName};
 use berth_model::offer::Offer;
 use berth_model::operation::{OperationKind, OperationRecord};
 use berth_model::record::ReservationRow;
@@ -20,6 +23,7 @@ use berth_model::resources::{Name, Resources};
 use berth_model::schedule::SnapshotSchedule;
 use berth_model::snapshot::Snapshot;
 use berth_model::task::{TaskState, TaskStatus};
+use berth_model::units::Timestamp;
 use berth_model::view::{
     AgentState, AgentView, ClusterView, DiskView, FrameworkView, ReservationView, ScheduleView,
     SnapshotView, TaskView, UsageView, VolumeView,
@@ -244,6 +248,23 @@ pub fn frameworks(state: &State) -> Vec<FrameworkView> {
             }
         })
         .collect()
+}
+
+/// How every agent stands to a framework, in each of its roles: offered, or why not.
+///
+/// # Errors
+/// There is no such framework.
+pub fn explain(
+    state: &State,
+    framework: &FrameworkId,
+    now: Timestamp,
+) -> Result<Vec<Explanation>, Rejection> {
+    let known = state.frameworks.get(framework).ok_or_else(|| {
+        Rejection::new(ErrorCode::UnknownFramework, format!("no framework {framework}"))
+            .remedy("list them with `berth framework list`")
+            .field("framework_id")
+    })?;
+    Ok(allocator::explain(state, known, now))
 }
 
 /// The outstanding offers.

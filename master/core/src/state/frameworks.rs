@@ -1,13 +1,14 @@
 //! One framework, and the refusals it gave.
 
 use super::Races;
+use berth_model::explain::Reason;
 use berth_model::id::{AgentId, FrameworkId, OfferId, SessionId};
 use berth_model::record::FrameworkRecord;
 use berth_model::resources::Resources;
 use berth_model::role::Role;
 use berth_model::task::TaskKey;
 use berth_model::units::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A framework in the books.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +18,8 @@ pub(crate) struct Framework {
     pub(crate) session: Option<SessionId>,
     /// Roles for which it wants no offers.
     pub(crate) suppressed: BTreeSet<Role>,
-    pub(crate) offers: BTreeSet<OfferId>,
+    /// With the time at which each was made.
+    pub(crate) offers: BTreeMap<OfferId, Timestamp>,
     pub(crate) tasks: BTreeSet<TaskKey>,
     /// When it is torn down unless it comes back.
     pub(crate) given_up: Option<Timestamp>,
@@ -31,7 +33,7 @@ impl Framework {
             record,
             session: None,
             suppressed: BTreeSet::new(),
-            offers: BTreeSet::new(),
+            offers: BTreeMap::new(),
             tasks: BTreeSet::new(),
             given_up: None,
             races: Races::default(),
@@ -39,8 +41,17 @@ impl Framework {
     }
     /// The roles it takes offers for now.
     pub(crate) fn wants(&self) -> impl Iterator<Item = &Role> + Clone {
-        let connected = self.session.is_some() && self.record.removed.is_none();
-        self.record.info.roles.iter().filter(move |r| connected && !self.suppressed.contains(*r))
+        self.record.info.roles.iter().filter(|role| self.unwilling(role).is_none())
+    }
+    /// Why it takes no offers for one of its roles.
+    pub(crate) fn unwilling(&self, role: &Role) -> Option<Reason> {
+        if self.record.removed.is_some() {
+            return Some(Reason::Removed);
+        }
+        if self.session.is_none() {
+            return Some(Reason::Disconnected);
+        }
+        self.suppressed.contains(role).then_some(Reason::Suppressed)
     }
 }
 

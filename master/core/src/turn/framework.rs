@@ -201,7 +201,7 @@ impl Turn<'_> {
         check_roles(&info, &BTreeSet::new())?;
         let dropped: Vec<Event> = known
             .offers
-            .iter()
+            .keys()
             .filter_map(|offer| self.state.offers.get(offer))
             .filter(|offer| !info.roles.contains(&offer.role))
             .flat_map(rescind)
