@@ -13,6 +13,7 @@ mod map;
 mod output;
 mod resolve;
 mod rows;
+mod services;
 mod verbs;
 
 use args::{Agent, Cli, Command, Master, Scheduler, Shell};

@@ -1,9 +1,10 @@
 //! Documents: check them here, apply them through the service scheduler.
 
 use crate::args::{Apply, Validate};
-use crate::client::{Client, Services};
+use crate::client::Client;
 use crate::failure::{Failure, exit};
 use crate::output::{self, Format, note};
+use crate::services::Services;
 use crate::verbs::service;
 use berth_framework_core::document::{self, Format as Written};
 use berth_model::error::Rejection;

@@ -1,11 +1,12 @@
 //! Services, through the service scheduler's own interface.
 
 use crate::args::{OfRole, Service};
-use crate::client::{Client, Services};
+use crate::client::Client;
 use crate::confirm::ask;
 use crate::failure::{Failure, exit};
 use crate::output::{self, Cell, Row, note};
 use crate::rows::short;
+use crate::services::Services;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::units::{Bytes, format_duration};
 use berth_proto::service::v1::{PodTaskView, PodView, ServiceView};

@@ -117,7 +117,7 @@ fn a_framework_that_wants_none_is_left_out_everywhere() {
     stage.put(Input::FrameworkDisconnected { framework: id.clone(), session: session(50) });
     let away = "host-1 DISCONNECTED: the framework is not connected [] berth framework list";
     assert_eq!(why(&stage, &id), [away, away]);
-    assert!(stage.operator(9, Request::Teardown { framework: id.clone() }).0.is_ok());
+    assert_eq!(stage.operator(9, Request::Teardown { framework: id.clone() }).0, Ok(op(9)));
     let removed = "host-1 REMOVED: the framework was removed [] ";
     assert_eq!(why(&stage, &id), [removed, removed]);
     let unknown = FrameworkId::new("nobody").unwrap();
@@ -255,7 +255,7 @@ fn disks_and_shared_volumes_that_are_not_offered_are_named() {
     stage.register(1, "disk(storage):1024;cpus:0.001;mem:1");
     let disk = DiskId::from_u128(1001);
     let request = Request::Disk(DiskRequest::Cordon { disk, reason: "noise".to_owned() });
-    assert!(stage.operator(7, request).0.is_ok());
+    assert_eq!(stage.operator(7, request).0, Ok(op(7)));
     let (id, _) = stage.subscribe(50, framework_info("f", &["storage"]));
     assert_eq!(
         why(&stage, &id),
