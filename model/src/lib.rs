@@ -7,6 +7,7 @@
 pub mod access;
 pub mod agent;
 pub mod audit;
+pub mod cell;
 pub mod declaration;
 pub mod disk;
 pub mod error;

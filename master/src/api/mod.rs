@@ -3,6 +3,7 @@
 //! It checks the shape of what arrives (through `berth-proto`), hands it to the engine and passes answers on. It decides
 //! nothing and keeps nothing but the open streams.
 
+mod cell;
 mod link;
 mod operator;
 mod scheduler;

@@ -6,11 +6,12 @@ use berth_master_core::Input;
 use berth_model::error::{ErrorCode, Rejection};
 use berth_model::framework::{Call, Event};
 use berth_model::id::{FrameworkId, SessionId};
-use berth_proto::convert::{from_wire, to_wire};
+use berth_proto::convert::{from_wire, id_from_wire, to_wire};
 use berth_proto::status::to_status;
 use berth_proto::v1::scheduler_server::Scheduler;
 use berth_proto::{fingerprint, v1};
-use tokio::sync::{mpsc, oneshot, watch};
+use std::sync::Arc;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
@@ -19,11 +20,16 @@ use tracing::{debug, info};
 #[derive(Debug)]
 pub(super) struct Sessions {
     handle: Handle,
+    /// Places for those who watch the cell.
+    places: Arc<Semaphore>,
 }
 
+/// How many may watch the cell at once.
+const WATCHERS: usize = 256;
+
 impl Sessions {
-    pub(super) const fn new(handle: Handle) -> Self {
-        Self { handle }
+    pub(super) fn new(handle: Handle) -> Self {
+        Self { handle, places: Arc::new(Semaphore::new(WATCHERS)) }
     }
 }
 
@@ -38,6 +44,26 @@ fn read_call(message: v1::SchedulerCall) -> Result<(u64, u64, Call), Rejection> 
 impl Scheduler for Sessions {
     type SessionStream =
         std::pin::Pin<Box<dyn Stream<Item = Result<v1::SchedulerEvent, Status>> + Send + 'static>>;
+
+    type WatchCellStream = ReceiverStream<Result<v1::CellEvent, Status>>;
+
+    async fn watch_cell(
+        &self,
+        request: Request<v1::WatchCellRequest>,
+    ) -> Result<Response<Self::WatchCellStream>, Status> {
+        let v1::WatchCellRequest { framework_id } = request.into_inner();
+        let framework: FrameworkId =
+            id_from_wire(&framework_id, "framework_id").map_err(|e| to_status(&e))?;
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_none| {
+            let text = format!("{WATCHERS} watch the cell already");
+            to_status(
+                &Rejection::new(ErrorCode::Unavailable, text)
+                    .remedy("one stream suffices a framework; end others, or try again"),
+            )
+        })?;
+        let events = super::cell::watch(self.handle.clone(), framework, place).await;
+        events.map(|events| Response::new(ReceiverStream::new(events))).map_err(|e| to_status(&e))
+    }
 
     async fn session(
         &self,

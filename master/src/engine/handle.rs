@@ -15,7 +15,7 @@ use berth_model::units::Timestamp;
 use berth_model::view::Change;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// What a query sees.
 #[derive(Debug)]
@@ -97,6 +97,7 @@ pub(super) enum Message {
 pub struct Handle {
     inbox: mpsc::Sender<Message>,
     relay: Arc<Relay>,
+    steps: watch::Receiver<u64>,
 }
 
 fn stopping() -> Rejection {
@@ -104,8 +105,18 @@ fn stopping() -> Rejection {
 }
 
 impl Handle {
-    pub(super) const fn new(inbox: mpsc::Sender<Message>, relay: Arc<Relay>) -> Self {
-        Self { inbox, relay }
+    pub(super) const fn new(
+        inbox: mpsc::Sender<Message>,
+        relay: Arc<Relay>,
+        steps: watch::Receiver<u64>,
+    ) -> Self {
+        Self { inbox, relay, steps }
+    }
+
+    /// Wakes whoever watches what agents have free: it changes with each step that may have changed some of that.
+    #[must_use]
+    pub fn steps(&self) -> watch::Receiver<u64> {
+        self.steps.clone()
     }
 
     /// Where agents that dialled for a transfer are met.

@@ -33,7 +33,7 @@ use handle::Message;
 use outlets::Outlets;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info};
 
 /// How many inputs wait for the engine before callers wait themselves.
@@ -73,6 +73,7 @@ pub struct Engine {
     inbox: mpsc::Receiver<Message>,
     outlets: Outlets,
     clock: Clock,
+    steps: watch::Sender<u64>,
     open: Batch,
     in_flight: Option<Vec<Release>>,
 }
@@ -145,6 +146,7 @@ impl Engine {
         let (sender, inbox) = mpsc::channel(QUEUE);
         let mut open = Batch::default();
         let relay = Arc::new(Relay::default());
+        let (steps, watched) = watch::channel(0);
         open.add_outputs(step.outputs);
         let engine = Self {
             core,
@@ -152,10 +154,11 @@ impl Engine {
             inbox,
             outlets: Outlets::new(cluster, epoch, Arc::clone(&relay)),
             clock,
+            steps,
             open,
             in_flight: None,
         };
-        Ok((engine, Handle::new(sender, relay)))
+        Ok((engine, Handle::new(sender, relay, watched)))
     }
 
     /// Runs until every handle is gone or the registry fails.
@@ -204,6 +207,9 @@ impl Engine {
         let step = self.core.step(self.clock.now(), input);
         self.open.add_writes(step.writes);
         self.open.add_outputs(step.outputs);
+        // Who is woken asks, and the answer to a question leaves when what it saw is synced.
+        let point = berth_master_core::query::cell_point(self.core.state());
+        self.steps.send_if_modified(|known| std::mem::replace(known, point) != point);
     }
 
     fn take_input(&mut self, input: Input) {

@@ -8,6 +8,7 @@ mod access;
 mod agent;
 mod at;
 mod audit;
+mod cell;
 mod declaration;
 mod disk;
 mod error;

@@ -7,6 +7,7 @@ use crate::roles::{quota, quota_request, role_weight, weight};
 use crate::tasks::*;
 use crate::transfers::{import, progress, transfer_id, transfer_order};
 use crate::wipes::{ledger_wipe, wipe};
+use berth_model::cell::{CellAgent, CellEvent, CellRole};
 use berth_model::framework::{AcceptMode, Call, Capability, Event, Filters, FrameworkInfo, Terms};
 use berth_model::id::{ClusterId, ReservationId, SessionId, TransactionId};
 use berth_model::link::{Envelope, FromAgent, OutputStream, Registration, TaskReport, ToAgent};
@@ -153,6 +154,26 @@ pub fn framework_info() -> BoxedStrategy<FrameworkInfo> {
 fn terms() -> BoxedStrategy<Terms> {
     let modes = vec![AcceptMode::Incremental, AcceptMode::AllOrNothing];
     (select(modes), of(any::<u64>())).prop_map(|(mode, if_seq)| Terms { mode, if_seq }).boxed()
+}
+
+pub fn cell_event() -> BoxedStrategy<CellEvent> {
+    let part = (role(), resources(), resources())
+        .prop_map(|(role, unreserved, reserved)| CellRole { role, unreserved, reserved });
+    let seen = (
+        (agent(), arc(), prop::collection::btree_map("[a-z]{1,4}", "[a-z]{0,4}", 0..3)),
+        (any::<u64>(), any::<u64>(), text(), vec(part, 0..3)),
+    )
+        .prop_map(|((id, hostname, attributes), (epoch, seq, away, roles))| CellAgent {
+            id,
+            hostname,
+            attributes: Arc::new(attributes),
+            version: Version { epoch, seq },
+            away,
+            roles,
+        });
+    (any::<u64>(), any::<bool>(), any::<bool>(), vec(seen, 0..3))
+        .prop_map(|(number, begins, more, agents)| CellEvent { number, begins, more, agents })
+        .boxed()
 }
 
 fn transaction_id() -> BoxedStrategy<TransactionId> {

@@ -58,6 +58,7 @@ round_trips! {
     framework_infos: records::framework_info();
     calls: records::call();
     events: records::event();
+    cell_events: records::cell_event();
     messages_from_agents: records::from_agent();
     envelopes: records::envelope();
     requests: (nouns::operation_id(), records::request(), audit::claim());

@@ -9,6 +9,9 @@
 //! it is optimistic and which [version](berth_model::offer::Version) of the agent it shows; an ACCEPT takes
 //! [`Terms`](berth_model::framework::Terms): all or nothing, and only if nothing was committed since that version.
 //!
+//! A framework that decides for many machines at once watches what is free of them with [`CellWatcher`] and takes it with
+//! [`Call::Commit`](berth_model::framework::Call::Commit), without offers.
+//!
 //! ```no_run
 //! use berth_model::framework::{Call, Event, Filters, FrameworkInfo};
 //! use berth_storage_framework::sdk::{Client, Notice, Options};
@@ -48,7 +51,9 @@
 //! ```
 
 mod backoff;
+mod cell;
 mod session;
 
 pub use backoff::Backoff;
+pub use cell::CellWatcher;
 pub use session::{Caller, Client, NotSent, Notice, Options};

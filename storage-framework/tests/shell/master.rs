@@ -45,6 +45,15 @@ impl Scheduler for Sessions {
     type SessionStream =
         Pin<Box<dyn Stream<Item = Result<v1::SchedulerEvent, Status>> + Send + 'static>>;
 
+    type WatchCellStream = ReceiverStream<Result<v1::CellEvent, Status>>;
+
+    async fn watch_cell(
+        &self,
+        _request: Request<v1::WatchCellRequest>,
+    ) -> Result<Response<Self::WatchCellStream>, Status> {
+        Err(Status::unimplemented("the scheduler takes offers only"))
+    }
+
     async fn session(
         &self,
         request: Request<Streaming<v1::SchedulerCall>>,

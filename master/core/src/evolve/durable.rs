@@ -296,6 +296,8 @@ fn put_framework(state: &mut State, record: FrameworkRecord) {
         None => drop(state.frameworks.insert(id.clone(), Framework::new(record))),
     }
     rewant(state, &id);
+    // Its roles may be others now, and with them what it is shown.
+    state.turn += 1;
 }
 
 fn delete_framework(state: &mut State, id: &FrameworkId) {

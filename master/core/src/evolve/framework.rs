@@ -29,6 +29,8 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: FrameworkEvent) {
                 }
             }
             rewant(state, &framework);
+            // Who watches the cell in its name stops.
+            state.turn += 1;
             races(state, &framework, |races| *races = Races::default());
             unfilter(state, &framework, None);
             stir_all(state, now);
@@ -43,6 +45,8 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: FrameworkEvent) {
                 state.timers.arm(until, timer);
             }
             rewant(state, &framework);
+            // Who watches the cell in its name stops.
+            state.turn += 1;
             races(state, &framework, |races| *races = Races::default());
             unfilter(state, &framework, None);
         },
@@ -54,6 +58,8 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: FrameworkEvent) {
                 }
             }
             rewant(state, &framework);
+            // Who watches the cell in its name stops.
+            state.turn += 1;
             races(state, &framework, |races| *races = Races::default());
             unfilter(state, &framework, None);
         },

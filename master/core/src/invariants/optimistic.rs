@@ -54,6 +54,9 @@ pub(super) fn check(findings: &mut Findings, state: &State, id: AgentId, agent: 
 pub(super) fn indices(findings: &mut Findings, state: &State) {
     findings
         .require(state.unsettled.is_empty(), "settled", "all", || format!("{:?}", state.unsettled));
+    let touched: BTreeSet<(u64, AgentId)> =
+        state.agents.iter().map(|(id, agent)| (agent.touched, *id)).collect();
+    findings.require(touched == state.touched, "touched-indexed", "all", || format!("{touched:?}"));
     let faults = state.transactions.faults();
     findings.require(faults.is_empty(), "transactions-indexed", "all", || format!("{faults:?}"));
     let dead: Vec<&OfferId> = state

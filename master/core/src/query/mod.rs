@@ -1,8 +1,10 @@
 //! Views of the books, as lists show them. The registry's current revision is known to the shell only;
 //! the cluster's row carries the one the term began with.
 
+mod cell;
 mod roles;
 
+pub use cell::{CellChanges, CellWatch, cell_changes, cell_part, cell_point, watch_cell};
 pub use roles::{quotas, roles};
 
 use crate::allocator;

@@ -49,6 +49,8 @@ pub(crate) struct Agent {
     /// Counts committed changes, and who took something last.
     pub(crate) commits: u64,
     pub(crate) taker: Option<Role>,
+    /// The last step that changed what somebody may be shown of it.
+    pub(crate) touched: u64,
     /// What is kept for a role for a while.
     pub(crate) kept: Vec<Kept>,
     pub(crate) turns: Turns,
@@ -80,6 +82,7 @@ impl Agent {
             seq: 0,
             commits: 0,
             taker: None,
+            touched: 0,
             kept: Vec::new(),
             turns: Turns::default(),
             fanning: false,

@@ -66,6 +66,10 @@ pub struct State {
     pub(crate) next_framework: u64,
     pub(crate) next_offer: u64,
     pub(crate) agents: BTreeMap<AgentId, Agent>,
+    /// Counts steps that changed what somebody may be shown of an agent: the number of the one under way.
+    pub(crate) turn: u64,
+    /// The agents by the last such step.
+    pub(crate) touched: BTreeSet<(u64, AgentId)>,
     /// How many of them have not come back since the master started.
     pub(crate) recovering: usize,
     /// The agents that were told this epoch by this process.
@@ -129,6 +133,8 @@ impl State {
             next_framework: 1,
             next_offer: 1,
             agents: BTreeMap::new(),
+            turn: 1,
+            touched: BTreeSet::new(),
             recovering: 0,
             met: BTreeSet::new(),
             rows: BTreeMap::new(),

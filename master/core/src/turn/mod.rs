@@ -91,6 +91,7 @@ impl<'a> Turn<'a> {
         let gathered = std::mem::take(&mut self.audit);
         let entries = gathered.into_events(self.state, self.now);
         self.apply_all(entries);
+        self.state.end_turn();
         self.step
     }
 

@@ -14,7 +14,20 @@ impl State {
     /// The agent, for somebody who may change what it has free.
     pub(crate) fn touch(&mut self, agent: AgentId) -> Option<&mut Agent> {
         self.standings.touch(agent);
-        self.agents.get_mut(&agent)
+        let (id, turn) = (agent, self.turn);
+        let agent = self.agents.get_mut(&id)?;
+        if agent.touched != turn {
+            self.touched.remove(&(agent.touched, id));
+            self.touched.insert((turn, id));
+            agent.touched = turn;
+        }
+        Some(agent)
+    }
+    /// The step is over: what is touched from now on counts as later.
+    pub(crate) fn end_turn(&mut self) {
+        if self.touched.last().is_some_and(|(turn, _)| *turn == self.turn) {
+            self.turn += 1;
+        }
     }
     /// Counts anew what the agents have free that changed.
     pub(crate) fn recount(&mut self) {
