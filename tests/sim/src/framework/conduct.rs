@@ -19,10 +19,12 @@ pub enum Conduct {
     Hoarder,
     /// It never answers.
     Silent,
+    /// It takes no offers, and commits on what it saw of the cell.
+    Cell,
 }
 
 impl Conduct {
-    /// All but the fair.
+    /// Those that do not.
     pub const UNFAIR: [Self; 3] = [Self::Greedy, Self::Hoarder, Self::Silent];
 }
 

@@ -4,6 +4,7 @@
 //! It remembers its id across crashes and learns everything else again. Invariant: every task has an id of its own,
 //! so a task that starts twice was started twice by somebody else.
 
+mod cell;
 mod conduct;
 mod plan;
 
@@ -11,6 +12,7 @@ pub use conduct::Conduct;
 
 use crate::dice::Dice;
 use crate::tally::{Fault, Tally};
+use berth_model::cell::CellAgent;
 use berth_model::error::ErrorCode;
 use berth_model::framework::{Call, Capability, Event, Filters, FrameworkInfo, Terms};
 use berth_model::id::{AgentId, FrameworkId, OfferId, Principal, TaskId};
@@ -67,6 +69,8 @@ pub struct Framework {
     /// It has told the master that it wants no offers.
     suppressed: bool,
     offers: BTreeMap<OfferId, Offer>,
+    /// The cell as it saw it last.
+    pub cell: Vec<CellAgent>,
     tasks: BTreeMap<TaskId, Option<AgentId>>,
     calls: u64,
     /// Calls without an answer, by number.
@@ -97,6 +101,7 @@ impl Framework {
             offers_seen: 0,
             suppressed: false,
             offers: BTreeMap::new(),
+            cell: Vec::new(),
             tasks: BTreeMap::new(),
             calls: 0,
             unanswered: BTreeMap::new(),
@@ -121,7 +126,8 @@ impl Framework {
         self.subscribed = false;
         self.offers.clear();
         let unanswered = std::mem::take(&mut self.unanswered);
-        let mut accepts = unanswered.into_values().filter(|sent| sent.agent.is_some());
+        let takes = |sent: &Sent| sent.agent.is_some() || matches!(sent.call, Call::Commit(_));
+        let mut accepts = unanswered.into_values().filter(takes);
         self.again = accepts.next_back().or(self.again.take());
     }
 
@@ -137,12 +143,9 @@ impl Framework {
             hostname: Arc::from("host"),
             capabilities: self.shares.then_some(Capability::SharedResources).into_iter().collect(),
         };
-        self.suppressed = false;
-        Sent::plain(Call::Subscribe {
-            info,
-            framework: self.id.clone(),
-            suppressed: BTreeSet::new(),
-        })
+        self.suppressed = self.conduct == Conduct::Cell;
+        let suppressed = self.suppressed.then(|| self.role.clone()).into_iter().collect();
+        Sent::plain(Call::Subscribe { info, framework: self.id.clone(), suppressed })
     }
 
     /// The number of the next call.
@@ -223,6 +226,7 @@ impl Framework {
                 Conduct::Greedy => self.grab(),
                 Conduct::Hoarder => self.hoard(),
                 Conduct::Silent => Vec::new(),
+                Conduct::Cell => self.act_on_cell(tally),
             },
             Mood::Calm => self.give_back(),
             Mood::Emptying => {
@@ -239,7 +243,7 @@ impl Framework {
     }
 
     fn give_back(&mut self) -> Vec<Sent> {
-        let answers = matches!(self.conduct, Conduct::Fair | Conduct::Greedy);
+        let answers = matches!(self.conduct, Conduct::Fair | Conduct::Greedy | Conduct::Cell);
         let offers: Vec<OfferId> = std::mem::take(&mut self.offers).into_keys().collect();
         if offers.is_empty() || !answers {
             return Vec::new();

@@ -7,6 +7,7 @@
 mod answers;
 mod audit;
 mod books;
+mod cell;
 mod cordons;
 mod descent;
 mod disks;
@@ -88,6 +89,8 @@ pub struct Judges {
     looks: u64,
     /// Since when an optimistic offer holds more than there is.
     unfit: BTreeMap<OfferId, u64>,
+    /// What frameworks were told of the cell.
+    watchers: cell::Watchers,
 }
 
 impl Judges {
@@ -147,6 +150,7 @@ impl Judges {
         }
         if world.fan_out > 1 && world.events.is_multiple_of(4) {
             self.judge_races(world);
+            self.judge_cell(world);
         }
         if world.dirt.registry || world.dirt.disks || world.dirt.ledgers {
             self.judge_ready(world);

@@ -1,10 +1,11 @@
 //! The wires between frameworks, operators and the master, and what the history learns from them.
 
 use super::World;
-use crate::framework::Sent;
+use crate::framework::{Conduct, Sent};
 use crate::network::{Client, Manner, Packet, Side};
 use crate::queue::Event;
 use crate::sight::Sight;
+use berth_master_core::query;
 use berth_model::error::ErrorCode;
 use berth_model::framework::{self, AcceptMode};
 use berth_model::operation::{OfferOperation, OperationState};
@@ -52,8 +53,24 @@ impl World {
             self.framework_calls(at, vec![sent]);
             return;
         }
+        if self.frameworks[at].conduct == Conduct::Cell && self.dice.flip() {
+            self.framework_looks(at);
+        }
         let calls = self.frameworks[at].act(&mut self.tally);
         self.framework_calls(at, calls);
+    }
+
+    /// What it sees is what there is now; until it looks again it is what there was.
+    fn framework_looks(&mut self, at: usize) {
+        let framework = &mut self.frameworks[at];
+        let process = self.master.process.as_ref().filter(|process| process.listening);
+        let (Some(process), Some(id)) = (process, &framework.id) else { return };
+        let state = process.core.state();
+        let seen = query::watch_cell(state, id)
+            .and_then(|watch| query::cell_part(state, &watch, None, usize::MAX));
+        if let Ok(seen) = seen {
+            framework.cell = seen;
+        }
     }
 
     fn framework_calls(&mut self, at: usize, calls: Vec<Sent>) {
@@ -136,7 +153,10 @@ impl World {
         for (placement, result) in transaction.placements.iter().zip(results) {
             for OfferOperation { id, .. } in &placement.operations {
                 match &result.outcome {
-                    Outcome::Done => self.history.accepted(*id),
+                    Outcome::Done => {
+                        self.tally.deed("placements");
+                        self.history.accepted(*id);
+                    },
                     Outcome::Conflict { .. } | Outcome::Refused(_) | Outcome::NotDone => {
                         if is_whole {
                             self.history.refused(*id);

@@ -114,6 +114,9 @@ impl World {
         for conduct in Conduct::UNFAIR.into_iter().filter(|_| fan_out > 1) {
             frameworks.push(Framework::new(seed, frameworks.len(), conduct));
         }
+        if fan_out > 1 {
+            frameworks.push(Framework::new(seed, frameworks.len(), Conduct::Cell));
+        }
         let mut world = Self {
             fan_out,
             now: 0,
