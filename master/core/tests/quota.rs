@@ -5,59 +5,26 @@
 mod stage;
 
 use berth_master_core::query;
-use berth_model::agent::{AgentInfo, Disk, Media};
 use berth_model::audit::{AuditChange, AuditRecord};
-use berth_model::disk::{DiskProfile, HealthWish, ProfileRequest};
-use berth_model::error::{ErrorCode, Rejection};
+use berth_model::disk::ProfileRequest;
+use berth_model::error::ErrorCode;
 use berth_model::framework::Event;
-use berth_model::id::{DiskId, FrameworkId, OfferId, ProfileName};
+use berth_model::id::{FrameworkId, OfferId};
 use berth_model::operation::{Action, OperationState};
 use berth_model::operator::{Request, VolumeChoice};
-use berth_model::quota::{Amounts, Quota, QuotaRequest, parse_amounts, show_amounts};
+use berth_model::quota::{Quota, show_amounts};
 use berth_model::record::{RegistryKey, RegistryRecord};
 use berth_model::resources::{DiskSource, Name, Resource, Resources};
 use berth_model::volume::VolumeState;
+use stage::quota::{MACHINE, amounts, done, forced, refused, set, ssd, two_disks, unset, with_ssd};
 use stage::{
-    Stage, agent_id, create_request, events, framework_info, info, mib, offered, op, operations,
-    plus, report, res, reserved, role, session, statuses, sum, task,
+    Stage, agent_id, create_request, events, framework_info, mib, offered, op, operations, plus,
+    report, res, reserved, role, session, statuses, sum, task,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-const MACHINE: &str = "cpus:4;mem:4096;disk:10240";
-const OTHER_DISK: DiskId = DiskId::from_u128(0xd1);
-
-fn amounts(text: &str) -> Amounts {
-    if text.is_empty() { Amounts::new() } else { parse_amounts(text).unwrap() }
-}
-fn set(of: &str, guarantees: &str, limits: &str) -> Request {
-    let (guarantees, limits) = (amounts(guarantees), amounts(limits));
-    Request::Quota(QuotaRequest::Set { role: role(of), guarantees, limits, force: false })
-}
-fn forced(request: Request) -> Request {
-    match request {
-        Request::Quota(QuotaRequest::Set { role, guarantees, limits, .. }) => {
-            Request::Quota(QuotaRequest::Set { role, guarantees, limits, force: true })
-        },
-        other => other,
-    }
-}
-fn unset(of: &str) -> Request {
-    Request::Quota(QuotaRequest::Unset { role: role(of) })
-}
-fn done(stage: &mut Stage, request: Request) -> Vec<String> {
-    let id = stage.fresh();
-    assert_eq!(stage.operator(id, request).0, Ok(op(id)));
-    query::operation(stage.master.state(), op(id)).unwrap().notes.clone()
-}
-/// Refused, and nothing has changed.
-fn refused(stage: &mut Stage, request: Request) -> Rejection {
-    let (before, id) = (stage.registry.clone(), stage.fresh());
-    let (answer, step) = stage.operator(id, request);
-    assert_eq!((step.writes.len(), &stage.registry), (0, &before));
-    answer.unwrap_err()
-}
 /// Resource, guarantee, limit, consumed, offered, of one role.
 fn standing(stage: &Stage, of: &str) -> Vec<String> {
     let views = query::quotas(stage.master.state());
@@ -83,23 +50,6 @@ fn rescinded(step: &berth_master_core::Step) -> Vec<OfferId> {
     });
     ids.collect()
 }
-/// An agent with a ROOT disk that turns and another one that does not.
-fn two_disks() -> AgentInfo {
-    let mut info = info(agent_id(1), MACHINE);
-    let source = DiskSource::Path(Arc::from("/srv/d1"));
-    info.disks.push(Disk {
-        id: OTHER_DISK,
-        name: Arc::from("d1"),
-        source: source.clone(),
-        root: Arc::from("/srv/d1"),
-        size: mib(4096),
-        free: mib(4096),
-        media: Media::Ssd,
-        ..info.disks[0].clone()
-    });
-    info.declared.add(&Resource::disk(source, mib(4096).to_scalar().unwrap())).unwrap();
-    info
-}
 fn on_ssd(size: u64) -> Resources {
     let source = DiskSource::Path(Arc::from("/srv/d1"));
     sum([Resource::disk(source, mib(size).to_scalar().unwrap())])
@@ -107,26 +57,6 @@ fn on_ssd(size: u64) -> Resources {
 fn of_role(resources: &Resources, owner: &str) -> Resources {
     let level = || berth_model::reservation::Reservation::dynamic(role(owner));
     sum(resources.iter().map(|r| r.push(level()).unwrap()))
-}
-fn ssd() -> ProfileName {
-    ProfileName::new("ssd").unwrap()
-}
-fn profile() -> Request {
-    Request::Profile(ProfileRequest::Create(DiskProfile {
-        name: ssd(),
-        media: BTreeSet::from([Media::Ssd]),
-        size_min: None,
-        size_max: None,
-        labels: BTreeMap::new(),
-        health: HealthWish::Ok,
-    }))
-}
-fn with_ssd() -> Stage {
-    let mut stage = Stage::new();
-    let registration = stage.registration(two_disks(), session(1));
-    stage.register_as(registration);
-    done(&mut stage, profile());
-    stage
 }
 fn launch(
     stage: &mut Stage,
@@ -570,27 +500,6 @@ fn who_was_offered_nothing_for_a_quota_is_offered_something_when_it_changes() {
     assert_eq!(offered(&step), [], "disk alone is not worth an offer");
     let (_, step) = stage.operator(71, unset("ops"));
     assert_eq!(cpus(&step), [4_000]);
-}
-
-#[test]
-fn the_disks_of_a_profile_are_left_free_and_offers_keep_within_its_limit() {
-    let mut stage = with_ssd();
-    done(&mut stage, set("storage", "disk[ssd]=1GiB", ""));
-    done(&mut stage, set("web", "", "disk[ssd]=1GiB,disk=11GiB,cpus=1"));
-    done(&mut stage, set("batch", "", "cpus=2"));
-    let of_ssd = |resources: &Resources| {
-        let own = resources.filtered(|r| matches!(r.disk_source(), DiskSource::Path(_)));
-        (resources.total(&Name::Disk).milli() / 1_000, own.total(&Name::Disk).milli() / 1_000)
-    };
-    let (_, step) = stage.subscribe(20, framework_info("web", &["web"]));
-    let found: Vec<_> = offered(&step).iter().map(|offer| of_ssd(&offer.resources)).collect();
-    assert_eq!(found, [(11 * 1024, 1024)], "all disk that it may have, of that 1 GiB of 4 on ssd");
-    let (_, step) = stage.subscribe(21, framework_info("batch", &["batch"]));
-    let found: Vec<_> = offered(&step).iter().map(|offer| of_ssd(&offer.resources)).collect();
-    assert_eq!(found, [(2048, 2048)], "3 GiB are left, and 1 is for storage");
-    let (_, step) = stage.subscribe(22, framework_info("db", &["storage/db"]));
-    let found: Vec<_> = offered(&step).iter().map(|offer| of_ssd(&offer.resources)).collect();
-    assert_eq!(found, [(1024, 1024)]);
 }
 
 #[test]

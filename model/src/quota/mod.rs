@@ -300,22 +300,34 @@ fn check_amount(counted: &Counted, amount: Scalar) -> Result<(), QuotaError> {
     Ok(())
 }
 
-/// The first guarantee that, with those of all other roles, is more than what there is.
+/// The first guarantee that, with those of all other roles, is more than what there is. Guarantees of disk that satisfies a
+/// profile are guarantees of disk as well: of both together a role needs what is more.
 #[must_use]
 pub fn beyond_capacity<'a>(
     guarantees: &Amounts,
     others: impl Iterator<Item = &'a Amounts> + Clone,
     capacity: impl Fn(&Counted) -> Scalar,
 ) -> Option<Beyond> {
-    guarantees.iter().filter(|(_, amount)| amount.is_positive()).find_map(|(counted, own)| {
-        let others = others.clone().filter_map(|other| other.get(counted));
-        let sum =
-            others.fold(i128::from(own.milli()), |sum, other| sum + i128::from(other.milli()));
+    let is_positive = |counted: &&Counted| needed(guarantees, counted) > 0;
+    let disk = (!guarantees.contains_key(&Counted::DISK)).then_some(&Counted::DISK);
+    guarantees.keys().chain(disk).filter(is_positive).find_map(|counted| {
+        let own = needed(guarantees, counted);
+        let sum = others.clone().fold(own, |sum, other| sum + needed(other, counted));
         let most = capacity(counted);
         let amount = Scalar::from_milli(i64::try_from(sum).unwrap_or(i64::MAX));
         let is_beyond = sum > i128::from(most.milli());
         is_beyond.then(|| Beyond { counted: counted.clone(), amount, most })
     })
+}
+
+/// How much of it has to be there for these guarantees, in thousandths.
+fn needed(guarantees: &Amounts, counted: &Counted) -> i128 {
+    let own = guarantees.get(counted).map_or(0, |amount| i128::from(amount.milli()));
+    if *counted != Counted::DISK {
+        return own;
+    }
+    let by_profile = guarantees.iter().filter(|(kind, _)| matches!(kind, Counted::DiskOf(_)));
+    own.max(by_profile.map(|(_, amount)| i128::from(amount.milli())).sum())
 }
 
 /// The limits that are below what is consumed.
@@ -457,6 +469,16 @@ mod tests {
         };
         assert_eq!(beyond_capacity(&amounts("cpus=1.001"), all.iter(), capacity), Some(beyond));
         // What is not guaranteed cannot be too much; what no machine has, any of it is.
+        // Of both what is more counts, and disk of a profile is disk.
+        let disks = [amounts("disk=1GiB,disk[a]=2GiB,disk[b]=2GiB")];
+        let four = |size: u64| {
+            move |_: &Counted| Scalar::from_milli(i64::try_from(size << 20).unwrap() / 1024 * 1_000)
+        };
+        for own in ["disk=2GiB", "disk[c]=2GiB", "disk=2GiB,disk[c]=1GiB"] {
+            assert_eq!(beyond_capacity(&amounts(own), disks.iter(), four(6)), None, "{own}");
+            let beyond = beyond_capacity(&amounts(own), disks.iter(), four(5)).map(|b| b.counted);
+            assert_eq!(beyond, Some(Counted::DISK), "{own}");
+        }
         assert_eq!(beyond_capacity(&amounts("gpus=0"), all.iter(), capacity), None);
         assert!(beyond_capacity(&amounts("gpus=1"), all.iter(), capacity).is_some());
         // Sums do not overflow.

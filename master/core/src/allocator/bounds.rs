@@ -51,8 +51,20 @@ impl<'a> Bounds<'a> {
     }
     /// What the role lacks of its guarantee by now.
     fn lacks(&self, top: &Role, counted: &Counted) -> i64 {
-        let lacks = self.standings.of(top).map_or(0, |standing| standing.lacks(counted));
-        (lacks - self.given(top, counted)).max(0)
+        let standing = self.standings.of(top);
+        standing.map_or(0, |s| s.lacks_after(counted, |counted| self.given(top, counted)))
+    }
+    /// How much of a resource that counts as `kinds`, of which `counted` is one, fills what the role lacks of that: of disk
+    /// that satisfies no profile, not what has to satisfy one.
+    fn fills(&self, top: &Role, counted: &Counted, kinds: &[Counted]) -> i64 {
+        let lacks = self.lacks(top, counted);
+        if *counted != Counted::DISK || lacks == 0 {
+            return lacks;
+        }
+        let given = |counted: &Counted| self.given(top, counted);
+        let elsewhere = self.standings.of(top).map_or(0, |standing| standing.of_profiles(&given));
+        let profiles = kinds.iter().filter(|kind| **kind != Counted::DISK);
+        lacks - elsewhere + profiles.map(|kind| self.lacks(top, kind)).max().unwrap_or(0)
     }
     /// What may go to those who are not guaranteed it; nothing when nobody is.
     fn surplus(&self, counted: &Counted) -> Option<i64> {
@@ -72,8 +84,14 @@ impl<'a> Bounds<'a> {
         Some((self.standings.free(counted) - spent - required).max(0))
     }
     /// How much of it the role may be given now; nothing when there is no bound.
-    fn most(&self, stage: Stage, top: &Role, counted: &Counted) -> Option<i64> {
-        self.room(top, counted).into_iter().chain(self.share(stage, top, counted)).min()
+    fn most(
+        &self,
+        stage: Stage,
+        top: &Role,
+        (counted, kinds): (&Counted, &[Counted]),
+    ) -> Option<i64> {
+        let share = self.share(stage, top, (counted, kinds));
+        self.room(top, counted).into_iter().chain(share).min()
     }
     /// Up to its limit.
     fn room(&self, top: &Role, counted: &Counted) -> Option<i64> {
@@ -81,23 +99,30 @@ impl<'a> Bounds<'a> {
         room.map(|room| (room - self.given(top, counted)).max(0))
     }
     /// As far as guarantees go.
-    fn share(&self, stage: Stage, top: &Role, counted: &Counted) -> Option<i64> {
+    fn share(
+        &self,
+        stage: Stage,
+        top: &Role,
+        (counted, kinds): (&Counted, &[Counted]),
+    ) -> Option<i64> {
         let standing = self.standings.of(top);
         let is_guaranteed = standing.is_some_and(|s| s.quota.guarantees.contains_key(counted));
+        let fills = self.fills(top, counted, kinds);
         match stage {
-            Stage::Guarantees if is_guaranteed => Some(self.lacks(top, counted)),
+            Stage::Guarantees if is_guaranteed || fills > 0 => Some(fills),
             Stage::Guarantees => self.surplus(counted),
             // What it lacks it may have of what others hold optimistically, too.
-            Stage::Shares => self.surplus(counted).map(|left| left + self.lacks(top, counted)),
+            Stage::Shares => self.surplus(counted).map(|left| left.saturating_add(fills)),
         }
     }
     /// Of what is counted in `part`, the bound that leaves least of it, and whether that is the limit.
     pub(super) fn tightest(&self, role: &Role, part: &Resources) -> Option<(Counted, bool)> {
         let top = role.top();
         let there = self.standings.unreserved(self.agent.info.id, part);
+        let kinds: Vec<Counted> = there.keys().cloned().collect();
         let bounds = there.into_iter().filter_map(|(counted, amount)| {
             let room = self.room(&top, &counted).unwrap_or(i64::MAX);
-            let share = self.share(Stage::Shares, &top, &counted).unwrap_or(i64::MAX);
+            let share = self.share(Stage::Shares, &top, (&counted, &kinds)).unwrap_or(i64::MAX);
             let most = room.min(share);
             // In thousandths of what is there.
             let left = i128::from(most) * 1_000 / i128::from(amount.max(1));
@@ -112,23 +137,25 @@ impl<'a> Bounds<'a> {
             return if stage == Stage::Guarantees { Resources::new() } else { part };
         }
         let top = role.top();
-        let mut left: BTreeMap<Counted, Option<i64>> = BTreeMap::new();
+        // By what a resource counts as: of each, how much there may be.
+        let mut bounds: BTreeMap<Vec<Counted>, Vec<Option<i64>>> = BTreeMap::new();
+        let mut taken = Counts::new();
         let (mut over, mut helps) = (Vec::new(), false);
         for resource in part.iter().filter(|r| r.stack.is_unreserved()) {
             let Some(amount) = resource.amount().map(Scalar::milli) else { continue };
             let kinds: Vec<Counted> = self.standings.kinds(self.agent.info.id, &resource).collect();
+            let bounds = bounds.entry(kinds.clone()).or_insert_with(|| {
+                kinds.iter().map(|kind| self.most(stage, &top, (kind, &kinds))).collect()
+            });
             let mut fits = amount;
-            for counted in &kinds {
-                let most =
-                    left.entry(counted.clone()).or_insert_with(|| self.most(stage, &top, counted));
-                fits = fits.min(most.unwrap_or(i64::MAX));
+            for (counted, most) in kinds.iter().zip(bounds) {
+                let taken = taken.get(counted).copied().unwrap_or(0);
+                fits = fits.min(most.map_or(i64::MAX, |most| (most - taken).max(0)));
             }
             let fits = cut(&resource, amount, fits);
-            helps |= fits > 0 && kinds.iter().any(|counted| self.lacks(&top, counted) > 0);
-            for counted in &kinds {
-                if let Some(Some(most)) = left.get_mut(counted) {
-                    *most -= fits;
-                }
+            helps |= fits > 0 && kinds.iter().any(|kind| self.fills(&top, kind, &kinds) > 0);
+            for counted in kinds {
+                *taken.entry(counted).or_default() += fits;
             }
             if fits < amount {
                 over.push(less(&resource, amount - fits));

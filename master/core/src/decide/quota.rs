@@ -286,10 +286,14 @@ pub(crate) fn check_headroom(
         return Ok(());
     }
     let top = role.top();
-    for (counted, need) in standings.unreserved(agent, wanted) {
-        let required = standings.required(&counted);
-        let own = standings.of(&top).map_or(0, |standing| standing.lacks(&counted)).min(need);
-        let free = standings.since(state, &counted);
+    let needs = standings.unreserved(agent, wanted);
+    let more = |counted: &Counted| needs.get(counted).copied().unwrap_or(0);
+    for (counted, &need) in &needs {
+        let required = standings.required(counted);
+        let own = standings
+            .of(&top)
+            .map_or(0, |standing| standing.lacks(counted) - standing.lacks_after(counted, more));
+        let free = standings.since(state, counted);
         if required <= own || free - need >= required - own {
             continue;
         }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a stage that cannot be set up fails the test")]
 
 pub mod orphan;
+pub mod quota;
 pub mod roles;
 
 use berth_master_core::{Config, Input, Master, Output, Step, invariants, query};

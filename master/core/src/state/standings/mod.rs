@@ -45,6 +45,8 @@ pub(crate) struct Standings {
     touched: BTreeSet<AgentId>,
 }
 
+static DISK: Counted = Counted::DISK;
+
 fn add(to: &mut Counts, counted: &Counted, amount: i64) {
     if amount == 0 {
         return;
@@ -68,8 +70,31 @@ impl Standing {
     }
     /// What it lacks of its guarantee of it.
     pub(crate) fn lacks(&self, counted: &Counted) -> i64 {
+        self.lacks_after(counted, |_| 0)
+    }
+    /// The same when it has as much `more` of each. Disk that satisfies a profile is disk: what is lacking of profiles is lacking
+    /// of all disk as well, or so much disk of other kinds could be given away that those who are guaranteed any disk
+    /// and those who are guaranteed this keep the last of it from each other. A disk of two profiles counts for each.
+    pub(crate) fn lacks_after(&self, counted: &Counted, more: impl Fn(&Counted) -> i64) -> i64 {
+        let own = self.lacks_itself(counted, &more);
+        if *counted == Counted::DISK { own.max(self.of_profiles(&more)) } else { own }
+    }
+    /// Of what it lacks of disk: what has to satisfy profiles.
+    pub(crate) fn of_profiles(&self, more: &impl Fn(&Counted) -> i64) -> i64 {
+        let profiles = self.quota.guarantees.keys().filter(|c| matches!(c, Counted::DiskOf(_)));
+        profiles.map(|counted| self.lacks_itself(counted, more)).fold(0, i64::saturating_add)
+    }
+    fn lacks_itself(&self, counted: &Counted, more: &impl Fn(&Counted) -> i64) -> i64 {
+        let has = self.has(counted).saturating_add(more(counted));
         let guaranteed = self.quota.guarantees.get(counted);
-        guaranteed.map_or(0, |amount| amount.milli().saturating_sub(self.has(counted)).max(0))
+        guaranteed.map_or(0, |amount| amount.milli().saturating_sub(has).max(0))
+    }
+    /// What it can lack.
+    fn guaranteed(&self) -> impl Iterator<Item = &Counted> {
+        let keys = self.quota.guarantees.keys();
+        let by_profile = keys.clone().any(|counted| matches!(counted, Counted::DiskOf(_)));
+        let disk = by_profile && !self.quota.guarantees.contains_key(&DISK);
+        keys.chain(disk.then_some(&DISK))
     }
     /// How much more of it the role may have; nothing when there is no limit.
     pub(crate) fn room(&self, counted: &Counted) -> Option<i64> {
@@ -145,10 +170,17 @@ impl Standings {
             };
             counts.keys().filter(own).collect()
         };
+        if known.is_empty() {
+            return;
+        }
+        for counted in standing.guaranteed() {
+            add(&mut self.required, counted, -standing.lacks(counted));
+        }
         for counted in known {
-            let before = standing.lacks(counted);
             add(&mut standing.has, counted, sign * of(counts, counted));
-            add(&mut self.required, counted, standing.lacks(counted) - before);
+        }
+        for counted in standing.guaranteed() {
+            add(&mut self.required, counted, standing.lacks(counted));
         }
         let lacks = standing.quota.guarantees.keys().any(|counted| standing.lacks(counted) > 0);
         match lacks {
@@ -198,7 +230,7 @@ impl Standings {
 
     /// What is guaranteed to anybody.
     fn guaranteed(&self) -> impl Iterator<Item = &Counted> {
-        self.roles.values().flat_map(|standing| standing.quota.guarantees.keys())
+        self.roles.values().flat_map(Standing::guaranteed)
     }
     /// What the agent has free may have changed.
     pub(crate) fn touch(&mut self, agent: AgentId) {
@@ -244,7 +276,7 @@ impl Standings {
             return false;
         }
         let known = known.clone();
-        for counted in quota.guarantees.keys() {
+        for counted in known.guaranteed() {
             add(&mut self.required, counted, -known.lacks(counted));
         }
         self.lacking.remove(&quota.role);
@@ -252,7 +284,7 @@ impl Standings {
         true
     }
     fn enter(&mut self, role: &Role, standing: Standing) {
-        for counted in standing.quota.guarantees.keys() {
+        for counted in standing.guaranteed() {
             let lacks = standing.lacks(counted);
             add(&mut self.required, counted, lacks);
             if lacks > 0 {
