@@ -91,6 +91,8 @@ pub(crate) enum AgentEvent {
     Settled(AgentId),
     /// What agents have free was counted anew for quota, at the end of a step.
     Counted,
+    /// In the look at it quota left somebody less than there is.
+    CutByQuota(AgentId),
     /// What was kept of it for a role, and whose time is over, is free.
     KeptOver(AgentId),
     VolumeObserved(Box<VolumeReport>),

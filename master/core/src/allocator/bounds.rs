@@ -11,6 +11,7 @@ use berth_model::quota::Counted;
 use berth_model::resources::{Resource, Resources, Value};
 use berth_model::role::Role;
 use berth_model::units::Scalar;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a walk through the frameworks is for.
@@ -30,11 +31,19 @@ pub(super) struct Bounds<'a> {
     /// Unreserved parts that were given in this look, by top-level role and in all.
     given: BTreeMap<Role, Counts>,
     spent: Counts,
+    /// Somebody would have had more but for quota.
+    cut: Cell<bool>,
 }
 
 impl<'a> Bounds<'a> {
     pub(super) fn new(standings: &'a Standings, agent: &'a Agent) -> Self {
-        Self { standings, agent, given: BTreeMap::new(), spent: Counts::new() }
+        Self {
+            standings,
+            agent,
+            given: BTreeMap::new(),
+            spent: Counts::new(),
+            cut: Cell::new(false),
+        }
     }
     /// The top-level roles that lack of a guarantee what the agent has free.
     pub(super) fn lacking(&self, free: &Resources) -> BTreeSet<&'a Role> {
@@ -164,7 +173,14 @@ impl<'a> Bounds<'a> {
         if stage == Stage::Guarantees && !helps {
             return Resources::new();
         }
+        if stage == Stage::Shares && !over.is_empty() {
+            self.cut.set(true);
+        }
         if over.is_empty() { part } else { part.minus(&sum(over)) }
+    }
+    /// Whether somebody would have had more but for quota.
+    pub(super) fn has_cut(&self) -> bool {
+        self.cut.get()
     }
     /// Notes what the role was given for itself.
     pub(super) fn gave(&mut self, role: &Role, exclusive: &Resources) {

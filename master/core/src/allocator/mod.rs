@@ -43,6 +43,8 @@ pub(crate) struct Round {
     pub(crate) offers: Vec<Offer>,
     /// The one among them that gives the agent to a framework alone, because it lost too often.
     pub(crate) alone: Option<OfferId>,
+    /// Somebody was offered less than there is, or nothing, for the sake of quota.
+    pub(crate) is_cut: bool,
 }
 
 /// Why an agent is not looked at at all.
@@ -121,6 +123,7 @@ pub(crate) fn allocate(
     }
     let order = look.sharing.order(shares.walk(), now);
     look.walk(order, Stage::Shares);
+    look.round.is_cut = look.bounds.has_cut();
     look.round
 }
 

@@ -1,6 +1,6 @@
 //! Applies what agents say of themselves: connections, disks, observations, timers.
 
-use super::{stir, stir_all, wake};
+use super::{look_again, stir, stir_all, wake};
 use crate::event::AgentEvent;
 use crate::state::{Agent, Link, Observed, State, Timer};
 use berth_model::agent::Disk;
@@ -49,7 +49,8 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
         AgentEvent::Looked(agent) => looked(state, now, agent),
         AgentEvent::FanOut { agent, at } => fan_out(state, agent, at),
         AgentEvent::Settled(agent) => drop(state.unsettled.remove(&agent)),
-        AgentEvent::Counted => state.recount(),
+        AgentEvent::Counted => counted(state, now),
+        AgentEvent::CutByQuota(agent) => drop(state.cut.insert(agent)),
         AgentEvent::KeptOver(agent) => {
             change(state, agent, |entry| entry.kept.retain(|kept| kept.until > now));
             stir(state, now, agent);
@@ -97,8 +98,19 @@ pub(super) fn apply(state: &mut State, now: Timestamp, event: AgentEvent) {
     }
 }
 
+/// Where quota left more than it would now is looked at again, when its next look is due.
+fn counted(state: &mut State, now: Timestamp) {
+    state.recount();
+    if state.standings.take_eased() {
+        for agent in std::mem::take(&mut state.cut) {
+            look_again(state, now, agent);
+        }
+    }
+}
+
 fn looked(state: &mut State, now: Timestamp, agent: AgentId) {
     unlook(state, agent);
+    state.cut.remove(&agent);
     state.shares.settle(now, state.config.allocation_interval);
     state.recount();
     note(state, agent, |entry| {

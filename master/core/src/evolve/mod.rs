@@ -31,10 +31,16 @@ pub(crate) fn evolve(state: &mut State, now: Timestamp, event: Event) {
 
 /// The agent's free resources changed: somebody may want them.
 fn stir(state: &mut State, now: Timestamp, agent: AgentId) {
-    let interval = state.config.allocation_interval;
     unsettle(state, agent);
     let Some(entry) = state.touch(agent) else { return };
     entry.seq += 1;
+    look_again(state, now, agent);
+}
+
+/// The agent, if it is connected, is looked at an interval after its last look.
+fn look_again(state: &mut State, now: Timestamp, agent: AgentId) {
+    let interval = state.config.allocation_interval;
+    let Some(entry) = state.agents.get_mut(&agent) else { return };
     if entry.session().is_none() || entry.look_due.is_some() {
         return;
     }

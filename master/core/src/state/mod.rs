@@ -93,6 +93,8 @@ pub struct State {
     pub(crate) owed: BTreeSet<FrameworkId>,
     /// Agents with optimistic offers whose books changed in this step.
     pub(crate) unsettled: BTreeSet<AgentId>,
+    /// Agents in whose last look quota left somebody less than there is: they are looked at again when it leaves more.
+    pub(crate) cut: BTreeSet<AgentId>,
     pub(crate) tasks: BTreeMap<TaskKey, Task>,
     /// Ended tasks that nobody has to be told about any more, oldest first.
     pub(crate) told: BTreeSet<(Timestamp, TaskKey)>,
@@ -149,6 +151,7 @@ impl State {
             alone: BTreeSet::new(),
             owed: BTreeSet::new(),
             unsettled: BTreeSet::new(),
+            cut: BTreeSet::new(),
             tasks: BTreeMap::new(),
             told: BTreeSet::new(),
             operations: BTreeMap::new(),

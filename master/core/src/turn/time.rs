@@ -46,7 +46,7 @@ impl Turn<'_> {
             let events = conflict::settle(self.state, agent);
             self.apply_all(events);
         }
-        if self.state.standings.is_stale() {
+        if self.state.standings.is_stale() || self.state.standings.has_eased() {
             self.apply(AgentEvent::Counted.into());
         }
     }
@@ -164,6 +164,9 @@ impl Turn<'_> {
         }
         if goes_on {
             self.fan_out(agent);
+        }
+        if round.is_cut {
+            self.apply(AgentEvent::CutByQuota(agent).into());
         }
         for (framework, offers) in made {
             self.apply(Event::inform(framework, framework::Event::Offers(offers)));

@@ -43,6 +43,8 @@ pub(crate) struct Standings {
     lacking: BTreeSet<Role>,
     /// Agents that changed since their part was counted.
     touched: BTreeSet<AgentId>,
+    /// Since this was last asked, a role has less of what is limited, or more is free of what is guaranteed.
+    eased: bool,
 }
 
 static DISK: Counted = Counted::DISK;
@@ -177,6 +179,8 @@ impl Standings {
             add(&mut self.required, counted, -standing.lacks(counted));
         }
         for counted in known {
+            let is_less = sign * of(counts, counted) < 0;
+            self.eased |= is_less && standing.quota.limits.contains_key(counted);
             add(&mut standing.has, counted, sign * of(counts, counted));
         }
         for counted in standing.guaranteed() {
@@ -241,6 +245,14 @@ impl Standings {
 }
 
 impl Standings {
+    /// Whether quota may leave more than when this was last asked.
+    pub(crate) fn has_eased(&self) -> bool {
+        self.eased
+    }
+    /// The same, and it is asked.
+    pub(crate) fn take_eased(&mut self) -> bool {
+        std::mem::take(&mut self.eased)
+    }
     /// Whether some agents have to be counted anew.
     pub(crate) fn is_stale(&self) -> bool {
         !self.touched.is_empty()
@@ -260,6 +272,7 @@ impl Standings {
                 add(&mut self.free, counted, sign * amount);
             }
         }
+        self.eased |= part.iter().any(|(counted, amount)| *amount > of(&old, counted));
         if !part.is_empty() {
             self.parts.insert(agent, part);
         }

@@ -79,6 +79,7 @@ impl State {
     /// Everything is counted anew.
     pub(crate) fn restand(&mut self) {
         self.standings = self.stand();
+        self.standings.eased = !self.cut.is_empty();
     }
     /// A role has another quota. Only when it counts something else is anything else counted anew.
     pub(crate) fn requota(&mut self, quota: &Arc<Quota>) {
@@ -161,6 +162,7 @@ impl State {
                 standings.put_part(*agent, part);
             }
         }
+        standings.eased = false;
         standings
     }
 }

@@ -1,12 +1,18 @@
-//! Guarantees and limits of disks by profile, beside those of all disk.
+//! Guarantees and limits of disks by profile, beside those of all disk; what quota left is offered when it may be.
 
 mod stage;
 
 use berth_master_core::Step;
 use berth_model::error::ErrorCode;
+use berth_model::framework::{Call, Filters};
+use berth_model::link::FromAgent;
+use berth_model::operation::Action;
 use berth_model::resources::{DiskSource, Name};
-use stage::quota::{done, refused, set, with_ssd};
-use stage::{framework_info, offered};
+use berth_model::task::TaskState;
+use berth_model::units::Scalar;
+use stage::quota::{MACHINE, done, refused, set, with_ssd};
+use stage::{Stage, agent_id, framework_info, offered, res, session, status, task};
+use std::time::Duration;
 
 /// Of each offer all disk, and that of the profile, in MiB.
 fn of_ssd(step: &Step) -> Vec<(i64, i64)> {
@@ -77,4 +83,30 @@ fn guarantees_by_profile_are_guarantees_of_disk_too() {
     done(&mut stage, set("batch", "disk=10GiB", ""));
     // What a role is guaranteed of both it needs once.
     done(&mut stage, set("storage", "disk=4GiB,disk[ssd]=4GiB", ""));
+}
+
+#[test]
+fn an_agent_that_quota_left_alone_is_offered_when_the_role_has_less_elsewhere() {
+    let mut stage = Stage::new();
+    stage.register(1, MACHINE);
+    done(&mut stage, set("web", "", "cpus=4,mem=4GiB"));
+    let (id, _) = stage.subscribe(20, framework_info("web", &["web"]));
+    let offer = stage.offers().remove(0);
+    let all = Action::Launch(vec![task("all", agent_id(1), res("cpus:4;mem:4096"))]);
+    stage.accept(&id, 20, &[&offer], vec![all]);
+    assert_eq!(offered(&stage.register(2, MACHINE)), [], "the role has all it may have");
+    // Nothing happens on the second agent when the first one is free, and not wanted.
+    let ended = status(&id, "all", agent_id(1), TaskState::Finished, 5);
+    stage.agent_says(1, session(1), FromAgent::Status(ended));
+    let mut found = Vec::new();
+    for _ in 0..5 {
+        let mut offers = offered(&stage.advance(Duration::from_secs(1)));
+        if let Some(at) = offers.iter().position(|offer| offer.agent == agent_id(1)) {
+            let filters = Filters { refuse: Duration::from_secs(3_600) };
+            let offers = vec![offers.remove(at).id];
+            stage.call(&id, 20, Call::Decline { offers, filters });
+        }
+        found.extend(offers.into_iter().map(|o| (o.agent, o.resources.total(&Name::Cpus))));
+    }
+    assert_eq!(found, [(agent_id(2), Scalar::from_milli(4_000))]);
 }
