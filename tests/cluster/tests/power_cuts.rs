@@ -225,11 +225,11 @@ fn power_goes_off(kind: &str) -> anyhow::Result<()> {
     let (first, mut lost) = (promises.first().map_or(0, |(at, _)| *at), 0);
     let disk = base.path().join("disk");
     for number in 0..cuts() {
-        // At the moment of an answer, or right before a flush, when most is still in the drive's cache.
-        let moment = if number % 2 == 0 {
-            promises[dice.below(promises.len())].0
-        } else {
-            recorded.flush_after(first + dice.below(recorded.len() - first))
+        // At the moment of an answer, or right before a flush, when much is still in the drive's cache; once when most is.
+        let moment = match number {
+            1 => recorded.fullest_after(first),
+            even if even % 2 == 0 => promises[dice.below(promises.len())].0,
+            _odd => recorded.flush_after(first + dice.below(recorded.len() - first)),
         };
         let image = base.path().join("cut");
         copy(&start, &image);

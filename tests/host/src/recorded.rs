@@ -212,6 +212,24 @@ impl Recorded {
         moment + later.take_while(|event| !matches!(event, Event::Flush)).count()
     }
 
+    /// The moment from `moment` on, before a flush or the end, at which most writes are in the drive's cache.
+    #[must_use]
+    pub fn fullest_after(&self, moment: usize) -> usize {
+        let (mut cached, mut fullest) = (0, (0, self.events.len()));
+        for (at, event) in self.events.iter().chain([&Event::Flush]).enumerate() {
+            match event {
+                Event::Write { .. } => cached += 1,
+                Event::Flush => {
+                    if at >= moment && cached > fullest.0 {
+                        fullest = (cached, at);
+                    }
+                    cached = 0;
+                },
+            }
+        }
+        fullest.1
+    }
+
     /// Turns a copy of the content at the start into what a drive holds after a power cut at `moment`. `dice` gives a
     /// number below the one it is given, and so decides what of the drive's cache was written. Returns how many writes
     /// were lost or torn.
